@@ -1,0 +1,169 @@
+//! The desired state of the nodes: what the seed controller hands to every node agent.
+//!
+//! It travels as JSON in a ConfigMap whose name carries [`DesiredState::hash8`], so that a new pod can never see an old text. Agents of an
+//! older version may meet it: unknown fields are ignored, an unknown `apiVersion`, `kind` or `phase` is refused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::names;
+
+/// `apiVersion` of the format that this version reads and writes.
+pub const API_VERSION: &str = "node.cri-resmgr.extensions.gardener.cloud/v1alpha1";
+/// `kind` of the format.
+pub const KIND: &str = "DesiredState";
+
+/// What every node of a shoot is to become.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredState {
+    /// Whether selected nodes get the daemon or lose it.
+    pub phase: Phase,
+    /// Which nodes are to have the daemon; every other one is made and kept clean.
+    #[serde(default)]
+    pub selection: Selection,
+    /// The daemon's static configuration.
+    #[serde(default)]
+    pub daemon: Daemon,
+}
+
+/// Direction in which agents work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// Selected nodes run kubelet through the daemon.
+    Install,
+    /// Every node is made as it was before.
+    Remove,
+}
+
+impl Phase {
+    /// The value in JSON, in the pod template's annotation and in the ManagedResource's `injectLabels`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "Install",
+            Self::Remove => "Remove",
+        }
+    }
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which nodes are to have the daemon. Both conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Selection {
+    /// Names of worker pools; `None` means every pool, an empty list none.
+    #[serde(default)]
+    pub worker_pools: Option<Vec<String>>,
+    /// Labels that the node must all carry.
+    #[serde(default)]
+    pub match_labels: BTreeMap<String, String>,
+}
+
+impl Selection {
+    /// Whether a node with these labels is selected. The pool is the node's label `worker.gardener.cloud/pool`.
+    #[must_use]
+    pub fn matches(&self, node_labels: &BTreeMap<String, String>) -> bool {
+        let in_pool = self
+            .worker_pools
+            .as_ref()
+            .is_none_or(|pools| node_labels.get(names::WORKER_POOL_LABEL).is_some_and(|pool| pools.contains(pool)));
+        in_pool && self.match_labels.iter().all(|(key, value)| node_labels.get(key) == Some(value))
+    }
+}
+
+/// The daemon's static configuration, placed on the host by the agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Daemon {
+    /// Text of `fallback.cfg` (YAML).
+    #[serde(default)]
+    pub fallback_config: Option<String>,
+    /// Text of `force.cfg` (YAML). Set: the daemon runs with `--force-config` and without `--fallback-config`.
+    #[serde(default)]
+    pub force_config: Option<String>,
+    /// Further options of the daemon's command line, separated by blanks.
+    #[serde(default)]
+    pub extra_options: String,
+}
+
+/// Why a text is not a desired state that this version understands.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not JSON, or a field of the wrong type, or an unknown phase.
+    #[error("the desired state cannot be read")]
+    Malformed(#[source] serde_json::Error),
+    /// Written by another generation of the controller.
+    #[error(
+        "the desired state has apiVersion {api_version:?} and kind {kind:?}, this agent reads {API_VERSION:?} and {KIND:?}"
+    )]
+    Unsupported {
+        /// What the text says.
+        api_version: String,
+        /// What the text says.
+        kind: String,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    #[serde(flatten)]
+    state: &'a DesiredState,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TypeMeta {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+}
+
+impl DesiredState {
+    /// The JSON text. Equal states give equal bytes.
+    pub fn encode(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&Envelope { api_version: API_VERSION, kind: KIND, state: self })
+    }
+
+    /// Reads the JSON text, ignoring fields that it does not know.
+    pub fn decode(text: &str) -> Result<Self, DecodeError> {
+        // The type first: a text of another generation may not have our fields at all, and must say so rather than "missing field".
+        let meta: TypeMeta = serde_json::from_str(text).map_err(DecodeError::Malformed)?;
+        if meta.api_version != API_VERSION || meta.kind != KIND {
+            return Err(DecodeError::Unsupported { api_version: meta.api_version, kind: meta.kind });
+        }
+        serde_json::from_str(text).map_err(DecodeError::Malformed)
+    }
+
+    /// First eight hexadecimal digits of the SHA-256 of [`Self::encode`].
+    pub fn hash8(&self) -> Result<String, serde_json::Error> {
+        Ok(hash8(&self.encode()?))
+    }
+
+    /// Name of the ConfigMap that carries this state.
+    pub fn config_map_name(&self) -> Result<String, serde_json::Error> {
+        Ok(format!("{}{}", names::DESIRED_STATE_CONFIG_MAP_PREFIX, self.hash8()?))
+    }
+}
+
+/// First eight hexadecimal digits of the SHA-256 of a text.
+#[must_use]
+pub fn hash8(text: &str) -> String {
+    let mut digits = hex::encode(Sha256::digest(text.as_bytes()));
+    digits.truncate(8);
+    digits
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn install() -> DesiredState {
+    DesiredState {
+        phase: Phase::Install,
+        selection: Selection { worker_pools: Some(vec!["pool-a".into()]), match_labels: BTreeMap::new() },
+        daemon: Daemon {
+            fallback_config: Some("policy:\n  Active: none\n".into()),
+            force_config: None,
+            extra_options: String::new(),
+        },
+    }
+}
+
+#[test]
+fn the_text_is_the_one_that_the_contract_shows() {
+    assert_eq!(
+        install().encode().unwrap(),
+        concat!(
+            r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha1","kind":"DesiredState","phase":"Install","#,
+            r#""selection":{"workerPools":["pool-a"],"matchLabels":{}},"#,
+            r#""daemon":{"fallbackConfig":"policy:\n  Active: none\n","forceConfig":null,"extraOptions":""}}"#
+        )
+    );
+}
+
+#[test]
+fn the_name_carries_the_hash_of_the_text() {
+    let state = install();
+    let name = state.config_map_name().unwrap();
+    let digits = name.strip_prefix("cri-resmgr-desired-state-").unwrap();
+    assert_eq!(digits.len(), 8);
+    assert_eq!(digits, hash8(&state.encode().unwrap()));
+    let removing = DesiredState { phase: Phase::Remove, ..state };
+    assert_ne!(name, removing.config_map_name().unwrap());
+}
+
+#[test]
+fn unknown_fields_are_ignored_and_missing_ones_have_defaults() {
+    let text = r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha1","kind":"DesiredState","phase":"Remove",
+        "pacing":{"slots":3},"selection":{"zones":["a"]}}"#;
+    let state = DesiredState::decode(text).unwrap();
+    assert_eq!(state.phase, Phase::Remove);
+    assert_eq!(state.selection, Selection::default());
+    assert_eq!(state.daemon, Daemon::default());
+}
+
+#[test]
+fn what_is_not_understood_is_refused() {
+    let v2 = r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v2","kind":"DesiredState","stage":"Install"}"#;
+    assert_eq!(
+        DesiredState::decode(v2).unwrap_err().to_string(),
+        r#"the desired state has apiVersion "node.cri-resmgr.extensions.gardener.cloud/v2" and kind "DesiredState", this agent reads "node.cri-resmgr.extensions.gardener.cloud/v1alpha1" and "DesiredState""#
+    );
+    let phase =
+        r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha1","kind":"DesiredState","phase":"Pause"}"#;
+    assert!(matches!(DesiredState::decode(phase), Err(DecodeError::Malformed(_))));
+    for text in ["", "null", "[]", "{"] {
+        assert!(DesiredState::decode(text).is_err(), "{text:?} was accepted");
+    }
+}
+
+#[test]
+fn selection_table() {
+    let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    };
+    let pools = |pools: &[&str]| Some(pools.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+    let a = [("worker.gardener.cloud/pool", "a"), ("disk", "ssd")];
+    let cases = [
+        (None, labels(&[]), labels(&a), true),
+        (None, labels(&[]), labels(&[]), true),
+        (pools(&["a", "b"]), labels(&[]), labels(&a), true),
+        (pools(&["b"]), labels(&[]), labels(&a), false),
+        (pools(&[]), labels(&[]), labels(&a), false),
+        (pools(&["a"]), labels(&[]), labels(&[("disk", "ssd")]), false),
+        (None, labels(&[("disk", "ssd")]), labels(&a), true),
+        (None, labels(&[("disk", "hdd")]), labels(&a), false),
+        (None, labels(&[("disk", "ssd"), ("gpu", "")]), labels(&a), false),
+        (pools(&["a"]), labels(&[("disk", "ssd")]), labels(&a), true),
+        (pools(&["b"]), labels(&[("disk", "ssd")]), labels(&a), false),
+    ];
+    for (worker_pools, match_labels, node, expected) in cases {
+        let selection = Selection { worker_pools, match_labels };
+        assert_eq!(selection.matches(&node), expected, "{selection:?} on {node:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_state_survives_the_journey(
+        remove: bool,
+        pools in proptest::option::of(proptest::collection::vec(".*", 0..3)),
+        labels in proptest::collection::btree_map(".*", ".*", 0..3),
+        fallback in proptest::option::of(".*"),
+        force in proptest::option::of(".*"),
+        extra in ".*",
+    ) {
+        let state = DesiredState {
+            phase: if remove { Phase::Remove } else { Phase::Install },
+            selection: Selection { worker_pools: pools, match_labels: labels },
+            daemon: Daemon { fallback_config: fallback, force_config: force, extra_options: extra },
+        };
+        let text = state.encode().unwrap();
+        prop_assert_eq!(DesiredState::decode(&text).unwrap(), state.clone());
+        prop_assert_eq!(text, state.encode().unwrap());
+    }
+}

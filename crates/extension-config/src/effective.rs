@@ -1,0 +1,181 @@
+//! The configuration that takes effect: the shoot's over the operator's over our own, checked.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::cri_resmgr::{self, Checked};
+use crate::desired_state::{Daemon, Selection};
+use crate::extra_options;
+use crate::key::ConfigKey;
+use crate::names;
+use crate::problem::{Origin, Problem, Problems};
+use crate::provider_config::{self, Written};
+
+/// What a daemon runs with when nobody configured anything: it passes every request through.
+pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
+
+/// What is known about the shoot, to warn of configurations that cannot work there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Its worker pools.
+    pub workers: Vec<WorkerFacts>,
+}
+
+/// One worker pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// Its name.
+    pub name: String,
+    /// Its container runtime; `None` where the Shoot does not say, which means containerd.
+    pub cri: Option<String>,
+    /// Major and minor of its Kubernetes version, where it could be read.
+    pub kubernetes: Option<(u64, u64)>,
+}
+
+/// A configuration without faults.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective {
+    /// What stands in files on the nodes.
+    pub daemon: Daemon,
+    /// What is pushed to running daemons: name of the ConfigMap and its data.
+    pub dynamic: BTreeMap<String, BTreeMap<String, String>>,
+    /// Which nodes get the daemon.
+    pub selection: Selection,
+    /// Who won for each key.
+    pub origins: BTreeMap<String, Origin>,
+    /// What works, but perhaps not as its author thinks.
+    pub warnings: Vec<Problem>,
+}
+
+/// Merges and checks. `base` is the data of the operator's ConfigMap, if there is one.
+///
+/// # Errors
+/// Everything that is wrong. A key of the base configuration that the shoot overrides is not looked at.
+pub fn resolve(
+    base: Option<&BTreeMap<String, String>>,
+    provider_config: Option<&Value>,
+    facts: &Facts,
+) -> Result<Effective, Problems> {
+    let shoot = provider_config::decode(provider_config)?;
+    let (base, mut problems) = base.map(provider_config::decode_base).unwrap_or_default();
+    let mut entries: BTreeMap<ConfigKey, (Origin, Written)> = BTreeMap::new();
+    entries.extend(base.into_iter().map(|(key, written)| (key, (Origin::Base, written))));
+    entries.extend(shoot.configs.into_iter().map(|(key, written)| (key, (Origin::Shoot, written))));
+    if !entries.contains_key(&ConfigKey::Fallback) && !entries.contains_key(&ConfigKey::Force) {
+        let written = Written { field: "fallback".into(), text: BUILT_IN_FALLBACK.into() };
+        entries.insert(ConfigKey::Fallback, (Origin::BuiltIn, written));
+    }
+
+    let mut warnings = Vec::new();
+    let mut checked = BTreeMap::new();
+    for (key, (origin, written)) in &entries {
+        if *key == ConfigKey::ExtraOptions {
+            problems.extend(extra_options::check(&written.text).into_iter().map(|m| problem(*origin, written, "", m)));
+            continue;
+        }
+        match cri_resmgr::check(&written.text) {
+            Ok(good) => {
+                warnings.extend(good.warnings.iter().map(|w| problem(*origin, written, &w.path, w.message.clone())));
+                checked.insert(key.clone(), good);
+            }
+            Err(findings) => {
+                problems.extend(findings.into_iter().map(|f| problem(*origin, written, &f.path, f.message)));
+            }
+        }
+    }
+    let mut dynamic = BTreeMap::new();
+    for (key, good) in checked.iter().filter(|(key, _)| key.is_dynamic()) {
+        match good.by_module() {
+            Ok(data) => drop(dynamic.insert(format!("{}{key}", names::DYNAMIC_CONFIG_MAP_PREFIX), data)),
+            Err(error) => {
+                let (origin, written) = &entries[key];
+                problems.push(problem(*origin, written, "", error.to_string()));
+            }
+        }
+    }
+    if let Some(problems) = Problems::new(problems) {
+        return Err(problems);
+    }
+    warn_of_policies(&entries, &checked, &mut warnings);
+    warn_of_workers(&shoot.selection, facts, &mut warnings);
+
+    let text = |key| entries.get(&key).map(|(_, written)| written.text.clone());
+    Ok(Effective {
+        daemon: Daemon {
+            fallback_config: text(ConfigKey::Fallback),
+            force_config: text(ConfigKey::Force),
+            // Blanks at the ends would be a change that is none.
+            extra_options: text(ConfigKey::ExtraOptions).unwrap_or_default().trim().to_owned(),
+        },
+        dynamic,
+        selection: shoot.selection,
+        origins: entries.iter().map(|(key, (origin, _))| (key.to_string(), *origin)).collect(),
+        warnings,
+    })
+}
+
+fn problem(origin: Origin, written: &Written, path: &str, message: String) -> Problem {
+    Problem { origin, config: written.field.clone(), path: path.to_owned(), message }
+}
+
+/// A running daemon takes another policy only after a restart and a reset of its state.
+fn warn_of_policies(
+    entries: &BTreeMap<ConfigKey, (Origin, Written)>,
+    checked: &BTreeMap<ConfigKey, Checked>,
+    warnings: &mut Vec<Problem>,
+) {
+    if checked.contains_key(&ConfigKey::Force) {
+        for (key, (origin, written)) in entries {
+            if !matches!(key, ConfigKey::Force | ConfigKey::ExtraOptions) && *origin != Origin::BuiltIn {
+                warnings.push(problem(
+                    *origin,
+                    written,
+                    "",
+                    "has no effect while there is a force configuration".into(),
+                ));
+            }
+        }
+        return;
+    }
+    let Some(fallback) = checked.get(&ConfigKey::Fallback) else { return };
+    for (key, good) in checked.iter().filter(|(key, good)| key.is_dynamic() && good.active != fallback.active) {
+        let (origin, written) = &entries[key];
+        let message = format!(
+            "{} differs from the fallback's policy {}: the daemon changes its policy only when it is restarted and its policy state reset",
+            good.active, fallback.active
+        );
+        warnings.push(problem(*origin, written, "policy.Active", message));
+    }
+}
+
+fn warn_of_workers(selection: &Selection, facts: &Facts, warnings: &mut Vec<Problem>) {
+    let mut warn = |config: &str, message: String| {
+        warnings.push(Problem { origin: Origin::Shoot, config: config.into(), path: String::new(), message });
+    };
+    for pool in selection.worker_pools.iter().flatten() {
+        match facts.workers.iter().find(|worker| worker.name == *pool) {
+            None if !facts.workers.is_empty() => {
+                warn("selection.workerPools", format!("there is no worker pool {pool:?}"));
+            }
+            Some(worker) if worker.cri.as_deref().is_some_and(|cri| cri != "containerd") => {
+                warn("selection.workerPools", format!("worker pool {pool:?} does not use containerd"));
+            }
+            _ => {}
+        }
+    }
+    for worker in &facts.workers {
+        let selected = selection.worker_pools.as_ref().is_none_or(|pools| pools.contains(&worker.name));
+        // The daemon speaks the CRI of Kubernetes 1.29 and drops what it does not know.
+        if selected && worker.kubernetes.is_some_and(|version| version >= (1, 33)) {
+            let message = format!(
+                "worker pool {:?} runs Kubernetes 1.33 or later: the daemon loses newer fields of the CRI, and resizing of running pods has no effect",
+                worker.name
+            );
+            warn("", message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! providerConfig, the model of a cri-resmgr configuration, the desired-state format and shared names.
+//!
+//! `seed-controller` and `node-agent` meet only here: every name, path and format that both must agree on is defined in this
+//! crate, once. Nothing in it does I/O.
+
+pub mod cri_resmgr;
+pub mod desired_state;
+pub mod effective;
+mod extra_options;
+mod key;
+pub mod names;
+mod problem;
+pub mod provider_config;
+mod selection;
+
+pub use effective::{Effective, Facts, WorkerFacts, resolve};
+pub use key::ConfigKey;
+pub use problem::{Origin, Problem, Problems};

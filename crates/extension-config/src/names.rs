@@ -1,0 +1,54 @@
+//! Names that the seed controller, the node agent and the charts share.
+
+pub mod node;
+
+/// Type of the `Extension` object, and its name in the shoot's namespace.
+pub const EXTENSION_TYPE: &str = "cri-resmgr-extension";
+/// Name of the extension: field owner, controller names, prefixes.
+pub const EXTENSION_NAME: &str = "cri-resmgr";
+/// Finalizer that the controller keeps on its `Extension` objects.
+pub const FINALIZER: &str = "extensions.gardener.cloud/cri-resmgr-extension";
+/// Deployment, ServiceAccount and Helm release of the seed controller.
+pub const CONTROLLER_NAME: &str = "gardener-extension-cri-resmgr";
+
+/// API group of everything of ours that has one.
+pub const API_GROUP: &str = "cri-resmgr.extensions.gardener.cloud";
+/// Readiness gate of the agent's pods: the agent itself says that its node is as desired. kubelet reports a container as ready
+/// for a moment after its own restart, before the first probe, and restarting kubelet is what the agent does.
+pub const NODE_AS_DESIRED: &str = "cri-resmgr.extensions.gardener.cloud/node-as-desired";
+/// ConfigMap with the operator's base configuration, in the namespace of the seed controller.
+pub const BASE_CONFIG_MAP: &str = "gardener-extension-cri-resmgr-configs";
+/// Environment variable that names the namespace of [`BASE_CONFIG_MAP`].
+pub const BASE_CONFIG_NAMESPACE_ENV: &str = "EXTENSION_CONFIGMAP_NAMESPACE";
+
+/// The shoot's ManagedResource, in the shoot's namespace in the seed.
+pub const SHOOT_MANAGED_RESOURCE: &str = "extension-runtime-cri-resmgr";
+/// Secret that the shoot's ManagedResource refers to.
+pub const SHOOT_MANAGED_RESOURCE_SECRET: &str = "managedresource-extension-runtime-cri-resmgr";
+/// Annotation on the DaemonSet's pod template, and `injectLabels` key of the ManagedResource: the phase of the desired state.
+pub const PHASE_KEY: &str = "cri-resmgr.extensions.gardener.cloud/phase";
+
+/// Namespace of everything that we put into the shoot.
+pub const SHOOT_NAMESPACE: &str = "kube-system";
+/// DaemonSet, ServiceAccount and RBAC objects of the node agent.
+pub const NODE_AGENT: &str = "cri-resmgr-node-agent";
+/// Container of the node agent's pod.
+pub const NODE_AGENT_CONTAINER: &str = "node-agent";
+/// Name of the agent's image in the image vector.
+pub const INSTALLATION_IMAGE: &str = "gardener-extension-cri-resmgr-installation";
+/// Port of the agent's `/healthz`, `/readyz` and `/metrics`.
+pub const NODE_AGENT_PORT: u16 = 8891;
+/// Directory in the agent's pod where the desired state is mounted.
+pub const DESIRED_STATE_DIR: &str = "/etc/cri-resmgr-node-agent";
+/// Key of the desired-state ConfigMap, and so the file in [`DESIRED_STATE_DIR`].
+pub const DESIRED_STATE_KEY: &str = "desired.json";
+/// Prefix of the desired-state ConfigMap; `crate::desired_state::DesiredState::hash8` follows.
+pub const DESIRED_STATE_CONFIG_MAP_PREFIX: &str = "cri-resmgr-desired-state-";
+/// Prefix of the ConfigMaps with dynamic configurations; `default`, `node.NAME` or `group.NAME` follows.
+pub const DYNAMIC_CONFIG_MAP_PREFIX: &str = "cri-resmgr-config.";
+/// Node label that names the group whose dynamic configuration a node takes.
+pub const NODE_GROUP_LABEL: &str = "cri-resource-manager.intel.com/group";
+/// Label that Gardener puts on every node: the worker pool.
+pub const WORKER_POOL_LABEL: &str = "worker.gardener.cloud/pool";
+/// Label that Gardener puts on every node: the container runtime.
+pub const WORKER_CRI_LABEL: &str = "worker.gardener.cloud/cri-name";

@@ -1,0 +1,73 @@
+//! Paths on the host, as the host sees them. None may change between versions without a migration: the journal of an older agent names them.
+
+/// The daemon, from the payload.
+pub const DAEMON: &str = "/opt/intel/bin/cri-resmgr";
+/// Directory of everything that we put below `/opt` besides the daemon.
+pub const GATE_DIR: &str = "/opt/gardener-extension-cri-resmgr/bin";
+/// The gate that decides at each kubelet start.
+pub const GATE: &str = "/opt/gardener-extension-cri-resmgr/bin/runtime-gate";
+
+/// Directory of the daemon's static configuration.
+pub const CONFIG_DIR: &str = "/etc/cri-resmgr";
+/// Configuration that the daemon takes when it has none cached.
+pub const FALLBACK_CONFIG: &str = "/etc/cri-resmgr/fallback.cfg";
+/// Configuration that overrules every other.
+pub const FORCE_CONFIG: &str = "/etc/cri-resmgr/force.cfg";
+/// Environment file of the daemon's unit: `CONFIG_OPTIONS`, `EXTRA_OPTIONS`.
+pub const ENVIRONMENT_FILE: &str = "/etc/default/cri-resource-manager";
+
+/// Directory of the units that we write.
+pub const UNIT_DIR: &str = "/etc/systemd/system";
+/// Name of the daemon's unit.
+pub const DAEMON_UNIT: &str = "cri-resource-manager.service";
+/// File of the daemon's unit.
+pub const DAEMON_UNIT_FILE: &str = "/etc/systemd/system/cri-resource-manager.service";
+/// Link that enables the daemon's unit.
+pub const DAEMON_UNIT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/cri-resource-manager.service";
+/// Name of the guard's service.
+pub const GUARD_UNIT: &str = "cri-resource-manager-guard.service";
+/// File of the guard's service.
+pub const GUARD_UNIT_FILE: &str = "/etc/systemd/system/cri-resource-manager-guard.service";
+/// Name of the guard's timer.
+pub const GUARD_TIMER: &str = "cri-resource-manager-guard.timer";
+/// File of the guard's timer.
+pub const GUARD_TIMER_FILE: &str = "/etc/systemd/system/cri-resource-manager-guard.timer";
+/// Link that enables the guard's timer.
+pub const GUARD_TIMER_LINK: &str = "/etc/systemd/system/timers.target.wants/cri-resource-manager-guard.timer";
+
+/// Name of kubelet's unit.
+pub const KUBELET_UNIT: &str = "kubelet.service";
+/// Name of containerd's unit.
+pub const CONTAINERD_UNIT: &str = "containerd.service";
+/// Directory of our override of kubelet. In `system.control`, because gardener-node-agent deletes `kubelet.service.d` of `/etc/systemd/system`.
+pub const KUBELET_DROP_IN_DIR: &str = "/etc/systemd/system.control/kubelet.service.d";
+/// Our override of kubelet.
+pub const KUBELET_DROP_IN: &str = "/etc/systemd/system.control/kubelet.service.d/90-cri-resmgr.conf";
+
+/// Directory of what lives until the next boot.
+pub const RUN_DIR: &str = "/run/gardener-extension-cri-resmgr";
+/// Written by the gate at each kubelet start: `KUBELET_EXTRA_ARGS=…`.
+pub const RUNTIME_ENV: &str = "/run/gardener-extension-cri-resmgr/runtime.env";
+/// Host lock of the agent.
+pub const LOCK: &str = "/run/gardener-extension-cri-resmgr/lock";
+/// Directory of what outlives a boot.
+pub const STATE_DIR: &str = "/var/lib/gardener-extension-cri-resmgr";
+/// Journal: what we made, the phase, kubelet restarts of late.
+pub const JOURNAL: &str = "/var/lib/gardener-extension-cri-resmgr/journal.json";
+
+/// The daemon's directory of sockets.
+pub const DAEMON_RUN_DIR: &str = "/run/cri-resmgr";
+/// The daemon's state.
+pub const DAEMON_STATE_DIR: &str = "/var/lib/cri-resmgr";
+/// The daemon's pid file.
+pub const DAEMON_PID_FILE: &str = "/run/cri-resmgr.pid";
+/// What kubelet connects to when the proxy is used.
+pub const RELAY_SOCKET: &str = "/run/cri-resmgr/cri-resmgr.sock";
+/// Where the daemon serves its `Config` service.
+pub const CONFIG_SOCKET: &str = "/run/cri-resmgr/cri-resmgr-config.sock";
+/// Where the daemon looks for its agent.
+pub const AGENT_SOCKET: &str = "/run/cri-resmgr/cri-resmgr-agent.sock";
+/// containerd's socket: what kubelet uses without the proxy, and what the proxy passes on to.
+pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+/// The argument that the gate gives to kubelet when the proxy answers.
+pub const KUBELET_ENDPOINT_ARGUMENT: &str = "--container-runtime-endpoint=unix:///run/cri-resmgr/cri-resmgr.sock";

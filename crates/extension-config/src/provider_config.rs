@@ -1,0 +1,279 @@
+//! The shoot owner's input: `spec.extensions[].providerConfig` of the Shoot.
+//!
+//! Two forms are read. The typed one has an `apiVersion` and a `kind`; what has neither is read as the untyped form of the
+//! original extension. Both are strict: a field that we do not know is an error, or a typing mistake would pass unnoticed.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::desired_state::Selection;
+use crate::key::{self, ConfigKey};
+use crate::problem::{Origin, Problem, Problems};
+
+/// `apiVersion` of the typed form.
+pub const API_VERSION: &str = "cri-resmgr.extensions.gardener.cloud/v1alpha1";
+/// `kind` of the typed form.
+pub const KIND: &str = "CriResourceManagerConfig";
+
+/// Configuration of the cri-resmgr extension for one shoot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CriResourceManagerConfig {
+    /// Always `cri-resmgr.extensions.gardener.cloud/v1alpha1`.
+    pub api_version: String,
+    /// Always `CriResourceManagerConfig`.
+    pub kind: String,
+    /// Configurations of the daemon. Those left out come from the operator's base configuration.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub configs: Configs,
+    /// Which nodes get the daemon; left out: all that use containerd.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub selection: SelectionConfig,
+}
+
+/// Configurations of the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Configs {
+    /// What a daemon takes that was never given another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Document>,
+    /// Overrules all others on every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force: Option<Document>,
+    /// More command line options, separated by blanks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_options: Option<String>,
+    /// Pushed to the running daemon of nodes that have neither one of their own nor one of their group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Document>,
+    /// By group; a node's group is its label `cri-resource-manager.intel.com/group`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
+    pub groups: BTreeMap<String, Document>,
+    /// By node name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
+    pub nodes: BTreeMap<String, Document>,
+}
+
+/// One configuration of the daemon: its YAML as a text, or the same written as an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "must be a YAML text or an object")]
+pub enum Document {
+    /// YAML text.
+    Text(String),
+    /// The same as an object.
+    Object(serde_json::Map<String, Value>),
+}
+
+/// Which nodes get the daemon. Both conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SelectionConfig {
+    /// Names of worker pools; left out: every pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_pools: Option<Vec<String>>,
+    /// Labels that a node must all carry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// The original's form.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Untyped {
+    #[serde(default, deserialize_with = "null_as_default")]
+    configs: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    node_selector: BTreeMap<String, String>,
+}
+
+/// What both forms come to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProviderConfig {
+    /// The text of each configuration, with the path at which its author wrote it.
+    pub configs: BTreeMap<ConfigKey, Written>,
+    /// Which nodes get the daemon.
+    pub selection: Selection,
+}
+
+/// A text and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Path in the providerConfig, or key of the base configuration.
+    pub field: String,
+    /// YAML, or the command line options.
+    pub text: String,
+}
+
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// JSON schema of the typed form, pretty-printed; `docs/provider-config.schema.json` holds it for editors.
+pub fn json_schema() -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string_pretty(&schemars::schema_for!(CriResourceManagerConfig))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Reads a providerConfig. Absent and null mean that the owner configured nothing.
+pub fn decode(raw: Option<&Value>) -> Result<ProviderConfig, Problems> {
+    let problem = |path: String, message: String| {
+        Problem { origin: Origin::Shoot, config: path, path: String::new(), message }.into()
+    };
+    match raw {
+        None | Some(Value::Null) => Ok(ProviderConfig::default()),
+        Some(Value::Object(fields)) => {
+            let version = fields.get("apiVersion");
+            let kind = fields.get("kind");
+            if version.is_none() && kind.is_none() {
+                return from_untyped(strict::<Untyped>(raw)?);
+            }
+            if version.and_then(Value::as_str) != Some(API_VERSION) {
+                return Err(problem("apiVersion".into(), format!("must be {API_VERSION:?}")));
+            }
+            if kind.and_then(Value::as_str) != Some(KIND) {
+                return Err(problem("kind".into(), format!("must be {KIND:?}")));
+            }
+            from_typed(strict::<CriResourceManagerConfig>(raw)?)
+        }
+        Some(_) => Err(problem(String::new(), "must be an object".into())),
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self::one(problem)
+    }
+}
+
+fn strict<T: serde::de::DeserializeOwned>(raw: Option<&Value>) -> Result<T, Problems> {
+    let value = raw.cloned().unwrap_or_default();
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        Problem {
+            origin: Origin::Shoot,
+            config: if path == "." { String::new() } else { path },
+            path: String::new(),
+            message: error.into_inner().to_string(),
+        }
+        .into()
+    })
+}
+
+fn from_untyped(untyped: Untyped) -> Result<ProviderConfig, Problems> {
+    let mut problems = Vec::new();
+    let mut configs = BTreeMap::new();
+    for (name, text) in untyped.configs {
+        let field = format!("configs.{name}");
+        match ConfigKey::parse(&name) {
+            Some(key) => drop(configs.insert(key, Written { field, text })),
+            None => problems.push(unknown_key(Origin::Shoot, field)),
+        }
+    }
+    let selection = Selection { worker_pools: None, match_labels: untyped.node_selector };
+    finish(ProviderConfig { configs, selection }, problems, "nodeSelector")
+}
+
+fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problems> {
+    let Configs { fallback, force, extra_options, default, groups, nodes } = typed.configs;
+    let mut problems = Vec::new();
+    let mut configs = BTreeMap::new();
+    let singles = [(ConfigKey::Fallback, fallback), (ConfigKey::Force, force), (ConfigKey::Default, default)];
+    let maps = [("groups", "group", groups), ("nodes", "node", nodes)];
+    for (key, document) in singles {
+        if let Some(document) = document {
+            let field = format!("configs.{key}");
+            configs.insert(key, document.written(field)?);
+        }
+    }
+    if let Some(text) = extra_options {
+        configs.insert(ConfigKey::ExtraOptions, Written { field: "configs.extraOptions".into(), text });
+    }
+    for (list, prefix, documents) in maps {
+        for (name, document) in documents {
+            let field = format!("configs.{list}.{name}");
+            match ConfigKey::parse(&format!("{prefix}.{name}")) {
+                Some(key) => drop(configs.insert(key, document.written(field)?)),
+                None => problems.push(Problem {
+                    origin: Origin::Shoot,
+                    config: field,
+                    path: String::new(),
+                    message: "the name must consist of lower case letters, digits, '-' and '.'".into(),
+                }),
+            }
+        }
+    }
+    let SelectionConfig { worker_pools, match_labels } = typed.selection;
+    finish(
+        ProviderConfig { configs, selection: Selection { worker_pools, match_labels } },
+        problems,
+        "selection.matchLabels",
+    )
+}
+
+fn finish(config: ProviderConfig, mut problems: Vec<Problem>, labels_at: &str) -> Result<ProviderConfig, Problems> {
+    for (label, value) in &config.selection.match_labels {
+        if let Err(message) = crate::selection::check(label, value) {
+            problems.push(Problem {
+                origin: Origin::Shoot,
+                config: format!("{labels_at}.{label}"),
+                path: String::new(),
+                message,
+            });
+        }
+    }
+    match Problems::new(problems) {
+        None => Ok(config),
+        Some(problems) => Err(problems),
+    }
+}
+
+/// Reads the operator's base configuration: the data of its ConfigMap, with the keys of the original.
+pub(crate) fn decode_base(data: &BTreeMap<String, String>) -> (BTreeMap<ConfigKey, Written>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut configs = BTreeMap::new();
+    for (name, text) in data {
+        match ConfigKey::parse(name) {
+            Some(key) => drop(configs.insert(key, Written { field: name.clone(), text: text.clone() })),
+            None => problems.push(unknown_key(Origin::Base, name.clone())),
+        }
+    }
+    (configs, problems)
+}
+
+fn unknown_key(origin: Origin, config: String) -> Problem {
+    Problem {
+        origin,
+        config,
+        path: String::new(),
+        message: format!("there is no such configuration, allowed: {}", key::ALLOWED),
+    }
+}
+
+impl Document {
+    fn written(self, field: String) -> Result<Written, Problems> {
+        let text = match self {
+            Self::Text(text) => text,
+            Self::Object(object) => serde_saphyr::to_string(&object).map_err(|error| {
+                Problems::one(Problem {
+                    origin: Origin::Shoot,
+                    config: field.clone(),
+                    path: String::new(),
+                    message: error.to_string(),
+                })
+            })?,
+        };
+        Ok(Written { field, text })
+    }
+}
+
+#[cfg(test)]
+mod tests;
