@@ -1,0 +1,197 @@
+//! A container runtime and a cri-resmgr for tests: real gRPC over a real unix socket, answering as told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tonic::Status;
+use tonic_prost::ProstCodec;
+
+pub use tonic::Code;
+
+use crate::resmgr_config::{SetAdjustmentReply, SetAdjustmentRequest, SetConfigReply, SetConfigRequest};
+use crate::runtime::{self, Condition, StatusRequest, StatusResponse, VersionRequest, VersionResponse};
+
+/// How the fake answers from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Answers, and `RuntimeReady` is this.
+    Answers {
+        /// Status of the condition `RuntimeReady`.
+        runtime_ready: bool,
+    },
+    /// Takes connections and calls, but never answers.
+    Hangs,
+    /// Answers every call with this error.
+    Fails(Code),
+    /// Answers as ready, but refuses configurations with this text.
+    Refuses(String),
+}
+
+/// A running fake; it stops when dropped and leaves its socket file behind, as a killed daemon does.
+#[derive(Debug)]
+pub struct FakeRuntime {
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    behaviour: Behaviour,
+    configurations: Vec<BTreeMap<String, String>>,
+    adjustments: Vec<String>,
+    calls: Vec<String>,
+}
+
+impl FakeRuntime {
+    /// Listens on the socket; must be called inside a tokio runtime.
+    pub fn serve(socket: &Path, behaviour: Behaviour) -> io::Result<Self> {
+        let listener = UnixListener::bind(socket)?;
+        let state = Arc::new(Mutex::new(State {
+            behaviour,
+            configurations: Vec::new(),
+            adjustments: Vec::new(),
+            calls: Vec::new(),
+        }));
+        let shared = Arc::clone(&state);
+        let task = tokio::spawn(async move {
+            // Dropped with this task, and all connections with it.
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve_connection(stream, Arc::clone(&shared)));
+            }
+        });
+        Ok(Self { state, task })
+    }
+
+    /// Answers this way from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        locked(&self.state).behaviour = behaviour;
+    }
+
+    /// Configurations handed over so far, refused ones too.
+    #[must_use]
+    pub fn configurations(&self) -> Vec<BTreeMap<String, String>> {
+        locked(&self.state).configurations.clone()
+    }
+
+    /// Sets of adjustments handed over so far, as JSON.
+    #[must_use]
+    pub fn adjustments(&self) -> Vec<String> {
+        locked(&self.state).adjustments.clone()
+    }
+
+    /// Paths of all calls so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        locked(&self.state).calls.clone()
+    }
+}
+
+impl Drop for FakeRuntime {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn locked(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve_connection(stream: UnixStream, state: Arc<Mutex<State>>) {
+    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&state)));
+    let connection =
+        hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+    // A client that goes away ends its connection with an error; that is its business.
+    drop(connection.await);
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+) -> Result<Response<tonic::body::Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let behaviour = {
+        let mut state = locked(&state);
+        state.calls.push(path.clone());
+        state.behaviour.clone()
+    };
+    let runtime_ready = match &behaviour {
+        Behaviour::Hangs => std::future::pending().await,
+        Behaviour::Fails(code) => return Ok(Status::new(*code, "as told").into_http()),
+        Behaviour::Answers { runtime_ready } => *runtime_ready,
+        Behaviour::Refuses(_) => true,
+    };
+    let refusal = match behaviour {
+        Behaviour::Refuses(text) => text,
+        _ => String::new(),
+    };
+    // What Go's gRPC demands too.
+    if request.uri().authority().is_none_or(|authority| authority.as_str().contains('/')) {
+        return Ok(Status::internal("malformed authority").into_http());
+    }
+    let response = match path.as_str() {
+        "/runtime.v1.RuntimeService/Version" => {
+            unary(request, |_: VersionRequest| VersionResponse {
+                version: "0.1.0".to_owned(),
+                runtime_name: "containerd".to_owned(),
+                runtime_version: "0-fake".to_owned(),
+                runtime_api_version: "v1".to_owned(),
+            })
+            .await
+        }
+        "/runtime.v1.RuntimeService/Status" => unary(request, move |_: StatusRequest| status(runtime_ready)).await,
+        "/v1.Config/SetConfig" => {
+            unary(request, move |request: SetConfigRequest| {
+                locked(&state).configurations.push(request.config.into_iter().collect());
+                SetConfigReply { error: refusal.clone() }
+            })
+            .await
+        }
+        "/v1.Config/SetAdjustment" => {
+            unary(request, move |request: SetAdjustmentRequest| {
+                locked(&state).adjustments.push(request.adjustment);
+                SetAdjustmentReply { errors: HashMap::new() }
+            })
+            .await
+        }
+        _ => Status::unimplemented(path).into_http(),
+    };
+    Ok(response)
+}
+
+async fn unary<Query, Reply>(
+    request: Request<Incoming>,
+    reply: impl Fn(Query) -> Reply + Send + Sync + 'static,
+) -> Response<tonic::body::Body>
+where
+    Query: prost::Message + Default + Send + Sync + 'static,
+    Reply: prost::Message + Default + Send + Sync + 'static,
+{
+    let handler = tower::service_fn(move |request: tonic::Request<Query>| {
+        let reply = reply(request.into_inner());
+        async move { Ok::<_, Status>(tonic::Response::new(reply)) }
+    });
+    tonic::server::Grpc::new(ProstCodec::<Reply, Query>::default()).unary(handler, request).await
+}
+
+fn status(runtime_ready: bool) -> StatusResponse {
+    let condition = |kind: &str, status: bool| Condition {
+        r#type: kind.to_owned(),
+        status,
+        reason: String::new(),
+        message: String::new(),
+    };
+    StatusResponse {
+        status: Some(runtime::Status {
+            conditions: vec![condition("RuntimeReady", runtime_ready), condition("NetworkReady", false)],
+        }),
+    }
+}

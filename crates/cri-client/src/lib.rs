@@ -1,0 +1,17 @@
+//! CRI Version and Status, and cri-resmgr's Config service, over a unix socket.
+//!
+//! The handful of messages is written by hand after the published protocol definitions (CRI v1, cri-resmgr's agent API v1), so that no
+//! protocol compiler is needed. Unknown fields are ignored, as protobuf demands.
+
+mod connect;
+mod error;
+#[cfg(feature = "fake")]
+pub mod fake;
+mod probe;
+mod resmgr_config;
+mod runtime;
+
+pub use error::{CriError, Phase};
+pub use probe::{ProbeOutcome, probe};
+pub use resmgr_config::ConfigClient;
+pub use runtime::{RuntimeClient, RuntimeCondition, RuntimeStatus, RuntimeVersion};

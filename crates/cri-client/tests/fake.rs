@@ -1,0 +1,111 @@
+//! The client against the fake server, over a real unix socket.
+#![expect(clippy::expect_used, reason = "the set-up of a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cri_client::fake::{Behaviour, FakeRuntime};
+use cri_client::{ConfigClient, CriError, Phase, RuntimeClient, probe};
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(10);
+const READY: Behaviour = Behaviour::Answers { runtime_ready: true };
+
+fn socket() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let socket = directory.path().join("runtime.sock");
+    (directory, socket)
+}
+
+#[tokio::test]
+async fn a_ready_runtime_is_ready() {
+    let (_directory, socket) = socket();
+    let fake = FakeRuntime::serve(&socket, READY).expect("serve");
+    let outcome = probe(&socket, LONG).await.expect("answers");
+    assert!(outcome.is_ready());
+    assert_eq!(outcome.version.name, "containerd");
+    assert_eq!(outcome.version.api_version, "v1");
+    assert!(outcome.status.condition("NetworkReady").is_some_and(|network| !network.status));
+    assert_eq!(fake.calls(), ["/runtime.v1.RuntimeService/Version", "/runtime.v1.RuntimeService/Status"]);
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_not_ready_answers_but_is_not_ready() {
+    let (_directory, socket) = socket();
+    let _fake = FakeRuntime::serve(&socket, Behaviour::Answers { runtime_ready: false }).expect("serve");
+    assert!(!probe(&socket, LONG).await.expect("answers").is_ready());
+}
+
+#[tokio::test]
+async fn a_connect_alone_is_not_an_answer() {
+    let (_directory, socket) = socket();
+    let _fake = FakeRuntime::serve(&socket, Behaviour::Hangs).expect("serve");
+    let begin = Instant::now();
+    let error = probe(&socket, SHORT).await.expect_err("hangs");
+    assert!(matches!(error, CriError::Timeout { phase: Phase::Version, .. }), "{error:?}");
+    assert!(begin.elapsed() < LONG);
+}
+
+#[tokio::test]
+async fn a_listener_that_never_accepts_is_no_answer() {
+    let (_directory, socket) = socket();
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bind");
+    let error = probe(&socket, SHORT).await.expect_err("hangs");
+    assert!(matches!(error, CriError::Timeout { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_missing_and_a_stale_socket_are_absent() {
+    let (_directory, socket) = socket();
+    let missing = probe(&socket, LONG).await.expect_err("missing");
+    assert!(missing.is_absent(), "{missing:?}");
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("bind"));
+    assert!(socket.exists());
+    let stale = probe(&socket, LONG).await.expect_err("stale");
+    assert!(stale.is_absent(), "{stale:?}");
+}
+
+#[tokio::test]
+async fn an_error_answer_is_no_readiness() {
+    let (_directory, socket) = socket();
+    let _fake = FakeRuntime::serve(&socket, Behaviour::Fails(tonic::Code::Unavailable)).expect("serve");
+    let error = probe(&socket, LONG).await.expect_err("fails");
+    assert!(
+        matches!(&error, CriError::Call { phase: Phase::Version, code: tonic::Code::Unavailable, message, .. } if message == "as told"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_survives_a_restart_of_the_server() {
+    let (_directory, socket) = socket();
+    let first = FakeRuntime::serve(&socket, READY).expect("serve");
+    let client = RuntimeClient::connect(&socket, LONG).await.expect("connect");
+    client.version(LONG).await.expect("first");
+    drop(first);
+    std::fs::remove_file(&socket).expect("remove");
+    let _second = FakeRuntime::serve(&socket, READY).expect("serve again");
+    let end = Instant::now() + LONG;
+    while let Err(error) = client.version(SHORT).await {
+        assert!(Instant::now() < end, "not reconnected: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn configurations_arrive_whole_and_refusals_are_told() {
+    let (_directory, socket) = socket();
+    let fake = FakeRuntime::serve(&socket, READY).expect("serve");
+    let client = ConfigClient::connect(&socket, LONG).await.expect("connect");
+    let config = BTreeMap::from([
+        ("policy".to_owned(), "Active: none\n".to_owned()),
+        ("logger".to_owned(), "Debug: \"ä\"\n".to_owned()),
+    ]);
+    client.set_config("node-1", config.clone(), LONG).await.expect("taken");
+    assert_eq!(fake.configurations(), std::slice::from_ref(&config));
+    assert!(client.set_adjustment("node-1", "{}".to_owned(), LONG).await.expect("taken").is_empty());
+    assert_eq!(fake.adjustments(), ["{}"]);
+    fake.behave(Behaviour::Refuses("failed to apply configuration".to_owned()));
+    let error = client.set_config("node-1", config, LONG).await.expect_err("refused");
+    assert!(matches!(error, CriError::Refused { .. }), "{error:?}");
+}

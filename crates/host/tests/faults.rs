@@ -1,0 +1,123 @@
+//! Every step can fail or be the last one; a file is then the old one or the new one, never half of it.
+#![expect(clippy::expect_used, reason = "the set-up of a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use host::fault::{Fault, FaultScript};
+use host::{FileAttributes, HostRoot, Journal};
+use serde::{Deserialize, Serialize};
+
+const PLAIN: FileAttributes = FileAttributes::with_mode(0o600);
+const FAULTS: [Fault; 4] = [Fault::NoSpace, Fault::Io, Fault::ReadOnly, Fault::Crash];
+
+/// One change of the host, and what its directory may look like when it did not happen, and when it did.
+type Scenario = (&'static str, fn(&HostRoot) -> host::Result<()>);
+
+fn scenarios() -> Vec<Scenario> {
+    vec![
+        ("write", |root| root.write_atomic("/d/file", b"new", FileAttributes::with_mode(0o644))),
+        ("ensure", |root| root.ensure_file("/d/file", b"new", PLAIN).map(drop)),
+        ("link", |root| root.ensure_symlink("/d/link", "new").map(drop)),
+        ("make", |root| root.create_directories("/d/a/b", FileAttributes::with_mode(0o755)).map(drop)),
+        ("remove", |root| root.remove_file("/d/file", None).map(drop)),
+        ("tree", |root| root.remove_tree("/d/tree").map(drop)),
+    ]
+}
+
+fn prepare(directory: &Path) {
+    fs::create_dir_all(directory.join("d/tree/inner")).expect("make");
+    fs::write(directory.join("d/tree/inner/x"), "").expect("write");
+    fs::write(directory.join("d/file"), "old").expect("write");
+    std::os::unix::fs::symlink("old", directory.join("d/link")).expect("link");
+}
+
+#[test]
+fn after_any_fault_the_next_run_gets_there() {
+    for (name, act) in scenarios() {
+        let counting = tempfile::tempdir().expect("temporary directory");
+        prepare(counting.path());
+        let script = FaultScript::counting();
+        act(&HostRoot::open(counting.path()).expect("open").with_hook(script.hook())).expect(name);
+        assert!(script.steps() > 1, "{name}");
+        for fault in FAULTS {
+            for step in 0..script.steps() {
+                let directory = tempfile::tempdir().expect("temporary directory");
+                prepare(directory.path());
+                let plain = HostRoot::open(directory.path()).expect("open");
+                let failing = plain.clone().with_hook(FaultScript::at(step, fault).hook());
+                let case = format!("{name}, {fault:?} at step {step}");
+                let error = act(&failing).expect_err(&case);
+                assert_eq!(error.is_no_space(), fault == Fault::NoSpace, "{case}");
+                assert_eq!(error.is_read_only(), fault == Fault::ReadOnly, "{case}");
+                assert_whole(directory.path(), &case);
+                let left = leftovers(directory.path());
+                assert!(fault == Fault::Crash || left == 0, "{case}: {left} temporary files");
+                plain.remove_stale_temporaries("/d").expect(&case);
+                assert_eq!(leftovers(directory.path()), 0, "{case}");
+                act(&plain).expect(&case);
+            }
+        }
+    }
+}
+
+fn assert_whole(directory: &Path, case: &str) {
+    match fs::read_to_string(directory.join("d/file")) {
+        Ok(text) => assert!(text == "old" || text == "new", "{case}: {text:?}"),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{case}"),
+    }
+    let target = fs::read_link(directory.join("d/link")).expect(case);
+    assert!(target == Path::new("old") || target == Path::new("new"), "{case}");
+}
+
+fn leftovers(directory: &Path) -> usize {
+    fs::read_dir(directory.join("d"))
+        .expect("list")
+        .filter(|entry| {
+            let name = entry.as_ref().expect("entry").file_name();
+            name.to_string_lossy().starts_with('.')
+        })
+        .count()
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Document {
+    phase: String,
+    #[serde(default)]
+    made: Vec<String>,
+}
+
+fn journal() -> (tempfile::TempDir, Journal<Document>) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let root = HostRoot::open(directory.path()).expect("open");
+    (directory, Journal::new(root, "/journal.json", 1))
+}
+
+#[test]
+fn a_journal_is_read_back_and_not_written_twice() {
+    let (directory, journal) = journal();
+    assert_eq!(journal.read().expect("none"), None);
+    let document = Document { phase: "installing".to_owned(), made: vec!["/opt/x".to_owned()] };
+    assert_eq!(journal.write(&document).expect("write"), host::Change::Content);
+    assert_eq!(journal.write(&document).expect("same"), host::Change::Unchanged);
+    assert_eq!(journal.read().expect("read"), Some(document));
+    assert!(directory.path().join("journal.json").exists());
+    assert_eq!(journal.remove().expect("remove"), host::Removal::Removed);
+    assert_eq!(journal.read().expect("none"), None);
+}
+
+#[test]
+fn a_damaged_journal_is_told_from_a_foreign_one() {
+    let (directory, journal) = journal();
+    let path = directory.path().join("journal.json");
+    for text in ["", "\n", "\0\0\0", "{", "[]", r#"{"version":1}"#, r#"{"version":1,"content":{"phase":3}}"#] {
+        fs::write(&path, text).expect("write");
+        let error = journal.read().expect_err(text);
+        assert!(error.is_damaged(), "{text:?}: {error:?}");
+    }
+    fs::write(&path, r#"{"version":2,"content":{"phase":"x"}}"#).expect("write");
+    let error = journal.read().expect_err("other version");
+    assert!(matches!(error, host::JournalError::UnknownVersion { found: 2, known: 1, .. }), "{error:?}");
+    fs::write(&path, r#"{"version":1,"content":{"phase":"x","later":true}}"#).expect("write");
+    assert!(journal.read().expect("unknown fields are ignored").is_some());
+}
