@@ -1,0 +1,149 @@
+//! What an extension does: the one trait that it implements.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gardener_api::{Cluster, Extension, Shoot};
+use kube::Client;
+
+use crate::events::EventSink;
+
+/// Does the work of one extension type.
+///
+/// Every method is called again and again until it returns [`Outcome::Done`]: after errors, after restarts, when a watched
+/// object changes. So each must be idempotent, must write nothing when there is nothing to do, and must not wait inside:
+/// what takes time is [`Outcome::Pending`]. For one Extension never two calls run at the same time.
+#[async_trait]
+pub trait Actuator: Send + Sync + 'static {
+    /// Brings the shoot to what the Extension wants (operations Create and Reconcile).
+    async fn reconcile(&self, context: &Context) -> Result<Outcome, ActuatorError>;
+
+    /// Takes everything away again; the finalizer stays until this is done.
+    async fn delete(&self, context: &Context) -> Result<Outcome, ActuatorError>;
+
+    /// Takes away what can be taken away without waiting for anything (Gardener's force deletion).
+    async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError>;
+
+    /// Lets go of the shoot, which lives on under another seed: nothing in the shoot may change.
+    async fn migrate(&self, context: &Context) -> Result<Outcome, ActuatorError>;
+
+    /// Takes over a shoot from another seed.
+    async fn restore(&self, context: &Context) -> Result<Outcome, ActuatorError>;
+}
+
+/// How far a call came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The operation is complete.
+    Done,
+    /// Something is awaited. The engine calls again when a watched ManagedResource or the Cluster changes, at the latest
+    /// after `requeue_after`. `message` becomes the description of the operation (and of its error when it takes too long).
+    Pending {
+        /// Who or what is awaited, for people.
+        message: String,
+        /// Latest time until the next call.
+        requeue_after: Duration,
+    },
+}
+
+/// Everything a call may use.
+#[derive(Clone)]
+pub struct Context {
+    /// Client of the seed. It refuses to write when leadership is lost.
+    pub client: Client,
+    /// The Extension as last read.
+    pub extension: Arc<Extension>,
+    /// Its Cluster; `None` only in a namespace that is not a shoot's.
+    pub cluster: Option<Arc<Cluster>>,
+    /// The Shoot in it.
+    pub shoot: Option<Arc<Shoot>>,
+    /// Namespace of the Extension.
+    pub namespace: String,
+    /// For Kubernetes Events on the Extension.
+    pub events: EventSink,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the objects: they hold the shoot owner's configuration.
+        formatter.debug_struct("Context").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Whose fault an error is; decides on its code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// The shoot owner's configuration. The only class that carries `ERR_CONFIGURATION_PROBLEM`, which makes Gardener give
+    /// the Shoot up at once.
+    Configuration,
+    /// Anything else: it may go away by itself.
+    Transient,
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+pub struct ActuatorError {
+    class: ErrorClass,
+    reason: &'static str,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ActuatorError {
+    /// The shoot owner's mistake. `reason` is a fixed PascalCase word (Event reason, metric label); `message` names the field.
+    pub fn configuration(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Configuration, reason, message: message.into(), source: None }
+    }
+
+    /// Anything that may go away. `reason` as in [`Self::configuration`]; `message` says what was tried.
+    pub fn transient(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Transient, reason, message: message.into(), source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        self.class
+    }
+
+    /// The fixed word for it.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for ActuatorError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl StdError for ActuatorError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// API errors of helpers are nobody's configuration.
+impl From<crate::Error> for ActuatorError {
+    fn from(error: crate::Error) -> Self {
+        let reason = error.reason();
+        Self {
+            class: ErrorClass::Transient,
+            reason,
+            message: "the seed's API".to_owned(),
+            source: Some(Box::new(error)),
+        }
+    }
+}

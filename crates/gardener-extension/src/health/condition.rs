@@ -1,0 +1,165 @@
+//! Which condition, with which times. Pure.
+
+use std::time::Duration;
+
+use gardener_api::constants::error_code::CONFIGURATION_PROBLEM;
+use gardener_api::constants::operation::MIGRATE;
+use gardener_api::{Condition, ConditionStatus, Extension, LastOperationType, condition};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::config::HealthConfig;
+
+#[cfg(test)]
+mod tests;
+
+const SUCCESSFUL: &str = "HealthCheckSuccessful";
+const UNSUCCESSFUL: &str = "HealthCheckUnsuccessful";
+const PROGRESSING: &str = "HealthCheckProgressing";
+const ERROR: &str = "ConditionCheckError";
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    Good,
+    Progressing(String),
+    Failing(String),
+    /// It could not be carried out.
+    Unknown(String),
+}
+
+/// What is judged.
+pub(super) struct Subject<'a> {
+    pub(super) extension: &'a Extension,
+    /// Hibernation is asked for.
+    pub(super) hibernated: bool,
+    pub(super) checks: Vec<Check>,
+}
+
+/// A condition without its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) type_: String,
+    pub(super) status: ConditionStatus,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
+    pub(super) codes: Vec<String>,
+}
+
+/// Judges; `None` when there is nothing to judge: the Extension was never worked on (its state may still be on its way from
+/// another seed), is being deleted, or goes to another seed.
+pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp) -> Option<Verdict> {
+    let extension = subject.extension;
+    let untouched_or_leaving = extension.metadata.deletion_timestamp.is_some()
+        || extension.operation_annotation() == Some(MIGRATE)
+        || extension.last_operation().is_none_or(|last| last.type_ == LastOperationType::Migrate);
+    if untouched_or_leaving {
+        return None;
+    }
+    let verdict = |status, reason, message, codes| {
+        Some(Verdict { type_: config.condition_type.clone(), status, reason, message, codes })
+    };
+    if subject.hibernated {
+        let message = "The shoot is hibernated: nothing to check.".to_owned();
+        return verdict(ConditionStatus::True, SUCCESSFUL, message, Vec::new());
+    }
+    let texts =
+        |wanted: fn(&Check) -> Option<&String>| -> Vec<&String> { subject.checks.iter().filter_map(wanted).collect() };
+    let unknown = texts(|check| if let Check::Unknown(text) = check { Some(text) } else { None });
+    if !unknown.is_empty() {
+        return verdict(ConditionStatus::Unknown, ERROR, enumerate(&unknown), Vec::new());
+    }
+    let failing = texts(|check| if let Check::Failing(text) = check { Some(text) } else { None });
+    if !failing.is_empty() {
+        return verdict(ConditionStatus::False, UNSUCCESSFUL, enumerate(&failing), codes(&failing));
+    }
+    let progressing = texts(|check| if let Check::Progressing(text) = check { Some(text) } else { None });
+    if !progressing.is_empty() {
+        let old = condition::find(extension.conditions(), &config.condition_type);
+        let (message, codes) = (enumerate(&progressing), codes(&progressing));
+        return if may_progress(old, config.progressing_threshold, now) {
+            verdict(ConditionStatus::Progressing, PROGRESSING, message, codes)
+        } else {
+            verdict(ConditionStatus::False, UNSUCCESSFUL, message, codes)
+        };
+    }
+    verdict(ConditionStatus::True, SUCCESSFUL, "All health checks are successful.".to_owned(), Vec::new())
+}
+
+/// The whole list with the verdict in it, or `None` when it says so already. `lastTransitionTime` moves with the status,
+/// `lastUpdateTime` with anything, and when it is older than `refresh_after`.
+pub(super) fn merge(
+    before: &[Condition],
+    verdict: Verdict,
+    refresh_after: Option<Duration>,
+    now: Timestamp,
+) -> Option<Vec<Condition>> {
+    let old = condition::find(before, &verdict.type_);
+    let same_status = old.is_some_and(|old| old.status == verdict.status);
+    let same = same_status
+        && old.is_some_and(|old| {
+            old.reason == verdict.reason && old.message == verdict.message && old.codes == verdict.codes
+        });
+    let complete = old.is_some_and(|old| old.last_transition_time.is_some() && old.last_update_time.is_some());
+    let stale = refresh_after.is_some_and(|limit| age(old.and_then(|old| old.last_update_time.as_ref()), now) >= limit);
+    if same && complete && !stale {
+        return None;
+    }
+    let transition = old.filter(|_| same_status).and_then(|old| old.last_transition_time.clone());
+    let new = Condition {
+        status: verdict.status,
+        last_transition_time: Some(transition.unwrap_or(Time(now))),
+        last_update_time: Some(Time(now)),
+        reason: verdict.reason.to_owned(),
+        message: verdict.message,
+        codes: verdict.codes,
+        type_: verdict.type_,
+    };
+    let mut after = before.to_vec();
+    match after.iter_mut().find(|condition| condition.type_ == new.type_) {
+        Some(place) => *place = new,
+        None => after.push(new),
+    }
+    Some(after)
+}
+
+/// A roll-out may take until the threshold; what was bad before does not get better by rolling out.
+fn may_progress(old: Option<&Condition>, threshold: Duration, now: Timestamp) -> bool {
+    let Some(old) = old else { return true };
+    match old.status {
+        ConditionStatus::True => true,
+        ConditionStatus::False => false,
+        _ => age(old.last_transition_time.as_ref(), now) <= threshold,
+    }
+}
+
+/// Zero for a time in the future; endless for none.
+fn age(time: Option<&Time>, now: Timestamp) -> Duration {
+    time.map_or(Duration::MAX, |time| Duration::try_from(now.duration_since(time.0)).unwrap_or_default())
+}
+
+fn enumerate(texts: &[&String]) -> String {
+    match texts {
+        [one] => sentence(one),
+        many => {
+            let numbered: Vec<String> =
+                many.iter().enumerate().map(|(index, text)| format!("{}) {}", index + 1, sentence(text))).collect();
+            numbered.join(" ")
+        }
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with('.') { text.to_owned() } else { format!("{text}.") }
+}
+
+/// The one thing that gardener-resource-manager's text tells about whose fault it is: the shoot's API refused an object as
+/// invalid. Compared without regard to case, within one line.
+fn codes(texts: &[&String]) -> Vec<String> {
+    let invalid = texts.iter().flat_map(|text| text.lines()).any(|line| {
+        let line = line.to_lowercase();
+        line.split_once("error during apply of object ").is_some_and(|(_, rest)| rest.contains(" is invalid:"))
+    });
+    if invalid { vec![CONFIGURATION_PROBLEM.to_owned()] } else { Vec::new() }
+}

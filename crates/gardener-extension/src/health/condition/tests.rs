@@ -1,0 +1,130 @@
+use gardener_api::ExtensionSpec;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
+}
+
+fn extension(object: &Value) -> Extension {
+    let mut extension = Extension::new("e", ExtensionSpec::default());
+    if let Some(metadata) = object.get("metadata") {
+        extension.metadata = serde_json::from_value(metadata.clone()).expect("metadata");
+    }
+    let mut status: gardener_api::ExtensionStatus =
+        serde_json::from_value(object.get("status").cloned().unwrap_or(json!({}))).expect("a status");
+    status.last_operation.get_or_insert_with(gardener_api::LastOperation::default);
+    extension.status = Some(status);
+    extension
+}
+
+fn verdict(extension: &Extension, hibernated: bool, checks: Vec<Check>, now: Timestamp) -> Option<Verdict> {
+    judge(&Subject { extension, hibernated, checks }, &HealthConfig::default(), now)
+}
+
+fn bad(text: &str) -> Check {
+    Check::Failing(text.to_owned())
+}
+
+fn slow(text: &str) -> Check {
+    Check::Progressing(text.to_owned())
+}
+
+#[test]
+fn outcomes_become_conditions() {
+    let invalid = "Error during apply of object \"v1/ConfigMap/kube-system/x\": ConfigMap \"x\" is invalid: data";
+    let unknown = Check::Unknown("u".to_owned());
+    let cases: Vec<(Vec<Check>, ConditionStatus, &str, &str, bool)> = vec![
+        (vec![Check::Good], ConditionStatus::True, SUCCESSFUL, "All health checks are successful.", false),
+        (vec![bad("x")], ConditionStatus::False, UNSUCCESSFUL, "x.", false),
+        (vec![bad("x."), bad("y")], ConditionStatus::False, UNSUCCESSFUL, "1) x. 2) y.", false),
+        (vec![bad("x"), unknown.clone()], ConditionStatus::Unknown, ERROR, "u.", false),
+        (vec![bad("x"), slow("y")], ConditionStatus::False, UNSUCCESSFUL, "x.", false),
+        (vec![Check::Good, slow("y")], ConditionStatus::Progressing, PROGRESSING, "y.", false),
+        (vec![bad(invalid)], ConditionStatus::False, UNSUCCESSFUL, &format!("{invalid}."), true),
+    ]
+    .into_iter()
+    .map(|(checks, status, reason, message, code)| (checks, status, reason, &*message.to_owned().leak(), code))
+    .collect();
+    for (checks, status, reason, message, code) in cases {
+        let found = verdict(&extension(&json!({})), false, checks.clone(), at(0)).expect("a verdict");
+        assert_eq!((found.status, found.reason, found.message.as_str()), (status, reason, message), "{checks:?}");
+        assert_eq!(found.codes, if code { vec!["ERR_CONFIGURATION_PROBLEM"] } else { vec![] }, "{checks:?}");
+    }
+    let asleep = verdict(&extension(&json!({})), true, vec![bad("x")], at(0)).expect("a verdict");
+    assert_eq!((asleep.status, asleep.reason), (ConditionStatus::True, SUCCESSFUL));
+}
+
+#[test]
+fn the_code_needs_the_whole_pattern_in_one_line() {
+    let with = |text: &str| codes(&[&text.to_owned()]);
+    assert!(with("error during apply of object \"a\": x\n is invalid:").is_empty());
+    assert!(with("x is invalid: error during apply of object \"a\"").is_empty());
+    assert!(with("error during apply of object \"a\": forbidden").is_empty());
+    assert_eq!(with("1 ERROR DURING APPLY OF OBJECT \"a\": b IS INVALID: c"), ["ERR_CONFIGURATION_PROBLEM"]);
+}
+
+#[test]
+fn who_leaves_or_was_never_touched_is_not_judged() {
+    let untouched = Extension::new("e", ExtensionSpec::default());
+    assert_eq!(verdict(&untouched, false, vec![Check::Good], at(0)), None);
+    for object in [
+        json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+        json!({"metadata": {"annotations": {"gardener.cloud/operation": "migrate"}}}),
+        json!({"status": {"lastOperation": {"type": "Migrate", "state": "Error"}}}),
+        json!({"status": {"lastOperation": {"type": "Migrate", "state": "Succeeded"}}}),
+    ] {
+        assert_eq!(verdict(&extension(&object), false, vec![Check::Good], at(0)), None, "{object}");
+    }
+}
+
+#[test]
+fn progressing_has_its_time() {
+    let with = |status: &str, transition: Timestamp| {
+        extension(&json!({"status": {"conditions": [{"type": "SystemComponentsHealthy", "status": status,
+            "lastTransitionTime": transition.to_string()}]}}))
+    };
+    let status = |extension: &Extension| {
+        verdict(extension, false, vec![slow("x")], at(1000)).map(|verdict| (verdict.status, verdict.reason))
+    };
+    let progressing = Some((ConditionStatus::Progressing, PROGRESSING));
+    let failed = Some((ConditionStatus::False, UNSUCCESSFUL));
+    assert_eq!(status(&extension(&json!({}))), progressing);
+    assert_eq!(status(&with("True", at(0))), progressing);
+    assert_eq!(status(&with("False", at(999))), failed);
+    assert_eq!(status(&with("Progressing", at(700))), progressing, "just within 5 minutes");
+    assert_eq!(status(&with("Progressing", at(699))), failed);
+    assert_eq!(status(&with("Unknown", at(699))), failed);
+    assert_eq!(status(&with("Unknown", at(2000))), progressing, "a clock ahead of ours");
+}
+
+#[test]
+fn times_move_only_when_they_should() {
+    let good = || verdict(&extension(&json!({})), false, vec![Check::Good], at(0)).expect("a verdict");
+    let refresh = Some(Duration::from_secs(120));
+    let foreign: Condition =
+        serde_json::from_value(json!({"type": "Foreign", "status": "False", "reason": "r", "message": "m"}))
+            .expect("one");
+    let first = merge(std::slice::from_ref(&foreign), good(), refresh, at(0)).expect("a write");
+    assert_eq!(first.len(), 2);
+    assert_eq!(first[0], foreign);
+    assert_eq!(first[1].last_transition_time, Some(Time(at(0))));
+
+    assert_eq!(merge(&first, good(), refresh, at(119)), None, "nothing new, nothing stale");
+    assert_eq!(merge(&first, good(), None, at(100_000)), None, "newer gardenlets look at the lease");
+
+    let refreshed = merge(&first, good(), refresh, at(120)).expect("a write");
+    assert_eq!(refreshed[1].last_transition_time, Some(Time(at(0))));
+    assert_eq!(refreshed[1].last_update_time, Some(Time(at(120))));
+
+    let other_text = Verdict { message: "other".to_owned(), ..good() };
+    let updated = merge(&first, other_text, refresh, at(5)).expect("a write");
+    assert_eq!(updated[1].last_transition_time, Some(Time(at(0))));
+    assert_eq!(updated[1].last_update_time, Some(Time(at(5))));
+
+    let failing = verdict(&extension(&json!({})), false, vec![bad("x")], at(6)).expect("a verdict");
+    let turned = merge(&first, failing, refresh, at(6)).expect("a write");
+    assert_eq!(turned[1].last_transition_time, Some(Time(at(6))));
+    assert_eq!(turned[0], foreign, "others' conditions stay");
+}

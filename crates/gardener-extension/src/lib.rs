@@ -1,0 +1,31 @@
+//! The generic engine of a Gardener Extension controller.
+//!
+//! Level L3. It watches the Extensions of one type, decides what is asked for ([`operation`], pure), calls the
+//! [`Actuator`], and keeps status, finalizer, annotation and health condition as gardenlet expects them. Nothing in here
+//! knows what the extension does. Secrets and configuration texts never reach a log.
+
+pub mod actuator;
+mod backoff;
+mod cache;
+pub mod call;
+pub mod config;
+pub mod controller;
+pub mod error;
+pub mod events;
+mod health;
+mod key;
+mod lifecycle;
+pub mod managed_resources;
+pub mod metrics;
+pub mod operation;
+mod queue;
+mod status;
+mod watch;
+
+pub use actuator::{Actuator, ActuatorError, Context, ErrorClass, Outcome};
+pub use config::{ControllerConfig, HealthConfig};
+pub use controller::{Controller, ControllerHandle};
+pub use error::Error;
+pub use events::EventSink;
+pub use metrics::Metrics;
+pub use operation::Operation;
