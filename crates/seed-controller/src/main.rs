@@ -1,0 +1,29 @@
+//! The seed controller of the cri-resmgr extension.
+
+mod actuator;
+mod base_config;
+mod configuration;
+mod image_vector;
+mod manifests;
+mod options;
+mod process;
+mod removal;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use observability::LogConfig;
+use options::Options;
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    observability::logging::init(&LogConfig { level: options.log_level.clone(), format: options.log_format })
+        .context("set up logging")?;
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        anyhow::bail!("a TLS provider is already installed");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let ended = runtime.block_on(process::run(options));
+    // Not waiting for what still runs: after a lost lease nothing may.
+    runtime.shutdown_background();
+    ended
+}

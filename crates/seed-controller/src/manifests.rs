@@ -1,0 +1,161 @@
+//! The shoot's objects: templates of `charts/`, values from here.
+
+use std::collections::BTreeMap;
+
+use extension_config::desired_state::{DesiredState, Phase, Selection};
+use extension_config::{Effective, names};
+use gardener_api::constants::{NO_CLEANUP_LABEL, ORIGIN_GARDENER, ORIGIN_LABEL};
+use managed_resource::{Bundle, Templates};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The one architecture that the daemon is published for.
+pub(crate) const ARCHITECTURE: &str = "amd64";
+const CLUSTER_ROLE: &str = "extensions.gardener.cloud:extension-cri-resmgr:node-agent";
+const NETWORK_POLICY: &str = "allow-to-cri-resmgr-node-agent";
+
+/// What the templates of the installation are, and those of the removal, which render the same objects from them.
+const INSTALLATION: [(&str, &str); 5] = [
+    ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/daemonset.yaml")),
+    ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/desired-state.yaml")),
+    ("dynamic-configs.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/dynamic-configs.yaml")),
+    ("network-policy.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/network-policy.yaml")),
+    ("rbac.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/rbac.yaml")),
+];
+const REMOVAL: [(&str, &str); 8] = [
+    ("installation/daemonset", INSTALLATION[0].1),
+    ("installation/desired-state", INSTALLATION[1].1),
+    ("installation/network-policy", INSTALLATION[3].1),
+    ("installation/rbac", INSTALLATION[4].1),
+    ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/daemonset.yaml")),
+    ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/desired-state.yaml")),
+    ("network-policy.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/network-policy.yaml")),
+    ("rbac.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/rbac.yaml")),
+];
+
+/// Settings of the node agent's pods that the operator chooses; environment variables of the controller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AgentSettings {
+    /// Keep other pods off a new node until the agent is done with it.
+    pub(crate) node_critical: bool,
+    /// `appArmorProfile` of the pod. Under the runtime's own profile D-Bus refuses the agent on Ubuntu.
+    pub(crate) app_armor_profile: Option<Value>,
+    /// `seLinuxOptions` of the pod, for hosts that enforce SELinux.
+    pub(crate) se_linux_options: Option<Value>,
+    /// `imagePullSecrets` of the pod.
+    pub(crate) pull_secrets: Vec<Value>,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            node_critical: false,
+            app_armor_profile: Some(json!({"type": "Unconfined"})),
+            se_linux_options: None,
+            pull_secrets: Vec::new(),
+        }
+    }
+}
+
+/// Why there is nothing to apply. Always our own fault: whatever a user writes is quoted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("render the shoot's objects")]
+    Template(#[from] managed_resource::template::Error),
+    #[error("write the shoot's objects")]
+    Objects(#[from] managed_resource::objects::Error),
+    #[error("write the desired state")]
+    DesiredState(#[from] serde_json::Error),
+}
+
+/// Renders the objects of a shoot.
+#[derive(Debug)]
+pub(crate) struct Manifests {
+    installation: Templates,
+    removal: Templates,
+    settings: AgentSettings,
+}
+
+impl Manifests {
+    pub(crate) fn new(settings: AgentSettings) -> Result<Self, Error> {
+        Ok(Self { installation: Templates::new(&INSTALLATION)?, removal: Templates::new(&REMOVAL)?, settings })
+    }
+
+    /// Everything, with cri-resmgr on the selected nodes.
+    pub(crate) fn install(&self, namespace: &str, image: &str, effective: &Effective) -> Result<Bundle, Error> {
+        let state = DesiredState {
+            phase: Phase::Install,
+            selection: effective.selection.clone(),
+            daemon: effective.daemon.clone(),
+        };
+        let values = self.values(image, &state, &effective.dynamic)?;
+        Ok(bundle(namespace, Phase::Install, self.installation.render(&values)?))
+    }
+
+    /// The same DaemonSet, with cri-resmgr on no node.
+    pub(crate) fn remove(&self, namespace: &str, image: &str) -> Result<Bundle, Error> {
+        let state = DesiredState {
+            phase: Phase::Remove,
+            selection: Selection::default(),
+            daemon: extension_config::desired_state::Daemon::default(),
+        };
+        let values = self.values(image, &state, &BTreeMap::new())?;
+        Ok(bundle(namespace, Phase::Remove, self.removal.render(&values)?))
+    }
+
+    fn values(
+        &self,
+        image: &str,
+        state: &DesiredState,
+        dynamic: &BTreeMap<String, BTreeMap<String, String>>,
+    ) -> Result<Value, Error> {
+        let AgentSettings { node_critical, app_armor_profile, se_linux_options, pull_secrets } = &self.settings;
+        let dynamic: Vec<Value> = dynamic.iter().map(|(name, data)| json!({"name": name, "data": data})).collect();
+        Ok(json!({
+            "phase": state.phase,
+            "phaseKey": names::PHASE_KEY,
+            "criLabel": names::WORKER_CRI_LABEL,
+            "nodeAsDesired": names::NODE_AS_DESIRED,
+            "clusterRole": CLUSTER_ROLE,
+            "networkPolicy": NETWORK_POLICY,
+            "agent": {
+                "name": names::NODE_AGENT,
+                "namespace": names::SHOOT_NAMESPACE,
+                "container": names::NODE_AGENT_CONTAINER,
+                "image": image,
+                "architecture": ARCHITECTURE,
+                "port": names::NODE_AGENT_PORT,
+                "desiredStateDir": names::DESIRED_STATE_DIR,
+                // While removing, a node must not stay closed for other pods because of us.
+                "nodeCritical": *node_critical && state.phase == Phase::Install,
+                "appArmorProfile": app_armor_profile,
+                "seLinuxOptions": se_linux_options,
+                "pullSecrets": pull_secrets,
+                "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+            },
+            "desiredState": {
+                "configMap": state.config_map_name()?,
+                "key": names::DESIRED_STATE_KEY,
+                "text": state.encode()?,
+            },
+            "dynamicConfigs": dynamic,
+        }))
+    }
+}
+
+fn bundle(namespace: &str, phase: Phase, objects: Vec<managed_resource::Object>) -> Bundle {
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    Bundle {
+        name: names::SHOOT_MANAGED_RESOURCE.to_owned(),
+        namespace: namespace.to_owned(),
+        class: None,
+        labels: BTreeMap::from([label(ORIGIN_LABEL, ORIGIN_GARDENER)]),
+        inject_labels: BTreeMap::from([label(names::PHASE_KEY, phase.as_str()), label(NO_CLEANUP_LABEL, "true")]),
+        keep_objects: false,
+        objects,
+    }
+}
+
+#[cfg(test)]
+mod tests;

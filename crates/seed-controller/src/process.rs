@@ -1,0 +1,226 @@
+//! The process: who runs when, and in which order it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use extension_config::names;
+use gardener_api::constants::HEARTBEAT_LEASE_NAME;
+use gardener_extension::{Controller, ControllerConfig, ControllerHandle, HealthConfig, Metrics};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use lease::{ElectionConfig, Elector, Fence, Heartbeat, Timing};
+use observability::{BuildInfo, Server};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::actuator::CriResmgr;
+use crate::base_config::{BaseConfigWatch, Revision};
+use crate::configuration::BaseConfig;
+use crate::image_vector::ImageVector;
+use crate::manifests::{AgentSettings, Manifests};
+use crate::options::Options;
+use crate::removal::Removals;
+
+/// Runs until a signal asks to stop or leadership is lost.
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    // What is wrong with the images must not come to light at the first shoot.
+    let images = ImageVector::load(options.image_vector_overwrite.as_deref()).context("load the image vector")?;
+    let manifests = Manifests::new(settings(&options)).context("load the templates")?;
+    let stop = signals().context("listen for signals")?;
+    let client = client(&options).await?;
+
+    let mut registry = Registry::default();
+    BuildInfo { name: names::CONTROLLER_NAME, version: env!("CARGO_PKG_VERSION"), revision: "" }
+        .register(&mut registry);
+    let metrics = Metrics::register(&mut registry);
+    let base = Arc::new(BaseConfig::default());
+    let (base_watch, revision) = BaseConfigWatch::new(Arc::clone(&base), &mut registry);
+
+    let (elector, fence) = election(&options, &client)?;
+    let fenced = lease::fenced_client(client.clone(), fence.clone());
+    let actuator = CriResmgr { manifests, images, base, removals: Removals::default() };
+    let controller = Controller::new(fenced.clone(), config(&options), Arc::new(actuator), metrics);
+    let handle = controller.handle();
+
+    let health = health_server(&fence, &handle, revision.clone()).bind(options.health_bind_address).await?;
+    let metrics = Server::new().with_metrics(Arc::new(registry)).bind(options.metrics_bind_address).await?;
+    tracing::info!(health = %health.address(), metrics = %metrics.address(), version = env!("CARGO_PKG_VERSION"), "started");
+    tokio::spawn(health.run(stopped(stop.clone())));
+    tokio::spawn(metrics.run(stopped(stop.clone())));
+
+    match options.namespace.clone().filter(|namespace| !namespace.is_empty()) {
+        Some(namespace) => drop(tokio::spawn({
+            let client = client.clone();
+            async move { base_watch.run(client, &namespace).await }
+        })),
+        None => base_watch.none(),
+    }
+
+    let heartbeat = Heartbeat {
+        namespace: options
+            .namespace
+            .clone()
+            .filter(|n| !n.is_empty())
+            .unwrap_or_else(|| client.default_namespace().to_owned()),
+        client: fenced,
+        name: HEARTBEAT_LEASE_NAME.to_owned(),
+        holder: names::EXTENSION_NAME.to_owned(),
+        interval: Duration::from_secs(options.renew_interval_seconds.get().into()),
+    };
+    let leading = lead(fence, revision, controller, heartbeat, stop.clone());
+    match elector {
+        None => leading.await,
+        Some(elector) => {
+            // The lease goes back when everything that writes has ended, and not before.
+            let (ended, mut has_ended) = watch::channel(false);
+            let work = async {
+                leading.await;
+                ended.send_replace(true);
+            };
+            let stop_election = async { drop(has_ended.wait_for(|ended| *ended).await) };
+            tokio::pin!(work);
+            let election = elector.run(stop_election);
+            tokio::pin!(election);
+            tokio::select! {
+                // Lost: what is under way is dropped, the fence is closed.
+                ended = &mut election => ended?,
+                () = &mut work => election.await?,
+            }
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Works once this process may write, until told to stop.
+async fn lead(
+    mut fence: Fence,
+    mut revision: Revision,
+    controller: Controller,
+    heartbeat: Heartbeat,
+    stop: watch::Receiver<bool>,
+) {
+    let handle = controller.handle();
+    let ready = async {
+        // Without the base configuration shoots would get another one than they have.
+        fence.acquired().await && revision.wait_for(|revision| *revision > 0).await.is_ok()
+    };
+    let may_work = tokio::select! {
+        ready = ready => ready,
+        () = stopped(stop.clone()) => false,
+    };
+    if !may_work {
+        return;
+    }
+    tracing::info!("working");
+    revision.mark_unchanged();
+    tokio::select! {
+        () = async { tokio::join!(controller.run(stopped(stop.clone())), heartbeat.run(stopped(stop.clone()))); } => {}
+        () = follow(revision, handle) => {}
+    }
+}
+
+/// Every Extension is looked at again when the base configuration changes.
+async fn follow(mut revision: Revision, handle: ControllerHandle) {
+    while revision.changed().await.is_ok() {
+        let count = handle.trigger_all();
+        tracing::info!(extensions = count, "the base configuration changed");
+    }
+    // Nothing will change any more; the work goes on.
+    std::future::pending::<()>().await;
+}
+
+fn health_server(fence: &Fence, handle: &ControllerHandle, revision: Revision) -> Server {
+    let (fence, handle) = (fence.clone(), handle.clone());
+    Server::new().with_health(|| Ok(())).with_ready_check(move || {
+        if *revision.borrow() == 0 {
+            return Err("the base configuration was not read yet".to_owned());
+        }
+        // A replica in waiting has no watches and is ready to take over.
+        if fence.is_held() { handle.check_synced() } else { Ok(()) }
+    })
+}
+
+fn config(options: &Options) -> ControllerConfig {
+    let resource = names::SHOOT_MANAGED_RESOURCE.to_owned();
+    ControllerConfig {
+        finalizer: names::FINALIZER.to_owned(),
+        managed_resources: vec![resource.clone()],
+        max_concurrent_reconciles: options.max_concurrent_reconciles,
+        ignore_operation_annotation: options.ignore_operation_annotation,
+        health: HealthConfig { managed_resources: vec![resource], ..HealthConfig::default() },
+        ..ControllerConfig::new(names::CONTROLLER_NAME, names::EXTENSION_TYPE)
+    }
+}
+
+fn settings(options: &Options) -> AgentSettings {
+    let secrets = options.node_agent_pull_secrets.iter().filter(|name| !name.is_empty());
+    AgentSettings {
+        node_critical: options.node_agent_node_critical,
+        app_armor_profile: options.node_agent_apparmor_profile.0.clone(),
+        se_linux_options: options.node_agent_selinux.0.clone(),
+        pull_secrets: secrets.map(|name| json!({"name": name})).collect(),
+    }
+}
+
+fn election(options: &Options, client: &Client) -> anyhow::Result<(Option<Elector>, Fence)> {
+    if !options.leader_election {
+        return Ok((None, Fence::open()));
+    }
+    let namespace = options.leader_election_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    if namespace.is_empty() {
+        bail!("leader election needs --leader-election-namespace outside a pod");
+    }
+    let config = ElectionConfig {
+        namespace,
+        name: format!("{}-leader-election", names::EXTENSION_NAME),
+        identity: lease::identity(),
+        timing: Timing::default(),
+    };
+    let (elector, fence) = Elector::new(client.clone(), config);
+    Ok((Some(elector), fence))
+}
+
+/// The flag and KUBECONFIG come first, then the pod's service account, then what kubectl would use.
+async fn client(options: &Options) -> anyhow::Result<Client> {
+    let config = match &options.kubeconfig {
+        Some(path) if !path.as_os_str().is_empty() => {
+            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .context("use the kubeconfig")?
+        }
+        _ => match Config::incluster_env() {
+            Ok(config) => config,
+            Err(_) => Config::infer().await.context("find the seed's API server")?,
+        },
+    };
+    Client::try_from(config).context("set up the client")
+}
+
+/// Turns true at SIGTERM or SIGINT.
+fn signals() -> std::io::Result<watch::Receiver<bool>> {
+    let (sender, receiver) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        sender.send_replace(true);
+        // Kept: a closed channel would look like a signal.
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
