@@ -1,0 +1,97 @@
+//! Observe, plan, execute, until nothing is left to do.
+
+use node_plan::{Action, Change, Desired, Journal, Observed, Plan, Step, Target, budget, plan};
+use observability::ErrorChain;
+
+use crate::effects::{EffectError, Effects, Result};
+use crate::execute::{execute, record};
+use crate::observe::observe;
+use crate::prove::Timing;
+
+/// A node that others change as fast as we do must not be fought over: after so many rounds the next look is left to the caller.
+const ROUNDS: usize = 6;
+
+/// What a round of work led to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// What was seen last.
+    pub(crate) observed: Observed,
+    /// What is still to do; settled when the node is as desired.
+    pub(crate) plan: Plan,
+}
+
+/// Works until the node is as desired or something is in the way. `desire` says what the node is to become, given its journal.
+pub(crate) async fn converge(
+    effects: &impl Effects,
+    timing: &Timing,
+    desire: impl Fn(Option<&Journal>) -> Desired,
+) -> Result<Outcome> {
+    let mut locked = false;
+    for _ in 0..ROUNDS {
+        let observed = observe(effects).await?;
+        let desired = desire(observed.journal.as_ref());
+        let planned = plan(&observed, &desired);
+        if planned.steps.is_empty() {
+            if observed.journal.is_none() {
+                effects.unlock();
+            }
+            return Ok(Outcome { observed, plan: planned });
+        }
+        if !locked {
+            // What was seen without the lock may be another agent's unfinished work.
+            effects.lock()?;
+            locked = true;
+            continue;
+        }
+        effects.begin(&planned);
+        let mut journal = observed.journal.clone();
+        if let Err((step, error)) = run(effects, timing, &mut journal, &planned.steps).await {
+            if planned.target != Target::Installed || !error.is_proof() {
+                return Err(error);
+            }
+            go_back(effects, &mut journal, &desired, &step, &error)?;
+        }
+    }
+    let observed = observe(effects).await?;
+    let mut planned = plan(&observed, &desire(observed.journal.as_ref()));
+    if let Some(step) = planned.steps.first() {
+        planned.holds.push(format!("the node does not settle: {} is needed again ({})", step.action, step.evidence));
+    }
+    Ok(Outcome { observed, plan: planned })
+}
+
+async fn run(
+    effects: &impl Effects,
+    timing: &Timing,
+    journal: &mut Option<Journal>,
+    steps: &[Step],
+) -> std::result::Result<(), (Action, EffectError)> {
+    for step in steps {
+        tracing::info!(step = %step.action, because = %step.evidence, "step");
+        let outcome = match effects.pause(std::time::Duration::ZERO).await {
+            Ok(()) => execute(effects, timing, journal, step).await,
+            Err(stopping) => Err(stopping),
+        };
+        outcome.map_err(|error| (step.action.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// A failed proof goes into the journal, with the back-off that makes the next plan lead back to the bytes before.
+fn go_back(
+    effects: &impl Effects,
+    journal: &mut Option<Journal>,
+    desired: &Desired,
+    step: &Action,
+    error: &EffectError,
+) -> Result<()> {
+    let Desired::Installed(installation) = desired else { return Ok(()) };
+    let reason = format!("{step}: {}", ErrorChain(error));
+    tracing::error!(%reason, "rolling back");
+    let last = journal.as_ref().and_then(|journal| journal.backoff.clone());
+    let backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now());
+    record(effects, journal, &[Change::Failed(backoff)])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! What the agent can see and do on its node, as traits: the real node behind them, or a fake that fails where a test wants it.
+
+use std::time::Duration;
+
+use extension_config::names::node;
+use host::{HostError, JournalError};
+use node_plan::{Action, Entry, Journal, Plan, Unit};
+use systemd_client::SystemdError;
+
+/// Why something on the node could not be seen or done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EffectError {
+    /// A file.
+    #[error("the host's files")]
+    Host(#[from] HostError),
+    /// The journal.
+    #[error("the journal")]
+    Journal(#[from] JournalError),
+    /// A file of the agent's own image.
+    #[error("cannot read {path} of the agent's image")]
+    Payload {
+        /// Path in the agent's container.
+        path: String,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// systemd or the bus.
+    #[error("systemd")]
+    Systemd(#[from] SystemdError),
+    /// A job that did not end well.
+    #[error("{what} ended with {result:?}")]
+    Job {
+        /// The call.
+        what: String,
+        /// systemd's result.
+        result: String,
+    },
+    /// A proof that failed.
+    #[error("{0}")]
+    Proof(String),
+    /// The agent is asked to end; what was begun is taken up by the next one.
+    #[error("the agent is stopping")]
+    Stopping,
+    /// What a test injected.
+    #[cfg(test)]
+    #[error("injected: {0}")]
+    Injected(String),
+}
+
+impl EffectError {
+    /// The runtime path did not prove itself (rather than: we could not do or see something), so the way back is taken.
+    pub(crate) fn is_proof(&self) -> bool {
+        matches!(
+            self,
+            Self::Proof(_)
+                | Self::Job { .. }
+                | Self::Systemd(SystemdError::BadUnitSetting { .. } | SystemdError::Masked { .. })
+        )
+    }
+}
+
+/// Result of an effect.
+pub(crate) type Result<T> = std::result::Result<T, EffectError>;
+
+/// A socket that a runtime answers on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Socket {
+    /// The daemon's relay socket.
+    Proxy,
+    /// containerd's.
+    Containerd,
+}
+
+impl Socket {
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Proxy => node::RELAY_SOCKET,
+            Self::Containerd => node::CONTAINERD_SOCKET,
+        }
+    }
+}
+
+/// Files of the host.
+pub(crate) trait Files {
+    /// What stands at a path.
+    fn entry(&self, path: &str) -> Result<Entry>;
+    /// A text file of moderate size, `None` where there is none.
+    fn read_text(&self, path: &str) -> Result<Option<String>>;
+    /// Free bytes at a path.
+    fn free_space(&self, path: &str) -> Result<u64>;
+    /// The journal. A damaged one counts as lost.
+    fn journal(&self) -> Result<Option<Journal>>;
+    /// Writes the journal, making its directory.
+    fn write_journal(&self, journal: &Journal) -> Result<()>;
+    /// Carries out a step that only touches files.
+    fn apply(&self, action: &Action) -> Result<()>;
+    /// Removes the journal, the lock and their directories.
+    fn forget(&self) -> Result<()>;
+}
+
+/// A unit with what only kubelet's is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct UnitView {
+    /// State.
+    pub(crate) unit: Unit,
+    /// `ExecStart` command lines.
+    pub(crate) exec_start: Vec<Vec<String>>,
+    /// Command line of the main process.
+    pub(crate) command_line: Option<String>,
+}
+
+/// systemd.
+pub(crate) trait Units {
+    /// A unit's state; a missing unit is `not-found`.
+    async fn unit(&self, name: &str) -> Result<UnitView>;
+    /// daemon-reload.
+    async fn reload(&self) -> Result<()>;
+    /// Starts and waits.
+    async fn start(&self, unit: &str) -> Result<()>;
+    /// Stops and waits; a missing unit is stopped.
+    async fn stop(&self, unit: &str) -> Result<()>;
+    /// Restarts and waits.
+    async fn restart(&self, unit: &str) -> Result<()>;
+    /// Zeroes the start counters.
+    async fn reset_failed(&self, unit: &str) -> Result<()>;
+}
+
+/// What a runtime and the cluster say.
+pub(crate) trait Witnesses {
+    /// CRI `Version` and `Status` are answered and the runtime is ready; else why not.
+    async fn answers(&self, socket: Socket) -> std::result::Result<(), String>;
+    /// Seconds since 1970 of the Node's last heartbeat; `None` when the API server cannot be asked or does not know the node.
+    async fn heartbeat(&self) -> Option<u64>;
+    /// Seconds since 1970.
+    fn now(&self) -> u64;
+    /// Waits; ends early with [`EffectError::Stopping`] when the agent has to end.
+    async fn pause(&self, time: Duration) -> Result<()>;
+}
+
+/// All of a node.
+pub(crate) trait Effects: Files + Units + Witnesses {
+    /// Takes the host lock where it is not held; [`EffectError`] when another agent holds it.
+    fn lock(&self) -> Result<()>;
+    /// Lets the host lock go.
+    fn unlock(&self);
+    /// Called before the first step of a plan: from now on the node is not as desired.
+    fn begin(&self, plan: &Plan);
+    /// Called after each step, for metrics and the log.
+    fn done(&self, action: &Action);
+}

@@ -1,0 +1,103 @@
+//! `status` and `plan`: look, and do nothing.
+
+use std::io::Write;
+use std::rc::Rc;
+
+use anyhow::Context;
+use host::HostRoot;
+use node_plan::{Desired, Observed, Plan};
+use tokio::sync::watch;
+
+use crate::cli::NodeOptions;
+use crate::desired_file;
+use crate::observe::observe;
+use crate::payload::Images;
+use crate::real::{Cluster, RealNode};
+use crate::report::{self, Stage};
+
+struct Look {
+    hash: String,
+    observed: Observed,
+    plan: Plan,
+    desired: Desired,
+}
+
+async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
+    let mounted = desired_file::read(&options.desired_state)?;
+    let images = Images::load(&options.payload, &options.gate)?;
+    let root = HostRoot::open(&options.host_root)?;
+    let cluster = Rc::new(Cluster::connect(options.node_name.clone(), options.kubeconfig.as_deref()).await);
+    let (_stop, stopping) = watch::channel(false);
+    let node = RealNode::new(root, images.clone(), Rc::clone(&cluster), stopping, None);
+    let labels = cluster.labels().await;
+    let observed = observe(&node).await.context("look at the node")?;
+    let desired =
+        Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), images.daemon, images.gate);
+    let plan = node_plan::plan(&observed, &desired);
+    Ok(Look { hash: mounted.hash, observed, plan, desired })
+}
+
+/// Prints what is observed and what is desired.
+pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
+    let look = look(options).await?;
+    let mut out = std::io::stdout().lock();
+    let desired = match &look.desired {
+        Desired::Installed(_) => "kubelet runs through cri-resmgr".to_owned(),
+        Desired::Clean { because } => format!("clean: {because}"),
+        Desired::Undecided { because } => format!("undecided: {because}"),
+    };
+    writeln!(out, "desired    {desired} (desired state {})", look.hash)?;
+    writeln!(out, "stage      {}", Stage::of(&look.plan).as_str())?;
+    for hold in &look.plan.holds {
+        writeln!(out, "held       {hold}")?;
+    }
+    let observed = &look.observed;
+    for (name, unit) in [
+        ("kubelet", &observed.kubelet.unit),
+        ("cri-resmgr", &observed.daemon),
+        ("guard", &observed.guard),
+        ("timer", &observed.timer),
+    ] {
+        writeln!(out, "{name:<10} {} {}/{}", unit.load_state, unit.active_state, unit.sub_state)?;
+    }
+    let endpoint = observed.kubelet.endpoint.map_or_else(|| "nothing".to_owned(), |endpoint| endpoint.to_string());
+    writeln!(out, "endpoint   kubelet runs on {endpoint}; our override is {}loaded", not(observed.override_loaded()))?;
+    writeln!(out, "proxy      {}", if observed.proxy_answers { "answers" } else { "does not answer" })?;
+    writeln!(out, "containerd {}", if observed.containerd_answers { "answers" } else { "does not answer" })?;
+    let journal = observed.journal.as_ref();
+    writeln!(out, "journal    {}, {} restarts of late", report::phase_word(journal), report::restarts(journal))?;
+    for (path, entry) in &observed.entries {
+        if !entry.is_absent() {
+            writeln!(out, "there      {path}")?;
+        }
+    }
+    Ok(())
+}
+
+fn not(yes: bool) -> &'static str {
+    if yes { "" } else { "not " }
+}
+
+/// Prints the steps.
+pub(crate) async fn plan(options: &NodeOptions) -> anyhow::Result<()> {
+    let look = look(options).await?;
+    let mut out = std::io::stdout().lock();
+    for hold in &look.plan.holds {
+        writeln!(out, "held: {hold}")?;
+    }
+    if look.plan.steps.is_empty() {
+        writeln!(out, "nothing to do")?;
+    }
+    for (number, step) in look.plan.steps.iter().enumerate() {
+        let restarts = match step.action.restarts() {
+            node_plan::Restarts::Nothing => "",
+            node_plan::Restarts::Daemon => " [cri-resmgr]",
+            node_plan::Restarts::Kubelet => " [kubelet]",
+        };
+        writeln!(out, "{:>3}. {}{restarts}\n     because {}", number + 1, step.action, step.evidence)?;
+        for undo in &step.undo {
+            writeln!(out, "     undo: {undo}")?;
+        }
+    }
+    Ok(())
+}

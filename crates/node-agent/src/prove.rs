@@ -1,0 +1,162 @@
+//! Proofs: waiting for a condition with a deadline, and saying what was awaited when it did not come.
+
+use std::time::Duration;
+
+use extension_config::names::node;
+use node_plan::{Endpoint, effective_endpoint, residue};
+
+use crate::effects::{EffectError, Effects, Result, Socket};
+use crate::observe::observe;
+
+/// How long proofs take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    /// Between two looks.
+    pub(crate) poll: Duration,
+    /// The daemon waits for containerd itself, so it gets time.
+    pub(crate) daemon_deadline: Duration,
+    /// How long the daemon must live on after its first answer.
+    pub(crate) daemon_settle: Duration,
+    /// kubelet must run well within this time.
+    pub(crate) kubelet_deadline: Duration,
+    /// How long kubelet must live on unchanged when the Node's heartbeat is seen to be fresh.
+    pub(crate) settle_with_heartbeat: Duration,
+    /// The same when the API server cannot be asked: six times kubelet's `RestartSec`.
+    pub(crate) settle_alone: Duration,
+}
+
+impl Timing {
+    /// What holds on real nodes.
+    pub(crate) const REAL: Self = Self {
+        poll: Duration::from_millis(500),
+        daemon_deadline: Duration::from_secs(60),
+        daemon_settle: Duration::from_secs(2),
+        kubelet_deadline: Duration::from_secs(90),
+        settle_with_heartbeat: Duration::from_secs(10),
+        settle_alone: Duration::from_secs(30),
+    };
+}
+
+/// Time that went by in polls, so that a fake clock can drive it.
+struct Elapsed {
+    polls: u32,
+    poll: Duration,
+}
+
+impl Elapsed {
+    fn new(timing: &Timing) -> Self {
+        Self { polls: 0, poll: timing.poll }
+    }
+
+    async fn poll(&mut self, effects: &impl Effects) -> Result<()> {
+        self.polls += 1;
+        effects.pause(self.poll).await
+    }
+
+    fn since(&self, start: u32) -> Duration {
+        self.poll * (self.polls - start)
+    }
+}
+
+/// The proxy answers `Version` and `Status`, and the daemon lives on for a while.
+pub(crate) async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()> {
+    let mut elapsed = Elapsed::new(timing);
+    let mut good: Option<(u32, (u32, u32))> = None;
+    let mut why;
+    loop {
+        let unit = effects.unit(node::DAEMON_UNIT).await?.unit;
+        if unit.is_failed() {
+            return Err(EffectError::Proof(format!("{} has failed: systemd has given it up", node::DAEMON_UNIT)));
+        }
+        let identity = (unit.main_pid, unit.n_restarts);
+        match effects.answers(Socket::Proxy).await {
+            Ok(()) if unit.main_pid != 0 => {
+                let since = good.filter(|(_, same)| *same == identity).map_or(elapsed.polls, |(since, _)| since);
+                if elapsed.since(since) >= timing.daemon_settle {
+                    return Ok(());
+                }
+                good = Some((since, identity));
+                why = "it answers but does not stay up".to_owned();
+            }
+            Ok(()) => {
+                good = None;
+                why = "something answers, but the unit has no process".to_owned();
+            }
+            Err(reason) => {
+                good = None;
+                why = reason;
+            }
+        }
+        if elapsed.since(0) >= timing.daemon_deadline {
+            return Err(EffectError::Proof(format!(
+                "the proxy did not prove itself within {:?}: {why} ({}/{}, {} automatic restarts)",
+                timing.daemon_deadline, unit.active_state, unit.sub_state, unit.n_restarts
+            )));
+        }
+        elapsed.poll(effects).await?;
+    }
+}
+
+/// kubelet runs on the endpoint and stays up; where the API server can be asked, the Node's heartbeat is newer than the begin of the proof.
+pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: Endpoint) -> Result<()> {
+    let begin = effects.now();
+    let mut elapsed = Elapsed::new(timing);
+    let mut good: Option<(u32, (u32, String, u32))> = None;
+    let mut why;
+    loop {
+        let view = effects.unit(node::KUBELET_UNIT).await?;
+        let unit = view.unit;
+        let endpoint = view.command_line.as_deref().map(effective_endpoint);
+        if unit.is_failed() {
+            return Err(EffectError::Proof("kubelet.service has failed: systemd has given it up".to_owned()));
+        }
+        if unit.is_active() && endpoint == Some(wanted) {
+            let identity = (unit.main_pid, unit.invocation.clone(), unit.n_restarts);
+            let since = match &good {
+                Some((since, same)) if *same == identity => *since,
+                _ => elapsed.polls,
+            };
+            let heartbeat = effects.heartbeat().await;
+            let stable = elapsed.since(since);
+            why = match heartbeat {
+                Some(at) if at >= begin && stable >= timing.settle_with_heartbeat => return Ok(()),
+                None if stable >= timing.settle_alone => return Ok(()),
+                Some(at) if at < begin => "the Node's heartbeat is not fresh".to_owned(),
+                _ => "it has not run long enough".to_owned(),
+            };
+            good = Some((since, identity));
+        } else {
+            good = None;
+            why = match endpoint {
+                Some(other) if other != wanted => format!("it runs on {other}"),
+                _ => format!("it is {}/{}", unit.active_state, unit.sub_state),
+            };
+        }
+        if elapsed.since(0) >= timing.kubelet_deadline {
+            return Err(EffectError::Proof(format!(
+                "kubelet.service did not prove itself on {wanted} within {:?}: {why} ({} automatic restarts)",
+                timing.kubelet_deadline, unit.n_restarts
+            )));
+        }
+        elapsed.poll(effects).await?;
+    }
+}
+
+/// systemd has loaded our override, or has dropped it.
+pub(crate) async fn override_loaded(effects: &impl Effects, wanted: bool) -> Result<()> {
+    let unit = effects.unit(node::KUBELET_UNIT).await?.unit;
+    if unit.load_state == "bad-setting" || unit.load_state == "error" {
+        return Err(EffectError::Proof(format!("kubelet.service is {} in systemd", unit.load_state)));
+    }
+    if unit.drop_ins.contains(node::KUBELET_DROP_IN) == wanted {
+        return Ok(());
+    }
+    let what = if wanted { "has not loaded" } else { "still has loaded" };
+    Err(EffectError::Proof(format!("systemd {what} {} after a reload", node::KUBELET_DROP_IN)))
+}
+
+/// Nothing that we made is left.
+pub(crate) async fn clean(effects: &impl Effects) -> Result<()> {
+    let left = residue(&observe(effects).await?);
+    if left.is_empty() { Ok(()) } else { Err(EffectError::Proof(format!("left behind: {}", left.join(", ")))) }
+}

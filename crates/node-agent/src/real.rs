@@ -1,0 +1,152 @@
+//! The real node.
+
+mod cluster;
+mod files;
+mod units;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use extension_config::names::node;
+use host::{HostLock, HostRoot, Journal as JournalFile};
+use node_plan::{Action, Journal, Plan, Restarts};
+use observability::ReadinessHandle;
+use tokio::sync::watch;
+
+pub(crate) use cluster::Cluster;
+
+use crate::effects::{EffectError, Effects, Result, Socket, Witnesses};
+use crate::metrics::Metrics;
+use crate::payload::Images;
+use crate::report::{self, Stage};
+use files::Sums;
+use units::Bus;
+
+/// Version of the journal's format.
+const JOURNAL_VERSION: u32 = 1;
+/// Longest wait for an answer of a runtime.
+const PROBE: Duration = Duration::from_secs(3);
+
+/// Where the work shows while it goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Telemetry {
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: ReadinessHandle,
+}
+
+/// The node that the agent runs on.
+pub(crate) struct RealNode {
+    root: HostRoot,
+    journal: JournalFile<Journal>,
+    images: Images,
+    sums: RefCell<HashMap<String, Sums>>,
+    bus: Bus,
+    cluster: Rc<Cluster>,
+    lock: RefCell<Option<HostLock>>,
+    stop: watch::Receiver<bool>,
+    telemetry: Option<Telemetry>,
+    restarted: Cell<bool>,
+}
+
+impl RealNode {
+    pub(crate) fn new(
+        root: HostRoot,
+        images: Images,
+        cluster: Rc<Cluster>,
+        stop: watch::Receiver<bool>,
+        telemetry: Option<Telemetry>,
+    ) -> Self {
+        let address = format!("unix:path={}", root.own_view("/run/dbus/system_bus_socket").display());
+        Self {
+            journal: JournalFile::new(root.clone(), node::JOURNAL, JOURNAL_VERSION),
+            bus: Bus::new(address),
+            root,
+            images,
+            sums: RefCell::default(),
+            cluster,
+            lock: RefCell::default(),
+            stop,
+            telemetry,
+            restarted: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// Whether we restarted kubelet since the last call.
+    pub(crate) fn take_restarted(&self) -> bool {
+        self.restarted.replace(false)
+    }
+
+    pub(crate) fn images(&self) -> &Images {
+        &self.images
+    }
+}
+
+impl Witnesses for RealNode {
+    async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
+        match cri_client::probe(&self.root.own_view(socket.path()), PROBE).await {
+            Ok(outcome) if outcome.is_ready() => Ok(()),
+            Ok(_) => Err(format!("{} answers, but RuntimeReady is not true", socket.path())),
+            Err(error) => Err(observability::ErrorChain(&error).to_string()),
+        }
+    }
+
+    async fn heartbeat(&self) -> Option<u64> {
+        self.cluster.heartbeat().await
+    }
+
+    fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    async fn pause(&self, time: Duration) -> Result<()> {
+        let mut stop = self.stop.clone();
+        if *stop.borrow_and_update() {
+            return Err(EffectError::Stopping);
+        }
+        if time.is_zero() {
+            return Ok(());
+        }
+        match tokio::time::timeout(time, stop.wait_for(|stop| *stop)).await {
+            Ok(_) => Err(EffectError::Stopping),
+            Err(_elapsed) => Ok(()),
+        }
+    }
+}
+
+impl Effects for RealNode {
+    fn lock(&self) -> Result<()> {
+        let mut held = self.lock.borrow_mut();
+        if held.is_none() {
+            *held = Some(self.take_lock()?);
+        }
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        *self.lock.borrow_mut() = None;
+    }
+
+    fn begin(&self, plan: &Plan) {
+        let Some(Telemetry { metrics, readiness }) = &self.telemetry else { return };
+        metrics.stage_is(Stage::Working);
+        readiness.set(Err(format!("{}: {}", Stage::Working.as_str(), report::message(plan))));
+    }
+
+    fn done(&self, action: &Action) {
+        if action.restarts() == Restarts::Kubelet {
+            self.restarted.set(true);
+        }
+        let Some(Telemetry { metrics, .. }) = &self.telemetry else { return };
+        match (action, action.restarts()) {
+            (Action::RestartKubelet { cause }, _) => metrics.kubelet_restarted(cause.as_str()),
+            (Action::Restart { .. }, Restarts::Daemon) => metrics.daemon_restarted(),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What the shoot's API server says about this node, and what we tell it. Without it the agent works on.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use extension_config::names;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Config};
+use serde_json::json;
+
+use crate::report::Report;
+
+/// Longest wait for the API server: it may be away, and the node must not wait for it.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Namespace of the Leases that kubelets renew.
+const HEARTBEATS: &str = "kube-node-lease";
+/// Longest note of an Event, characters (the API's limit is 1024 bytes).
+const NOTE_LIMIT: usize = 500;
+/// Field owner of our Lease.
+const FIELD_MANAGER: &str = names::NODE_AGENT;
+
+/// A client, as far as one can be made.
+pub(crate) struct Cluster {
+    node_name: String,
+    client: Option<Client>,
+    labels: RefCell<Option<BTreeMap<String, String>>>,
+    uid: RefCell<Option<String>>,
+}
+
+impl Cluster {
+    /// From a kubeconfig file, or from the pod's service account.
+    pub(crate) async fn connect(node_name: String, kubeconfig: Option<&std::path::Path>) -> Self {
+        let client = match config(kubeconfig).await {
+            Ok(config) => Client::try_from(config).map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
+        };
+        let client = client.map_err(|reason| tracing::error!(%reason, "the API server cannot be used")).ok();
+        Self { node_name, client, labels: RefCell::default(), uid: RefCell::default() }
+    }
+
+    /// Labels of our Node; the last known ones when they cannot be read now.
+    pub(crate) async fn labels(&self) -> Option<BTreeMap<String, String>> {
+        if let Some(client) = &self.client {
+            let nodes: Api<Node> = Api::all(client.clone());
+            match tokio::time::timeout(DEADLINE, nodes.get_metadata(&self.node_name)).await {
+                Ok(Ok(node)) => {
+                    *self.uid.borrow_mut() = node.metadata.uid;
+                    *self.labels.borrow_mut() = Some(node.metadata.labels.unwrap_or_default());
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %observability::ErrorChain(&error), "the labels of the node cannot be read");
+                }
+                Err(_elapsed) => tracing::warn!("the labels of the node cannot be read within {DEADLINE:?}"),
+            }
+        }
+        self.labels.borrow().clone()
+    }
+
+    /// When kubelet renewed its Lease last, seconds since 1970.
+    pub(crate) async fn heartbeat(&self) -> Option<u64> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone()?, HEARTBEATS);
+        let lease = tokio::time::timeout(DEADLINE, leases.get_opt(&self.node_name)).await.ok()?.ok()??;
+        let renewed = lease.spec?.renew_time?;
+        u64::try_from(renewed.0.as_second()).ok()
+    }
+
+    /// An Event on our Node; best effort, for people only.
+    pub(crate) async fn event(&self, warning: bool, reason: &str, note: &str) {
+        let (Some(client), Some(uid)) = (&self.client, self.uid.borrow().clone()) else { return };
+        let reporter = Reporter { controller: names::NODE_AGENT.to_owned(), instance: Some(self.node_name.clone()) };
+        let event = Event {
+            type_: if warning { EventType::Warning } else { EventType::Normal },
+            reason: reason.to_owned(),
+            // The API server takes no longer notes.
+            note: Some(note.chars().take(NOTE_LIMIT).collect()),
+            action: "Converge".to_owned(),
+            secondary: None,
+        };
+        let regarding = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Node".to_owned()),
+            name: Some(self.node_name.clone()),
+            uid: Some(uid),
+            ..ObjectReference::default()
+        };
+        let recorder = Recorder::new(client.clone(), reporter);
+        match tokio::time::timeout(DEADLINE, recorder.publish(&event, &regarding)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %observability::ErrorChain(&error), "an Event could not be written");
+            }
+            Err(_elapsed) => tracing::warn!("an Event could not be written within {DEADLINE:?}"),
+        }
+    }
+
+    /// Writes the readiness gate of the agent's own pod. Error: a reason to try again later.
+    pub(crate) async fn gate(&self, pod: &str, as_desired: bool, message: &str) -> Result<(), String> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let condition = json!({
+            "type": names::NODE_AS_DESIRED,
+            "status": if as_desired { "True" } else { "False" },
+            "reason": if as_desired { "Proven" } else { "NotAsDesired" },
+            "message": message.chars().take(NOTE_LIMIT).collect::<String>(),
+            "lastTransitionTime": k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        });
+        let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
+        let parameters = PatchParams::default();
+        let pods: Api<Pod> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
+        let written = pods.patch_status(pod, &parameters, &patch);
+        match tokio::time::timeout(DEADLINE, written).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(observability::ErrorChain(&error).to_string()),
+            Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
+        }
+    }
+
+    /// Takes the report away: the node is clean and the extension is going. Error: a reason to try again later.
+    pub(crate) async fn withdraw_report(&self) -> Result<(), String> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let leases: Api<Lease> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
+        let (name, parameters) = (report_name(&self.node_name), DeleteParams::default());
+        match tokio::time::timeout(DEADLINE, leases.delete(&name, &parameters)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+            Ok(Err(error)) => Err(observability::ErrorChain(&error).to_string()),
+            Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
+        }
+    }
+
+    /// Tells the controller what this node is. Error: a reason to try again later.
+    pub(crate) async fn report(&self, report: &Report) -> Result<(), String> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
+        let name = report_name(&self.node_name);
+        let mut lease = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": name,
+                "namespace": names::SHOOT_NAMESPACE,
+                "labels": { "app.kubernetes.io/name": names::NODE_AGENT },
+                "annotations": { (report_annotation()): text },
+            },
+            "spec": { "holderIdentity": self.node_name },
+        });
+        // With its Node as owner the Lease goes when the node goes.
+        if let Some(uid) = self.uid.borrow().as_ref() {
+            lease["metadata"]["ownerReferences"] =
+                json!([{ "apiVersion": "v1", "kind": "Node", "name": self.node_name, "uid": uid }]);
+        }
+        let leases: Api<Lease> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        match tokio::time::timeout(DEADLINE, leases.patch(&name, &parameters, &Patch::Apply(&lease))).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(observability::ErrorChain(&error).to_string()),
+            Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
+        }
+    }
+}
+
+async fn config(kubeconfig: Option<&std::path::Path>) -> Result<Config, String> {
+    let Some(path) = kubeconfig else {
+        return Config::incluster().map_err(|error| observability::ErrorChain(&error).to_string());
+    };
+    let file =
+        kube::config::Kubeconfig::read_from(path).map_err(|error| observability::ErrorChain(&error).to_string())?;
+    let options = kube::config::KubeConfigOptions::default();
+    Config::from_custom_kubeconfig(file, &options).await.map_err(|error| observability::ErrorChain(&error).to_string())
+}
+
+/// Name of the Lease that carries a node's report.
+fn report_name(node_name: &str) -> String {
+    format!("cri-resmgr-node-{node_name}")
+}
+
+/// Annotation of that Lease.
+fn report_annotation() -> String {
+    format!("{}/node", names::API_GROUP)
+}

@@ -1,0 +1,142 @@
+//! What the node is to become.
+
+use std::collections::BTreeMap;
+
+use extension_config::desired_state::{Daemon, DesiredState, Phase};
+use sha2::{Digest, Sha256};
+
+use crate::journal::{self, Journal};
+
+/// A file that the agent's image carries: the daemon or the gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// SHA-256 of the content, in hexadecimal digits.
+    pub sha256: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Architecture of the ELF file by Rust's name (`x86_64`), or what stands for it when it is no ELF file.
+    pub architecture: String,
+}
+
+/// The daemon's static configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StaticConfig {
+    /// None at all: the daemon's built-in one.
+    BuiltIn,
+    /// Text of `fallback.cfg`.
+    Fallback(String),
+    /// Text of `force.cfg`; the daemon refuses to have both.
+    Force(String),
+}
+
+impl StaticConfig {
+    /// The configuration of a desired state. `forceConfig` wins, because the daemon refuses both.
+    #[must_use]
+    pub fn of(daemon: &Daemon) -> Self {
+        match (&daemon.force_config, &daemon.fallback_config) {
+            (Some(force), _) => Self::Force(force.clone()),
+            (None, Some(fallback)) => Self::Fallback(fallback.clone()),
+            (None, None) => Self::BuiltIn,
+        }
+    }
+
+    /// The text, if there is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::BuiltIn => None,
+            Self::Fallback(text) | Self::Force(text) => Some(text),
+        }
+    }
+
+    /// Name of the active policy in the text (`policy:` → `Active:`), empty when it names none. The text was validated by the controller; this
+    /// only has to notice a *change*, so a text in an unusual style that hides the name costs at most a kept cache, which the daemon itself
+    /// clears when it sees another policy's name.
+    #[must_use]
+    pub fn active_policy(&self) -> String {
+        let mut in_policy = false;
+        for line in self.text().unwrap_or_default().lines() {
+            let word = line.trim();
+            if word.is_empty() || word.starts_with('#') {
+                continue;
+            }
+            if !line.starts_with([' ', '\t']) {
+                in_policy = word == "policy:";
+            } else if let Some(value) = word.strip_prefix("Active:").filter(|_| in_policy) {
+                let value = value.split(" #").next().unwrap_or_default();
+                return value.trim().trim_matches(['"', '\'']).to_owned();
+            }
+        }
+        String::new()
+    }
+}
+
+/// Everything that an installation is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    /// The daemon's static configuration.
+    pub config: StaticConfig,
+    /// Further options of the daemon's command line.
+    pub extra_options: String,
+    /// The daemon.
+    pub daemon: Blob,
+    /// The gate.
+    pub gate: Blob,
+}
+
+/// What the node is to become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Desired {
+    /// kubelet runs through the daemon.
+    Installed(Box<Installation>),
+    /// Nothing of ours is there.
+    Clean {
+        /// Why: removal, or a node that is not selected.
+        because: String,
+    },
+    /// Not known yet (the node's labels cannot be read, or the desired state is not understood): what is installed stays, nothing is begun.
+    Undecided {
+        /// What is awaited.
+        because: String,
+    },
+}
+
+impl Desired {
+    /// What a desired state means for a node with these labels (`None`: they cannot be read now). A node that is installed already was selected
+    /// when it was installed, so it is kept as it is, and healed, until its labels can be read again.
+    #[must_use]
+    pub fn decide(
+        state: &DesiredState,
+        labels: Option<&BTreeMap<String, String>>,
+        journal: Option<&Journal>,
+        daemon: Blob,
+        gate: Blob,
+    ) -> Self {
+        let install = || {
+            Self::Installed(Box::new(Installation {
+                config: StaticConfig::of(&state.daemon),
+                extra_options: state.daemon.extra_options.clone(),
+                daemon,
+                gate,
+            }))
+        };
+        let under_way = journal.map(|journal| journal.phase);
+        match (state.phase, labels) {
+            (Phase::Remove, _) => Self::Clean { because: "the extension is switched off".to_owned() },
+            (Phase::Install, Some(labels)) if state.selection.matches(labels) => install(),
+            (Phase::Install, Some(_)) => Self::Clean { because: "the node is not selected".to_owned() },
+            (Phase::Install, None) => match under_way {
+                Some(journal::Phase::Removing) => Self::Clean { because: "a removal was under way".to_owned() },
+                Some(journal::Phase::Installing | journal::Phase::Installed | journal::Phase::RolledBack) => install(),
+                None => {
+                    Self::Undecided { because: "the labels of the node cannot be read from the API server".to_owned() }
+                }
+            },
+        }
+    }
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}

@@ -1,0 +1,149 @@
+//! What must be remembered because it cannot be observed.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget;
+use crate::step::Cause;
+
+/// Where the work on a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Phase {
+    /// Under way to an installed node.
+    #[default]
+    Installing,
+    /// Installed, and kubelet was seen to run well on the proxy.
+    Installed,
+    /// Under way to a clean node.
+    Removing,
+    /// Cleaned after a failure; only the journal is left, to remember the back-off.
+    RolledBack,
+}
+
+/// What the running daemon was started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// [`crate::Installation::inputs`] of all that the daemon runs with; empty when not known.
+    pub inputs: String,
+    /// The policy in its static configuration.
+    pub policy: String,
+    /// Invocation of the unit *before* that start. Written before the start, so that after a crash any other invocation is known to run with
+    /// the inputs, and none is restarted twice.
+    pub previous_invocation: String,
+}
+
+/// One restart of kubelet that we caused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// A try that failed, and when the next one may come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backoff {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Seconds since 1970 of the last one.
+    pub failed_at: u64,
+    /// Seconds since 1970 before which nothing is tried again with the same inputs.
+    pub not_before: u64,
+    /// What failed.
+    pub reason: String,
+    /// Inputs of the try; others may be tried at once.
+    pub inputs: String,
+}
+
+/// What we made on the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Files and links.
+    pub files: BTreeSet<String>,
+    /// Directories.
+    pub directories: BTreeSet<String>,
+}
+
+/// The journal: written before the effects that it speaks of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Journal {
+    /// Where the work stands.
+    pub phase: Phase,
+    /// What we made or were about to make.
+    pub made: Made,
+    /// Unit files were written that systemd may not have read yet.
+    pub reload_pending: bool,
+    /// What the daemon was started with; without inputs when a file that it runs with was replaced since.
+    pub applied: Option<Applied>,
+    /// kubelet was restarted by us and not yet seen to run well.
+    pub kubelet_unproven: bool,
+    /// kubelet was seen to run well on the proxy since the installation began: a later restart onto it heals.
+    pub switched: bool,
+    /// Restarts of kubelet of late, oldest first.
+    pub restarts: Vec<Restart>,
+    /// The last failure.
+    pub backoff: Option<Backoff>,
+}
+
+/// One change of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The work stands elsewhere.
+    Phase(Phase),
+    /// These files, links and directories are about to be made.
+    Make(Made),
+    /// Everything that we made is gone.
+    NothingMade,
+    /// Unit files are about to be written.
+    ReloadPending(bool),
+    /// A file that the daemon runs with is about to be replaced.
+    DaemonStale,
+    /// The daemon is about to be started with this.
+    DaemonStarts(Applied),
+    /// kubelet is about to be restarted.
+    KubeletRestarts(Restart),
+    /// kubelet was seen to run well.
+    KubeletProven,
+    /// A try failed.
+    Failed(Backoff),
+}
+
+impl Journal {
+    /// Applies one change.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Phase(phase) => {
+                self.phase = *phase;
+                self.switched |= *phase == Phase::Installed;
+            }
+            Change::Make(made) => {
+                self.made.files.extend(made.files.iter().cloned());
+                self.made.directories.extend(made.directories.iter().cloned());
+            }
+            Change::NothingMade => {
+                self.made = Made::default();
+                self.applied = None;
+                self.switched = false;
+            }
+            Change::ReloadPending(pending) => self.reload_pending = *pending,
+            Change::DaemonStale => {
+                if let Some(applied) = &mut self.applied {
+                    applied.inputs.clear();
+                }
+            }
+            Change::DaemonStarts(applied) => self.applied = Some(applied.clone()),
+            Change::KubeletRestarts(restart) => {
+                self.restarts.retain(|past| past.at + budget::WINDOW_SECONDS > restart.at);
+                self.restarts.push(*restart);
+                self.kubelet_unproven = true;
+            }
+            Change::KubeletProven => self.kubelet_unproven = false,
+            Change::Failed(backoff) => self.backoff = Some(backoff.clone()),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Observed node and desired node to ordered steps, each with its undo.
+//!
+//! Nothing here touches anything: [`plan`] looks at an [`Observed`] node, a [`Desired`] one and the [`Journal`] and says which [`Step`]s lead
+//! from one to the other. Install, upgrade, configuration change, healing, roll-back and removal are the same function with another target,
+//! so an interrupted execution needs no memory of where it stopped: observe again, plan again.
+
+pub mod budget;
+mod desired;
+mod entry;
+mod journal;
+mod kubelet;
+mod layout;
+mod observed;
+mod plan;
+mod preflight;
+mod step;
+pub mod texts;
+
+pub use desired::{Blob, Desired, Installation, StaticConfig};
+pub use entry::{Entry, MARKER};
+pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Restart};
+pub use kubelet::{Endpoint, UnitShapeError, check_unit_shape, cpu_manager_policy, effective_endpoint};
+pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};
+pub use observed::{CpuManager, Kubelet, Observed, Space, Unit};
+pub use plan::{Plan, Target, plan, residue};
+pub use preflight::{Consequence, Refusal, refusals};
+pub use step::{Action, Cause, Restarts, Step};

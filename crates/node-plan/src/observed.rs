@@ -1,0 +1,134 @@
+//! What a node is, as far as it matters to us.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use extension_config::names::node;
+
+use crate::entry::Entry;
+use crate::journal::Journal;
+use crate::kubelet::Endpoint;
+
+/// A unit as systemd shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// `loaded`, `not-found`, `bad-setting`, `masked`, …
+    pub load_state: String,
+    /// `active`, `inactive`, `activating`, `failed`, …
+    pub active_state: String,
+    /// `running`, `auto-restart`, `dead`, …
+    pub sub_state: String,
+    /// Invocation id in hexadecimal digits; empty when it never ran.
+    pub invocation: String,
+    /// Main process; 0 when there is none.
+    pub main_pid: u32,
+    /// Automatic restarts since the last manual one.
+    pub n_restarts: u32,
+    /// File of the unit.
+    pub fragment: String,
+    /// Drop-ins that are loaded.
+    pub drop_ins: BTreeSet<String>,
+}
+
+impl Unit {
+    /// Started and not on its way down.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active_state == "active"
+    }
+
+    /// Its start is under way, or awaited after a crash.
+    #[must_use]
+    pub fn is_activating(&self) -> bool {
+        self.active_state == "activating"
+    }
+
+    /// systemd has given it up.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.active_state == "failed"
+    }
+
+    /// There is something to stop.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        !matches!(self.active_state.as_str(), "" | "inactive" | "failed")
+    }
+}
+
+/// kubelet's unit and process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kubelet {
+    /// The unit.
+    pub unit: Unit,
+    /// `ExecStart` command lines, variables unresolved.
+    pub exec_start: Vec<Vec<String>>,
+    /// What the running main process uses; `None` when there is none.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// What is known of kubelet's CPU manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CpuManager {
+    /// Its policy.
+    Policy(String),
+    /// The configuration file cannot be read.
+    Unreadable(String),
+}
+
+/// Free space in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Below `/opt`.
+    pub opt: u64,
+    /// Below `/etc`.
+    pub etc: u64,
+    /// Below `/var/lib`.
+    pub var_lib: u64,
+    /// Below `/run`; systemd refuses to reload with less than 16 MiB.
+    pub run: u64,
+}
+
+/// What was found on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Seconds since 1970.
+    pub now: u64,
+    /// What stands at each of [`crate::watched_paths`]; a missing key is [`Entry::Absent`].
+    pub entries: BTreeMap<String, Entry>,
+    /// The journal; `None` when there is none.
+    pub journal: Option<Journal>,
+    /// kubelet.
+    pub kubelet: Kubelet,
+    /// The daemon's unit.
+    pub daemon: Unit,
+    /// The guard's service.
+    pub guard: Unit,
+    /// The guard's timer.
+    pub timer: Unit,
+    /// CRI `Version` and `Status` are answered through the proxy.
+    pub proxy_answers: bool,
+    /// CRI `Version` is answered by containerd itself.
+    pub containerd_answers: bool,
+    /// kubelet's CPU manager.
+    pub cpu_manager: CpuManager,
+    /// Free space.
+    pub space: Space,
+    /// Architecture of the machine, by Rust's name.
+    pub architecture: String,
+    /// Policy in the daemon's cache, where there is one.
+    pub cached_policy: Option<String>,
+}
+
+impl Observed {
+    /// What stands at a path.
+    #[must_use]
+    pub fn entry(&self, path: &str) -> &Entry {
+        self.entries.get(path).unwrap_or(&Entry::Absent)
+    }
+
+    /// Whether systemd has our override loaded.
+    #[must_use]
+    pub fn override_loaded(&self) -> bool {
+        self.kubelet.unit.drop_ins.contains(node::KUBELET_DROP_IN)
+    }
+}

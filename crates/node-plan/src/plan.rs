@@ -1,0 +1,102 @@
+//! From what is to what shall be.
+
+mod clean;
+mod install;
+
+pub use clean::residue;
+
+use crate::budget;
+use crate::desired::{Desired, Installation};
+use crate::journal::Backoff;
+use crate::observed::Observed;
+use crate::preflight::{Consequence, refusals};
+use crate::step::{Restarts, Step};
+
+/// Where a plan leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// kubelet runs through the daemon.
+    Installed,
+    /// Nothing of ours is left.
+    Clean,
+    /// Nothing of ours is left but the journal, until a back-off is over.
+    RolledBack,
+    /// Not known: everything stays as it is.
+    Unchanged,
+}
+
+/// A plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where it leads to.
+    pub target: Target,
+    /// In this order. Empty: nothing to do.
+    pub steps: Vec<Step>,
+    /// Why the node is not as desired even when all steps are done: refusals, back-off, budget, what is awaited.
+    pub holds: Vec<String>,
+    /// Seconds since 1970 at which something that is held may go on.
+    pub retry_at: Option<u64>,
+}
+
+impl Plan {
+    /// Nothing to do and nothing in the way: the node is as desired.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.steps.is_empty() && self.holds.is_empty()
+    }
+
+    /// Whether a step restarts this.
+    #[must_use]
+    pub fn restarts(&self, what: Restarts) -> bool {
+        self.steps.iter().any(|step| step.action.restarts() == what)
+    }
+
+    fn held(target: Target, steps: Vec<Step>, holds: Vec<String>) -> Self {
+        Self { target, steps, holds, retry_at: None }
+    }
+}
+
+/// Steps that lead from the observed node to the desired one.
+#[must_use]
+pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
+    match desired {
+        Desired::Undecided { because } => Plan::held(Target::Unchanged, Vec::new(), vec![because.clone()]),
+        Desired::Clean { because } => {
+            Plan::held(Target::Clean, clean::steps(observed, clean::Keep::Nothing, because), Vec::new())
+        }
+        Desired::Installed(installation) => installed(observed, installation),
+    }
+}
+
+fn installed(observed: &Observed, installation: &Installation) -> Plan {
+    let refused = refusals(observed, installation);
+    if !refused.is_empty() {
+        let leave = refused.iter().any(|refusal| refusal.consequence == Consequence::Leave);
+        let holds: Vec<String> = refused.into_iter().map(|refusal| refusal.reason).collect();
+        return if leave {
+            let steps = clean::steps(observed, clean::Keep::Nothing, &holds.join("; "));
+            Plan::held(Target::Clean, steps, holds)
+        } else {
+            Plan::held(Target::Installed, Vec::new(), holds)
+        };
+    }
+    let inputs = installation.attempt();
+    if let Some(backoff) = budget::in_force(observed.journal.as_ref(), &inputs, observed.now) {
+        let steps = clean::steps(observed, clean::Keep::Journal, &backoff.reason);
+        return Plan {
+            target: Target::RolledBack,
+            steps,
+            holds: vec![explain(backoff)],
+            retry_at: Some(backoff.not_before),
+        };
+    }
+    install::plan(observed, installation)
+}
+
+fn explain(backoff: &Backoff) -> String {
+    let wait = backoff.not_before.saturating_sub(backoff.failed_at);
+    format!("rolled back after failure {}: {}; next try {wait} s later", backoff.failures, backoff.reason)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+mod model;
+mod random;
+
+use extension_config::names::node;
+use model::{CUTS, Model, install, installation, remove, restarts};
+
+use crate::budget;
+use crate::desired::Desired;
+use crate::entry::Entry;
+use crate::journal::{Change, Phase};
+use crate::kubelet::Endpoint;
+use crate::plan::Target;
+use crate::step::{Action, Cause, Restarts};
+
+fn installed(policy: &str) -> Model {
+    let mut model = Model::default();
+    assert_eq!(model.converge(&install(policy, "v1")), Ok(1));
+    model
+}
+
+#[test]
+fn install_and_remove_leave_the_tree_as_it_was() {
+    let mut model = installed("none");
+    let plan = model.plan(&install("none", "v1"));
+    assert!(plan.is_settled() && plan.target == Target::Installed, "{plan:?}");
+    assert_eq!(model.endpoint, Endpoint::Proxy);
+    assert_eq!(model.converge(&remove()), Ok(1));
+    let plan = model.plan(&remove());
+    assert!(plan.is_settled() && plan.target == Target::Clean, "{plan:?}");
+    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!((model.endpoint, model.journal, model.loaded), (Endpoint::Containerd, None, Model::default().loaded));
+}
+
+#[test]
+fn a_clean_node_is_left_alone() {
+    let mut model = Model::default();
+    assert_eq!(model.converge(&remove()), Ok(0));
+    assert_eq!(model, Model::default());
+}
+
+#[test]
+fn kubelet_is_not_touched_before_the_proxy_is_proven_and_the_proxy_not_stopped_before_kubelet_has_left() {
+    let steps = Model::default().plan(&install("none", "v1")).steps;
+    let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action)).unwrap();
+    let proven = position(&|action| *action == Action::ProveDaemon);
+    assert!(
+        proven < position(&|action| matches!(action, Action::WriteFile { path, .. } if path == node::KUBELET_DROP_IN))
+    );
+    assert!(proven < position(&|action| matches!(action, Action::RestartKubelet { cause: Cause::Switch })));
+    let steps = installed("none").plan(&remove()).steps;
+    let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action)).unwrap();
+    let left = position(&|action| *action == Action::ProveKubelet { endpoint: Endpoint::Containerd });
+    assert!(left < position(&|action| *action == Action::Stop { unit: node::DAEMON_UNIT.into() }));
+    assert_eq!(steps.last().unwrap().action, Action::Forget);
+}
+
+#[test]
+fn every_interrupted_execution_converges_to_the_same_node() {
+    let starts: [(&str, Model, Desired, u32); 5] = [
+        ("install", Model::default(), install("none", "v1"), 1),
+        ("upgrade", installed("none"), install("none", "v2"), 0),
+        ("configuration", installed("balloons"), install("balloons", "v1"), 0),
+        ("policy", installed("none"), install("balloons", "v1"), 0),
+        ("remove", installed("none"), remove(), 1),
+    ];
+    for (name, start, desired, kubelet_restarts) in starts {
+        let mut straight = start.clone();
+        assert_eq!(straight.converge(&desired), Ok(kubelet_restarts), "{name}");
+        let count = start.plan(&desired).steps.len();
+        for number in 0..count {
+            for cut in CUTS {
+                let mut model = start.clone();
+                model.interrupt(&desired, number, cut);
+                model.converge(&desired).unwrap();
+                let what = format!("{name} cut at step {number} {cut:?}");
+                assert!(model.plan(&desired).is_settled(), "{what}");
+                assert_eq!(model.tree(), straight.tree(), "{what}");
+                assert_eq!(model.endpoint, straight.endpoint, "{what}");
+                assert_eq!(model.kubelet.starts - start.kubelet.starts, kubelet_restarts, "{what}");
+                // The other way, too: what was half installed can be removed.
+                let mut model = start.clone();
+                model.interrupt(&desired, number, cut);
+                model.converge(&remove()).unwrap();
+                assert_eq!(model.tree(), Model::default().tree(), "{what}, then removed");
+                assert!(model.plan(&remove()).is_settled(), "{what}, then removed");
+            }
+        }
+    }
+}
+
+#[test]
+fn undo_restores_the_tree_and_the_units() {
+    let steps = Model::default().plan(&install("none", "v1")).steps;
+    let before_switch = steps.iter().position(|step| step.action.restarts() == Restarts::Kubelet).unwrap();
+    for count in 0..=before_switch {
+        let mut model = Model::default();
+        for step in &steps[..count] {
+            assert!(model.step(step, model::Cut::AfterStep));
+        }
+        for step in steps[..count].iter().rev() {
+            for undo in &step.undo {
+                assert!(model.act(undo));
+            }
+        }
+        for path in crate::daemon_paths() {
+            model.act(&Action::RemoveTree { path: path.into() });
+        }
+        assert_eq!(model.tree(), Model::default().tree(), "after {count} steps");
+        assert!(!model.daemon.active && !model.timer.active, "after {count} steps");
+    }
+}
+
+#[test]
+fn only_what_changed_restarts() {
+    let model = installed("none");
+    let mut gate = installation("none", "v1");
+    gate.gate = model::blob("gate2");
+    let mut options = installation("none", "v1");
+    options.extra_options = "--metrics-interval 5s".into();
+    for (name, desired, daemon) in [
+        ("nothing", install("none", "v1"), 0),
+        ("gate", Desired::Installed(Box::new(gate)), 0),
+        ("options", Desired::Installed(Box::new(options)), 1),
+        ("binary", install("none", "v2"), 1),
+    ] {
+        let plan = model.plan(&desired);
+        assert_eq!((restarts(&plan, Restarts::Daemon), restarts(&plan, Restarts::Kubelet)), (daemon, 0), "{name}");
+    }
+    // A policy switch: stop, reset, replace, start.
+    let steps = model.plan(&install("balloons", "v1")).steps;
+    let texts: Vec<String> = steps.iter().map(|step| step.action.to_string()).collect();
+    insta::assert_snapshot!(texts.join("\n"), @"
+    stop cri-resource-manager.service
+    remove /var/lib/cri-resmgr/cache
+    write /etc/cri-resmgr/fallback.cfg (mode 0644)
+    restart cri-resource-manager.service
+    prove that the proxy answers
+    prove that kubelet runs well on the proxy
+    ");
+}
+
+#[test]
+fn what_is_foreign_stays() {
+    // A directory that we made and somebody else uses now, and one that was there before.
+    let mut model = Model::default();
+    model.entries.insert("/opt/intel".into(), Entry::Directory { empty: true });
+    model.converge(&install("none", "v1")).unwrap();
+    let foreign = Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false };
+    model.entries.insert("/etc/systemd/system.control/kubelet.service.d/50-other.conf".into(), foreign);
+    model.converge(&remove()).unwrap();
+    assert!(model.plan(&remove()).is_settled());
+    let left: Vec<&str> = model.entries.keys().map(String::as_str).collect();
+    let before = ["/etc/default", "/etc/systemd/system.control", node::KUBELET_DROP_IN_DIR];
+    assert!(before.iter().all(|path| left.contains(path)), "{left:?}");
+    assert!(left.contains(&"/opt/intel") && !left.contains(&"/opt/intel/bin"), "{left:?}");
+}
+
+#[test]
+fn refusals_touch_nothing_and_name_the_reason() {
+    type Spoil = fn(&mut Model);
+    let unmarked = || Entry::File { sha256: "x".into(), mode: 0o755, own: true, marked: false };
+    let cases: [(&str, Spoil); 7] = [
+        ("$KUBELET_EXTRA_ARGS", |model| model.command = "/opt/bin/kubelet --v=2".into()),
+        ("sed", |model| {
+            model.command =
+                "/opt/bin/kubelet --container-runtime-endpoint=/var/run/cri-resmgr/cri-resmgr.sock $KUBELET_EXTRA_ARGS"
+                    .into();
+        }),
+        ("cpuManagerPolicy", |model| model.cpu_manager = "static".into()),
+        ("masked", |model| {
+            model.entries.insert(node::DAEMON_UNIT_FILE.into(), Entry::Link { target: "/dev/null".into() });
+        }),
+        ("is not ours", |model| {
+            model.entries.insert(
+                node::DAEMON_UNIT_FILE.into(),
+                Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false },
+            );
+        }),
+        ("former extension", |model| {
+            model.entries.insert(
+                "/etc/cri-resmgr/EXTRA_OPTIONS.cfg".into(),
+                Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false },
+            );
+        }),
+        ("containerd does not answer", |model| model.containerd = false),
+    ];
+    for (reason, spoil) in cases {
+        let mut model = Model::default();
+        spoil(&mut model);
+        let plan = model.plan(&install("none", "v1"));
+        assert!(plan.steps.is_empty(), "{reason}: {:?}", plan.steps);
+        let reason = if reason == "sed" { "edited" } else { reason };
+        assert!(plan.holds.iter().any(|hold| hold.contains(reason)), "{reason}: {:?}", plan.holds);
+        assert!(!plan.is_settled());
+    }
+    let mut arm = installation("none", "v1");
+    arm.daemon.architecture = "aarch64".into();
+    let plan = Model::default().plan(&Desired::Installed(Box::new(arm)));
+    assert!(plan.steps.is_empty() && plan.holds[0].contains("x86_64"), "{plan:?}");
+    let mut model = Model::default();
+    model.entries.insert(node::DAEMON.into(), unmarked());
+    assert!(model.plan(&install("none", "v1")).steps.is_empty());
+}
+
+#[test]
+fn a_node_that_becomes_unsuitable_is_made_clean() {
+    let mut model = installed("none");
+    model.cpu_manager = "static".into();
+    model.converge(&install("none", "v1")).unwrap();
+    assert_eq!(model.tree(), Model::default().tree());
+    assert!(!model.plan(&install("none", "v1")).is_settled());
+}
+
+#[test]
+fn a_failed_proof_leads_back_and_waits() {
+    let mut model = Model { kubelet_likes_proxy: false, ..Model::default() };
+    let desired = install("none", "v1");
+    assert_eq!(model.converge(&desired), Err(Action::ProveKubelet { endpoint: Endpoint::Proxy }));
+    let backoff = budget::after_failure(None, &installation("none", "v1").attempt(), "why".into(), model.now);
+    let not_before = backoff.not_before;
+    model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
+    assert_eq!(model.plan(&desired).target, Target::RolledBack);
+    model.converge(&desired).unwrap();
+    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!(model.endpoint, Endpoint::Containerd);
+    let plan = model.plan(&desired);
+    assert!(plan.steps.is_empty() && plan.retry_at == Some(not_before) && !plan.is_settled(), "{plan:?}");
+    assert_eq!(model.journal.as_ref().unwrap().phase, Phase::RolledBack);
+    // Other inputs may be tried at once; the same ones when the wait is over; a removal forgets it all.
+    assert!(!model.plan(&install("none", "v2")).steps.is_empty());
+    let mut later = Model { now: not_before, kubelet_likes_proxy: true, ..model.clone() };
+    assert_eq!(later.converge(&desired), Ok(1));
+    model.converge(&remove()).unwrap();
+    assert_eq!(model.journal, None);
+}
+
+#[test]
+fn restarts_have_a_budget_and_removal_does_not_ask_for_it() {
+    let mut model = installed("none");
+    for restarts in 1..=budget::FREE_RESTARTS {
+        let plan = model.plan(&install("none", "v1"));
+        assert!(plan.is_settled(), "after {restarts}");
+        model.endpoint = Endpoint::Containerd;
+        if restarts < budget::FREE_RESTARTS {
+            assert_eq!(model.converge(&install("none", "v1")), Ok(1));
+        }
+    }
+    let plan = model.plan(&install("none", "v1"));
+    assert!(!plan.restarts(Restarts::Kubelet) && plan.retry_at.is_some() && !plan.is_settled(), "{plan:?}");
+    model.endpoint = Endpoint::Proxy;
+    assert_eq!(model.converge(&remove()), Ok(1));
+}
+
+#[test]
+fn without_labels_an_installed_node_is_healed_and_a_new_one_waits() {
+    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+    let state = |phase| DesiredState { phase, selection: Selection::default(), daemon: Daemon::default() };
+    let decide =
+        |state: &DesiredState, journal| Desired::decide(state, None, journal, model::blob("v1"), model::blob("gate"));
+    assert!(matches!(decide(&state(Phase::Install), None), Desired::Undecided { .. }));
+    let journal = installed("none").journal;
+    assert!(matches!(decide(&state(Phase::Install), journal.as_ref()), Desired::Installed(_)));
+    assert!(matches!(decide(&state(Phase::Remove), journal.as_ref()), Desired::Clean { .. }));
+}
+
+#[test]
+fn a_budget_that_is_used_up_plans_nothing_again_and_again() {
+    let mut model = installed("none");
+    for _ in 1..budget::FREE_RESTARTS {
+        model.endpoint = Endpoint::Containerd;
+        model.converge(&install("none", "v1")).unwrap();
+    }
+    // The proxy was restarted, so the proof is open; kubelet left it, and may not be restarted now.
+    model.daemon.active = false;
+    model.endpoint = Endpoint::Containerd;
+    model.converge(&install("none", "v1")).unwrap();
+    let plan = model.plan(&install("none", "v1"));
+    assert!(plan.steps.is_empty() && !plan.holds.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn files_are_found_and_removed_without_the_journal_too() {
+    let mut straight = installed("none");
+    straight.journal = None;
+    let steps = straight.plan(&remove()).steps.len();
+    for number in 0..steps {
+        let mut model = straight.clone();
+        model.interrupt(&remove(), number, model::Cut::AfterStep);
+        model.converge(&remove()).unwrap();
+        let files: Vec<_> =
+            model.entries.iter().filter(|(_, entry)| !matches!(entry, Entry::Directory { .. })).collect();
+        assert!(files.is_empty(), "{files:?} after {number}");
+        assert!(model.plan(&remove()).is_settled());
+    }
+}

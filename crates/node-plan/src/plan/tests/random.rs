@@ -1,0 +1,142 @@
+//! Random damage, random interruptions: the node still gets where it shall.
+
+use extension_config::names::node;
+use proptest::prelude::*;
+
+use super::model::{CUTS, Model, install, remove};
+use crate::entry::Entry;
+use crate::kubelet::Endpoint;
+use crate::layout::{FILES, LINKS};
+
+#[derive(Debug, Clone)]
+enum Damage {
+    Delete(usize),
+    Alter(usize),
+    StopDaemon,
+    StopTimer,
+    FailKubelet,
+    MoveKubelet,
+    LoseJournal,
+    ForgetUnits,
+    Interrupt { removing: bool, step: usize, cut: usize },
+    Reboot,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let paths = FILES.len() + LINKS.len();
+    prop_oneof![
+        (0..paths).prop_map(Damage::Delete),
+        (0..FILES.len()).prop_map(Damage::Alter),
+        Just(Damage::StopDaemon),
+        Just(Damage::StopTimer),
+        Just(Damage::FailKubelet),
+        Just(Damage::MoveKubelet),
+        Just(Damage::LoseJournal),
+        Just(Damage::ForgetUnits),
+        (any::<bool>(), 0..40_usize, 0..3_usize).prop_map(|(removing, step, cut)| Damage::Interrupt {
+            removing,
+            step,
+            cut
+        }),
+        Just(Damage::Reboot),
+    ]
+}
+
+fn path(number: usize) -> &'static str {
+    FILES.get(number).copied().unwrap_or_else(|| LINKS[number % LINKS.len()].0)
+}
+
+fn harm(model: &mut Model, damage: &Damage) {
+    match damage {
+        Damage::Delete(number) => {
+            model.entries.remove(path(*number));
+        }
+        // Without the journal an altered file is a foreign one, and rightly refused.
+        Damage::Alter(number) if model.journal.is_some() => {
+            if let Some(Entry::File { sha256, .. }) = model.entries.get_mut(path(*number)) {
+                "other".clone_into(sha256);
+            }
+        }
+        Damage::Alter(_) => {}
+        Damage::StopDaemon => model.daemon.active = false,
+        Damage::StopTimer => model.timer.active = false,
+        Damage::FailKubelet => {
+            model.kubelet.active = false;
+            model.kubelet.failed = true;
+        }
+        Damage::MoveKubelet => model.endpoint = Endpoint::Containerd,
+        Damage::LoseJournal => model.journal = None,
+        Damage::ForgetUnits => model.loaded.clear(),
+        Damage::Interrupt { removing, step, cut } => {
+            let desired = if *removing { remove() } else { install("none", "v1") };
+            model.interrupt(&desired, *step, CUTS[*cut]);
+        }
+        Damage::Reboot => reboot(model),
+    }
+    // Far apart, so that the budget of restarts does not hide what is tested here.
+    model.now += 1000;
+}
+
+fn reboot(model: &mut Model) {
+    for path in [node::RUNTIME_ENV, node::DAEMON_RUN_DIR, node::DAEMON_PID_FILE] {
+        model.entries.remove(path);
+    }
+    model.act(&crate::Action::Reload);
+    model.daemon.active = false;
+    model.timer.active = false;
+    for (link, file) in LINKS {
+        if model.entries.contains_key(link) && model.entries.contains_key(file) {
+            let unit = file.rsplit('/').next().unwrap();
+            model.act(&crate::Action::Start { unit: unit.into() });
+        }
+    }
+    model.act(&crate::Action::RestartKubelet { cause: crate::Cause::Heal });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_damage_is_healed(all in prop::collection::vec(damage(), 1..6)) {
+        let mut model = Model::default();
+        model.converge(&install("none", "v1")).unwrap();
+        for one in &all {
+            harm(&mut model, one);
+        }
+        model.now += 1000;
+        // A binary whose journal was lost has no marker: it stays ours only when it is the wanted one, which altering prevents.
+        let foreign = matches!(model.entries.get(node::DAEMON), Some(Entry::File { sha256, .. }) if sha256 == "other");
+        prop_assume!(!foreign || model.journal.as_ref().is_some_and(|journal| journal.made.files.contains(node::DAEMON)));
+        let desired = install("none", "v1");
+        let restarts = model.converge(&desired);
+        prop_assert!(restarts.as_ref().is_ok_and(|restarts| *restarts <= 1), "{restarts:?}");
+        let plan = model.plan(&desired);
+        prop_assert!(plan.is_settled(), "{plan:?}");
+        prop_assert_eq!(model.endpoint, Endpoint::Proxy);
+        // And then removed: nothing of ours is left, whatever was lost; directories can be told from others' only by the journal.
+        model.now += 1000;
+        prop_assert!(model.converge(&remove()).is_ok());
+        prop_assert!(model.plan(&remove()).is_settled());
+        let files: Vec<&String> =
+            model.entries.iter().filter(|(_, entry)| !matches!(entry, Entry::Directory { .. })).map(|(path, _)| path).collect();
+        prop_assert!(files.is_empty(), "{files:?}");
+        prop_assert_eq!(model.endpoint, Endpoint::Containerd);
+        prop_assert!(!model.daemon.active && !model.timer.active);
+    }
+
+    #[test]
+    fn any_damage_can_be_removed(all in prop::collection::vec(damage(), 1..6)) {
+        let mut model = Model::default();
+        model.converge(&install("none", "v1")).unwrap();
+        let keeps_journal = !all.iter().any(|one| matches!(one, Damage::LoseJournal));
+        for one in &all {
+            harm(&mut model, one);
+        }
+        let removed = model.converge(&remove());
+        prop_assert!(removed.is_ok(), "{removed:?}");
+        prop_assert!(model.plan(&remove()).is_settled());
+        if keeps_journal {
+            prop_assert_eq!(model.tree(), Model::default().tree());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Reasons not to touch a node.
+
+use extension_config::names::node;
+
+use crate::desired::Installation;
+use crate::entry::Entry;
+use crate::kubelet::check_unit_shape;
+use crate::layout::{PREDECESSOR_FILE, is_ours};
+use crate::observed::{CpuManager, Observed};
+
+/// systemd refuses to reload with less in `/run`.
+const RUN_RESERVE: u64 = 16 << 20;
+/// Room for texts, their temporary copies and a little growth of the journal.
+const TEXT_RESERVE: u64 = 1 << 20;
+
+/// What a refusal means for a node that is installed already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    /// Leave everything as it is.
+    Hold,
+    /// The proxy must not be used here: make the node clean.
+    Leave,
+}
+
+/// A reason not to install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it means for an installed node.
+    pub consequence: Consequence,
+    /// What is wrong, and how to mend it where that is known.
+    pub reason: String,
+}
+
+/// All reasons that forbid this installation on this node.
+#[must_use]
+pub fn refusals(observed: &Observed, installation: &Installation) -> Vec<Refusal> {
+    let mut all = Vec::new();
+    let mut refuse = |consequence, reason: String| all.push(Refusal { consequence, reason });
+    kubelet(observed, &mut refuse);
+    payload(observed, installation, &mut refuse);
+    foreign(observed, installation, &mut refuse);
+    if observed.journal.as_ref().is_none_or(|journal| journal.applied.is_none()) {
+        space(observed, installation, &mut refuse);
+    }
+    all
+}
+
+fn kubelet(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
+    let unit = &observed.kubelet.unit;
+    match unit.load_state.as_str() {
+        "loaded" => {
+            if let Err(error) = check_unit_shape(&observed.kubelet.exec_start) {
+                refuse(Consequence::Leave, error.to_string());
+            }
+        }
+        // Our own override may be what makes it so (somebody edited it); healing it is the way out.
+        "bad-setting" | "error" => {}
+        other => refuse(Consequence::Hold, format!("kubelet.service is {other:?} in systemd, not loaded")),
+    }
+    match &observed.cpu_manager {
+        CpuManager::Policy(policy) if policy == "none" => {}
+        CpuManager::Policy(policy) => refuse(
+            Consequence::Leave,
+            format!(
+                "cpuManagerPolicy of kubelet is {policy:?}: cri-resmgr swallows kubelet's updates, only \"none\" works with it"
+            ),
+        ),
+        CpuManager::Unreadable(reason) => {
+            refuse(Consequence::Hold, format!("the configuration of kubelet cannot be read: {reason}"));
+        }
+    }
+}
+
+fn payload(observed: &Observed, installation: &Installation, refuse: &mut impl FnMut(Consequence, String)) {
+    for (what, blob) in [("cri-resmgr", &installation.daemon), ("runtime-gate", &installation.gate)] {
+        if blob.architecture != observed.architecture {
+            refuse(
+                Consequence::Hold,
+                format!(
+                    "no {what} for the architecture {}: the image carries {:?}",
+                    observed.architecture, blob.architecture
+                ),
+            );
+        }
+    }
+}
+
+fn foreign(observed: &Observed, installation: &Installation, refuse: &mut impl FnMut(Consequence, String)) {
+    if !observed.entry(PREDECESSOR_FILE).is_absent() {
+        refuse(
+            Consequence::Leave,
+            format!(
+                "{PREDECESSOR_FILE} is a trace of the former extension's installation: remove what it installed, then this file"
+            ),
+        );
+    }
+    let masked = |unit: &str, file: &str| observed.entry(file).is_mask() || unit == "masked";
+    for (name, state, file) in [
+        (node::DAEMON_UNIT, &observed.daemon.load_state, node::DAEMON_UNIT_FILE),
+        (node::GUARD_UNIT, &observed.guard.load_state, node::GUARD_UNIT_FILE),
+        (node::GUARD_TIMER, &observed.timer.load_state, node::GUARD_TIMER_FILE),
+    ] {
+        if masked(state, file) && !is_ours(observed, file) {
+            refuse(
+                Consequence::Leave,
+                format!("{name} is masked: unmask it (systemctl unmask {name}) to let cri-resmgr run here"),
+            );
+        }
+    }
+    for file in installation.files() {
+        let entry = observed.entry(file.path);
+        let same = matches!(entry, Entry::File { sha256, .. } if *sha256 == file.sha256);
+        if !entry.is_absent() && !entry.is_mask() && !same && !is_ours(observed, file.path) {
+            refuse(Consequence::Leave, format!("{} exists and is not ours: remove what put it there", file.path));
+        }
+    }
+}
+
+fn space(observed: &Observed, installation: &Installation, refuse: &mut impl FnMut(Consequence, String)) {
+    let binaries = installation.daemon.size + installation.gate.size + TEXT_RESERVE;
+    for (place, free, needed) in [
+        ("/opt", observed.space.opt, binaries),
+        ("/etc", observed.space.etc, TEXT_RESERVE),
+        ("/var/lib", observed.space.var_lib, TEXT_RESERVE),
+        ("/run", observed.space.run, RUN_RESERVE),
+    ] {
+        if free < needed {
+            refuse(Consequence::Hold, format!("{place} has {free} bytes free, {needed} are needed"));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Texts of all units, drop-ins and environment files that we write.
+
+use extension_config::names::node;
+
+use crate::desired::{Installation, StaticConfig};
+use crate::entry::MARKER;
+
+const NOTE: &str = "; edits are undone.\n";
+
+/// The daemon's environment file. `CONFIG_OPTIONS` names the static configuration; `EXTRA_OPTIONS` come last on the command line and so win.
+#[must_use]
+pub fn environment(installation: &Installation) -> String {
+    let config = match installation.config {
+        StaticConfig::BuiltIn => String::new(),
+        StaticConfig::Fallback(_) => format!("--fallback-config {}", node::FALLBACK_CONFIG),
+        StaticConfig::Force(_) => format!("--force-config {}", node::FORCE_CONFIG),
+    };
+    format!("{MARKER}{NOTE}CONFIG_OPTIONS={}\nEXTRA_OPTIONS={}\n", quote(&config), quote(&installation.extra_options))
+}
+
+/// A value of an environment file in double quotes. Control characters (a line break ends the value) become blanks: the options are words.
+fn quote(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in value.trim().chars() {
+        match character {
+            '"' | '\\' | '$' | '`' => quoted.extend(['\\', character]),
+            control if control.is_control() => quoted.push(' '),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A static configuration file: the owner's text under our marker (a comment in YAML).
+#[must_use]
+pub fn configuration(text: &str) -> String {
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    format!("{MARKER}{NOTE}{text}{end}")
+}
+
+/// The daemon's unit.
+///
+/// `Before=` and `ExecStartPost=` make the first kubelet start of a boot wait until the proxy answers (or the wait gives up); nothing makes
+/// kubelet *need* the proxy. The start limit is finite and `RestartSec=` at least a second, so that a crash loop ends in `failed` and
+/// `OnFailure=` fires, while a single crash is over before kubelet minds.
+#[must_use]
+pub fn daemon_unit() -> String {
+    format!(
+        "{MARKER}{NOTE}[Unit]
+Description=CRI Resource Manager
+Documentation=https://intel.github.io/cri-resource-manager
+After={containerd}
+Before={kubelet}
+StartLimitIntervalSec=60
+StartLimitBurst=5
+OnFailure={guard}
+
+[Service]
+Type=simple
+EnvironmentFile=-{environment}
+ExecStart={daemon} --runtime-socket={containerd_socket} --relay-socket={relay_socket} --config-socket={config_socket} \
+         --agent-socket={agent_socket} $CONFIG_OPTIONS $EXTRA_OPTIONS
+ExecStartPost=-{gate} wait
+Restart=always
+RestartSec=1
+TimeoutStartSec=60
+TimeoutStopSec=10
+OOMScoreAdjust=-999
+LogRateLimitIntervalSec=10
+LogRateLimitBurst=5000
+
+[Install]
+WantedBy=multi-user.target
+",
+        containerd = node::CONTAINERD_UNIT,
+        kubelet = node::KUBELET_UNIT,
+        guard = node::GUARD_UNIT,
+        environment = node::ENVIRONMENT_FILE,
+        daemon = node::DAEMON,
+        containerd_socket = node::CONTAINERD_SOCKET,
+        relay_socket = node::RELAY_SOCKET,
+        config_socket = node::CONFIG_SOCKET,
+        agent_socket = node::AGENT_SOCKET,
+        gate = node::GATE,
+    )
+}
+
+/// The guard: restarts kubelet when it runs on a proxy that no longer answers. The gate then decides what kubelet starts on.
+#[must_use]
+pub fn guard_unit() -> String {
+    format!(
+        "{MARKER}{NOTE}[Unit]
+Description=Take kubelet off a runtime proxy that no longer answers
+
+[Service]
+Type=oneshot
+ExecCondition={gate} guard
+ExecStart=/bin/systemctl try-restart {kubelet}
+TimeoutStartSec=60
+LogLevelMax=notice
+",
+        gate = node::GATE,
+        kubelet = node::KUBELET_UNIT,
+    )
+}
+
+/// Runs the guard every ten seconds, counted from its last end: a proxy that hangs does not fail, so `OnFailure=` alone would not see it.
+#[must_use]
+pub fn guard_timer() -> String {
+    format!(
+        "{MARKER}{NOTE}[Unit]
+Description=Watch the runtime proxy
+
+[Timer]
+OnActiveSec=10s
+OnUnitInactiveSec=10s
+AccuracySec=1s
+Unit={guard}
+
+[Install]
+WantedBy=timers.target
+",
+        guard = node::GUARD_UNIT,
+    )
+}
+
+/// The override of kubelet. The order matters: `rm` first makes it fail open (a gate that is missing or fails leaves no endpoint behind), and
+/// with the file gone systemd hands the host's own `KUBELET_EXTRA_ARGS` to the gate.
+#[must_use]
+pub fn kubelet_override() -> String {
+    format!(
+        "{MARKER}{NOTE}[Service]
+EnvironmentFile=-{env}
+ExecStartPre=-/bin/rm -f {env}
+ExecStartPre=-{gate} gate
+",
+        env = node::RUNTIME_ENV,
+        gate = node::GATE,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{configuration, daemon_unit, environment, guard_timer, guard_unit, kubelet_override};
+    use crate::desired::{Blob, Installation, StaticConfig};
+
+    fn installation(config: StaticConfig, extra: &str) -> Installation {
+        let blob = Blob { sha256: String::new(), size: 0, architecture: String::new() };
+        Installation { config, extra_options: extra.into(), daemon: blob.clone(), gate: blob }
+    }
+
+    #[test]
+    fn the_environment_names_one_configuration_and_cannot_be_broken_out_of() {
+        let text = environment(&installation(StaticConfig::Fallback(String::new()), "--a=\"b c\" $X\nEVIL=1"));
+        insta::assert_snapshot!(text, @r#"
+        # Written by gardener-extension-cri-resmgr; edits are undone.
+        CONFIG_OPTIONS="--fallback-config /etc/cri-resmgr/fallback.cfg"
+        EXTRA_OPTIONS="--a=\"b c\" \$X EVIL=1"
+        "#);
+        let text = environment(&installation(StaticConfig::Force(String::new()), ""));
+        assert!(text.contains("CONFIG_OPTIONS=\"--force-config /etc/cri-resmgr/force.cfg\"\nEXTRA_OPTIONS=\"\"\n"));
+    }
+
+    #[test]
+    fn a_configuration_keeps_its_text_and_ends_its_last_line() {
+        assert_eq!(
+            configuration("policy:\n  Active: none"),
+            "# Written by gardener-extension-cri-resmgr; edits are undone.\npolicy:\n  Active: none\n"
+        );
+    }
+
+    #[test]
+    fn units() {
+        insta::assert_snapshot!(daemon_unit());
+        insta::assert_snapshot!(guard_unit());
+        insta::assert_snapshot!(guard_timer());
+        insta::assert_snapshot!(kubelet_override());
+    }
+}
