@@ -1,0 +1,101 @@
+//! The static release binaries of this workspace.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::image::Platform;
+use crate::{Error, program};
+
+/// The packages whose binaries ship.
+const PACKAGES: [&str; 3] = ["seed-controller", "node-agent", "runtime-gate"];
+/// Between the flags in cargo's variable; no path can contain it.
+const FLAG_SEPARATOR: &str = "\u{1f}";
+
+/// Builds them for `platform` with cargo and returns the folder they are in. Cargo reports its progress on our
+/// standard error.
+///
+/// The flags are handed over in `CARGO_ENCODED_RUSTFLAGS`, because that wins over `RUSTFLAGS` and every configuration
+/// file: a user's flags must neither undo the static linking nor change the digest. Paths of this machine are mapped
+/// away for the same reason.
+///
+/// # Errors
+/// [`Error::Program`] when the build fails, [`Error::Program`] too when a binary turns out to need a loader.
+pub fn build(root: &Path, platform: Platform) -> Result<PathBuf, Error> {
+    let target = platform.rust_target();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(["build", "--release", "--target", target]);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, &cargo_home()));
+    program::run(&mut command)?;
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    Ok(folder.join(target).join("release"))
+}
+
+fn flags(root: &Path, cargo_home: &Path) -> String {
+    [
+        "-C".to_owned(),
+        "target-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={}=/cargo", cargo_home.display()),
+        format!("--remap-path-prefix={}=/source", root.display()),
+    ]
+    .join(FLAG_SEPARATOR)
+}
+
+fn cargo_home() -> PathBuf {
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+        .unwrap_or_else(|| PathBuf::from("/.cargo"))
+}
+
+/// Whether an ELF file asks for a dynamic loader (a program header of type `PT_INTERP`); `None` when it is no 64 bit
+/// little-endian ELF file. An image without a file system can only start one that does not.
+#[must_use]
+pub fn needs_loader(elf: &[u8]) -> Option<bool> {
+    const PT_INTERP: u32 = 3;
+    if elf.get(..6)? != [0x7f, b'E', b'L', b'F', 2, 1] {
+        return None;
+    }
+    let offset = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
+    let size = usize::from(u16::from_le_bytes(elf.get(54..56)?.try_into().ok()?));
+    let count = usize::from(u16::from_le_bytes(elf.get(56..58)?.try_into().ok()?));
+    for index in 0..count {
+        let at = offset.checked_add(index.checked_mul(size)?)?;
+        let kind = u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?);
+        if kind == PT_INTERP {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamic_program_needs_a_loader() {
+        // This test's own binary is linked dynamically.
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(needs_loader(&own), Some(true));
+        assert_eq!(needs_loader(b"#!/bin/sh\n"), None);
+        assert_eq!(needs_loader(&own[..40]), None);
+    }
+
+    #[test]
+    fn flags_map_both_folders_away() {
+        let flags = flags(Path::new("/a b/root"), Path::new("/home/u/.cargo"));
+        assert_eq!(
+            flags.split(FLAG_SEPARATOR).collect::<Vec<_>>(),
+            [
+                "-C",
+                "target-feature=+crt-static",
+                "--remap-path-prefix=/home/u/.cargo=/cargo",
+                "--remap-path-prefix=/a b/root=/source"
+            ]
+        );
+    }
+}

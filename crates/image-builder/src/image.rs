@@ -1,0 +1,271 @@
+//! Blobs, manifest and index of an image, as the OCI image specification 1.1 has them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::ImageDefinition;
+use crate::tree::Tree;
+use crate::{Digest, Error, gzip};
+
+/// Media type of a manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media type of an image's configuration.
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Media type of a gzipped layer.
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// When everything was created: a real time would make every build another image.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+
+/// Operating system and architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Platform {
+    /// `linux/amd64`
+    LinuxAmd64,
+    /// `linux/arm64`
+    LinuxArm64,
+}
+
+impl Platform {
+    /// The architecture in Go's words, as manifests have it.
+    #[must_use]
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Self::LinuxAmd64 => "amd64",
+            Self::LinuxArm64 => "arm64",
+        }
+    }
+
+    /// The Rust target that our static binaries are built for.
+    #[must_use]
+    pub fn rust_target(self) -> &'static str {
+        match self {
+            Self::LinuxAmd64 => "x86_64-unknown-linux-gnu",
+            Self::LinuxArm64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "linux/{}", self.architecture())
+    }
+}
+
+impl std::str::FromStr for Platform {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::LinuxAmd64, Self::LinuxArm64]
+            .into_iter()
+            .find(|platform| platform.to_string() == text)
+            .ok_or_else(|| format!("platform {text:?} is neither linux/amd64 nor linux/arm64"))
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> Self {
+        platform.to_string()
+    }
+}
+
+/// Labels of the configuration and annotations of the manifest (`org.opencontainers.image.*`), by key.
+pub type Annotations = BTreeMap<String, String>;
+
+/// Content with its address and kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// What it is.
+    pub media_type: &'static str,
+    /// Its address.
+    pub digest: Digest,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+impl Blob {
+    pub(crate) fn new(media_type: &'static str, content: Vec<u8>) -> Self {
+        Self { media_type, digest: Digest::of(&content), content }
+    }
+
+    pub(crate) fn json(media_type: &'static str, what: &'static str, value: &impl Serialize) -> Result<Self, Error> {
+        let content = serde_json::to_vec(value).map_err(|source| Error::Json { what, source })?;
+        Ok(Self::new(media_type, content))
+    }
+}
+
+/// A layer in both of its forms.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// gzipped.
+    pub packed: Blob,
+    /// The plain tar; its digest is the configuration's diff id.
+    pub tar: Vec<u8>,
+    /// The plain tar's digest.
+    pub diff_id: Digest,
+}
+
+/// An image for one platform.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its configuration.
+    pub config: Blob,
+    /// Its layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// Its manifest; this digest is the image's.
+    pub manifest: Blob,
+}
+
+/// A reference from one document to another.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    pub(crate) media_type: &'static str,
+    pub(crate) digest: Digest,
+    pub(crate) size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<PlatformDescriptor>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: Annotations,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PlatformDescriptor {
+    architecture: &'static str,
+    os: &'static str,
+}
+
+impl Descriptor {
+    pub(crate) fn of(blob: &Blob) -> Self {
+        let Blob { media_type, digest, content } = blob;
+        Self { media_type, digest: *digest, size: content.len(), platform: None, annotations: Annotations::new() }
+    }
+
+    pub(crate) fn with_platform(self, platform: Platform) -> Self {
+        Self { platform: Some(PlatformDescriptor { architecture: platform.architecture(), os: "linux" }), ..self }
+    }
+
+    pub(crate) fn with_annotations(self, annotations: Annotations) -> Self {
+        Self { annotations, ..self }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    pub(crate) schema_version: u8,
+    pub(crate) media_type: &'static str,
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: Annotations,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: Annotations,
+}
+
+impl Index {
+    pub(crate) fn of(manifests: Vec<Descriptor>, annotations: Annotations) -> Self {
+        Self { schema_version: 2, media_type: INDEX, manifests, annotations }
+    }
+}
+
+#[derive(Serialize)]
+struct Configuration<'a> {
+    created: &'static str,
+    architecture: &'static str,
+    os: &'static str,
+    config: Execution<'a>,
+    rootfs: RootFs,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Execution<'a> {
+    user: &'a str,
+    entrypoint: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    cmd: &'a [String],
+    working_dir: &'static str,
+    labels: &'a Annotations,
+}
+
+#[derive(Serialize)]
+struct RootFs {
+    r#type: &'static str,
+    diff_ids: Vec<Digest>,
+}
+
+/// Builds the image of `definition` for `platform` from the contents of its layers. `facts` (version, revision, …)
+/// become labels and annotations, together with the definition's title and description.
+pub fn build(
+    definition: &ImageDefinition,
+    platform: Platform,
+    layers: &[Tree],
+    facts: &Annotations,
+) -> Result<Image, Error> {
+    let layers = layers.iter().map(layer).collect::<Result<Vec<_>, _>>()?;
+    let mut annotations = facts.clone();
+    for (key, value) in [("title", &definition.title), ("description", &definition.description)] {
+        annotations.insert(format!("org.opencontainers.image.{key}"), value.clone());
+    }
+    let config = Configuration {
+        created: CREATED,
+        architecture: platform.architecture(),
+        os: "linux",
+        config: Execution {
+            user: &definition.user,
+            entrypoint: &definition.entrypoint,
+            cmd: &definition.command,
+            working_dir: "/",
+            labels: &annotations,
+        },
+        rootfs: RootFs { r#type: "layers", diff_ids: layers.iter().map(|layer| layer.diff_id).collect() },
+    };
+    let config = Blob::json(CONFIG, "the image's configuration", &config)?;
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: MANIFEST,
+        config: Descriptor::of(&config),
+        layers: layers.iter().map(|layer| Descriptor::of(&layer.packed)).collect(),
+        annotations,
+    };
+    let manifest = Blob::json(MANIFEST, "the image's manifest", &manifest)?;
+    Ok(Image { platform, config, layers, manifest })
+}
+
+fn layer(tree: &Tree) -> Result<Layer, Error> {
+    let tar = tree.to_tar()?;
+    let packed = Blob::new(LAYER, gzip::compress(&tar)?);
+    Ok(Layer { packed, diff_id: Digest::of(&tar), tar })
+}
+
+/// What a tag points to: the manifest of a single image, or an index of several.
+pub fn top(images: &[Image]) -> Result<Blob, Error> {
+    if let [image] = images {
+        return Ok(image.manifest.clone());
+    }
+    let manifests = images.iter().map(|image| Descriptor::of(&image.manifest).with_platform(image.platform)).collect();
+    Blob::json(INDEX, "the image index", &Index::of(manifests, Annotations::new()))
+}

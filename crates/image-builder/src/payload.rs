@@ -1,0 +1,100 @@
+//! The payload: the archive of a cri-resource-manager release, or one of the same layout.
+
+mod download;
+mod source;
+
+use std::path::Path;
+
+use crate::tree::{Node, Tree};
+use crate::{Digest, Error, gzip};
+
+pub use download::{Progress, download};
+pub use source::payload_from_source;
+
+/// The daemon's path in the archive, and on the node.
+pub const DAEMON: &str = "opt/intel/bin/cri-resmgr";
+
+/// Reads an archive (`cri-resource-manager-<version>.x86_64.tar.gz`) and checks that it has a release's layout.
+/// Modes are reduced to 0755 and 0644, so that it does not matter who packed it.
+///
+/// # Errors
+/// [`Error::Payload`] when the daemon is missing or is no program, [`Error::Archive`] or [`Error::Path`] when the
+/// archive is damaged or holds something that does not belong there.
+pub fn read(path: &Path) -> Result<Tree, Error> {
+    let packed = std::fs::read(path).map_err(Error::io("read", path))?;
+    let name = path.display().to_string();
+    let tree = uniform(&Tree::from_tar(&gzip::decompress(&packed, &name)?, &name)?)?;
+    let wrong = |reason: String| Error::Payload { path: path.to_path_buf(), reason };
+    match tree.get(DAEMON) {
+        Some(Node::File { content, mode: 0o755 }) if content.starts_with(b"\x7fELF") => Ok(tree),
+        Some(Node::File { .. }) => Err(wrong(format!("{DAEMON} is no executable ELF file"))),
+        _ => Err(wrong(format!("{DAEMON} is missing"))),
+    }
+}
+
+/// The same as [`read`], for an archive whose digest is known.
+pub fn read_verified(path: &Path, expected: Digest) -> Result<Tree, Error> {
+    let actual = Digest::of(&std::fs::read(path).map_err(Error::io("read", path))?);
+    if actual != expected {
+        return Err(Error::Digest { what: path.display().to_string(), expected, actual });
+    }
+    read(path)
+}
+
+fn uniform(tree: &Tree) -> Result<Tree, Error> {
+    let mut uniform = Tree::new();
+    for (path, node) in tree.iter() {
+        let node = match node {
+            Node::Folder { .. } => Node::Folder { mode: 0o755 },
+            Node::File { mode, content } => {
+                let mode = if mode & 0o111 == 0 { 0o644 } else { 0o755 };
+                Node::File { mode, content: content.clone() }
+            }
+            Node::Link { target } => Node::Link { target: target.clone() },
+        };
+        uniform.insert(path, node)?;
+    }
+    Ok(uniform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(entries: &[(&str, u32, &[u8])]) -> tempfile::NamedTempFile {
+        let mut tree = Tree::new();
+        for (path, mode, content) in entries {
+            tree.insert(path, Node::File { mode: *mode, content: content.to_vec() }).unwrap();
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), gzip::compress(&tree.to_tar().unwrap()).unwrap()).unwrap();
+        file
+    }
+
+    #[test]
+    fn reads_a_release() {
+        let file = archive(&[(DAEMON, 0o775, b"\x7fELF..."), ("etc/default/cri-resource-manager", 0o664, b"x")]);
+        let tree = read(file.path()).unwrap();
+        assert_eq!(tree.get(DAEMON), Some(&Node::File { mode: 0o755, content: b"\x7fELF...".to_vec() }));
+        assert!(matches!(tree.get("etc/default/cri-resource-manager"), Some(Node::File { mode: 0o644, .. })));
+    }
+
+    #[test]
+    fn refuses_what_is_no_release() {
+        for entries in [
+            &[("opt/intel/bin/other", 0o755, &b"\x7fELF"[..])][..],
+            &[(DAEMON, 0o644, b"\x7fELF")],
+            &[(DAEMON, 0o755, b"#!/bin/sh")],
+        ] {
+            assert!(matches!(read(archive(entries).path()), Err(Error::Payload { .. })), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_another_digest() {
+        let file = archive(&[(DAEMON, 0o755, b"\x7fELF")]);
+        let right = Digest::of(&std::fs::read(file.path()).unwrap());
+        assert!(read_verified(file.path(), right).is_ok());
+        assert!(matches!(read_verified(file.path(), Digest::of(b"")), Err(Error::Digest { .. })));
+    }
+}

@@ -1,0 +1,176 @@
+//! Downloads and uploads against a stand-in that speaks as much HTTP as they need.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test's set-up ends the test")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use image_builder::chart::Chart;
+use image_builder::payload::{Progress, download};
+use image_builder::reference::Reference;
+use image_builder::registry::Upload;
+use image_builder::{Digest, Error};
+
+#[derive(Debug)]
+struct Request {
+    method: String,
+    target: String,
+    range: Option<usize>,
+    body: Vec<u8>,
+}
+
+/// Status, further headers, body.
+type Answer = (u16, String, Vec<u8>);
+
+/// Serves on loopback until the process ends; one request per connection.
+fn serve(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let request = read(&stream);
+            let (status, headers, body) = answer(&request);
+            let head =
+                format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).unwrap();
+            if request.method != "HEAD" {
+                stream.write_all(&body).unwrap();
+            }
+        }
+    });
+    address
+}
+
+fn read(stream: &TcpStream) -> Request {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let (mut range, mut length) = (None, 0);
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).unwrap();
+        match header.trim().split_once(": ").map(|(name, value)| (name.to_lowercase(), value)) {
+            None => break,
+            Some((name, value)) if name == "range" => {
+                range = value.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-')?.parse().ok());
+            }
+            Some((name, value)) if name == "content-length" => length = value.parse().unwrap(),
+            Some(_) => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    Request { method, target, range, body }
+}
+
+const CONTENT: &[u8] = b"the content of an archive";
+
+/// A file server that can continue downloads or not.
+fn files(continues: bool) -> String {
+    serve(move |request| match request.range {
+        _ if request.target == "/missing" => (404, String::new(), Vec::new()),
+        Some(start) if continues && start >= CONTENT.len() => (416, String::new(), Vec::new()),
+        Some(start) if continues => (206, String::new(), CONTENT[start..].to_vec()),
+        _ => (200, String::new(), CONTENT.to_vec()),
+    })
+}
+
+#[tokio::test]
+async fn a_download_is_taken_when_its_digest_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("below/archive");
+    let url = format!("http://{}/archive", files(true));
+    let mut last = None;
+    download(&url, Digest::of(CONTENT), &path, |progress| last = Some(progress)).await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
+    let size = CONTENT.len() as u64;
+    assert_eq!(last, Some(Progress { done: size, total: Some(size) }));
+    // A second time nothing is asked of the network.
+    download("http://127.0.0.1:1/", Digest::of(CONTENT), &path, |_| ()).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_digest_is_refused_and_nothing_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive");
+    let url = format!("http://{}/archive", files(true));
+    let error = download(&url, Digest::of(b"other"), &path, |_| ()).await.unwrap_err();
+    assert!(matches!(error, Error::Digest { .. }), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_interrupted_download_goes_on_or_begins_anew() {
+    for continues in [true, false] {
+        for have in [1, 10, CONTENT.len()] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("archive");
+            std::fs::write(folder.path().join("archive.part"), &CONTENT[..have]).unwrap();
+            let url = format!("http://{}/archive", files(continues));
+            download(&url, Digest::of(CONTENT), &path, |_| ()).await.unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), CONTENT, "{continues} {have}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_missing_file_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://{}/missing", files(true));
+    let error = download(&url, Digest::of(CONTENT), &folder.path().join("archive"), |_| ()).await.unwrap_err();
+    assert!(matches!(error, Error::Transfer { .. }), "{error}");
+}
+
+/// What a registry was given: path without query, or digest → content.
+type Stored = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+fn registry() -> (String, Stored) {
+    let stored = Stored::default();
+    let kept = Arc::clone(&stored);
+    let address = serve(move |request| {
+        let mut kept = kept.lock().unwrap();
+        match (request.method.as_str(), request.target.as_str()) {
+            ("GET", "/v2/") => (200, String::new(), Vec::new()),
+            ("HEAD", target) => {
+                let known = kept.contains_key(target.rsplit('/').next().unwrap());
+                (if known { 200 } else { 404 }, String::new(), Vec::new())
+            }
+            ("POST", target) => (202, format!("Location: {target}upload\r\n"), Vec::new()),
+            ("PUT", target) => {
+                let key = target.split_once("digest=").map_or(target, |(_, digest)| digest).replace("%3A", ":");
+                kept.insert(key, request.body.clone());
+                (201, "Location: /stored\r\n".to_owned(), Vec::new())
+            }
+            _ => (405, String::new(), Vec::new()),
+        }
+    });
+    (address, stored)
+}
+
+#[tokio::test]
+async fn a_chart_is_pushed_once() {
+    let (address, stored) = registry();
+    let chart = Chart {
+        name: "some".to_owned(),
+        version: "1.2.3".to_owned(),
+        metadata: "name: some\nversion: 1.2.3\n".to_owned(),
+        archive: b"archive".to_vec(),
+    };
+    let reference = Reference::new(Some(&format!("{address}/charts")), "some", "1.2.3").unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        let upload = Upload::begin(&reference, false).await.unwrap();
+        let digest = upload.chart(&chart, |digest, size| sent.push((*digest, size))).await.unwrap();
+        let manifest = stored.lock().unwrap()["/v2/charts/some/manifests/1.2.3"].clone();
+        assert_eq!(Digest::of(&manifest), digest);
+    }
+    assert_eq!(sent.len(), 2, "a blob that is there is not sent again");
+    assert_eq!(sent[1], (Digest::of(b"archive"), 7));
+    for (digest, _) in sent {
+        assert_eq!(Digest::of(&stored.lock().unwrap()[&digest.to_string()]), digest);
+    }
+}
