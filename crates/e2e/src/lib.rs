@@ -1,0 +1,13 @@
+//! The main job on the real components: on, off, and what is true of a node in between.
+//!
+//! `cargo xtask demo --real` shows it and `cargo xtask test --real` checks it, with the same assertions.
+
+mod artifacts;
+mod node;
+mod stage;
+mod workload;
+
+pub use artifacts::Artifacts;
+pub use node::{Endpoint, NodeFacts};
+pub use stage::{Stage, StageOptions};
+pub use workload::{Container, Workload};

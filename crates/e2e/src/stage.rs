@@ -1,0 +1,245 @@
+//! A bed with the extension in it: chart installed, controller running, agent's image on the workers.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use extension_config::names;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::{Value, json};
+use testbed::gardenlet::{Gardenlet, example_shoot};
+use testbed::tree::{self, Snapshot};
+use testbed::{Bed, Daemon, Options, Progress, wait_for};
+
+use crate::{Artifacts, Endpoint, NodeFacts};
+
+/// The seed namespace of the shoot.
+const SHOOT_NAMESPACE: &str = "shoot--local--local";
+/// gardenlet's own patience with an Extension.
+const EXTENSION_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a roll-out over a few workers may take: image start, switch and proof on each.
+const ROLL_OUT: Duration = Duration::from_secs(240);
+
+/// What to set up.
+#[derive(Debug, Clone)]
+pub struct StageOptions {
+    /// Name of the bed.
+    pub name: String,
+    /// The repository.
+    pub root: PathBuf,
+    /// Number of workers.
+    pub workers: u8,
+    /// What is under test.
+    pub artifacts: Artifacts,
+    /// Where steps are shown.
+    pub progress: Progress,
+}
+
+/// The bed and the extension in it.
+#[derive(Debug)]
+pub struct Stage {
+    /// The bed.
+    pub bed: Bed,
+    /// gardenlet's part.
+    pub gardenlet: Gardenlet,
+    /// The running controller.
+    pub controller: Daemon,
+    progress: Progress,
+    shoot: Value,
+}
+
+impl Stage {
+    /// Brings everything up, with the extension not yet switched on in the shoot.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub async fn up(options: StageOptions) -> anyhow::Result<Self> {
+        let (root, artifacts, progress) = (options.root, options.artifacts, options.progress);
+        let bed = Bed::up(Options {
+            name: options.name,
+            root: root.clone(),
+            shoot_namespace: SHOOT_NAMESPACE.to_owned(),
+            workers: options.workers,
+            progress: progress.clone(),
+        })
+        .await?;
+        progress.step("loading the agent's image into the workers' containerd");
+        for worker in bed.workers() {
+            worker.load_image(&artifacts.image_archive).await?;
+        }
+        progress.step("installing the chart in the seed with Helm and the seed's resource manager");
+        bed.install_chart("{}\n").await?;
+        let images = image_vector(&artifacts.image_name)?;
+        let vector = bed.dir().join("images-overwrite.yaml");
+        std::fs::write(&vector, format!("{images:#}\n"))?;
+        progress.step("starting the seed controller with the chart's ServiceAccount");
+        let vector = vector.display().to_string();
+        let controller = bed
+            .start_controller("seed-controller", &artifacts.controller, &[], &[("IMAGEVECTOR_OVERWRITE", &vector)])
+            .await?;
+        let gardenlet = bed.gardenlet(names::EXTENSION_TYPE).await?;
+        let shoot = example_shoot(&root, SHOOT_NAMESPACE)?;
+        Ok(Self { bed, gardenlet, controller, progress, shoot })
+    }
+
+    /// The Shoot as it would stand in the Cluster with the extension switched on or off.
+    #[must_use]
+    pub fn shoot(&self, provider_config: Option<&Value>, disabled: bool) -> Value {
+        let mut shoot = self.shoot.clone();
+        shoot["spec"]["extensions"] = json!([{
+            "type": names::EXTENSION_TYPE, "disabled": disabled, "providerConfig": provider_config,
+        }]);
+        shoot
+    }
+
+    /// Switches the extension on (or reconciles it with another configuration) as gardenlet does, and waits until the
+    /// Extension is ready and every worker runs through the proxy. Gives the time it took.
+    ///
+    /// # Errors
+    /// When that does not happen in time.
+    pub async fn switch_on(&self, provider_config: Option<&Value>) -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        self.gardenlet.sync_cluster(&self.shoot(provider_config, false)).await?;
+        let timestamp = self.gardenlet.deploy_extension("reconcile", provider_config).await?;
+        self.gardenlet.wait_ready(&timestamp, EXTENSION_TIMEOUT).await?;
+        self.progress.step(&format!("the Extension is ready after {:.1?}; waiting for the workers", start.elapsed()));
+        for worker in self.bed.workers() {
+            wait_for(&format!("{} to run through the proxy", worker.name()), ROLL_OUT, || async {
+                let facts = NodeFacts::observe(worker).await?;
+                facts.ensure_on_proxy(worker).await.map(Some)
+            })
+            .await?;
+            self.bed.wait_node_ready(worker.name(), ROLL_OUT).await?;
+        }
+        self.wait_healthy().await?;
+        Ok(start.elapsed())
+    }
+
+    /// Waits until the shoot's ManagedResource is applied, healthy and rolled out: every agent says that its node is as
+    /// desired.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub async fn wait_healthy(&self) -> anyhow::Result<()> {
+        let resources = self.gardenlet.managed_resources();
+        wait_for("the ManagedResource to be healthy", ROLL_OUT, || async {
+            let resource = resources.get(names::SHOOT_MANAGED_RESOURCE).await?;
+            let status = &resource.data["status"];
+            anyhow::ensure!(
+                status["observedGeneration"].as_i64() == resource.metadata.generation,
+                "generation not observed"
+            );
+            for (kind, wanted) in
+                [("ResourcesApplied", "True"), ("ResourcesHealthy", "True"), ("ResourcesProgressing", "False")]
+            {
+                let all = status["conditions"].as_array().context("no conditions yet")?;
+                let found =
+                    all.iter().find(|condition| condition["type"] == kind).with_context(|| format!("no {kind} yet"))?;
+                anyhow::ensure!(found["status"] == wanted, "{kind}: {}", found["message"]);
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Switches the extension off as gardenlet does, waits until the Extension is gone, and checks that every worker is back
+    /// on containerd. Gives the time it took.
+    ///
+    /// # Errors
+    /// When that is not so.
+    pub async fn switch_off(&self) -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        self.gardenlet.sync_cluster(&self.shoot(None, true)).await?;
+        self.gardenlet.delete_extension().await?;
+        self.gardenlet.wait_deleted(EXTENSION_TIMEOUT).await?;
+        for worker in self.bed.workers() {
+            NodeFacts::observe(worker).await?.ensure_on_containerd().with_context(|| worker.name().to_owned())?;
+            self.bed.wait_node_ready(worker.name(), ROLL_OUT).await?;
+        }
+        let leases: Api<Lease> = Api::namespaced(self.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
+        let names = leases
+            .list_metadata(&ListParams::default())
+            .await?
+            .items
+            .into_iter()
+            .filter_map(|lease| lease.metadata.name);
+        let left: Vec<String> = names.filter(|name| name.starts_with("cri-resmgr")).collect();
+        anyhow::ensure!(left.is_empty(), "Leases are left in the shoot: {left:?}");
+        Ok(start.elapsed())
+    }
+
+    /// The file trees of all workers, by name.
+    ///
+    /// # Errors
+    /// When a machine is off.
+    pub fn trees(&self) -> anyhow::Result<BTreeMap<String, Snapshot>> {
+        self.bed.workers().iter().map(|worker| Ok((worker.name().to_owned(), worker.tree()?))).collect()
+    }
+
+    /// The workers' trees must equal those `before`.
+    ///
+    /// # Errors
+    /// The paths that differ.
+    pub fn ensure_trees_equal(&self, before: &BTreeMap<String, Snapshot>) -> anyhow::Result<()> {
+        for (name, tree) in self.trees()? {
+            let difference = tree::diff(&before[&name], &tree);
+            anyhow::ensure!(difference.is_empty(), "{name} is not as before:\n{}", difference.join("\n"));
+        }
+        Ok(())
+    }
+
+    /// Facts about all workers, in their order.
+    ///
+    /// # Errors
+    /// When a worker does not answer.
+    pub async fn facts(&self) -> anyhow::Result<Vec<NodeFacts>> {
+        let mut all = Vec::new();
+        for worker in self.bed.workers() {
+            all.push(NodeFacts::observe(worker).await?);
+        }
+        Ok(all)
+    }
+
+    /// Waits until every worker's kubelet is on `endpoint`.
+    ///
+    /// # Errors
+    /// When that is not so within `limit`.
+    pub async fn wait_endpoint(&self, endpoint: Endpoint, limit: Duration) -> anyhow::Result<()> {
+        for worker in self.bed.workers() {
+            wait_for(&format!("kubelet on {} to be on {endpoint:?}", worker.name()), limit, || async {
+                Ok((NodeFacts::observe(worker).await?.endpoint == endpoint).then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// What explains a failure: ends of the logs of the controller, the resource managers and the agents, and the state of
+    /// the units on the workers.
+    pub async fn explain(&self) -> String {
+        let mut parts = vec![("seed controller".to_owned(), self.controller.log_tail(15))];
+        for server in self.bed.servers().filter(|server| server.log().to_string_lossy().contains("grm")) {
+            let log = server.log_tail(400);
+            let errors: Vec<&str> = log.lines().filter(|line| line.contains("\"error\"")).collect();
+            parts.push((server.log().display().to_string(), errors[errors.len().saturating_sub(5)..].join("\n")));
+        }
+        for worker in self.bed.workers() {
+            let units = ["systemctl", "--no-pager", "--lines=10", "status", "kubelet", "cri-resource-manager"];
+            let agent = ["sh", "-c", "tail -n 20 /var/log/pods/kube-system_cri-resmgr-node-agent-*/*/*.log"];
+            for (what, words) in [("units", units.as_slice()), ("agent", agent.as_slice())] {
+                let said = worker.exec(words).await.map_or_else(|error| format!("{error:#}"), |output| output.stdout);
+                parts.push((format!("{what} of {}", worker.name()), said));
+            }
+        }
+        parts.into_iter().map(|(what, said)| format!("--- {what}\n{said}\n")).collect::<Vec<_>>().concat()
+    }
+}
+
+/// An image vector override that names the agent's image as it was loaded into the workers.
+fn image_vector(image: &str) -> anyhow::Result<Value> {
+    let (repository, tag) = image.rsplit_once(':').context("the image has no tag")?;
+    Ok(json!({ "images": [{ "name": names::INSTALLATION_IMAGE, "repository": repository, "tag": tag }] }))
+}

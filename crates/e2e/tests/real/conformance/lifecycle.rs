@@ -1,0 +1,163 @@
+//! When the controller does what, and what it says of it.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use extension_config::names;
+use serde_json::{Value, json};
+
+use super::place::{Place, Record, SOON, annotation, is_untouched, last};
+use super::{Ground, QUIET};
+
+/// Longer than a second: the times of a status have no fractions.
+const NEXT_SECOND: Duration = Duration::from_millis(1100);
+
+pub(super) async fn conformance_01_create(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c01").await?;
+    let record = Record::of(place.gardenlet.extensions()).await?;
+    let extension = place.reconcile(None).await?;
+    ensure!(annotation(&extension).is_none(), "the annotation is still there");
+    ensure!(extension["metadata"]["finalizers"] == json!([names::FINALIZER]), "{}", extension["metadata"]);
+    let status = &extension["status"];
+    ensure!(last(&extension) == "Create/Succeeded" && status["lastOperation"]["progress"] == 100, "{status}");
+    ensure!(status["observedGeneration"] == extension["metadata"]["generation"], "{status}");
+    ensure!(status.get("lastError").is_none(), "{status}");
+    ensure!(record.any(|seen| last(seen) == "Create/Processing"), "the beginning did not show");
+    let dropped_early = record.any(|seen| annotation(seen).is_none() && seen["status"].is_null());
+    ensure!(!dropped_early, "the request was dropped before the status told of it");
+    Ok(())
+}
+
+pub(super) async fn conformance_02_reconcile_again(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c02").await?;
+    let before = place.reconcile(None).await?;
+    tokio::time::sleep(NEXT_SECOND).await;
+    let after = place.reconcile(None).await?;
+    ensure!(last(&after) == "Reconcile/Succeeded", "{}", after["status"]);
+    // RFC 3339 in UTC: the order of texts is the order of times.
+    let time = |extension: &Value| extension["status"]["lastOperation"]["lastUpdateTime"].as_str().map(str::to_owned);
+    ensure!(time(&after) > time(&before), "{:?} is not after {:?}", time(&after), time(&before));
+    Ok(())
+}
+
+pub(super) async fn conformance_03_spec_alone_asks_nothing(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c03").await?;
+    let before = place.reconcile(None).await?;
+    place.patch(json!({ "spec": { "providerConfig": { "configs": { "EXTRA_OPTIONS": "-v=2" } } } })).await?;
+    tokio::time::sleep(QUIET).await;
+    let after = place.extension().await?;
+    ensure!(after["metadata"]["generation"] != before["metadata"]["generation"], "the spec did not change");
+    for field in ["lastOperation", "observedGeneration"] {
+        ensure!(before["status"][field] == after["status"][field], "{field} changed: {}", after["status"]);
+    }
+    Ok(())
+}
+
+pub(super) async fn conformance_04_other_type(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c04").await?;
+    place.create(asks("reconcile"), json!({ "type": "another" })).await?;
+    let extension = place.stays(QUIET).await?;
+    ensure!(is_untouched(&extension), "{extension}");
+    Ok(())
+}
+
+pub(super) async fn conformance_05_classes(ground: &Ground) -> anyhow::Result<()> {
+    let mut others = Vec::new();
+    for (name, class) in [("c05-seed", "seed"), ("c05-garden", "garden")] {
+        let place = Place::new(ground, name).await?;
+        place.create(asks("reconcile"), json!({ "class": class })).await?;
+        others.push(place);
+    }
+    let place = Place::new(ground, "c05-shoot").await?;
+    place.create(asks("reconcile"), json!({ "class": "shoot" })).await?;
+    place.until_last("Create/Succeeded", SOON).await?;
+    tokio::time::sleep(QUIET).await;
+    for place in others {
+        let extension = place.extension().await?;
+        ensure!(is_untouched(&extension) && annotation(&extension) == Some("reconcile"), "{extension}");
+    }
+    Ok(())
+}
+
+pub(super) async fn conformance_06_wait_for_state_then_restore(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c06").await?;
+    place.ask("wait-for-state").await?;
+    let extension = place.stays(QUIET).await?;
+    ensure!(is_untouched(&extension), "{extension}");
+    let record = Record::of(place.gardenlet.extensions()).await?;
+    place.patch_status(json!({ "state": { "kept": true } })).await?;
+    let timestamp = place.ask("restore").await?;
+    let extension = json!(place.gardenlet.wait_ready(&timestamp, SOON).await?);
+    ensure!(last(&extension) == "Restore/Succeeded", "{}", extension["status"]);
+    ensure!(extension["status"]["state"] == json!({ "kept": true }), "the state was touched");
+    let early = record.any(|seen| annotation(seen).is_none() && last(seen) != "Restore/Succeeded");
+    ensure!(!early, "the annotation went before the status was Succeeded");
+    Ok(())
+}
+
+pub(super) async fn conformance_07_failed_shoot(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c07").await?;
+    place.cluster(|shoot| shoot["status"]["lastOperation"]["state"] = json!("Failed")).await?;
+    place.ask("reconcile").await?;
+    let extension = place.stays(QUIET).await?;
+    ensure!(is_untouched(&extension) && annotation(&extension) == Some("reconcile"), "{extension}");
+    place.cluster(|_| ()).await?;
+    place.reconcile(None).await?;
+    Ok(())
+}
+
+pub(super) async fn conformance_08_no_cluster(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::bare(ground, "c08", true).await?;
+    place.ask("reconcile").await?;
+    tokio::time::sleep(QUIET).await;
+    let extension = place.extension().await?;
+    ensure!(!last(&extension).ends_with("/Succeeded"), "{}", extension["status"]);
+    place.cluster(|_| ()).await?;
+    place.reconcile(None).await?;
+    Ok(())
+}
+
+/// One story: the error and its form (9), the next attempt shows both that it runs and the error before (11), and a
+/// cure is found without being asked (10).
+pub(super) async fn conformance_09_to_11_error_retry_and_cure(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c09").await?;
+    let broken = json!([{ "type": names::EXTENSION_TYPE, "providerConfig": { "configs": 7 } }]);
+    place.cluster(|shoot| shoot["spec"]["extensions"] = broken).await?;
+    place.ask("reconcile").await?;
+    let failed = place.until_last("Create/Error", SOON).await?;
+    let (operation, error) = (&failed["status"]["lastOperation"], &failed["status"]["lastError"]);
+    ensure!(operation["progress"] == 50 && operation["description"] == error["description"], "{operation}\n{error}");
+    ensure!(error["codes"] == json!(["ERR_CONFIGURATION_PROBLEM"]), "{error}");
+    ensure!(failed["status"]["observedGeneration"] == failed["metadata"]["generation"], "{}", failed["status"]);
+    ensure!(annotation(&failed).is_none(), "the request is still there");
+
+    let record = Record::of(place.gardenlet.extensions()).await?;
+    place.ask("reconcile").await?;
+    place
+        .until("the second error", SOON, |_| {
+            record.any(|seen| {
+                last(seen) == "Create/Processing"
+                    && seen["status"]["lastOperation"]["progress"] == 1
+                    && seen["status"]["lastError"]["description"] == error["description"]
+            })
+        })
+        .await?;
+    place.until_last("Create/Error", SOON).await?;
+
+    // The same generation of the Shoot: nothing but a retry can find out.
+    place.cluster(|_| ()).await?;
+    let cured = place.until_last("Create/Succeeded", Duration::from_secs(60)).await?;
+    ensure!(cured["status"].get("lastError").is_none(), "{}", cured["status"]);
+    Ok(())
+}
+
+pub(super) async fn conformance_26_no_shoot_namespace(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::bare(ground, "c26", false).await?;
+    let extension = place.reconcile(None).await?;
+    ensure!(last(&extension) == "Create/Succeeded", "{}", extension["status"]);
+    Ok(())
+}
+
+fn asks(operation: &str) -> Value {
+    json!({ "annotations": { "gardener.cloud/operation": operation } })
+}

@@ -1,0 +1,144 @@
+//! Start, change of the base configuration, rights, and two replicas.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use extension_config::names;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::place::{Place, SOON, is_untouched, last};
+use super::{Ground, QUIET};
+
+/// Where the bed installs the chart.
+pub(super) const CONTROLLER_NAMESPACE: &str = "extension-cri-resmgr-extension-bed";
+
+/// There is a ConfigMap with the base configuration, as the chart makes it; its presence at the start changes nothing.
+pub(super) async fn conformance_16_start_up(ground: &Ground) -> anyhow::Result<()> {
+    let (failed, done) = (Place::new(ground, "c16-failed").await?, Place::new(ground, "c16-done").await?);
+    ground.take_controller("seed-controller")?.stop().await?;
+    for (place, state) in [(&failed, "Error"), (&done, "Succeeded")] {
+        place.create(json!({}), json!({})).await?;
+        let last = json!({ "type": "Create", "state": state, "progress": 50, "description": "", "lastUpdateTime": "2026-01-01T00:00:00Z" });
+        place.patch_status(json!({ "lastOperation": last, "observedGeneration": 1 })).await?;
+    }
+    ground.start_controller("seed-controller", &[]).await?;
+    failed.until_last("Create/Succeeded", Duration::from_secs(40)).await?;
+    tokio::time::sleep(QUIET).await;
+    let extension = done.extension().await?;
+    let untouched = extension["status"]["lastOperation"]["lastUpdateTime"] == "2026-01-01T00:00:00Z";
+    ensure!(untouched && extension["metadata"]["finalizers"].is_null(), "{extension}");
+    Ok(())
+}
+
+/// Also: an Extension that was never worked on is no reason to crash, as it is for the original.
+pub(super) async fn conformance_28_base_configuration(ground: &Ground) -> anyhow::Result<()> {
+    let places = [Place::new(ground, "c28-a").await?, Place::new(ground, "c28-b").await?];
+    for place in &places {
+        place.reconcile(None).await?;
+    }
+    let waiting = Place::new(ground, "c28-waiting").await?;
+    waiting.ask("wait-for-state").await?;
+    let maps: Api<ConfigMap> = Api::namespaced(ground.seed.clone(), CONTROLLER_NAMESPACE);
+    // The seed's resource manager would put the chart's text back.
+    let ignored = json!({ "resources.gardener.cloud/ignore": "true" });
+    annotate_chart(ground, &ignored).await?;
+    let patch = Patch::Merge(json!({ "data": { "EXTRA_OPTIONS": "-metrics-interval=19s" } }));
+    maps.patch(names::BASE_CONFIG_MAP, &PatchParams::default(), &patch).await?;
+    for place in &places {
+        place.until_last("Reconcile/Succeeded", SOON).await?;
+        ensure!(place.manifests().await?.contains("-metrics-interval=19s"), "the base configuration did not arrive");
+    }
+    ensure!(is_untouched(&waiting.extension().await?), "an Extension without its state was worked on");
+    ground.controllers()[0].1.ensure_alive()?;
+    let patch = Patch::Merge(json!({ "data": { "EXTRA_OPTIONS": null } }));
+    maps.patch(names::BASE_CONFIG_MAP, &PatchParams::default(), &patch).await?;
+    annotate_chart(ground, &json!({ "resources.gardener.cloud/ignore": null })).await
+}
+
+/// Without the right to write the subresource no status shows, whatever else the controller may write.
+pub(super) async fn conformance_27_status_only_through_its_subresource(ground: &Ground) -> anyhow::Result<()> {
+    annotate_chart(ground, &json!({ "resources.gardener.cloud/ignore": "true" })).await?;
+    let roles: Api<ClusterRole> = Api::all(ground.seed.clone());
+    let listed = roles.list(&ListParams::default()).await?;
+    let is_ours = |role: &&ClusterRole| role.rules.iter().flatten().any(|rule| has(rule, "extensions/status"));
+    let ours =
+        listed.iter().filter(|role| role.name_any().contains("cri-resmgr")).find(is_ours).context("no ClusterRole")?;
+    let without: Vec<_> = ours.rules.iter().flatten().filter(|rule| !has(rule, "extensions/status")).collect();
+    let set = |rules: Value| Patch::Merge(json!({ "rules": rules }));
+    roles.patch(&ours.name_any(), &PatchParams::default(), &set(json!(without))).await?;
+    let place = Place::new(ground, "c27").await?;
+    // The authorizer takes a moment to notice.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    place.ask("reconcile").await?;
+    let finalizer = |extension: &Value| extension["metadata"]["finalizers"] == json!([names::FINALIZER]);
+    place.until("the finalizer", SOON, finalizer).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let extension = place.extension().await?;
+    ensure!(extension["status"].is_null(), "{}", extension["status"]);
+    let log = ground.controllers()[0].1.log_tail(100_000);
+    let tries = log.lines().filter(|line| line.contains("shoot--p--c27/") && line.contains("\"begin\"")).count();
+    ensure!((2..=15).contains(&tries), "{tries} tries within seconds of what is refused: it must back off");
+    roles.patch(&ours.name_any(), &PatchParams::default(), &set(json!(ours.rules))).await?;
+    place.until_last("Create/Succeeded", Duration::from_secs(60)).await?;
+    annotate_chart(ground, &json!({ "resources.gardener.cloud/ignore": null })).await
+}
+
+pub(super) async fn conformance_25_two_replicas(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c25").await?;
+    place.reconcile(None).await?;
+    let before = place.resource().await?;
+    let leases: Api<Lease> = Api::namespaced(ground.seed.clone(), CONTROLLER_NAMESPACE);
+    let holder = || async {
+        let lease = leases.get("cri-resmgr-leader-election").await?;
+        Ok::<_, anyhow::Error>(lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default())
+    };
+    let leader = holder().await?;
+    let ports = ["--metrics-bind-address=:9080".to_owned(), "--health-bind-address=:9081".to_owned()];
+    ground.start_controller("seed-controller-2", &ports).await?;
+    for _ in 0..5 {
+        place.reconcile(None).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let writes = |name: &str| {
+        let all = ground.controllers();
+        let (_, daemon) = all.iter().find(|(found, _)| found == name).with_context(|| format!("no {name}"))?;
+        daemon.ensure_alive()?;
+        // `begin` is logged before the first write of each operation.
+        Ok::<_, anyhow::Error>(daemon.log_tail(100_000).contains("\"begin\""))
+    };
+    ensure!(writes("seed-controller")? && !writes("seed-controller-2")?, "it is not the leader alone who works");
+    ensure!(holder().await? == leader, "the leader changed without need");
+
+    let killed = ground.take_controller("seed-controller")?;
+    killed.signal(Signal::SIGKILL)?;
+    let start = Instant::now();
+    let timestamp = place.ask("reconcile").await?;
+    place.gardenlet.wait_ready(&timestamp, Duration::from_secs(25)).await.context("no takeover")?;
+    ground.progress.step(&format!("another replica took over after {:.1?}", start.elapsed()));
+    ensure!(holder().await? != leader && writes("seed-controller-2")?);
+    let extension = place.extension().await?;
+    ensure!(extension["metadata"]["finalizers"] == json!([names::FINALIZER]), "{}", extension["metadata"]);
+    ensure!(last(&extension) == "Reconcile/Succeeded", "{}", extension["status"]);
+    ensure!(place.resource().await? == before, "the ManagedResource was written for nothing");
+    let count = place.gardenlet.managed_resources().list(&ListParams::default()).await?.items.len();
+    ensure!(count == 1, "{count} ManagedResources");
+    Ok(())
+}
+
+fn has(rule: &k8s_openapi::api::rbac::v1::PolicyRule, resource: &str) -> bool {
+    rule.resources.iter().flatten().any(|found| found == resource)
+}
+
+/// Annotates the ManagedResource out of which the chart was installed.
+async fn annotate_chart(ground: &Ground, annotations: &Value) -> anyhow::Result<()> {
+    let garden = testbed::gardenlet::Gardenlet::new(ground.seed.clone(), "garden", names::EXTENSION_TYPE);
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+    garden.managed_resources().patch(names::EXTENSION_TYPE, &PatchParams::default(), &patch).await?;
+    Ok(())
+}

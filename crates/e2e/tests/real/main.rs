@@ -1,0 +1,43 @@
+//! Tests on the real components: API servers, resource managers, systemd, kubelet, containerd, cri-resmgr.
+//! Run by `cargo xtask test --real`.
+
+mod conformance;
+mod contract;
+mod fail_open;
+mod main_job;
+
+use std::path::{Path, PathBuf};
+
+use e2e::{Artifacts, Stage, StageOptions};
+use testbed::Progress;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is where it was built")
+}
+
+/// Brings a stage up, runs `body` on it, shows the logs that explain a failure, and takes the stage down.
+fn on_stage(name: &str, workers: u8, body: impl AsyncFnOnce(&mut Stage, &Progress) -> anyhow::Result<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        let progress = Progress::default();
+        let artifacts = Artifacts::from_env()?;
+        let options =
+            StageOptions { name: name.to_owned(), root: root(), workers, artifacts, progress: progress.clone() };
+        let mut stage = match Stage::up(options).await {
+            Ok(stage) => stage,
+            Err(error) => {
+                testbed::down(name).await?;
+                return Err(error);
+            }
+        };
+        let outcome = body(&mut stage, &progress).await;
+        if outcome.is_err() {
+            eprintln!("{}", stage.explain().await);
+        }
+        stage.bed.down().await?;
+        outcome
+    });
+    if let Err(error) = outcome {
+        panic!("{error:#}");
+    }
+}

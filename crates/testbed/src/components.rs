@@ -1,0 +1,160 @@
+//! The programs of the bed: built from Go modules that `deploy/testbed/` pins, cached by what they were built from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use sha2::Digest as _;
+
+use crate::{Progress, cache_dir, command};
+
+/// A program that is built from a pinned Go module.
+#[derive(Debug, Clone, Copy)]
+pub struct Component {
+    /// File name of the program.
+    pub name: &'static str,
+    /// Folder below `deploy/testbed/` with its go.mod and go.sum.
+    pub family: &'static str,
+    /// Go package.
+    package: &'static str,
+}
+
+/// etcd of both API servers.
+pub const ETCD: Component = Component { name: "etcd", family: "etcd", package: "go.etcd.io/etcd/server/v3" };
+/// The API server of seed and shoot.
+pub const KUBE_APISERVER: Component = kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
+/// The shoot's controller manager.
+pub const KUBE_CONTROLLER_MANAGER: Component =
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+/// The shoot's scheduler.
+pub const KUBE_SCHEDULER: Component = kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
+/// The workers' kubelet.
+pub const KUBELET: Component = kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
+/// Gardener's resource manager.
+pub const RESOURCE_MANAGER: Component = Component {
+    name: "gardener-resource-manager",
+    family: "gardener",
+    package: "github.com/gardener/gardener/cmd/gardener-resource-manager",
+};
+/// Helm itself, which renders the extension's chart as gardenlet does.
+pub const HELM: Component = Component { name: "helm", family: "helm", package: "helm.sh/helm/v3/cmd/helm" };
+
+const fn kubernetes(name: &'static str, package: &'static str) -> Component {
+    Component { name, family: "kubernetes", package }
+}
+
+/// The folder of pinned modules.
+#[must_use]
+pub fn pins(root: &Path) -> PathBuf {
+    root.join("deploy/testbed")
+}
+
+impl Component {
+    /// The program: from `$KUBEBUILDER_ASSETS` for etcd and kube-apiserver where it is set, else from the cache, else
+    /// built.
+    ///
+    /// # Errors
+    /// When it has to be built and the build fails.
+    pub async fn obtain(self, root: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
+        if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
+            let file = PathBuf::from(assets).join(self.name);
+            if file.is_file() {
+                return Ok(file);
+            }
+        }
+        let module = pins(root).join(self.family);
+        let version = self.version(&module)?;
+        let target =
+            cache_dir()?.join("bin").join(format!("{}-{version}-{}", self.name, fingerprint(&module)?)).join(self.name);
+        if target.is_file() {
+            return Ok(target);
+        }
+        progress.step(&format!("building {} {version} (once; minutes on a cold Go cache)", self.name));
+        let dir = target.parent().context("cache path without parent")?;
+        std::fs::create_dir_all(dir)?;
+        let unfinished = dir.join(format!(".{}.{}", self.name, std::process::id()));
+        let mut args = vec![
+            "build".to_owned(),
+            "-C".into(),
+            module.display().to_string(),
+            "-o".into(),
+            unfinished.display().to_string(),
+        ];
+        if self.family == "kubernetes" {
+            args.extend(["-ldflags".into(), kubernetes_version_flags(&version)]);
+        }
+        args.push(self.package.to_owned());
+        command::run("go", &args).await.with_context(|| format!("building {} {version}", self.name))?;
+        std::fs::rename(&unfinished, &target)?;
+        Ok(target)
+    }
+
+    /// The version that go.mod requires of the module that holds the package.
+    fn version(self, module: &Path) -> anyhow::Result<String> {
+        let path = module.join("go.mod");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        required_version(&text, self.package)
+            .with_context(|| format!("{} requires no module of {}", path.display(), self.package))
+    }
+}
+
+/// The longest required module path that the package lies in decides.
+fn required_version(go_mod: &str, package: &str) -> Option<String> {
+    go_mod
+        .lines()
+        .map(|line| line.trim().trim_start_matches("require ").trim())
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (path, version) = (words.next()?, words.next()?);
+            let inside = package == path || package.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+            (inside && version.starts_with('v')).then(|| (path.len(), version.to_owned()))
+        })
+        .max()
+        .map(|(_, version)| version)
+}
+
+fn fingerprint(module: &Path) -> anyhow::Result<String> {
+    let mut hash = sha2::Sha256::new();
+    for name in ["go.mod", "go.sum"] {
+        let path = module.join(name);
+        hash.update(std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    Ok(hex::encode(hash.finalize())[..12].to_owned())
+}
+
+fn kubernetes_version_flags(version: &str) -> String {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("0"));
+    ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"]
+        .iter()
+        .map(|package| {
+            format!("-X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}")
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// The folder of the pinned gardener module in the module cache, which holds the CRDs.
+///
+/// # Errors
+/// When the module cannot be downloaded.
+pub async fn gardener_module(root: &Path) -> anyhow::Result<PathBuf> {
+    let module = pins(root).join("gardener");
+    let dir = module.display().to_string();
+    command::run("go", &["-C", &dir, "mod", "download", "github.com/gardener/gardener"]).await?;
+    let path =
+        command::run("go", &["-C", &dir, "list", "-m", "-f", "{{.Dir}}", "github.com/gardener/gardener"]).await?;
+    Ok(PathBuf::from(path.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::required_version;
+
+    #[test]
+    fn the_longest_module_path_decides() {
+        let go_mod = "module x\n\nrequire a.b/c v1.2.3\n\nrequire (\n\ta.b/c/d v4.5.6 // indirect\n)\n";
+        assert_eq!(required_version(go_mod, "a.b/c/cmd/x").as_deref(), Some("v1.2.3"));
+        assert_eq!(required_version(go_mod, "a.b/c/d/x").as_deref(), Some("v4.5.6"));
+        assert_eq!(required_version(go_mod, "a.b/cc").as_deref(), None);
+    }
+}

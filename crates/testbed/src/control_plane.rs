@@ -1,0 +1,211 @@
+//! etcd, the API servers of seed and shoot, and the shoot's controller manager and scheduler.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+
+use crate::components::{ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER};
+use crate::ledger::Ledger;
+use crate::network::{self, Network};
+use crate::pki::{Authority, signing_key};
+use crate::process::{Daemon, Launch};
+use crate::{Progress, wait_for};
+
+const READY: Duration = Duration::from_secs(90);
+
+/// One API server of the bed.
+#[derive(Debug)]
+pub struct ApiServer {
+    url: String,
+    authority: Arc<Authority>,
+    admin_kubeconfig: PathBuf,
+    daemon: Daemon,
+}
+
+impl ApiServer {
+    /// File of a kubeconfig with all rights.
+    #[must_use]
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.admin_kubeconfig
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// A client with all rights.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read.
+    pub async fn admin(&self) -> anyhow::Result<kube::Client> {
+        client(&std::fs::read_to_string(&self.admin_kubeconfig)?).await
+    }
+
+    /// A kubeconfig of another user, by certificate.
+    pub(crate) fn user_kubeconfig(&self, user: &str, group: Option<&str>) -> anyhow::Result<String> {
+        Ok(self.authority.kubeconfig(&self.url, &self.authority.client(user, group)?))
+    }
+
+    /// A kubeconfig with a token of a ServiceAccount that exists, good for a day.
+    ///
+    /// # Errors
+    /// When the API refuses the token request.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(86_400), ..Default::default() },
+            ..Default::default()
+        };
+        let token = accounts.create_token_request(name, &kube::api::PostParams::default(), &request).await?;
+        let token = token.status.context("the API gave no token")?.token;
+        Ok(self.authority.token_kubeconfig(&self.url, &token))
+    }
+}
+
+/// A client for the text of a kubeconfig.
+pub(crate) async fn client(kubeconfig: &str) -> anyhow::Result<kube::Client> {
+    let kubeconfig = kube::config::Kubeconfig::from_yaml(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// Programs of the control planes.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    etcd: PathBuf,
+    apiserver: PathBuf,
+    controller_manager: PathBuf,
+    scheduler: PathBuf,
+}
+
+impl Programs {
+    pub(crate) async fn obtain(root: &Path, progress: &Progress) -> anyhow::Result<Self> {
+        Ok(Self {
+            etcd: ETCD.obtain(root, progress).await?,
+            apiserver: KUBE_APISERVER.obtain(root, progress).await?,
+            controller_manager: KUBE_CONTROLLER_MANAGER.obtain(root, progress).await?,
+            scheduler: KUBE_SCHEDULER.obtain(root, progress).await?,
+        })
+    }
+}
+
+/// Both control planes, ready.
+#[derive(Debug)]
+pub(crate) struct ControlPlanes {
+    pub(crate) seed: ApiServer,
+    pub(crate) shoot: ApiServer,
+    pub(crate) servers: Vec<Daemon>,
+}
+
+/// Everything that the servers share.
+pub(crate) struct Setup<'a> {
+    pub(crate) dir: &'a Path,
+    pub(crate) network: &'a Network,
+    pub(crate) ledger: &'a Arc<Ledger>,
+    pub(crate) authority: &'a Arc<Authority>,
+    pub(crate) programs: &'a Programs,
+}
+
+impl Setup<'_> {
+    pub(crate) async fn up(&self, with_shoot_controllers: bool) -> anyhow::Result<ControlPlanes> {
+        let mut servers = vec![self.etcd()?];
+        let seed = self.api_server("seed", network::SEED_PORT)?;
+        let shoot = self.api_server("shoot", network::SHOOT_PORT)?;
+        for server in [&seed, &shoot] {
+            await_ready(server).await?;
+        }
+        if with_shoot_controllers {
+            let key = self.dir.join("shoot-signing.key").display().to_string();
+            servers.push(self.controller(
+                "kube-controller-manager",
+                &self.programs.controller_manager,
+                &shoot,
+                &[
+                    format!("--service-account-private-key-file={key}"),
+                    format!("--root-ca-file={}", self.dir.join("ca.crt").display()),
+                    "--use-service-account-credentials".into(),
+                ],
+            )?);
+            servers.push(self.controller("kube-scheduler", &self.programs.scheduler, &shoot, &[])?);
+        }
+        Ok(ControlPlanes { seed, shoot, servers })
+    }
+
+    fn launch(&self, name: &str, program: &Path, args: Vec<String>) -> anyhow::Result<Daemon> {
+        let hub = self.network.hub();
+        Daemon::start(Launch { name, program, args, env: Vec::new(), netns: Some(&hub), logs: self.dir }, self.ledger)
+    }
+
+    fn etcd(&self) -> anyhow::Result<Daemon> {
+        let args = [
+            format!("--data-dir={}", self.dir.join("etcd").display()),
+            "--unsafe-no-fsync".into(),
+            "--listen-client-urls=http://127.0.0.1:2379".into(),
+            "--advertise-client-urls=http://127.0.0.1:2379".into(),
+            "--listen-peer-urls=http://127.0.0.1:2380".into(),
+        ];
+        self.launch("etcd", &self.programs.etcd, args.into())
+    }
+
+    fn api_server(&self, cluster: &str, port: u16) -> anyhow::Result<ApiServer> {
+        let address = self.network.hub_address();
+        let server = self.authority.server("kube-apiserver", &[&address, "127.0.0.1", network::SERVICE_ADDRESS])?;
+        let kubelet_client = self.authority.client("kube-apiserver", Some("system:masters"))?;
+        let (private, public) = signing_key()?;
+        let file = |name: &str, text: &str| -> anyhow::Result<String> {
+            let path = self.dir.join(format!("{cluster}-{name}"));
+            std::fs::write(&path, text)?;
+            Ok(path.display().to_string())
+        };
+        let signing_key = file("signing.key", &private)?;
+        let args = vec![
+            "--etcd-servers=http://127.0.0.1:2379".into(),
+            format!("--etcd-prefix=/{cluster}"),
+            format!("--bind-address={address}"),
+            format!("--advertise-address={address}"),
+            format!("--secure-port={port}"),
+            format!("--tls-cert-file={}", file("server.crt", &server.certificate)?),
+            format!("--tls-private-key-file={}", file("server.key", &server.key)?),
+            format!("--client-ca-file={}", self.dir.join("ca.crt").display()),
+            format!("--kubelet-client-certificate={}", file("to-kubelet.crt", &kubelet_client.certificate)?),
+            format!("--kubelet-client-key={}", file("to-kubelet.key", &kubelet_client.key)?),
+            "--kubelet-preferred-address-types=InternalIP".into(),
+            "--service-account-issuer=https://kubernetes.default.svc".into(),
+            format!("--service-account-key-file={}", file("signing.pub", &public)?),
+            format!("--service-account-signing-key-file={signing_key}"),
+            format!("--service-cluster-ip-range={}", network::SERVICE_RANGE),
+            "--authorization-mode=Node,RBAC".into(),
+            "--allow-privileged".into(),
+        ];
+        let daemon = self.launch(&format!("{cluster}-kube-apiserver"), &self.programs.apiserver, args)?;
+        let url = format!("https://{address}:{port}");
+        let admin = self.authority.kubeconfig(&url, &self.authority.client("admin", Some("system:masters"))?);
+        let admin_kubeconfig = self.dir.join(format!("{cluster}.kubeconfig"));
+        std::fs::write(&admin_kubeconfig, admin)?;
+        Ok(ApiServer { url, authority: Arc::clone(self.authority), admin_kubeconfig, daemon })
+    }
+
+    fn controller(&self, name: &str, program: &Path, api: &ApiServer, more: &[String]) -> anyhow::Result<Daemon> {
+        let kubeconfig = self.dir.join(format!("{name}.kubeconfig"));
+        std::fs::write(&kubeconfig, api.user_kubeconfig(&format!("system:{name}"), None)?)?;
+        let mut args = vec![format!("--kubeconfig={}", kubeconfig.display()), "--leader-elect=false".to_owned()];
+        args.extend_from_slice(more);
+        self.launch(name, program, args)
+    }
+}
+
+async fn await_ready(server: &ApiServer) -> anyhow::Result<()> {
+    wait_for("a kube-apiserver to be ready", READY, || async {
+        server.daemon.ensure_alive()?;
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        Ok(server.admin().await?.request_text(request).await.map(|_| Some(()))?)
+    })
+    .await
+}

@@ -1,0 +1,61 @@
+//! The real components of a seed, a shoot and its nodes, on one Debian machine.
+//!
+//! A *bed* has an etcd, two API servers (seed and shoot) with the shoot's controller manager and scheduler,
+//! gardener-resource-manager for both, and workers: machines with a real systemd, containerd and kubelet. What gardenlet
+//! does to an Extension is done by [`gardenlet`]. Nothing of this crate ships.
+
+mod bed;
+mod cache;
+mod command;
+pub mod components;
+mod container_image;
+mod control_plane;
+pub mod gardenlet;
+mod ledger;
+mod network;
+mod node_image;
+mod pki;
+mod prerequisites;
+mod process;
+mod progress;
+mod resource_manager;
+pub mod tree;
+mod worker;
+
+pub use bed::{Bed, Options};
+pub use cache::cache_dir;
+pub use command::{Output, run};
+pub use container_image::{BUSYBOX_IMAGE, busybox_archive};
+pub use control_plane::ApiServer;
+pub use ledger::{BedSummary, down, list};
+pub use node_image::node_root;
+pub use prerequisites::{Lack, check};
+pub use process::Daemon;
+pub use progress::Progress;
+pub use worker::Worker;
+
+use std::time::{Duration, Instant};
+
+/// Calls `probe` until it gives a value or `limit` has passed; then an error that says `what` was awaited and what the
+/// last attempt said.
+///
+/// # Errors
+/// When the limit has passed.
+pub async fn wait_for<T, F, Fut>(what: &str, limit: Duration, mut probe: F) -> anyhow::Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = anyhow::Result<Option<T>>>,
+{
+    let start = Instant::now();
+    let mut last = String::from("nothing yet");
+    while start.elapsed() < limit {
+        match tokio::time::timeout(limit.saturating_sub(start.elapsed()), probe()).await {
+            Ok(Ok(Some(value))) => return Ok(value),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => last = format!("{error:#}"),
+            Err(_) => break,
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    anyhow::bail!("waited {:.0?} for {what}; last: {last}", start.elapsed())
+}

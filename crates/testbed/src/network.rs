@@ -1,0 +1,94 @@
+//! The bed's network: a hub namespace with a bridge, where the control planes listen, a namespace per worker, and a link
+//! from the machine itself, so that a kubeconfig of the bed works from anywhere on it.
+
+use std::sync::Arc;
+
+use crate::command::run;
+use crate::ledger::{Entry, Ledger};
+
+/// Port of the shoot's API server at the hub's address.
+pub(crate) const SHOOT_PORT: u16 = 6443;
+/// Port of the seed's API server at the hub's address.
+pub(crate) const SEED_PORT: u16 = 7443;
+/// Address of the Service `kubernetes` in the shoot.
+pub(crate) const SERVICE_ADDRESS: &str = "10.96.0.1";
+pub(crate) const SERVICE_RANGE: &str = "10.96.0.0/24";
+
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    index: u8,
+    ledger: Arc<Ledger>,
+}
+
+impl Network {
+    pub(crate) async fn up(index: u8, ledger: &Arc<Ledger>) -> anyhow::Result<Self> {
+        let network = Self { index, ledger: Arc::clone(ledger) };
+        let (hub, outer) = (network.hub(), network.link());
+        ledger.add(Entry::Netns { name: hub.clone() })?;
+        ledger.add(Entry::Link { name: outer.clone() })?;
+        run("ip", &["netns", "add", &hub]).await?;
+        ip_in(&hub, "link set lo up").await?;
+        ip_in(&hub, "link add bridge type bridge").await?;
+        ip_in(&hub, &format!("addr add {}/24 dev bridge", network.hub_address())).await?;
+        ip_in(&hub, "link set bridge up").await?;
+        run("ip", &["link", "add", &outer, "type", "veth", "peer", "name", "outside", "netns", &hub]).await?;
+        ip_in(&hub, "link set outside master bridge up").await?;
+        run("ip", &["addr", "add", &format!("10.250.{index}.254/24"), "dev", &outer]).await?;
+        run("ip", &["link", "set", &outer, "up"]).await?;
+        Ok(network)
+    }
+
+    pub(crate) fn hub(&self) -> String {
+        format!("crtb{}-hub", self.index)
+    }
+
+    fn link(&self) -> String {
+        format!("crtb{}", self.index)
+    }
+
+    pub(crate) fn hub_address(&self) -> String {
+        format!("10.250.{}.1", self.index)
+    }
+
+    pub(crate) fn worker_address(&self, worker: u8) -> String {
+        format!("10.250.{}.{}", self.index, 10 + worker)
+    }
+
+    /// The pods' range of a worker.
+    pub(crate) fn pod_range(worker: u8) -> String {
+        format!("100.64.{worker}.0/24")
+    }
+
+    /// The namespace of a worker: linked to the bridge, with routes to the other workers' pods, and the Service address of
+    /// the API server translated to the real one, which is all of kube-proxy that the bed needs.
+    pub(crate) async fn add_worker(&self, worker: u8, workers: u8) -> anyhow::Result<String> {
+        let name = format!("crtb{}-w{worker}", self.index);
+        self.ledger.add(Entry::Netns { name: name.clone() })?;
+        let (hub, port) = (self.hub(), format!("w{worker}"));
+        run("ip", &["netns", "add", &name]).await?;
+        ip_in(&name, "link set lo up").await?;
+        run("ip", &["link", "add", "eth0", "netns", &name, "type", "veth", "peer", "name", &port, "netns", &hub])
+            .await?;
+        ip_in(&hub, &format!("link set {port} master bridge up")).await?;
+        ip_in(&name, &format!("addr add {}/24 dev eth0", self.worker_address(worker))).await?;
+        ip_in(&name, "link set eth0 up").await?;
+        ip_in(&name, &format!("route add default via {}", self.hub_address())).await?;
+        for other in (1..=workers).filter(|other| *other != worker) {
+            let (range, via) = (Self::pod_range(other), self.worker_address(other));
+            ip_in(&name, &format!("route add {range} via {via}")).await?;
+        }
+        for chain in ["PREROUTING", "OUTPUT"] {
+            let to = format!("{}:{SHOOT_PORT}", self.hub_address());
+            let rule =
+                format!("-t nat -A {chain} -d {SERVICE_ADDRESS}/32 -p tcp --dport 443 -j DNAT --to-destination {to}");
+            let args: Vec<&str> = ["netns", "exec", &name, "iptables"].into_iter().chain(rule.split(' ')).collect();
+            run("ip", &args).await?;
+        }
+        Ok(name)
+    }
+}
+
+async fn ip_in(netns: &str, words: &str) -> anyhow::Result<()> {
+    let args: Vec<&str> = ["-n", netns].into_iter().chain(words.split(' ')).collect();
+    run("ip", &args).await.map(drop)
+}

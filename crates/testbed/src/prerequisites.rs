@@ -1,0 +1,111 @@
+//! What the machine must have, checked before anything is built.
+
+use std::path::Path;
+
+/// One thing that the machine lacks, and the command that mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What is missing.
+    pub what: String,
+    /// What to do.
+    pub mend: String,
+}
+
+/// Programs by the Debian package that brings them.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("systemd-nspawn", "systemd-container"),
+    ("debootstrap", "debootstrap"),
+    ("ip", "iproute2"),
+    ("iptables", "iptables"),
+    ("nsenter", "util-linux"),
+    ("unshare", "util-linux"),
+    ("mount", "mount"),
+];
+
+const MIN_FREE_GIB: u64 = 15;
+
+/// All lacks at once, cheapest checks only (well under five seconds). Debian packages are not lacks where `apt-get` is at
+/// hand: [`install_packages`] brings them.
+#[must_use]
+pub fn check(cache: &Path) -> Vec<Lack> {
+    let mut lacks = Vec::new();
+    let mut lack = |what: String, mend: &str| lacks.push(Lack { what, mend: mend.to_owned() });
+    if !nix::unistd::geteuid().is_root() {
+        lack("root: network namespaces, mounts and machines need it".into(), "sudo -E cargo xtask …");
+        return lacks;
+    }
+    if find_program("go").is_none() {
+        lack(
+            "the Go toolchain, which builds the Kubernetes components".into(),
+            "install Go 1.26 or newer and put it on the PATH",
+        );
+    }
+    if find_program("apt-get").is_none() {
+        for (program, package) in missing_packages() {
+            lack(format!("{program} on the PATH"), &format!("install the package {package}"));
+        }
+    }
+    if !has_cgroups() {
+        lack("cgroups: nothing is mounted on /sys/fs/cgroup".into(), "mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+    }
+    if let Err(errno) = probe_mount() {
+        lack(format!("the right to mount ({errno})"), "run on a machine or in a container with CAP_SYS_ADMIN");
+    }
+    let free = free_gib(cache);
+    if free < MIN_FREE_GIB {
+        lack(
+            format!("disk space: {free} GiB free for {}, {MIN_FREE_GIB} needed", cache.display()),
+            "free some space, or set XDG_CACHE_HOME to a larger disk",
+        );
+    }
+    lacks
+}
+
+/// Installs the Debian packages that are missing.
+///
+/// # Errors
+/// When apt-get fails.
+pub(crate) async fn install_packages() -> anyhow::Result<()> {
+    let missing = missing_packages();
+    let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    for (file, package) in [("/bin/busybox", "busybox-static"), ("/usr/lib/cni/bridge", "containernetworking-plugins")]
+    {
+        if !Path::new(file).exists() {
+            packages.push(package);
+        }
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    crate::command::run("apt-get", &["update", "-q"]).await?;
+    let mut args = vec!["install", "-y", "-q", "--no-install-recommends"];
+    args.extend(packages);
+    crate::command::run("env", &[&["DEBIAN_FRONTEND=noninteractive", "apt-get"], args.as_slice()].concat()).await?;
+    Ok(())
+}
+
+fn missing_packages() -> Vec<(&'static str, &'static str)> {
+    PROGRAMS.iter().copied().filter(|(program, _)| find_program(program).is_none()).collect()
+}
+
+fn find_program(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+fn has_cgroups() -> bool {
+    std::fs::read_to_string("/proc/mounts").is_ok_and(|mounts| mounts.lines().any(|line| line.contains(" cgroup")))
+}
+
+fn probe_mount() -> nix::Result<()> {
+    let Ok(dir) = tempfile::tempdir() else { return Err(nix::errno::Errno::EROFS) };
+    nix::mount::mount(Some("tmpfs"), dir.path(), Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>)?;
+    nix::mount::umount(dir.path())
+}
+
+fn free_gib(dir: &Path) -> u64 {
+    dir.ancestors()
+        .find(|dir| dir.exists())
+        .and_then(|dir| nix::sys::statvfs::statvfs(dir).ok())
+        .map_or(0, |stat| stat.blocks_available() * stat.fragment_size() / (1 << 30))
+}
