@@ -1,0 +1,126 @@
+//! Patches: RFC 7396 (merge) and RFC 6902 (JSON).
+
+use serde_json::Value;
+
+use super::Failure;
+use super::object::as_object;
+
+/// A JSON merge patch.
+pub(super) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        target.clone_from(patch);
+        return;
+    };
+    let members = as_object(target);
+    for (name, value) in patch {
+        if value.is_null() {
+            members.remove(name);
+        } else {
+            merge(members.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// A JSON patch.
+pub(super) fn json(target: &mut Value, operations: &Value) -> Result<(), Failure> {
+    let operations = operations.as_array().ok_or_else(|| Failure::bad_request("a JSON patch is a list"))?;
+    for operation in operations {
+        let at = super::text(operation, "/path");
+        match super::text(operation, "/op") {
+            "add" => add(target, at, operation["value"].clone())?,
+            "replace" => *target.pointer_mut(at).ok_or_else(|| missing(at))? = operation["value"].clone(),
+            "remove" => drop(take(target, at)?),
+            "test" if target.pointer(at) == Some(&operation["value"]) => {}
+            "test" => return Err(Failure::unprocessable(&format!("testing value {at} failed"))),
+            "copy" => {
+                let value = target.pointer(super::text(operation, "/from")).cloned().ok_or_else(|| missing(at))?;
+                add(target, at, value)?;
+            }
+            "move" => {
+                let value = take(target, super::text(operation, "/from"))?;
+                add(target, at, value)?;
+            }
+            other => return Err(Failure::bad_request(&format!("unexpected kind of operation: {other:?}"))),
+        }
+    }
+    Ok(())
+}
+
+fn missing(path: &str) -> Failure {
+    Failure::unprocessable(&format!("the path {path:?} does not exist"))
+}
+
+/// The parent of what a path names, and the last word.
+fn parent<'a>(target: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), Failure> {
+    let (before, last) = path.rsplit_once('/').ok_or_else(|| missing(path))?;
+    let last = last.replace("~1", "/").replace("~0", "~");
+    Ok((target.pointer_mut(before).ok_or_else(|| missing(path))?, last))
+}
+
+fn add(target: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
+    match parent(target, path)? {
+        (Value::Object(members), name) => drop(members.insert(name, value)),
+        (Value::Array(items), name) if name == "-" => items.push(value),
+        (Value::Array(items), name) => {
+            let position =
+                name.parse().ok().filter(|position| *position <= items.len()).ok_or_else(|| missing(path))?;
+            items.insert(position, value);
+        }
+        _ => return Err(missing(path)),
+    }
+    Ok(())
+}
+
+fn take(target: &mut Value, path: &str) -> Result<Value, Failure> {
+    match parent(target, path)? {
+        (Value::Object(members), name) => members.remove(&name).ok_or_else(|| missing(path)),
+        (Value::Array(items), name) => {
+            let position = name.parse().ok().filter(|position| *position < items.len()).ok_or_else(|| missing(path))?;
+            Ok(items.remove(position))
+        }
+        _ => Err(missing(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn merge_patches_of_the_rfc() {
+        for (target, patch, result) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": [1]}), json!({"a": [2, 3]}), json!({"a": [2, 3]})),
+            (json!({"a": "x"}), json!({"a": {"b": {"c": null}}}), json!({"a": {"b": {}}})),
+            (json!({}), json!({"a": {"b": 1}}), json!({"a": {"b": 1}})),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, &patch);
+            assert_eq!(merged, result, "{target} + {patch}");
+        }
+    }
+
+    #[test]
+    fn json_patches() {
+        let mut target = json!({"a": {"b/c": [1, 2]}});
+        let patch = json!([
+            {"op": "test", "path": "/a/b~1c/0", "value": 1},
+            {"op": "add", "path": "/a/b~1c/-", "value": 3},
+            {"op": "remove", "path": "/a/b~1c/0"},
+            {"op": "move", "from": "/a/b~1c/0", "path": "/x"},
+            {"op": "replace", "path": "/x", "value": 9},
+        ]);
+        json(&mut target, &patch).unwrap();
+        assert_eq!(target, json!({"a": {"b/c": [3]}, "x": 9}));
+        for (bad, code) in [
+            (json!([{"op": "remove", "path": "/y"}]), 422),
+            (json!([{"op": "test", "path": "/x", "value": 1}]), 422),
+            (json!({}), 400),
+        ] {
+            assert_eq!(json(&mut target, &bad).unwrap_err().code, code, "{bad}");
+        }
+    }
+}

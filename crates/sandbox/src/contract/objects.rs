@@ -1,0 +1,147 @@
+//! Creating, reading, selecting.
+
+use anyhow::{Context as _, ensure};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
+use serde_json::json;
+
+use super::ground::{Ground, config_map, create, daemon_set, get, merge, refused, replace, resource, same};
+
+pub(super) async fn creating_gives_identity_and_only_once(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    let made = create(&api, &config_map("a", &json!({ "k": "v" }))).await?;
+    for member in ["uid", "resourceVersion", "creationTimestamp"] {
+        ensure!(made["metadata"][member].is_string(), "no {member}");
+    }
+    same(&made["metadata"]["namespace"], &json!(ground.namespace()))?;
+    same(&made["metadata"]["generation"], &json!(null))?;
+    same(&get(&api, "a").await?, &made)?;
+    refused(create(&api, &config_map("a", &json!({}))).await, 409, "AlreadyExists")
+}
+
+pub(super) async fn names_can_be_generated(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "generateName": "a-" } });
+    let (one, other) = (create(&api, &object).await?, create(&api, &object).await?);
+    let name = |object: &serde_json::Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    ensure!(name(&one).starts_with("a-") && name(&one).len() == 7 && name(&one) != name(&other), "{one} {other}");
+    let nameless = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": {} });
+    refused(create(&api, &nameless).await, 422, "Invalid")
+}
+
+pub(super) async fn a_namespace_must_exist(ground: &Ground) -> anyhow::Result<()> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(ground.client().clone(), "contract-none", &resource("", "v1", "ConfigMap", "configmaps"));
+    refused(create(&api, &config_map("a", &json!({}))).await, 404, "NotFound")
+}
+
+pub(super) async fn what_is_missing_is_not_found(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    refused(get(&api, "a").await, 404, "NotFound")?;
+    refused(merge(&api, "a", &json!({ "data": {} })).await, 404, "NotFound")?;
+    refused(api.delete("a", &DeleteParams::default()).await, 404, "NotFound")?;
+    ensure!(api.list(&ListParams::default().fields("metadata.name=a")).await?.items.is_empty(), "something is there");
+    Ok(())
+}
+
+pub(super) async fn an_unknown_kind_is_not_found(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.api("contract.example", "v1", "Nothing", "nothings");
+    let Err(kube::Error::Api(status)) = api.list(&ListParams::default()).await else {
+        anyhow::bail!("the kind is known");
+    };
+    ensure!(status.code == 404, "{status:?}");
+    Ok(())
+}
+
+pub(super) async fn nulls_are_not_stored(ground: &Ground) -> anyhow::Result<()> {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "labels": null, "annotations": { "x": "y" } }, "data": null,
+    });
+    let made = create(&ground.config_maps(), &object).await?;
+    ensure!(made.get("data").is_none() && made["metadata"].get("labels").is_none(), "{made}");
+    Ok(())
+}
+
+pub(super) async fn texts_of_secrets_are_encoded(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.api("", "v1", "Secret", "secrets");
+    let object =
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" }, "stringData": { "k": "v" } });
+    let made = create(&api, &object).await?;
+    same(&made["data"], &json!({ "k": "dg==" }))?;
+    ensure!(made.get("stringData").is_none(), "{made}");
+    Ok(())
+}
+
+pub(super) async fn metadata_alone_can_be_asked_for(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    let made = create(&api, &config_map("a", &json!({ "k": "v" }))).await?;
+    let found = api.get_metadata("a").await?;
+    let types = found.types.context("no type")?;
+    ensure!(types.kind == "PartialObjectMetadata" && types.api_version == "meta.k8s.io/v1", "{types:?}");
+    same(&serde_json::to_value(found.metadata)?, &made["metadata"])?;
+    let all = api.list_metadata(&ListParams::default().fields("metadata.name=a")).await?;
+    ensure!(all.items.len() == 1, "{} objects", all.items.len());
+    Ok(())
+}
+
+pub(super) async fn labels_and_names_select(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    for (name, label) in [("one", "x"), ("two", "y"), ("three", "x")] {
+        let mut object = config_map(name, &json!({}));
+        object["metadata"]["labels"] = json!({ "l": label });
+        create(&api, &object).await?;
+    }
+    for (parameters, wanted) in [
+        (ListParams::default().labels("l=x"), &["one", "three"][..]),
+        (ListParams::default().labels("l!=x,l"), &["two"]),
+        (
+            ListParams::default().labels("l in (x,y)").fields("metadata.name!=one,metadata.name!=kube-root-ca.crt"),
+            &["three", "two"],
+        ),
+        (ListParams::default().labels("l notin (y)").fields("metadata.name=one"), &["one"]),
+        (ListParams::default().labels("m"), &[]),
+    ] {
+        let found: Vec<String> =
+            api.list(&parameters).await?.items.into_iter().filter_map(|item| item.metadata.name).collect();
+        ensure!(found == wanted, "{parameters:?} gives {found:?}");
+    }
+    refused(api.list(&ListParams::default().fields("data.k=v")).await, 400, "BadRequest")
+}
+
+pub(super) async fn what_is_immutable_stays(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    let mut object = config_map("a", &json!({ "k": "v" }));
+    object["immutable"] = json!(true);
+    create(&api, &object).await?;
+    refused(merge(&api, "a", &json!({ "data": { "k": "w" } })).await, 422, "Invalid")?;
+    merge(&api, "a", &json!({ "metadata": { "labels": { "l": "x" } } })).await?;
+    let sets = ground.daemon_sets();
+    create(&sets, &daemon_set("a", &json!([{ "name": "c", "image": "i" }]))).await?;
+    let other = json!({ "matchLabels": { "app": "b" } });
+    let patch = json!({ "spec": { "selector": other, "template": { "metadata": { "labels": { "app": "b" } } } } });
+    refused(merge(&sets, "a", &patch).await, 422, "Invalid")
+}
+
+pub(super) async fn the_name_must_be_that_of_the_address(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    create(&api, &config_map("a", &json!({}))).await?;
+    refused(replace(&api, "a", &config_map("b", &json!({}))).await, 400, "BadRequest")
+}
+
+pub(super) async fn a_collection_can_be_deleted(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.config_maps();
+    for name in ["one", "two", "three"] {
+        let mut object = config_map(name, &json!({}));
+        object["metadata"]["labels"] = json!({ "l": if name == "two" { "keep" } else { "go" } });
+        create(&api, &object).await?;
+    }
+    api.delete_collection(&DeleteParams::default(), &ListParams::default().labels("l=go")).await?;
+    let left: Vec<String> = api
+        .list(&ListParams::default().labels("l"))
+        .await?
+        .items
+        .into_iter()
+        .filter_map(|item| item.metadata.name)
+        .collect();
+    ensure!(left == ["two"], "{left:?}");
+    Ok(())
+}

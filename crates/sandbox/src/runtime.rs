@@ -1,0 +1,108 @@
+//! What runs on a node: containerd, the proxy and kubelet, played.
+
+mod kubelet;
+mod relay;
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use cri_client::fake::{Behaviour, FakeRuntime};
+use extension_config::names::node;
+use tokio::task::JoinSet;
+
+use crate::api::Store;
+use crate::systemd::{Launch, Programs, on_this_machine};
+
+pub(crate) use kubelet::register;
+
+/// The text of a file that is played as `name`. Run for real it fails.
+pub(crate) fn played(name: &str) -> String {
+    format!("#!/bin/sh\n# sandbox: {name}\nexit 1\n")
+}
+
+pub(crate) const CONTAINERD: &str = "containerd";
+pub(crate) const KUBELET: &str = "kubelet";
+pub(crate) const PROXY: &str = "proxy";
+
+/// The programs of one node.
+#[derive(Debug)]
+pub(crate) struct NodePrograms {
+    pub(crate) root: PathBuf,
+    pub(crate) node: String,
+    pub(crate) shoot: Store,
+}
+
+impl Programs for NodePrograms {
+    fn play(&self, launch: &Launch) -> anyhow::Result<Box<dyn Any + Send>> {
+        match launch.name.as_str() {
+            CONTAINERD => {
+                let socket = self.free(node::CONTAINERD_SOCKET)?;
+                Ok(Box::new(FakeRuntime::serve(&socket, Behaviour::Answers { runtime_ready: true })?))
+            }
+            PROXY => self.proxy(launch),
+            KUBELET => {
+                let endpoint =
+                    flag(launch, "--container-runtime-endpoint").context("kubelet was given no runtime endpoint")?;
+                let endpoint = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
+                let mut tasks = JoinSet::new();
+                tasks.spawn(kubelet::run(self.node.clone(), on_this_machine(&self.root, endpoint), self.shoot.clone()));
+                Ok(Box::new(tasks))
+            }
+            other => bail!("nothing here plays {other:?}"),
+        }
+    }
+}
+
+/// What the proxy serves as long as it lives.
+struct Proxy {
+    _config: FakeRuntime,
+    _relay: JoinSet<()>,
+}
+
+impl NodePrograms {
+    /// The daemon makes its directories, its cache and its pid file, and leaves them all behind.
+    fn proxy(&self, launch: &Launch) -> anyhow::Result<Box<dyn Any + Send>> {
+        if flag(launch, "--fallback-config").is_some() && flag(launch, "--force-config").is_some() {
+            bail!("cri-resmgr refuses both kinds of configuration at once");
+        }
+        for name in ["--fallback-config", "--force-config"] {
+            if let Some(path) = flag(launch, name) {
+                std::fs::read(on_this_machine(&self.root, path)).with_context(|| format!("{name} {path}"))?;
+            }
+        }
+        let state = on_this_machine(&self.root, node::DAEMON_STATE_DIR);
+        std::fs::create_dir_all(&state)?;
+        std::fs::write(state.join("cache"), "{\"PolicyName\":\"none\"}\n")?;
+        std::fs::write(on_this_machine(&self.root, node::DAEMON_PID_FILE), format!("{}\n", launch.pid))?;
+        let relay = self.free(flag(launch, "--relay-socket").unwrap_or(node::RELAY_SOCKET))?;
+        let runtime = on_this_machine(&self.root, flag(launch, "--runtime-socket").unwrap_or(node::CONTAINERD_SOCKET));
+        let config = self.free(flag(launch, "--config-socket").unwrap_or(node::CONFIG_SOCKET))?;
+        let config = FakeRuntime::serve(&config, Behaviour::Answers { runtime_ready: true })?;
+        let listener = tokio::net::UnixListener::bind(&relay)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(relay::run(listener, runtime, Arc::new(PathBuf::from(format!("/proc/{}/stat", launch.pid)))));
+        Ok(Box::new(Proxy { _config: config, _relay: tasks }))
+    }
+
+    /// A socket's path, with its directory made and a socket of an earlier run taken away.
+    fn free(&self, path: &str) -> anyhow::Result<PathBuf> {
+        let path = on_this_machine(&self.root, path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(path),
+        }
+    }
+}
+
+/// The last value of a flag, in either form.
+fn flag<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
+    let words = &launch.arguments;
+    let value = |(position, word): (usize, &'a String)| match word.strip_prefix(name)? {
+        "" => words.get(position + 1).map(String::as_str),
+        rest => rest.strip_prefix('='),
+    };
+    words.iter().enumerate().rev().find_map(value)
+}
