@@ -1,0 +1,54 @@
+//! What demo and tests run: the images, as a person builds them with `cargo xtask images`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use e2e::Artifacts;
+use extension_config::names;
+use image_builder::image::Platform;
+use image_builder::{binaries, payload};
+
+/// Registry part of the images' names on a bed; nothing is ever pulled from it.
+const REGISTRY: &str = "testbed.local";
+
+/// Builds both images with the daemon's payload from source.
+pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {
+    let dir = testbed::cache_dir()?.join("dist").join(std::process::id().to_string());
+    let tag = env!("CARGO_PKG_VERSION");
+    let status = Command::new(std::env::current_exe()?)
+        .args([
+            "images",
+            "--registry",
+            REGISTRY,
+            "--tag",
+            tag,
+            "--payload",
+            "from-source",
+            "--output",
+            "docker-archive",
+            "--dir",
+        ])
+        .arg(&dir)
+        .status()
+        .context("cannot run `cargo xtask images`")?;
+    ensure!(status.success(), "`cargo xtask images` has failed");
+    let name = names::INSTALLATION_IMAGE;
+    Ok(Artifacts {
+        controller: binaries::build(root, Platform::LinuxAmd64)?.join(names::CONTROLLER_NAME),
+        image_archive: dir.join(format!("{name}-{tag}.docker.tar")),
+        image_name: format!("{REGISTRY}/{name}:{tag}"),
+    })
+}
+
+/// The daemon itself, unpacked from its payload, for tests that ask it what it thinks of a configuration.
+pub(crate) fn daemon(root: &Path) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cache = testbed::cache_dir()?;
+    let tree = payload::read(&payload::payload_from_source(root, &cache)?)?;
+    let program = tree.file("opt/intel/bin/cri-resmgr").context("the payload holds no daemon")?;
+    let path = cache.join("dist").join("cri-resmgr");
+    std::fs::write(&path, program).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}

@@ -1,0 +1,140 @@
+//! `cargo xtask chart`: the controller's chart under the real Helm.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use image_builder::chart::Chart;
+use image_builder::layout;
+use serde_json::Value;
+
+use crate::controller_registration::CHART;
+use crate::terminal::say;
+
+/// Kubernetes versions of the oldest seed and of one of today.
+const KUBERNETES: [&str; 2] = ["1.20.15", "1.33.0"];
+const NAMESPACE: &str = "extension-cri-resmgr";
+const RELEASE: &str = "cri-resmgr-extension";
+/// Kinds without a namespace.
+const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
+
+/// Lints and renders the controller's chart with the real Helm (built once from its Go module), for every set of
+/// values in its folder `ci`, from the folder and from the archive, and checks what comes out.
+#[derive(Debug, Args)]
+pub(crate) struct ChartArgs {}
+
+/// Runs the command in the repository at `root`.
+pub(crate) fn run(_: &ChartArgs, root: &Path) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(check_all(root))
+}
+
+async fn check_all(root: &Path) -> anyhow::Result<()> {
+    let helm = testbed::components::HELM.obtain(root, &testbed::Progress::default()).await?.display().to_string();
+    let folder = root.join(CHART);
+    let chart = Chart::pack(&folder)?;
+    let archive = testbed::cache_dir()?.join(format!("{}-{}", std::process::id(), chart.file_name()));
+    layout::write_file(&archive, &chart.archive)?;
+    let result = check_sets(&helm, &folder, &archive).await;
+    std::fs::remove_file(&archive)?;
+    result
+}
+
+async fn check_sets(helm: &str, folder: &Path, archive: &Path) -> anyhow::Result<()> {
+    let mut sets: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder.join("ci"))? {
+        sets.push(entry?.path());
+    }
+    sets.sort();
+    let mut findings = Vec::new();
+    for values in &sets {
+        let name = values.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let (chart, archive, values) =
+            (folder.display().to_string(), archive.display().to_string(), values.display().to_string());
+        testbed::run(helm, &["lint", "--strict", &chart, "--values", &values]).await?;
+        for version in KUBERNETES {
+            let render = async |chart: &str| {
+                let options = ["--namespace", NAMESPACE, "--kube-version", version, "--values", &values];
+                testbed::run(helm, &[&["template", RELEASE, chart][..], &options].concat()).await
+            };
+            let rendered = render(&chart).await?;
+            if rendered != render(&archive).await? {
+                findings.push("the archive renders otherwise than the folder".to_owned());
+            }
+            let objects: Vec<Value> =
+                serde_saphyr::from_multiple(&rendered).with_context(|| format!("{name} renders no YAML"))?;
+            findings
+                .extend(check(&objects).into_iter().map(|finding| format!("{name}, Kubernetes {version}: {finding}")));
+        }
+        say(&format!("{name}: linted and rendered for Kubernetes {}", KUBERNETES.join(" and ")));
+    }
+    if findings.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", findings.join("\n"))
+}
+
+/// What a seed demands of every rendering.
+fn check(objects: &[Value]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for object in objects.iter().filter(|object| !object.is_null()) {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        if !CLUSTER_SCOPED.contains(&kind) && object["metadata"]["namespace"] != NAMESPACE {
+            findings.push(format!("{kind} is not in the namespace of the release"));
+        }
+        for rule in object["rules"].as_array().into_iter().flatten() {
+            if rule.to_string().contains("\"*\"") {
+                findings.push(format!("{kind} has a wildcard: {rule}"));
+            }
+        }
+    }
+    let Some(deployment) = objects.iter().find(|object| object["kind"] == "Deployment") else {
+        findings.push("there is no Deployment".to_owned());
+        return findings;
+    };
+    let template = &deployment["spec"]["template"];
+    let container = &template["spec"]["containers"][0];
+    let expected = [
+        ("/spec/template/metadata/labels/networking.gardener.cloud~1to-dns", "\"allowed\""),
+        ("/spec/template/metadata/labels/networking.gardener.cloud~1to-runtime-apiserver", "\"allowed\""),
+        ("/spec/template/metadata/labels/networking.gardener.cloud~1to-seed-apiserver", "\"allowed\""),
+        ("/metadata/labels/high-availability-config.resources.gardener.cloud~1type", "\"controller\""),
+        ("/spec/template/spec/securityContext/runAsNonRoot", "true"),
+        ("/spec/template/spec/securityContext/seccompProfile/type", "\"RuntimeDefault\""),
+        ("/spec/template/spec/containers/0/securityContext/allowPrivilegeEscalation", "false"),
+        ("/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem", "true"),
+        ("/spec/template/spec/containers/0/securityContext/capabilities/drop", "[\"ALL\"]"),
+    ];
+    for (path, value) in expected {
+        let found = deployment.pointer(path).map(Value::to_string).unwrap_or_default();
+        if found != value {
+            findings.push(format!("{path} of the Deployment is {found:?}, expected {value}"));
+        }
+    }
+    if !template["spec"]["priorityClassName"].as_str().is_some_and(|name| name.starts_with("gardener-")) {
+        findings.push("the Deployment has none of Gardener's priority classes".to_owned());
+    }
+    if container["image"].as_str().is_none_or(|image| image.ends_with(":latest") || image.ends_with(':')) {
+        findings.push(format!("the image is {}", container["image"]));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_bare_deployment_breaks_every_rule() {
+        let bare = json!({ "kind": "Deployment", "metadata": { "namespace": NAMESPACE },
+            "spec": { "template": { "spec": { "containers": [{ "image": "x:latest" }] } } } });
+        assert_eq!(check(&[bare]).len(), 11);
+    }
+
+    #[test]
+    fn wildcards_foreign_namespaces_and_a_missing_deployment_are_found() {
+        let role = json!({ "kind": "ClusterRole", "metadata": {}, "rules": [{ "resources": ["*"] }] });
+        let service = json!({ "kind": "Service", "metadata": { "namespace": "default" } });
+        assert_eq!(check(&[role, service, Value::Null]).len(), 3);
+    }
+}

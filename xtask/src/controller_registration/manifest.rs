@@ -1,0 +1,288 @@
+//! The texts of a registration. Written by hand, so that comments and order stay as a reader wants them.
+
+use std::fmt::{self, Display, Formatter};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
+use extension_config::names::{CONTROLLER_NAME, EXTENSION_TYPE, INSTALLATION_IMAGE};
+use image_builder::reference::Reference;
+
+/// Which fields the landscape's Gardener knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Gardener {
+    /// v1.54 and everything since.
+    Old,
+    /// v1.123 and everything since.
+    New,
+}
+
+/// How the chart gets into the landscape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Deployment {
+    /// Inside a core.gardener.cloud/v1beta1 ControllerDeployment.
+    V1beta1,
+    /// Inside a core.gardener.cloud/v1 ControllerDeployment.
+    RawChart,
+    /// In a registry, named by a core.gardener.cloud/v1 ControllerDeployment.
+    OciRepository,
+    /// In a registry, named by an operator.gardener.cloud/v1alpha1 Extension, from which gardener-operator makes the rest.
+    OperatorExtension,
+}
+
+impl Deployment {
+    pub(super) fn needs_registry(self) -> bool {
+        matches!(self, Self::OciRepository | Self::OperatorExtension)
+    }
+}
+
+/// Images other than the chart's own.
+#[derive(Debug, Clone)]
+pub(super) struct Values {
+    pub(super) controller: Reference,
+    pub(super) installation: Reference,
+}
+
+/// A whole registration; `Display` is its YAML.
+#[derive(Debug, Clone)]
+pub(super) struct Manifest {
+    pub(super) gardener: Gardener,
+    pub(super) deployment: Deployment,
+    pub(super) enable_for_all: bool,
+    pub(super) archive: Vec<u8>,
+    pub(super) chart_ref: String,
+    pub(super) values: Option<Values>,
+}
+
+/// What the pods of the chart allow; see the chart's security contexts.
+const POD_SECURITY: &str = "  annotations:
+    security.gardener.cloud/pod-security-enforce: restricted
+";
+
+impl Display for Manifest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "# Made by `cargo xtask controller-registration`. Change the chart or the arguments, not this file.\n",
+        )?;
+        match self.deployment {
+            Deployment::V1beta1 => self.v1beta1(f)?,
+            Deployment::RawChart | Deployment::OciRepository => self.v1(f)?,
+            Deployment::OperatorExtension => return self.operator_extension(f),
+        }
+        write!(
+            f,
+            "---
+apiVersion: core.gardener.cloud/v1beta1
+kind: ControllerRegistration
+metadata:
+  name: {EXTENSION_TYPE}
+{POD_SECURITY}spec:
+  resources:
+{}  deployment:
+    deploymentRefs:
+    - name: {EXTENSION_TYPE}
+",
+            self.resource()
+        )
+    }
+}
+
+impl Manifest {
+    fn v1beta1(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "---
+apiVersion: core.gardener.cloud/v1beta1
+kind: ControllerDeployment
+metadata:
+  name: {EXTENSION_TYPE}
+type: helm
+providerConfig:
+  chart: {}
+{}",
+            STANDARD.encode(&self.archive),
+            self.values("  ")
+        )
+    }
+
+    fn v1(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let source = if self.deployment == Deployment::RawChart {
+            format!("  rawChart: {}\n", STANDARD.encode(&self.archive))
+        } else {
+            format!("  ociRepository:\n    ref: {}\n", self.chart_ref)
+        };
+        write!(
+            f,
+            "---
+apiVersion: core.gardener.cloud/v1
+kind: ControllerDeployment
+metadata:
+  name: {EXTENSION_TYPE}
+helm:
+{source}{}",
+            self.values("  ")
+        )
+    }
+
+    fn operator_extension(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "---
+apiVersion: operator.gardener.cloud/v1alpha1
+kind: Extension
+metadata:
+  name: {EXTENSION_TYPE}
+{POD_SECURITY}spec:
+  resources:
+{}  deployment:
+    extension:
+      helm:
+        ociRepository:
+          ref: {}
+{}",
+            self.resource(),
+            self.chart_ref,
+            self.values("      ")
+        )
+    }
+
+    /// The entry under `resources`.
+    fn resource(&self) -> String {
+        let mut lines = vec!["- kind: Extension".to_owned(), format!("  type: {EXTENSION_TYPE}")];
+        match (self.gardener, self.enable_for_all) {
+            (Gardener::Old, false) => {}
+            (Gardener::Old, true) => lines.push("  globallyEnabled: true".to_owned()),
+            (Gardener::New, enable) => {
+                if enable {
+                    lines.extend(["  autoEnable:", "  - shoot"].map(str::to_owned));
+                }
+                // Nodes are cleaned while the shoot's API server and its resource manager still run.
+                lines.extend(
+                    [
+                        "  clusterCompatibility:",
+                        "  - shoot",
+                        "  lifecycle:",
+                        "    reconcile: AfterKubeAPIServer",
+                        "    delete: BeforeKubeAPIServer",
+                        "    migrate: BeforeKubeAPIServer",
+                        "  workerlessSupported: false",
+                    ]
+                    .map(str::to_owned),
+                );
+            }
+        }
+        indented(lines.iter().map(String::as_str), "  ")
+    }
+
+    /// The chart's values, when they are not its own.
+    fn values(&self, indent: &str) -> String {
+        let Some(Values { controller, installation }) = &self.values else { return String::new() };
+        let image = |reference: &Reference, name: &str| {
+            format!(
+                "    - name: {name}\n      repository: {}\n      tag: {:?}\n",
+                reference.repository(),
+                reference.tag()
+            )
+        };
+        let text = format!(
+            "values:\n  image:\n    repository: {}\n    tag: {:?}\n  imageVectorOverwrite: |\n    images:\n{}{}",
+            controller.repository(),
+            controller.tag(),
+            image(controller, CONTROLLER_NAME),
+            image(installation, INSTALLATION_IMAGE),
+        );
+        indented(text.lines(), indent)
+    }
+}
+
+fn indented<'a>(lines: impl Iterator<Item = &'a str>, indent: &'a str) -> String {
+    lines.flat_map(|line| [indent, line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn documents(manifest: &Manifest) -> Vec<Value> {
+        serde_saphyr::from_multiple(&manifest.to_string()).unwrap()
+    }
+
+    fn manifest(gardener: Gardener, deployment: Deployment, enable_for_all: bool) -> Manifest {
+        let reference = |name| Reference::new(Some("localhost:5001/team"), name, "1.10").unwrap();
+        Manifest {
+            gardener,
+            deployment,
+            enable_for_all,
+            archive: b"archive".to_vec(),
+            chart_ref: "localhost:5001/team/charts/chart:0.1.0".to_owned(),
+            values: Some(Values {
+                controller: reference(CONTROLLER_NAME),
+                installation: reference(INSTALLATION_IMAGE),
+            }),
+        }
+    }
+
+    #[test]
+    fn the_default_has_nothing_that_old_versions_lack() {
+        let [deployment, registration] =
+            &documents(&Manifest { values: None, ..manifest(Gardener::Old, Deployment::V1beta1, false) })[..]
+        else {
+            panic!("two documents");
+        };
+        assert_eq!(deployment["apiVersion"], "core.gardener.cloud/v1beta1");
+        assert_eq!(deployment["providerConfig"], serde_json::json!({ "chart": STANDARD.encode("archive") }));
+        assert_eq!(
+            registration["spec"],
+            serde_json::json!({
+                "resources": [{ "kind": "Extension", "type": "cri-resmgr-extension" }],
+                "deployment": { "deploymentRefs": [{ "name": "cri-resmgr-extension" }] },
+            })
+        );
+    }
+
+    #[test]
+    fn registry_and_tag_reach_the_chart_value_and_the_image_vector() {
+        let documents = documents(&manifest(Gardener::Old, Deployment::V1beta1, false));
+        let values = &documents[0]["providerConfig"]["values"];
+        assert_eq!(values["image"]["repository"], "localhost:5001/team/gardener-extension-cri-resmgr");
+        assert_eq!(values["image"]["tag"], "1.10", "a text, not a number");
+        let vector: Value = serde_saphyr::from_str(values["imageVectorOverwrite"].as_str().unwrap()).unwrap();
+        let entry = |name: &str| serde_json::json!({ "name": name, "repository": format!("localhost:5001/team/{name}"), "tag": "1.10" });
+        assert_eq!(
+            vector["images"],
+            serde_json::json!([entry(CONTROLLER_NAME), entry("gardener-extension-cri-resmgr-installation")])
+        );
+    }
+
+    #[test]
+    fn enabling_for_all_is_said_in_the_words_of_the_version() {
+        for (gardener, enable, globally, auto) in [
+            (Gardener::Old, false, Value::Null, Value::Null),
+            (Gardener::Old, true, Value::Bool(true), Value::Null),
+            (Gardener::New, false, Value::Null, Value::Null),
+            (Gardener::New, true, Value::Null, serde_json::json!(["shoot"])),
+        ] {
+            let documents = documents(&manifest(gardener, Deployment::V1beta1, enable));
+            let resource = &documents[1]["spec"]["resources"][0];
+            assert_eq!(resource["globallyEnabled"], globally);
+            assert_eq!(resource["autoEnable"], auto);
+            assert_eq!(resource["lifecycle"].is_object(), gardener == Gardener::New);
+        }
+    }
+
+    #[test]
+    fn each_deployment_names_the_chart_in_its_own_place() {
+        let chart = |deployment| documents(&manifest(Gardener::New, deployment, false))[0].clone();
+        assert_eq!(chart(Deployment::RawChart)["helm"]["rawChart"], STANDARD.encode("archive"));
+        assert_eq!(chart(Deployment::RawChart)["helm"]["values"]["image"]["tag"], "1.10");
+        let reference = "localhost:5001/team/charts/chart:0.1.0";
+        assert_eq!(chart(Deployment::OciRepository)["helm"]["ociRepository"]["ref"], reference);
+        let operator = chart(Deployment::OperatorExtension);
+        assert_eq!(operator["kind"], "Extension");
+        let extension = &operator["spec"]["deployment"]["extension"];
+        assert_eq!(extension["helm"]["ociRepository"]["ref"], reference);
+        assert_eq!(extension["values"]["image"]["tag"], "1.10");
+        assert_eq!(documents(&manifest(Gardener::New, Deployment::OperatorExtension, false)).len(), 1);
+    }
+}

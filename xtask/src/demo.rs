@@ -1,0 +1,111 @@
+//! `cargo xtask demo`: the main job, shown on stand-ins, or with `--real` on real components.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use e2e::{NodeFacts, Stage, StageOptions, Workload};
+use testbed::{Progress, Worker};
+
+use crate::terminal::say;
+use crate::{artifacts, bed, sandbox_demo};
+
+const NAME: &str = "demo";
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// On real components: needs root, Go and some GiB of disk.
+    #[arg(long)]
+    real: bool,
+    /// Number of nodes of the stand-ins.
+    #[arg(long, default_value_t = 3, conflicts_with = "real")]
+    nodes: u8,
+    /// Number of real workers.
+    #[arg(long, default_value_t = 1, requires = "real")]
+    workers: u8,
+    /// Leaves everything running at the end, with the extension on, and prints the kubeconfigs.
+    #[arg(long, requires = "real")]
+    keep: bool,
+}
+
+pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
+    if !args.real {
+        return sandbox_demo::run(root, args.nodes);
+    }
+    bed::ensure_machine()?;
+    let artifacts = artifacts::build(root)?;
+    let progress = Progress::default();
+    let options = StageOptions {
+        name: NAME.into(),
+        root: root.to_owned(),
+        workers: args.workers,
+        artifacts,
+        progress: progress.clone(),
+    };
+    bed::runtime()?.block_on(bed::interruptible(NAME, async {
+        let stage = match Stage::up(options).await {
+            Ok(stage) => stage,
+            Err(error) => {
+                testbed::down(NAME).await?;
+                return Err(error);
+            }
+        };
+        let shown = show(&stage, &progress).await;
+        if let Err(error) = &shown {
+            say(&format!("FAILED: {error:#}\n{}", stage.explain().await));
+        }
+        if args.keep {
+            if shown.is_ok() {
+                stage.switch_on(None).await?;
+            }
+            say("left running with the extension on; `cargo xtask testbed down --name demo` takes it down");
+            bed::print_kubeconfigs(&stage.bed);
+        } else {
+            progress.step("taking everything down");
+            stage.bed.down().await?;
+        }
+        shown.context("the demo has failed")
+    }))
+}
+
+async fn show(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
+    let workload = Workload::deploy(stage.bed.shoot().admin().await?, stage.bed.workers().len()).await?;
+    let before = stage.trees()?;
+    let containers = workload.containers().await?;
+
+    progress.step("switching the extension on in the Shoot");
+    let took = stage.switch_on(None).await?;
+    progress.step(&format!("on: every worker runs through cri-resource-manager after {took:.1?}"));
+    for worker in stage.bed.workers() {
+        let facts = NodeFacts::observe(worker).await?;
+        show_units(worker).await?;
+        let runtime = facts.ensure_on_proxy(worker).await?;
+        say(&format!("  {}: the runtime behind cri-resmgr.sock answers: {runtime}", worker.name()));
+        workload.run_pod("started-through-the-proxy", worker.name()).await?;
+        say(&format!("  {}: a new pod ran through the proxy", worker.name()));
+    }
+    ensure!(workload.containers().await? == containers, "the workload's containers were restarted by switching on");
+    say("  the pods that ran before still run in the same containers");
+
+    progress.step("switching the extension off");
+    let took = stage.switch_off().await?;
+    progress.step(&format!("off: the Extension is gone and every worker is back on containerd after {took:.1?}"));
+    for worker in stage.bed.workers() {
+        show_units(worker).await?;
+    }
+    ensure!(workload.containers().await? == containers, "the workload's containers were restarted by switching off");
+    stage.ensure_trees_equal(&before)?;
+    say("  the pods still run in the same containers, and the file tree of every worker is as before");
+    Ok(())
+}
+
+async fn show_units(worker: &Worker) -> anyhow::Result<()> {
+    let output = worker
+        .exec(&["systemctl", "--no-pager", "--full", "--lines=0", "status", "cri-resource-manager", "kubelet"])
+        .await?;
+    say(&format!("  {} $ systemctl status cri-resource-manager kubelet", worker.name()));
+    for line in output.stdout.lines().chain(output.stderr.lines()) {
+        say(&format!("    {line}"));
+    }
+    Ok(())
+}

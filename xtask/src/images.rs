@@ -1,0 +1,234 @@
+//! `cargo xtask images`: both images, without a container engine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use image_builder::chart::Chart;
+use image_builder::definition::{ImageDefinition, Inputs};
+use image_builder::image::{self, Annotations, Image, Platform};
+use image_builder::layout::{self, Output};
+use image_builder::reference::Reference;
+use image_builder::registry::Upload;
+use image_builder::tree::Tree;
+use image_builder::{Digest, binaries, payload};
+
+use crate::controller_registration::{CHART, chart_reference};
+use crate::terminal::{Transfer, say};
+
+/// The three ways to the payload, as the error and the help name them.
+const WAYS: &str = "\
+give cri-resource-manager's payload in one of three ways:
+  --cri-resmgr-archive FILE                     a release's archive, cri-resource-manager-<version>.x86_64.tar.gz
+  --payload-url URL --payload-sha256 HEX        the same, downloaded; refused when the sha256 differs
+  --payload from-source                         built from its Go module (needs Go)";
+
+/// Builds both images and packs the chart, reproducibly, and pushes them where asked.
+#[derive(Debug, Args)]
+#[command(after_help = WAYS)]
+pub(crate) struct ImagesArgs {
+    /// Registry, with a path where it has one; without it the images have bare names.
+    #[arg(long, env = "REGISTRY")]
+    registry: Option<String>,
+    /// Tag of both images; a version, never `latest`.
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+    tag: String,
+    /// Form of the files that are written.
+    #[arg(long, value_enum, default_value_t = OutputForm::OciArchive)]
+    output: OutputForm,
+    /// Where they are written.
+    #[arg(long, default_value = "dist")]
+    dir: PathBuf,
+    /// Platform to build for; repeat it for an image index.
+    #[arg(long = "platform", default_value = "linux/amd64")]
+    platforms: Vec<Platform>,
+    /// Archive of a cri-resource-manager release.
+    #[arg(long, value_name = "FILE", group = "way")]
+    cri_resmgr_archive: Option<PathBuf>,
+    /// Where to download such an archive.
+    #[arg(long, value_name = "URL", group = "way", requires = "payload_sha256")]
+    payload_url: Option<String>,
+    /// Its sha256.
+    #[arg(long, value_name = "HEX", requires = "payload_url")]
+    payload_sha256: Option<Digest>,
+    /// Build the payload.
+    #[arg(long, value_enum, group = "way")]
+    payload: Option<PayloadSource>,
+    /// Push the images to the registry too.
+    #[arg(long, requires = "registry")]
+    push: bool,
+    /// The registry speaks HTTP without TLS (taken for granted on loopback).
+    #[arg(long)]
+    plain_http: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum OutputForm {
+    OciArchive,
+    DockerArchive,
+    Layout,
+}
+
+impl From<OutputForm> for Output {
+    fn from(form: OutputForm) -> Self {
+        match form {
+            OutputForm::OciArchive => Self::OciArchive,
+            OutputForm::DockerArchive => Self::DockerArchive,
+            OutputForm::Layout => Self::Layout,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PayloadSource {
+    FromSource,
+}
+
+/// Runs the command in the repository at `root`.
+pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
+    let definitions = ImageDefinition::read_all(&root.join("deploy/images"))?;
+    // Every reference is checked before minutes go into a build.
+    for definition in &definitions {
+        Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let payload = runtime.block_on(find_payload(args, root))?;
+    let facts = facts(args, root);
+    let mut folders = Vec::new();
+    for platform in &args.platforms {
+        say(&format!("building the binaries for {platform}"));
+        folders.push((*platform, binaries::build(root, *platform)?));
+    }
+    let (with, without): (Vec<_>, Vec<_>) = definitions.iter().partition(|definition| definition.needs_payload());
+    let buildable = without.into_iter().chain(with.iter().copied().filter(|_| payload.is_some()));
+    write_chart(args, root, &runtime)?;
+    for definition in buildable {
+        let images = build(definition, &folders, root, payload.as_ref(), &facts)?;
+        let reference = Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
+        write(args, root, &images, &reference)?;
+        if args.push {
+            runtime.block_on(push(args, &images, &reference))?;
+        }
+    }
+    match (payload, &with[..]) {
+        (None, [definition, ..]) => bail!("image {} is not built: {WAYS}", definition.name),
+        _ => Ok(()),
+    }
+}
+
+/// The chart, too, leaves as a file, and goes where `helm push` would put it.
+fn write_chart(args: &ImagesArgs, root: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+    let chart = Chart::pack(&root.join(CHART))?;
+    let path = root.join(&args.dir).join(chart.file_name());
+    layout::write_file(&path, &chart.archive)?;
+    say(&format!("{} {}", chart.name, path.display()));
+    if let (true, Some(registry)) = (args.push, &args.registry) {
+        let reference = chart_reference(registry, &chart)?;
+        let digest = runtime.block_on(async {
+            let upload = Upload::begin(&reference, args.plain_http).await?;
+            upload.chart(&chart, |_, _| ()).await
+        })?;
+        say(&format!("pushed {reference}@{digest}"));
+    }
+    Ok(())
+}
+
+async fn find_payload(args: &ImagesArgs, root: &Path) -> anyhow::Result<Option<Tree>> {
+    if let Some(path) = &args.cri_resmgr_archive {
+        return Ok(Some(payload::read(path)?));
+    }
+    let cache = cache_dir()?;
+    if let (Some(url), Some(sha256)) = (&args.payload_url, args.payload_sha256) {
+        let path = cache.join(format!("payload-{}.tar.gz", sha256.hex()));
+        let transfer = Transfer::begin(&format!("downloading {url}"));
+        payload::download(url, sha256, &path, |progress| transfer.at(progress.done, progress.total)).await?;
+        return Ok(Some(payload::read_verified(&path, sha256)?));
+    }
+    if let Some(PayloadSource::FromSource) = args.payload {
+        say("building cri-resource-manager from its Go module (minutes the first time)");
+        return Ok(Some(payload::read(&payload::payload_from_source(root, &cache)?)?));
+    }
+    Ok(None)
+}
+
+/// The user's cache folder for this project.
+fn cache_dir() -> anyhow::Result<PathBuf> {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .map(|cache| cache.join("gardener-extension-cri-resmgr"))
+        .context("neither XDG_CACHE_HOME nor a home folder is known")
+}
+
+fn build(
+    definition: &ImageDefinition,
+    folders: &[(Platform, PathBuf)],
+    root: &Path,
+    payload: Option<&Tree>,
+    facts: &Annotations,
+) -> anyhow::Result<Vec<Image>> {
+    let mut images = Vec::new();
+    for (platform, binaries) in folders {
+        if !definition.platforms.contains(platform) {
+            say(&format!("{} is not made for {platform}", definition.name));
+            continue;
+        }
+        for name in definition.binaries() {
+            let path = binaries.join(name);
+            let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            if binaries::needs_loader(&content) != Some(false) {
+                bail!("{} is no static program: an image without a file system cannot start it", path.display());
+            }
+        }
+        let layers = definition.layers(Inputs { root, binaries, payload })?;
+        images.push(image::build(definition, *platform, &layers, facts)?);
+    }
+    if images.is_empty() {
+        bail!("{} is made for none of the platforms asked for", definition.name);
+    }
+    Ok(images)
+}
+
+fn write(args: &ImagesArgs, root: &Path, images: &[Image], reference: &Reference) -> anyhow::Result<()> {
+    let output = Output::from(args.output);
+    let name = reference.repository().rsplit('/').next().unwrap_or_default();
+    let path = root.join(&args.dir).join(format!("{name}-{}{}", reference.tag(), output.suffix()));
+    let digest = layout::write(images, reference, output, &path)?;
+    let bytes: usize = images.iter().flat_map(|image| &image.layers).map(|layer| layer.packed.content.len()).sum();
+    say(&format!("{reference} {digest} {:.1} MiB in {}", mebibytes(bytes), path.display()));
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
+fn mebibytes(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+async fn push(args: &ImagesArgs, images: &[Image], reference: &Reference) -> anyhow::Result<()> {
+    let transfer = Transfer::begin(&format!("pushing {reference}"));
+    let upload = Upload::begin(reference, args.plain_http).await?;
+    let digest = upload.images(images, |digest, size| transfer.part(&digest.to_string(), size as u64)).await?;
+    drop(transfer);
+    say(&format!("pushed {reference}@{digest}"));
+    Ok(())
+}
+
+/// What is true of both images. The revision is left out where there is none, and marked when files differ from it.
+fn facts(args: &ImagesArgs, root: &Path) -> Annotations {
+    let mut facts = vec![
+        ("version", args.tag.clone()),
+        ("source", env!("CARGO_PKG_REPOSITORY").to_owned()),
+        ("licenses", env!("CARGO_PKG_LICENSE").to_owned()),
+    ];
+    if let Some(revision) = git(root, &["rev-parse", "--verify", "HEAD"]) {
+        let modified = git(root, &["status", "--porcelain"]).is_none_or(|changes| !changes.is_empty());
+        facts.push(("revision", if modified { format!("{revision}-modified") } else { revision }));
+    }
+    facts.into_iter().map(|(key, value)| (format!("org.opencontainers.image.{key}"), value)).collect()
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").current_dir(root).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

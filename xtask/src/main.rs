@@ -1,0 +1,59 @@
+//! What a person does with this repository.
+
+mod artifacts;
+mod bed;
+mod chart;
+mod controller_registration;
+mod demo;
+mod images;
+mod kind_load;
+mod sandbox_demo;
+mod terminal;
+mod test;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+
+#[derive(Parser)]
+enum Command {
+    Images(images::ImagesArgs),
+    ControllerRegistration(controller_registration::ControllerRegistrationArgs),
+    Chart(chart::ChartArgs),
+    KindLoad(kind_load::KindLoadArgs),
+    Tidy(tidy::TidyArgs),
+    /// Shows the main job: on, off, and a node as it was.
+    Demo(demo::DemoArgs),
+    /// Checks everything that has to be green before a commit.
+    Test(test::TestArgs),
+    /// The real components of a seed, a shoot and its workers.
+    #[command(subcommand)]
+    Testbed(bed::TestbedCommand),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package has no parent folder")?;
+    match Command::parse() {
+        Command::Images(args) => images::run(&args, root),
+        Command::ControllerRegistration(args) => controller_registration::run(&args, root),
+        Command::Chart(args) => chart::run(&args, root),
+        Command::KindLoad(args) => kind_load::run(&args, root),
+        Command::Tidy(args) => tidy::run(&args, root),
+        Command::Demo(args) => demo::run(&args, root),
+        Command::Test(args) => test::run(&args, root),
+        Command::Testbed(command) => bed::run(&command, root),
+    }
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask tidy`: the rules of ARCHITECTURE.md that a compiler does not check.
+
+mod crates;
+mod texts;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+
+use crate::terminal::say;
+
+/// Checks where crates' imports point, who may use which library, and what no file may say.
+#[derive(Debug, Args)]
+pub(crate) struct TidyArgs {}
+
+/// Runs the command in the repository at `root`. All findings are shown before it fails.
+pub(crate) fn run(_: &TidyArgs, root: &Path) -> anyhow::Result<()> {
+    let mut findings = crates::check(&metadata(root)?);
+    for path in files(root)? {
+        // A file that is listed and gone is about to be deleted.
+        let Ok(content) = std::fs::read(root.join(&path)) else { continue };
+        // What is no text cannot break a rule about texts.
+        if let Ok(text) = String::from_utf8(content) {
+            findings.extend(texts::check(&path, &text));
+        }
+    }
+    if findings.is_empty() {
+        say("tidy");
+        return Ok(());
+    }
+    for finding in &findings {
+        say(finding);
+    }
+    bail!("{} findings", findings.len())
+}
+
+fn metadata(root: &Path) -> anyhow::Result<crates::Metadata> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["metadata", "--format-version", "1", "--no-deps"];
+    let output = Command::new(cargo).current_dir(root).args(arguments).output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).context("cargo metadata gave something unknown")
+}
+
+/// Everything that is, or is about to be, in the repository.
+fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").current_dir(root).args(arguments).output().context("cannot start git")?;
+    ensure!(output.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
+    Ok(names.split_terminator('\0').map(PathBuf::from).collect())
+}

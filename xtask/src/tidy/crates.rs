@@ -1,0 +1,201 @@
+//! Rules about crates: the arrows between ours, and the gatekeepers of foreign ones.
+
+use serde::Deserialize;
+
+/// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. The last four
+/// are for development and stand above everything that ships.
+const LEVELS: [(&str, u8); 18] = [
+    ("gardener-api", 0),
+    ("extension-config", 1),
+    ("cri-client", 2),
+    ("host", 2),
+    ("lease", 2),
+    ("managed-resource", 2),
+    ("node-plan", 2),
+    ("observability", 2),
+    ("systemd-client", 2),
+    ("gardener-extension", 3),
+    ("image-builder", 4),
+    ("node-agent", 4),
+    ("runtime-gate", 4),
+    ("seed-controller", 4),
+    ("testbed", 5),
+    ("sandbox", 6),
+    ("e2e", 7),
+    ("xtask", 8),
+];
+
+/// A foreign crate, the feature that matters (none: the crate as such), and who may depend on it outside of tests.
+const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 7] = [
+    (
+        "kube",
+        Some("client"),
+        &["lease", "gardener-extension", "seed-controller", "node-agent", "testbed", "sandbox", "e2e", "xtask"],
+    ),
+    ("zbus", None, &["systemd-client", "testbed", "sandbox"]),
+    ("tera", None, &["managed-resource"]),
+    ("nix", None, &["host", "runtime-gate", "node-agent", "testbed", "sandbox"]),
+    ("oci-client", None, &["image-builder"]),
+    ("reqwest", None, &["image-builder"]),
+    ("anyhow", None, &["seed-controller", "node-agent", "testbed", "sandbox", "e2e", "xtask"]),
+];
+
+/// What `cargo metadata --no-deps` says, as far as it is needed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
+    #[serde(default)]
+    features: Vec<String>,
+    uses_default_features: bool,
+    /// `dev`, `build`, or nothing.
+    kind: Option<String>,
+}
+
+impl Dependency {
+    fn is_for_tests(&self) -> bool {
+        self.kind.as_deref() == Some("dev")
+    }
+}
+
+/// Every breach, as a line for people.
+pub(super) fn check(metadata: &Metadata) -> Vec<String> {
+    let mut findings = Vec::new();
+    for package in &metadata.packages {
+        let Some(level) = level(&package.name) else {
+            findings.push(format!("crate {} has no level: add it to ARCHITECTURE.md and xtask's tidy", package.name));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            findings.extend(arrow(package, level, dependency));
+            findings.extend(gate(package, dependency));
+        }
+    }
+    for (name, _) in LEVELS {
+        if !metadata.packages.iter().any(|package| package.name == name) {
+            findings.push(format!("crate {name} has a level and does not exist"));
+        }
+    }
+    findings
+}
+
+fn level(name: &str) -> Option<u8> {
+    LEVELS.iter().find_map(|(known, level)| (*known == name).then_some(*level))
+}
+
+fn arrow(package: &Package, own: u8, dependency: &Dependency) -> Option<String> {
+    // What has no level is foreign.
+    let other = level(&dependency.name)?;
+    if dependency.is_for_tests() && dependency.name == package.name {
+        return None; // a crate's tests with a feature of its own
+    }
+    (other >= own).then(|| {
+        format!(
+            "{} (level {own}) imports {} (level {other}): imports point downwards only",
+            package.name, dependency.name
+        )
+    })
+}
+
+fn gate(package: &Package, dependency: &Dependency) -> Option<String> {
+    let (name, feature, allowed) = GATEKEEPERS.iter().find(|(name, ..)| *name == dependency.name)?;
+    let uses = feature.is_none_or(|feature| {
+        dependency.uses_default_features || dependency.features.iter().any(|used| used == feature)
+    });
+    let what = feature.map_or_else(|| (*name).to_owned(), |feature| format!("{name} with its feature {feature}"));
+    (uses && !dependency.is_for_tests() && !allowed.contains(&package.name.as_str()))
+        .then(|| format!("{} uses {what}, which is for {} only", package.name, allowed.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A workspace in which every crate exists and one has `dependencies`.
+    fn workspace(name: &str, dependencies: &serde_json::Value) -> Metadata {
+        let packages: Vec<_> = LEVELS
+            .iter()
+            .map(|(known, _)| {
+                let dependencies = if *known == name { dependencies.clone() } else { serde_json::json!([]) };
+                serde_json::json!({ "name": known, "dependencies": dependencies })
+            })
+            .collect();
+        serde_json::from_value(serde_json::json!({ "packages": packages })).unwrap()
+    }
+
+    fn dependency(name: &str, features: &[&str]) -> serde_json::Value {
+        serde_json::json!([{ "name": name, "features": features, "uses_default_features": false }])
+    }
+
+    #[test]
+    fn arrows_point_downwards() {
+        for (from, to, good) in [
+            ("node-plan", "extension-config", true),
+            ("seed-controller", "gardener-extension", true),
+            ("xtask", "testbed", true),
+            ("extension-config", "node-plan", false),
+            ("host", "node-plan", false),
+            ("node-agent", "seed-controller", false),
+            ("node-agent", "node-agent", false),
+            ("gardener-extension", "testbed", false),
+        ] {
+            let findings = check(&workspace(from, &dependency(to, &[])));
+            assert_eq!(findings.is_empty(), good, "{from} -> {to}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn gatekeepers_keep() {
+        for (from, to, features, good) in [
+            ("lease", "kube", &["client"][..], true),
+            ("gardener-api", "kube", &["derive"], true),
+            ("gardener-api", "kube", &["derive", "client"], false),
+            ("systemd-client", "zbus", &[], true),
+            ("node-agent", "zbus", &[], false),
+            ("seed-controller", "tera", &[], false),
+            ("node-plan", "nix", &[], false),
+            ("extension-config", "anyhow", &[], false),
+            ("extension-config", "thiserror", &[], true),
+        ] {
+            let findings = check(&workspace(from, &dependency(to, features)));
+            assert_eq!(findings.is_empty(), good, "{from} -> {to}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn tests_may_use_what_the_crate_may_not() {
+        let test = |name: &str| serde_json::json!([{ "name": name, "uses_default_features": false, "kind": "dev" }]);
+        for (from, to, good) in [
+            ("cri-client", "cri-client", true),
+            ("systemd-client", "nix", true),
+            ("cri-client", "host", false),
+            ("host", "testbed", false),
+        ] {
+            assert_eq!(check(&workspace(from, &test(to))).is_empty(), good, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn default_features_count_as_the_feature() {
+        let kube = serde_json::json!([{ "name": "kube", "uses_default_features": true }]);
+        assert_eq!(check(&workspace("gardener-api", &kube)).len(), 1);
+    }
+
+    #[test]
+    fn every_crate_has_a_level_and_every_level_a_crate() {
+        let mut metadata = workspace("", &serde_json::json!([]));
+        assert_eq!(check(&metadata), Vec::<String>::new());
+        metadata.packages[0].name = "new".to_owned();
+        assert_eq!(check(&metadata).len(), 2);
+    }
+}
