@@ -1,9 +1,8 @@
 //! What demo and tests run: the images, as a person builds them with `cargo xtask images`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use e2e::Artifacts;
 use extension_config::names;
 use image_builder::image::Platform;
@@ -16,23 +15,10 @@ const REGISTRY: &str = "testbed.local";
 pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {
     let dir = testbed::cache_dir()?.join("dist").join(std::process::id().to_string());
     let tag = env!("CARGO_PKG_VERSION");
-    let status = Command::new(std::env::current_exe()?)
-        .args([
-            "images",
-            "--registry",
-            REGISTRY,
-            "--tag",
-            tag,
-            "--payload",
-            "from-source",
-            "--output",
-            "docker-archive",
-            "--dir",
-        ])
-        .arg(&dir)
-        .status()
-        .context("cannot run `cargo xtask images`")?;
-    ensure!(status.success(), "`cargo xtask images` has failed");
+    let folder = dir.display().to_string();
+    let words = ["images", "--registry", REGISTRY, "--tag", tag, "--payload", "from-source"];
+    crate::within(&[&words[..], &["--output", "docker-archive", "--dir", &folder]].concat(), root)
+        .context("cannot build the images under test")?;
     let name = names::INSTALLATION_IMAGE;
     Ok(Artifacts {
         controller: binaries::build(root, Platform::LinuxAmd64)?.join(names::CONTROLLER_NAME),

@@ -46,14 +46,25 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package has no parent folder")?;
-    match Command::parse() {
-        Command::Images(args) => images::run(&args, root),
-        Command::ControllerRegistration(args) => controller_registration::run(&args, root),
-        Command::Chart(args) => chart::run(&args, root),
-        Command::KindLoad(args) => kind_load::run(&args, root),
-        Command::Tidy(args) => tidy::run(&args, root),
-        Command::Demo(args) => demo::run(&args, root),
-        Command::Test(args) => test::run(&args, root),
-        Command::Testbed(command) => bed::run(&command, root),
+    Command::parse().execute(root)
+}
+
+/// Runs another command as a person would type it, within this process: cargo may have replaced the program's file meanwhile.
+fn within(words: &[&str], root: &Path) -> anyhow::Result<()> {
+    Command::try_parse_from(std::iter::once(&"xtask").chain(words))?.execute(root)
+}
+
+impl Command {
+    fn execute(self, root: &Path) -> anyhow::Result<()> {
+        match self {
+            Self::Images(args) => images::run(&args, root),
+            Self::ControllerRegistration(args) => controller_registration::run(&args, root),
+            Self::Chart(args) => chart::run(&args, root),
+            Self::KindLoad(args) => kind_load::run(&args, root),
+            Self::Tidy(args) => tidy::run(&args, root),
+            Self::Demo(args) => demo::run(&args, root),
+            Self::Test(args) => test::run(&args, root),
+            Self::Testbed(command) => bed::run(&command, root),
+        }
     }
 }

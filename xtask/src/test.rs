@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use crate::terminal::say;
@@ -48,29 +48,38 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
 }
 
 fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
-    let xtask = std::env::current_exe()?.display().to_string();
-    let checks: [(&str, &str, &[&str]); 5] = [
-        ("formatting", "cargo", &["fmt", "--all", "--", "--check"]),
-        ("clippy", "cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
-        ("layering of the crates", &xtask, &["tidy"]),
-        ("the generated registration is current", &xtask, &["controller-registration", "--check"]),
-        ("the main job in the sandbox", &xtask, &["demo"]),
+    let cargo: [(&str, &[&str]); 2] = [
+        ("formatting", &["fmt", "--all", "--", "--check"]),
+        ("clippy", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
     ];
-    for (what, program, words) in checks {
-        check(root, what, program, words, tally)?;
+    for (what, words) in cargo {
+        check(what, tally, || cargo_check(root, words));
+    }
+    let own: [(&str, &[&str]); 3] = [
+        ("layering of the crates", &["tidy"]),
+        ("the generated registration is current", &["controller-registration", "--check"]),
+        ("the main job in the sandbox", &["demo"]),
+    ];
+    for (what, words) in own {
+        check(what, tally, || crate::within(words, root));
     }
     say("== tests of the workspace");
     cargo_test(root, &["test", "--workspace", "--locked", "--no-fail-fast"], &[], tally)
 }
 
-/// Runs one program that is a check as a whole.
-fn check(root: &Path, what: &str, program: &str, words: &[&str], tally: &mut Tally) -> anyhow::Result<()> {
+/// Runs something that is a check as a whole.
+fn check(what: &str, tally: &mut Tally, run: impl FnOnce() -> anyhow::Result<()>) {
     let start = Instant::now();
     say(&format!("== {what}"));
-    let mut command = Command::new(program);
-    let status = command.args(words).current_dir(root).status().with_context(|| format!("cannot run {program}"))?;
-    tally.count(status.success());
-    say(&format!("== {what}: {} ({:.0?})", if status.success() { "ok" } else { "FAILED" }, start.elapsed()));
+    let outcome = run();
+    tally.count(outcome.is_ok());
+    let verdict = outcome.map_or_else(|error| format!("FAILED: {error:#}"), |()| "ok".to_owned());
+    say(&format!("== {what}: {verdict} ({:.0?})", start.elapsed()));
+}
+
+fn cargo_check(root: &Path, words: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new("cargo").args(words).current_dir(root).status().context("cannot run cargo")?;
+    ensure!(status.success(), "cargo ended with {status}");
     Ok(())
 }
 
@@ -78,8 +87,7 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     say("== building the images under test");
     let artifacts = artifacts::build(root)?;
     if args.only.is_none() {
-        let xtask = std::env::current_exe()?.display().to_string();
-        check(root, "the chart, linted and rendered by Helm", &xtask, &["chart"], tally)?;
+        check("the chart, linted and rendered by Helm", tally, || crate::within(&["chart"], root));
         say("== the real daemon's verdict on the corpus of configurations");
         let daemon = [("CRI_RESMGR", artifacts::daemon(root)?.display().to_string())];
         cargo_test(
