@@ -20,15 +20,19 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {
     crate::within(&[&words[..], &["--output", "docker-archive", "--dir", &folder]].concat(), root)
         .context("cannot build the images under test")?;
     let name = names::INSTALLATION_IMAGE;
+    let programs = binaries::build(root, Platform::LinuxAmd64)?;
     Ok(Artifacts {
-        controller: binaries::build(root, Platform::LinuxAmd64)?.join(names::CONTROLLER_NAME),
+        controller: programs.join(names::CONTROLLER_NAME),
+        agent: programs.join("cri-resmgr-node-agent"),
+        gate: programs.join("runtime-gate"),
+        daemon: daemon(root)?,
         image_archive: dir.join(format!("{name}-{tag}.docker.tar")),
         image_name: format!("{REGISTRY}/{name}:{tag}"),
     })
 }
 
 /// The daemon itself, unpacked from its payload, for tests that ask it what it thinks of a configuration.
-pub(crate) fn daemon(root: &Path) -> anyhow::Result<PathBuf> {
+fn daemon(root: &Path) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let cache = testbed::cache_dir()?;
     let tree = payload::read(&payload::payload_from_source(root, &cache)?)?;

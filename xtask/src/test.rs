@@ -89,7 +89,7 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     if args.only.is_none() {
         check("the chart, linted and rendered by Helm", tally, || crate::within(&["chart"], root));
         say("== the real daemon's verdict on the corpus of configurations");
-        let daemon = [("CRI_RESMGR", artifacts::daemon(root)?.display().to_string())];
+        let daemon = [("CRI_RESMGR", artifacts.daemon.display().to_string())];
         cargo_test(
             root,
             &["test", "--package", "extension-config", "--test", "daemon", "--locked", "--", "--ignored"],

@@ -8,6 +8,9 @@ use anyhow::Context as _;
 const CONTROLLER: &str = "E2E_CONTROLLER";
 const IMAGE_ARCHIVE: &str = "E2E_INSTALLATION_IMAGE";
 const IMAGE_NAME: &str = "E2E_INSTALLATION_IMAGE_NAME";
+const AGENT: &str = "E2E_AGENT";
+const GATE: &str = "E2E_GATE";
+const DAEMON: &str = "E2E_DAEMON";
 
 /// Files under test.
 #[derive(Debug, Clone)]
@@ -18,6 +21,12 @@ pub struct Artifacts {
     pub image_archive: PathBuf,
     /// Name of the installation image, `registry/name:tag`.
     pub image_name: String,
+    /// The node agent, as it is in the image.
+    pub agent: PathBuf,
+    /// The gate, as it is in the image.
+    pub gate: PathBuf,
+    /// cri-resmgr, as it is in the image's payload.
+    pub daemon: PathBuf,
 }
 
 impl Artifacts {
@@ -34,16 +43,23 @@ impl Artifacts {
             controller: get(CONTROLLER)?.into(),
             image_archive: get(IMAGE_ARCHIVE)?.into(),
             image_name: get(IMAGE_NAME)?,
+            agent: get(AGENT)?.into(),
+            gate: get(GATE)?.into(),
+            daemon: get(DAEMON)?.into(),
         })
     }
 
     /// The variables for [`Self::from_env`].
     #[must_use]
-    pub fn to_env(&self) -> [(&'static str, String); 3] {
+    pub fn to_env(&self) -> [(&'static str, String); 6] {
+        let path = |path: &std::path::Path| path.display().to_string();
         [
-            (CONTROLLER, self.controller.display().to_string()),
-            (IMAGE_ARCHIVE, self.image_archive.display().to_string()),
+            (CONTROLLER, path(&self.controller)),
+            (IMAGE_ARCHIVE, path(&self.image_archive)),
             (IMAGE_NAME, self.image_name.clone()),
+            (AGENT, path(&self.agent)),
+            (GATE, path(&self.gate)),
+            (DAEMON, path(&self.daemon)),
         ]
     }
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod contract;
 mod fail_open;
 mod main_job;
+mod node;
 
 use std::path::{Path, PathBuf};
 

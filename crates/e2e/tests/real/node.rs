@@ -1,0 +1,129 @@
+//! The node agent on a real systemd with a real kubelet, containerd and cri-resmgr, case by case (the numbers are those of the
+//! node's fact sheet, section 9). The agent is started by the cases themselves, as a plain program of the machine: no pod stands
+//! between them and what they do to it.
+//!
+//! Four workers, each with its own cases one after the other; most of a case is waiting, so the four run side by side. Cases 12 and 13
+//! are in `fail_open`.
+
+mod crash;
+mod failure;
+mod install;
+mod lab;
+mod refusal;
+
+use std::time::{Duration, Instant};
+
+use e2e::Artifacts;
+use futures::future::{LocalBoxFuture, join_all};
+use testbed::{Bed, Options, Progress};
+
+use lab::Lab;
+
+const BED: &str = "node";
+/// Longest time for one case: a roll-back with its proofs, twice.
+const LIMIT: Duration = Duration::from_secs(420);
+
+type Case = for<'a, 'w> fn(&'a mut Lab<'w>) -> LocalBoxFuture<'a, anyhow::Result<()>>;
+
+macro_rules! cases {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        &[$((stringify!($name), |lab| Box::pin($module::$name(lab)))),*]
+    };
+}
+
+/// By worker.
+const GROUPS: [&[(&str, Case)]; 4] = [
+    cases![
+        install::node_01_the_last_endpoint_is_the_proxys,
+        install::node_04_a_new_agent_restarts_nothing,
+        install::node_02_flags_after_the_variable,
+        install::node_03_arguments_of_others_are_merged,
+        install::node_05_rewritten_as_gardener_node_agent_does,
+        install::node_06_rewritten_as_cloud_config_downloader_did,
+        install::node_18_a_new_version_while_the_old_one_runs,
+        install::node_22_systemd_reloads_and_reexecutes,
+        install::node_24_an_invalid_override_is_repaired,
+        install::node_25_removal_and_a_second_one,
+        install::node_07_the_drop_in_of_the_operating_system_stays,
+    ],
+    cases![
+        refusal::node_08_a_unit_without_the_variable,
+        refusal::node_26_a_masked_unit,
+        refusal::node_16_no_space,
+        refusal::node_17_etc_is_read_only,
+        refusal::node_27_a_linked_kubelet_service,
+        refusal::node_19_and_20_stale_state_of_a_daemon,
+    ],
+    cases![
+        failure::node_09_a_daemon_that_ends_at_once,
+        failure::node_10_a_daemon_that_never_answers,
+        failure::node_11_a_daemon_that_kubelet_cannot_use,
+        failure::node_28_removal_while_the_proxy_is_dead,
+    ],
+    cases![
+        crash::node_14_killed_at_any_time,
+        crash::node_15_rebooted_at_any_time,
+        crash::node_21_the_bus_restarts,
+        crash::node_23_others_restart_kubelet_too,
+        crash::node_29_two_agents_at_once,
+        crash::node_30_containerd_restarts,
+    ],
+];
+
+#[test]
+fn node() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        let outcome = run().await;
+        testbed::down(BED).await?;
+        outcome
+    });
+    if let Err(error) = outcome {
+        panic!("{error:#}");
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
+    let progress = Progress::default();
+    let artifacts = Artifacts::from_env()?;
+    let mut bed = Bed::up(Options {
+        name: BED.to_owned(),
+        root: crate::root(),
+        shoot_namespace: "shoot--local--local".to_owned(),
+        workers: u8::try_from(GROUPS.len())?,
+        progress: progress.clone(),
+    })
+    .await?;
+    let kubeconfig = std::fs::read_to_string(bed.shoot().admin_kubeconfig())?;
+    let shoot = bed.shoot().admin().await?;
+    let mut labs = Vec::new();
+    for worker in bed.workers_mut() {
+        labs.push(Lab::new(worker, &artifacts, &kubeconfig, &shoot).await?);
+    }
+    let groups = labs.iter_mut().zip(GROUPS).map(|(lab, cases)| run_group(lab, cases, &progress));
+    let failures: Vec<String> = join_all(groups).await.into_iter().flatten().collect();
+    let all: usize = GROUPS.iter().map(|cases| cases.len()).sum();
+    progress.step(&format!("{} of {all} cases hold", all - failures.len()));
+    anyhow::ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// Runs the cases of one worker and gives the failures.
+async fn run_group(lab: &mut Lab<'_>, cases: &[(&str, Case)], progress: &Progress) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (name, case) in cases {
+        let start = Instant::now();
+        let outcome = match tokio::time::timeout(LIMIT, case(lab)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(anyhow::anyhow!("not finished within {} s", LIMIT.as_secs())),
+        };
+        match outcome {
+            Ok(()) => progress.step(&format!("{name} ok ({:.0?})", start.elapsed())),
+            Err(error) => {
+                progress.step(&format!("{name} FAILED: {error:#}\n{}", lab.explain().await));
+                failures.push(format!("{name}: {error:#}"));
+            }
+        }
+    }
+    failures
+}
