@@ -41,7 +41,7 @@ pub enum Phase {
 impl Phase {
     /// The value in JSON, in the pod template's annotation and in the ManagedResource's `injectLabels`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Install => "Install",
             Self::Remove => "Remove",

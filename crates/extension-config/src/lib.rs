@@ -9,6 +9,7 @@ pub mod effective;
 mod extra_options;
 mod key;
 pub mod names;
+pub mod node_report;
 mod problem;
 pub mod provider_config;
 mod selection;

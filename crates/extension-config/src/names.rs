@@ -28,12 +28,23 @@ pub const SHOOT_MANAGED_RESOURCE_SECRET: &str = "managedresource-extension-runti
 /// Annotation on the DaemonSet's pod template, and `injectLabels` key of the ManagedResource: the phase of the desired state.
 pub const PHASE_KEY: &str = "cri-resmgr.extensions.gardener.cloud/phase";
 
+/// ServiceAccount in the shoot's `kube-system` with which the controller looks at nodes.
+pub const SHOOT_ACCESS_ACCOUNT: &str = "extension-cri-resmgr";
+/// Secret in the shoot's namespace in the seed into which gardener-resource-manager writes that account's token.
+pub const SHOOT_ACCESS_SECRET: &str = "shoot-access-extension-cri-resmgr";
+
 /// Namespace of everything that we put into the shoot.
 pub const SHOOT_NAMESPACE: &str = "kube-system";
 /// DaemonSet, ServiceAccount and RBAC objects of the node agent.
 pub const NODE_AGENT: &str = "cri-resmgr-node-agent";
 /// Container of the node agent's pod.
 pub const NODE_AGENT_CONTAINER: &str = "node-agent";
+/// Label that tells what belongs to the node agent: its pods, its Leases, and everything that the ManagedResource holds.
+pub const NODE_AGENT_LABEL: &str = "app.kubernetes.io/name";
+/// Prefix of the Leases with the nodes' reports; the node's name follows.
+pub const NODE_REPORT_LEASE_PREFIX: &str = "cri-resmgr-node-";
+/// Annotation of such a Lease: a [`crate::node_report::NodeReport`] as JSON.
+pub const NODE_REPORT_ANNOTATION: &str = "cri-resmgr.extensions.gardener.cloud/node";
 /// Name of the agent's image in the image vector.
 pub const INSTALLATION_IMAGE: &str = "gardener-extension-cri-resmgr-installation";
 /// Port of the agent's `/healthz`, `/readyz` and `/metrics`.

@@ -72,6 +72,26 @@ pub const GENERIC_KUBECONFIG_ANNOTATION: &str = "generic-token-kubeconfig.secret
 /// Name of that Secret where the annotation is missing.
 pub const GENERIC_KUBECONFIG_DEFAULT: &str = "generic-token-kubeconfig";
 
+/// Label of a Secret that tells what gardener-resource-manager does with it.
+pub const PURPOSE_LABEL: &str = "resources.gardener.cloud/purpose";
+/// Value of [`PURPOSE_LABEL`]: it writes a token of a ServiceAccount of the shoot into the Secret and renews it.
+pub const PURPOSE_TOKEN_REQUESTOR: &str = "token-requestor";
+/// Label of such a Secret: whose gardener-resource-manager; here the shoot's.
+pub const TOKEN_REQUESTOR_CLASS_LABEL: &str = "resources.gardener.cloud/class";
+/// Value of [`TOKEN_REQUESTOR_CLASS_LABEL`].
+pub const TOKEN_REQUESTOR_CLASS_SHOOT: &str = "shoot";
+/// Annotation of such a Secret: name of the ServiceAccount.
+pub const SERVICE_ACCOUNT_NAME_ANNOTATION: &str = "serviceaccount.resources.gardener.cloud/name";
+/// Annotation of such a Secret: namespace of the ServiceAccount.
+pub const SERVICE_ACCOUNT_NAMESPACE_ANNOTATION: &str = "serviceaccount.resources.gardener.cloud/namespace";
+/// Key of such a Secret's data.
+pub const TOKEN_KEY: &str = "token";
+/// Key of the generic kubeconfig's Secret.
+pub const KUBECONFIG_KEY: &str = "kubeconfig";
+/// Annotation on an object of a ManagedResource: gardener-resource-manager takes the object's finalizers away when its deletion
+/// takes longer than this (since v1.81; older ones wait on).
+pub const FINALIZE_DELETION_AFTER_ANNOTATION: &str = "resources.gardener.cloud/finalize-deletion-after";
+
 /// Label of a node: the worker pool that it belongs to.
 pub const WORKER_POOL_LABEL: &str = "worker.gardener.cloud/pool";
 /// Label of a node: the container runtime that its kubelet uses.

@@ -3,5 +3,6 @@
 mod client;
 mod proof;
 
+pub(crate) use client::apply_one;
 pub use client::{Deletion, apply, delete, delete_now, get, set_keep_objects};
-pub use proof::{Health, health, is_proven};
+pub use proof::{Health, health, is_applied, is_proven};

@@ -13,7 +13,7 @@ use crate::desired_file;
 use crate::observe::observe;
 use crate::payload::Images;
 use crate::real::{Cluster, RealNode};
-use crate::report::{self, Stage};
+use crate::report;
 
 struct Look {
     hash: String,
@@ -47,7 +47,7 @@ pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
         Desired::Undecided { because } => format!("undecided: {because}"),
     };
     writeln!(out, "desired    {desired} (desired state {})", look.hash)?;
-    writeln!(out, "stage      {}", Stage::of(&look.plan).as_str())?;
+    writeln!(out, "stage      {}", report::stage(&look.plan).as_str())?;
     for hold in &look.plan.holds {
         writeln!(out, "held       {hold}")?;
     }

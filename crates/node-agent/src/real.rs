@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use extension_config::names::node;
+use extension_config::node_report::Stage;
 use host::{HostLock, HostRoot, Journal as JournalFile};
 use node_plan::{Action, Journal, Plan, Restarts};
 use observability::ReadinessHandle;
@@ -20,7 +21,7 @@ pub(crate) use cluster::Cluster;
 use crate::effects::{EffectError, Effects, Result, Socket, Witnesses};
 use crate::metrics::Metrics;
 use crate::payload::Images;
-use crate::report::{self, Stage};
+use crate::report;
 use files::Sums;
 use units::Bus;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use extension_config::desired_state::Phase;
+use extension_config::node_report::{NodeReport, Stage};
 use host::HostRoot;
 use node_plan::Desired;
 use observability::{BuildInfo, ErrorChain, LogConfig, ReadinessHandle, Server};
@@ -22,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::payload::Images;
 use crate::prove::Timing;
 use crate::real::{Cluster, RealNode, Telemetry};
-use crate::report::{self, Report, Stage};
+use crate::report;
 use crate::wake::Wake;
 
 /// The net below all events.
@@ -38,7 +39,7 @@ struct Agent {
     cluster: Rc<Cluster>,
     readiness: ReadinessHandle,
     metrics: Metrics,
-    reported: RefCell<Option<Report>>,
+    reported: RefCell<Option<NodeReport>>,
     gated: RefCell<Option<bool>>,
     invocation: RefCell<Option<String>>,
     failures: u32,
@@ -123,7 +124,7 @@ impl Agent {
             Ok(outcome) => {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
-                let stage = Stage::of(&outcome.plan);
+                let stage = report::stage(&outcome.plan);
                 let message = report::message(&outcome.plan);
                 let restarts = report::restarts(outcome.observed.journal.as_ref());
                 self.tell(stage, &message, &mounted, restarts, outcome.plan.retry_at).await;
@@ -155,7 +156,7 @@ impl Agent {
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
         self.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
         self.metrics.stage_is(stage);
-        let report = Report {
+        let report = NodeReport {
             stage,
             phase: mounted.state.phase.as_str().to_owned(),
             desired: mounted.hash.clone(),
@@ -171,7 +172,7 @@ impl Agent {
     }
 
     /// `leaving`: nothing of the extension shall stay in the shoot either.
-    async fn write_report(&self, report: Report, leaving: bool) {
+    async fn write_report(&self, report: NodeReport, leaving: bool) {
         tracing::info!(stage = report.stage.as_str(), message = report.message, "the node");
         let last = self.reported.borrow().as_ref().map(|last| last.stage);
         self.announce(last, report.stage, &report.message).await;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use extension_config::names;
+use extension_config::node_report::lease_name;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
@@ -209,13 +210,9 @@ impl Sandbox {
     /// What the agent of a node told last.
     #[must_use]
     pub fn report(&self, node: &str) -> Option<NodeReport> {
-        let lease = self.shoot.store().get(
-            "coordination.k8s.io",
-            "leases",
-            names::SHOOT_NAMESPACE,
-            &format!("cri-resmgr-node-{node}"),
-        )?;
-        let told = lease["metadata"]["annotations"].get(format!("{}/node", names::API_GROUP))?.as_str()?;
+        let lease =
+            self.shoot.store().get("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, &lease_name(node))?;
+        let told = lease["metadata"]["annotations"].get(names::NODE_REPORT_ANNOTATION)?.as_str()?;
         serde_json::from_str(told).ok()
     }
 

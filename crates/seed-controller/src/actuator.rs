@@ -11,15 +11,22 @@ use gardener_extension::{Actuator, ActuatorError, Context, Outcome};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use managed_resource::Bundle;
+use observability::ErrorChain;
 use serde_json::json;
 
 use crate::configuration::{self, BaseConfig, Resolved};
 use crate::image_vector::{ImageVector, Request};
 use crate::manifests::{self, ARCHITECTURE, Manifests};
+use crate::removal::nodes::{Tally, tally};
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
+use crate::shoot::{self, ACCESS};
 
 /// Latest time until a look at something awaited; its watch tells sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Time between two looks at nodes, which no watch tells of, while somebody may be waiting.
+const LOOK_AT_NODES: Duration = Duration::from_secs(5);
+/// gardenlet waits three minutes for a deletion.
+const SOMEBODY_WAITS: Duration = Duration::from_secs(180);
 const RESOURCE: &str = names::SHOOT_MANAGED_RESOURCE;
 const SECRET: &str = names::SHOOT_MANAGED_RESOURCE_SECRET;
 
@@ -66,24 +73,13 @@ impl Actuator for CriResmgr {
                 Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN })
             }
             Step::Delete => self.delete_resource(context).await,
-            Step::Apply => {
-                let bundle = self.manifests.remove(&context.namespace, &self.image(context)?).map_err(defect)?;
-                let applied = apply(context, &bundle).await?;
-                match self.removals.judge(&id(context), &applied, Instant::now()) {
-                    Proof::Complete => self.delete_resource(context).await,
-                    Proof::Awaited(message) => Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN }),
-                    Proof::Unconfirmed(requeue_after) => {
-                        let message =
-                            "waiting for the confirmation that cri-resmgr is removed from all nodes".to_owned();
-                        Ok(Outcome::Pending { message, requeue_after })
-                    }
-                }
-            }
+            Step::Apply => self.remove(context).await,
         }
     }
 
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         mr::delete_now(&context.client, &context.namespace, RESOURCE, SECRET).await?;
+        ACCESS.delete(&context.client, &context.namespace).await?;
         self.removals.forget(&id(context));
         Ok(Outcome::Done)
     }
@@ -125,7 +121,45 @@ impl CriResmgr {
             .map_err(|error| ActuatorError::transient("NoImage", "choose the node agent's image").with_source(error))
     }
 
+    /// Writes the removal phase and looks how far it is.
+    async fn remove(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        let bundle = self.manifests.remove(&context.namespace, &self.image(context)?).map_err(defect)?;
+        let applied = apply(context, &bundle).await?;
+        let nodes = shoot::nodes(context).await;
+        let tally = nodes.as_ref().ok().map(|nodes| tally(nodes, jiff::Timestamp::now()));
+        let judged = self.removals.judge(&id(context), &applied, tally.as_ref(), Instant::now());
+        if let Some(tally) = &tally {
+            self.tell(context, tally).await?;
+        }
+        let requeue_after = if tally.is_some() { next_look_at_nodes(context) } else { LOOK_AGAIN };
+        // Why nodes are not named.
+        let unasked = nodes.err().map(|reason| format!(" (the shoot was not asked: {})", ErrorChain(&reason)));
+        let unasked = unasked.unwrap_or_default();
+        match judged {
+            Proof::Complete => self.delete_resource(context).await,
+            Proof::Awaited(message) => Ok(Outcome::Pending { message: message + &unasked, requeue_after }),
+            Proof::Unconfirmed(requeue_after) => {
+                let message = "waiting for the confirmation that cri-resmgr is removed from all nodes".to_owned();
+                Ok(Outcome::Pending { message: message + &unasked, requeue_after })
+            }
+        }
+    }
+
+    /// Tells operators and the owner about the nodes; nothing that was told before.
+    async fn tell(&self, context: &Context, tally: &Tally) -> Result<(), ActuatorError> {
+        if let Some(note) = tally.note().filter(|note| self.removals.is_news(&id(context), note)) {
+            tracing::warn!(namespace = context.namespace, note, "nodes are not waited for");
+            context.events.warning("NodesNotAwaited", "Delete", note).await;
+        }
+        let mut status =
+            provider_status(context).cloned().filter(serde_json::Value::is_object).unwrap_or_else(|| json!({}));
+        status["removal"] = tally.status();
+        write_provider_status(context, &status).await.map(drop)
+    }
+
     async fn delete_resource(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        // First, or the token requestor could make the account anew that the ManagedResource takes away.
+        ACCESS.delete(&context.client, &context.namespace).await?;
         let deletion = mr::delete(&context.client, &context.namespace, RESOURCE, SECRET).await?;
         if deletion == mr::Deletion::Gone {
             self.removals.forget(&id(context));
@@ -138,26 +172,29 @@ fn id(context: &Context) -> String {
     context.extension.uid().unwrap_or_default()
 }
 
+/// gardenlet is not waiting any more for what takes so long.
+fn next_look_at_nodes(context: &Context) -> Duration {
+    let since = context.extension.metadata.deletion_timestamp.as_ref();
+    let waited =
+        since.map(|since| Duration::try_from(jiff::Timestamp::now().duration_since(since.0)).unwrap_or_default());
+    if waited.unwrap_or_default() < SOMEBODY_WAITS { LOOK_AT_NODES } else { LOOK_AGAIN }
+}
+
 async fn apply(context: &Context, bundle: &Bundle) -> Result<gardener_api::ManagedResource, ActuatorError> {
     let (secret, resource) = bundle.build().map_err(|error| defect(error.into()))?;
+    ACCESS.apply(&context.client, names::CONTROLLER_NAME, &context.namespace).await?;
     Ok(mr::apply(&context.client, names::CONTROLLER_NAME, &secret, &resource).await?)
+}
+
+fn provider_status(context: &Context) -> Option<&serde_json::Value> {
+    context.extension.status.as_ref().and_then(|current| current.provider_status.as_ref())
 }
 
 /// Tells the owner what took effect; nothing when that was told before.
 async fn report(context: &Context, resolved: &Resolved) -> Result<(), ActuatorError> {
-    let status = configuration::provider_status(&resolved.effective);
-    if context.extension.status.as_ref().and_then(|current| current.provider_status.as_ref()) == Some(&status) {
+    if !write_provider_status(context, &configuration::provider_status(&resolved.effective)).await? {
         return Ok(());
     }
-    let name = context.extension.name_any();
-    let api: Api<gardener_api::Extension> = Api::namespaced(context.client.clone(), &context.namespace);
-    // A merge patch of the value alone would keep the keys that are gone.
-    let patch = match context.extension.status.as_ref().and_then(|current| current.provider_status.as_ref()) {
-        Some(old) => json!({"status": {"providerStatus": merge_patch(old, &status)}}),
-        None => json!({"status": {"providerStatus": status}}),
-    };
-    let object = format!("Extension {}/{name}", context.namespace);
-    call("patch", object, api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))).await?;
     for warning in &resolved.effective.warnings {
         context.events.warning("ConfigurationWarning", "Validate", warning.to_string()).await;
     }
@@ -168,6 +205,22 @@ async fn report(context: &Context, resolved: &Resolved) -> Result<(), ActuatorEr
             .await;
     }
     Ok(())
+}
+
+/// Writes the providerStatus unless it is so already; answers whether it was written.
+async fn write_provider_status(context: &Context, status: &serde_json::Value) -> Result<bool, ActuatorError> {
+    let before = provider_status(context);
+    if before == Some(status) {
+        return Ok(false);
+    }
+    // A merge patch of the value alone would keep the keys that are gone.
+    let patch = before.map_or_else(|| status.clone(), |before| merge_patch(before, status));
+    let patch = Patch::Merge(json!({ "status": { "providerStatus": patch } }));
+    let name = context.extension.name_any();
+    let api: Api<gardener_api::Extension> = Api::namespaced(context.client.clone(), &context.namespace);
+    let object = format!("Extension {}/{name}", context.namespace);
+    call("patch", object, api.patch_status(&name, &PatchParams::default(), &patch)).await?;
+    Ok(true)
 }
 
 /// The merge patch (RFC 7386) that makes `new` of `old`.

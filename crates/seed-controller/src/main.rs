@@ -8,6 +8,7 @@ mod manifests;
 mod options;
 mod process;
 mod removal;
+mod shoot;
 
 use anyhow::Context as _;
 use clap::Parser as _;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use extension_config::desired_state::{DesiredState, Phase, Selection};
 use extension_config::{Effective, names};
-use gardener_api::constants::{NO_CLEANUP_LABEL, ORIGIN_GARDENER, ORIGIN_LABEL};
+use gardener_api::constants::{FINALIZE_DELETION_AFTER_ANNOTATION, NO_CLEANUP_LABEL, ORIGIN_GARDENER, ORIGIN_LABEL};
 use managed_resource::{Bundle, Templates};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,25 +12,32 @@ use serde_json::{Value, json};
 /// The one architecture that the daemon is published for.
 pub(crate) const ARCHITECTURE: &str = "amd64";
 const CLUSTER_ROLE: &str = "extensions.gardener.cloud:extension-cri-resmgr:node-agent";
+const ACCESS_CLUSTER_ROLE: &str = "extensions.gardener.cloud:extension-cri-resmgr:controller";
+/// A pod on a dead node is never deleted; the DaemonSet would wait for it for ever, and the ManagedResource for the DaemonSet. Longer than
+/// a living agent needs to stop.
+const FINALIZE_AFTER: &str = "60s";
 const NETWORK_POLICY: &str = "allow-to-cri-resmgr-node-agent";
 
 /// What the templates of the installation are, and those of the removal, which render the same objects from them.
-const INSTALLATION: [(&str, &str); 5] = [
+const INSTALLATION: [(&str, &str); 6] = [
     ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/daemonset.yaml")),
     ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/desired-state.yaml")),
     ("dynamic-configs.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/dynamic-configs.yaml")),
     ("network-policy.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/network-policy.yaml")),
     ("rbac.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/rbac.yaml")),
+    ("shoot-access.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/shoot-access.yaml")),
 ];
-const REMOVAL: [(&str, &str); 8] = [
+const REMOVAL: [(&str, &str); 10] = [
     ("installation/daemonset", INSTALLATION[0].1),
     ("installation/desired-state", INSTALLATION[1].1),
     ("installation/network-policy", INSTALLATION[3].1),
     ("installation/rbac", INSTALLATION[4].1),
+    ("installation/shoot-access", INSTALLATION[5].1),
     ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/daemonset.yaml")),
     ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/desired-state.yaml")),
     ("network-policy.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/network-policy.yaml")),
     ("rbac.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/rbac.yaml")),
+    ("shoot-access.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/shoot-access.yaml")),
 ];
 
 /// Settings of the node agent's pods that the operator chooses; environment variables of the controller.
@@ -119,6 +126,13 @@ impl Manifests {
             "nodeAsDesired": names::NODE_AS_DESIRED,
             "clusterRole": CLUSTER_ROLE,
             "networkPolicy": NETWORK_POLICY,
+            "finalizeKey": FINALIZE_DELETION_AFTER_ANNOTATION,
+            "finalizeAfter": FINALIZE_AFTER,
+            "access": {
+                "name": names::SHOOT_ACCESS_ACCOUNT,
+                "namespace": names::SHOOT_NAMESPACE,
+                "clusterRole": ACCESS_CLUSTER_ROLE,
+            },
             "agent": {
                 "name": names::NODE_AGENT,
                 "namespace": names::SHOOT_NAMESPACE,

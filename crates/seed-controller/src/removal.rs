@@ -1,6 +1,7 @@
 //! Taking cri-resmgr off the nodes of a shoot: which step is next. Pure.
 
 mod memory;
+pub(crate) mod nodes;
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use extension_config::desired_state::Phase;
 use extension_config::names;
 use gardener_api::ManagedResource;
 use gardener_api::constants::condition_type::{RESOURCES_HEALTHY, RESOURCES_PROGRESSING};
-use gardener_extension::managed_resources::{Health, health, is_proven};
+use gardener_extension::managed_resources::{Health, health, is_applied, is_proven};
 
 pub(crate) use memory::Removals;
 
@@ -77,23 +78,35 @@ pub(crate) enum Proof {
     Awaited(String),
 }
 
+/// The phase that a ManagedResource must carry.
+const REMOVING: (&str, &str) = (names::PHASE_KEY, Phase::Remove.as_str());
+
+/// Judges by what the shoot itself tells: the removal phase is written there, and no node is awaited. This names nodes, and does not
+/// wait for ever for one that is dead, whose pod keeps the ManagedResource unhealthy.
+pub(crate) fn proof_by_nodes(resource: &ManagedResource, tally: &nodes::Tally) -> Proof {
+    if !is_applied(resource, REMOVING) {
+        return Proof::Awaited(format!(
+            "waiting until the removal of cri-resmgr is written to the shoot: {}",
+            detail(resource)
+        ));
+    }
+    tally.message().map_or(Proof::Complete, Proof::Awaited)
+}
+
 /// How long the conditions must stand unchanged where their times do not tell their order. gardener-resource-manager checks
 /// again within milliseconds after a DaemonSet's health changed; this is for a busy one.
 pub(crate) const CONFIRMATION: Duration = Duration::from_secs(20);
 
-/// Judges the proof. `unchanged_for`: how long the resource has been seen in exactly this state.
+/// Judges by the ManagedResource alone, where the shoot cannot be asked. `unchanged_for`: how long the resource has been seen in
+/// exactly this state.
 ///
 /// gardener-resource-manager takes a DaemonSet for healthy, whatever its pods are, while it rolls out with `maxUnavailable: 100%`,
 /// and checks health and roll-out independently. So "healthy" may have been written before the new pods existed, and "rolled
 /// out" when they existed and were not ready: for a moment the two together claim what neither says. A health check from after
 /// the roll-out is strict. Times of conditions have whole seconds, so only a later second counts.
 pub(crate) fn proof(resource: &ManagedResource, unchanged_for: Duration) -> Proof {
-    if !is_proven(resource, (names::PHASE_KEY, Phase::Remove.as_str())) {
-        let detail = match health(resource) {
-            Health::Unhealthy(detail) | Health::Progressing(detail) => detail,
-            Health::Healthy => "the roll-out is not yet confirmed".to_owned(),
-        };
-        return Proof::Awaited(format!("waiting until cri-resmgr is removed from all nodes: {detail}"));
+    if !is_proven(resource, REMOVING) {
+        return Proof::Awaited(format!("waiting until cri-resmgr is removed from all nodes: {}", detail(resource)));
     }
     let since = |type_| resource.condition(type_).and_then(|found| found.last_transition_time.as_ref());
     let in_order = match (since(RESOURCES_HEALTHY), since(RESOURCES_PROGRESSING)) {
@@ -104,6 +117,13 @@ pub(crate) fn proof(resource: &ManagedResource, unchanged_for: Duration) -> Proo
         Proof::Complete
     } else {
         Proof::Unconfirmed(CONFIRMATION.saturating_sub(unchanged_for))
+    }
+}
+
+fn detail(resource: &ManagedResource) -> String {
+    match health(resource) {
+        Health::Unhealthy(detail) | Health::Progressing(detail) => detail,
+        Health::Healthy => "the roll-out is not yet confirmed".to_owned(),
     }
 }
 

@@ -251,7 +251,8 @@ impl Bed {
     /// # Errors
     /// When the seed's kubeconfig cannot be read.
     pub async fn gardenlet(&self, extension_type: &str) -> anyhow::Result<Gardenlet> {
-        Ok(Gardenlet::new(self.planes.seed.admin().await?, &self.options.shoot_namespace, extension_type))
+        let gardenlet = Gardenlet::new(self.planes.seed.admin().await?, &self.options.shoot_namespace, extension_type);
+        Ok(gardenlet.with_generic_kubeconfig(self.planes.shoot.generic_kubeconfig()))
     }
 
     /// Installs the extension's chart in the seed as gardenlet does: rendered by Helm, applied by the seed's resource

@@ -48,6 +48,13 @@ impl ApiServer {
         client(&std::fs::read_to_string(&self.admin_kubeconfig)?).await
     }
 
+    /// The generic kubeconfig that gardenlet keeps in a shoot's namespace: its user is whoever mounts a token there.
+    #[must_use]
+    pub fn generic_kubeconfig(&self) -> String {
+        let token = "/var/run/secrets/gardener.cloud/shoot/generic-kubeconfig/token";
+        self.authority.kubeconfig_with(&self.url, &serde_json::json!({ "tokenFile": token }))
+    }
+
     /// A kubeconfig of another user, by certificate.
     pub(crate) fn user_kubeconfig(&self, user: &str, group: Option<&str>) -> anyhow::Result<String> {
         Ok(self.authority.kubeconfig(&self.url, &self.authority.client(user, group)?))
@@ -178,6 +185,8 @@ impl Setup<'_> {
             format!("--kubelet-client-key={}", file("to-kubelet.key", &kubelet_client.key)?),
             "--kubelet-preferred-address-types=InternalIP".into(),
             "--service-account-issuer=https://kubernetes.default.svc".into(),
+            // The second is that of tokens from gardener-resource-manager's token requestor.
+            "--api-audiences=https://kubernetes.default.svc,gardener".into(),
             format!("--service-account-key-file={}", file("signing.pub", &public)?),
             format!("--service-account-signing-key-file={signing_key}"),
             format!("--service-cluster-ip-range={}", network::SERVICE_RANGE),

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gardener_api::constants::GENERIC_KUBECONFIG_ANNOTATION;
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -12,6 +14,8 @@ use crate::wait_for;
 
 /// Field manager of our merge patches; gardenlet's are anonymous too.
 const MANAGER: &str = "gardenlet";
+/// Secret with the generic kubeconfig; a hash of its content is part of gardenlet's name for it.
+const GENERIC_KUBECONFIG: &str = "generic-token-kubeconfig-0123abcd";
 
 /// The part of gardenlet for one shoot.
 #[derive(Clone)]
@@ -19,6 +23,7 @@ pub struct Gardenlet {
     seed: kube::Client,
     namespace: String,
     extension_type: String,
+    generic_kubeconfig: Option<String>,
 }
 
 impl std::fmt::Debug for Gardenlet {
@@ -31,7 +36,15 @@ impl Gardenlet {
     /// For the shoot whose seed namespace is `namespace`, and Extensions of `extension_type`.
     #[must_use]
     pub fn new(seed: kube::Client, namespace: &str, extension_type: &str) -> Self {
-        Self { seed, namespace: namespace.to_owned(), extension_type: extension_type.to_owned() }
+        let (namespace, extension_type) = (namespace.to_owned(), extension_type.to_owned());
+        Self { seed, namespace, extension_type, generic_kubeconfig: None }
+    }
+
+    /// Also keeps the generic kubeconfig in the shoot's namespace, with this text, and names it in the Cluster.
+    #[must_use]
+    pub fn with_generic_kubeconfig(mut self, text: String) -> Self {
+        self.generic_kubeconfig = Some(text);
+        self
     }
 
     fn api(&self, group: &str, kind: &str, plural: &str, namespaced: bool) -> Api<DynamicObject> {
@@ -66,10 +79,21 @@ impl Gardenlet {
     /// # Errors
     /// When the API refuses it.
     pub async fn sync_cluster(&self, shoot: &Value) -> anyhow::Result<()> {
+        let mut annotations = json!({});
+        if let Some(text) = &self.generic_kubeconfig {
+            let secret = json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": { "name": GENERIC_KUBECONFIG, "namespace": self.namespace },
+                "stringData": { "kubeconfig": text },
+            });
+            let secrets: Api<Secret> = Api::namespaced(self.seed.clone(), &self.namespace);
+            secrets.patch(GENERIC_KUBECONFIG, &PatchParams::apply(MANAGER).force(), &Patch::Apply(secret)).await?;
+            annotations[GENERIC_KUBECONFIG_ANNOTATION] = json!(GENERIC_KUBECONFIG);
+        }
         let cluster = json!({
             "apiVersion": "extensions.gardener.cloud/v1alpha1",
             "kind": "Cluster",
-            "metadata": { "name": self.namespace },
+            "metadata": { "name": self.namespace, "annotations": annotations },
             "spec": {
                 "cloudProfile": { "apiVersion": "core.gardener.cloud/v1beta1", "kind": "CloudProfile", "metadata": { "name": "local" } },
                 "seed": { "apiVersion": "core.gardener.cloud/v1beta1", "kind": "Seed", "metadata": { "name": "local" } },

@@ -76,7 +76,7 @@ impl Authority {
     }
 
     /// JSON is YAML: every reader of kubeconfigs takes it.
-    fn kubeconfig_with(&self, server: &str, user: &serde_json::Value) -> String {
+    pub(crate) fn kubeconfig_with(&self, server: &str, user: &serde_json::Value) -> String {
         let config = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Config",

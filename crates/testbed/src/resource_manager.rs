@@ -55,6 +55,8 @@ impl ResourceManager<'_> {
                 "managedResource": { "syncPeriod": "15s", "concurrentSyncs": 5 },
                 "health": { "syncPeriod": "15s", "concurrentSyncs": 5 },
                 "garbageCollector": { "enabled": false },
+                // It serves the class "shoot" only.
+                "tokenRequestor": { "enabled": self.class.is_none(), "concurrentSyncs": 5 },
             },
         });
         if let Some(class) = self.class {

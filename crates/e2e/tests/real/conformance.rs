@@ -5,12 +5,14 @@
 //! for 30 s, we look for 10 s. The shoot's resource manager serves one namespace only; in the others the cases themselves
 //! write what it would report.
 
+mod ends;
 mod health;
 mod lifecycle;
 mod place;
 mod process;
 mod removal;
 mod resources;
+mod shoot;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -78,8 +80,16 @@ const SIDE_BY_SIDE: &[(&str, Case)] = cases![
 ];
 
 /// In the namespace that the shoot's resource manager serves, one after the other.
-const SERVED: &[(&str, Case)] =
-    cases![removal::conformance_12_deletion_in_order, removal::conformance_15_migrate_and_restore];
+const SERVED: &[(&str, Case)] = cases![
+    removal::conformance_12_deletion_in_order,
+    removal::conformance_15_migrate_and_restore,
+    ends::removal_names_nodes_and_gives_up_dead_ones,
+    ends::removal_without_a_word_from_the_shoot,
+    ends::removal_of_a_hibernated_shoot_waits,
+    ends::migration_in_mid_removal_leaves_the_shoot_alone,
+    ends::shoot_in_deletion_is_not_cleaned,
+    ends::force_deletion_without_a_resource_manager,
+];
 
 /// These change what the controllers run with; at the end, one after the other.
 const ALONE: &[(&str, Case)] = cases![
@@ -146,12 +156,18 @@ impl Ground {
         Ok(all.remove(place).1)
     }
 
+    /// The resource manager of the shoot.
+    fn resource_manager(&self) -> anyhow::Result<&Daemon> {
+        let is = |server: &&Daemon| server.log().ends_with("grm-shoot.log");
+        self.bed.servers().find(is).context("the bed has no resource manager for the shoot")
+    }
+
     fn controllers(&self) -> std::sync::MutexGuard<'_, Vec<(String, Daemon)>> {
         self.controllers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn run(&self) -> anyhow::Result<()> {
-        let nodeless = tokio::spawn(place::play_nodeless_shoot(self.shoot_client.clone()));
+        let nodeless = tokio::spawn(shoot::play_controllers(self.shoot_client.clone()));
         let served = async {
             let mut failures = Vec::new();
             for case in SERVED {

@@ -53,7 +53,8 @@ pub async fn apply(
     apply_one(client, field_manager, managed_resource).await
 }
 
-async fn apply_one<K>(client: &Client, field_manager: &str, desired: &K) -> Result<K, Error>
+/// Applies one object by server-side apply.
+pub(crate) async fn apply_one<K>(client: &Client, field_manager: &str, desired: &K) -> Result<K, Error>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone

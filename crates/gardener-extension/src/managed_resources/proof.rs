@@ -49,14 +49,23 @@ pub fn health(resource: &ManagedResource) -> Health {
 /// `spec.injectLabels` must hold, so that what is proven is the phase that is meant.
 #[must_use]
 pub fn is_proven(resource: &ManagedResource, label: (&str, &str)) -> bool {
-    let is = |type_, status| resource.condition(type_).is_some_and(|condition| condition.status == status);
-    let (key, value) = label;
+    is_applied(resource, label)
+        && is(resource, RESOURCES_HEALTHY, &ConditionStatus::True)
+        && is(resource, RESOURCES_PROGRESSING, &ConditionStatus::False)
+}
+
+/// Whether everything of the current generation is written to the cluster; what became of it there is not looked at. `label` as in
+/// [`is_proven`].
+#[must_use]
+pub fn is_applied(resource: &ManagedResource, (key, value): (&str, &str)) -> bool {
     resource.metadata.deletion_timestamp.is_none()
         && resource.spec.inject_labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
         && is_observed(resource)
-        && is(RESOURCES_APPLIED, ConditionStatus::True)
-        && is(RESOURCES_HEALTHY, ConditionStatus::True)
-        && is(RESOURCES_PROGRESSING, ConditionStatus::False)
+        && is(resource, RESOURCES_APPLIED, &ConditionStatus::True)
+}
+
+fn is(resource: &ManagedResource, type_: &str, status: &ConditionStatus) -> bool {
+    resource.condition(type_).is_some_and(|condition| condition.status == *status)
 }
 
 fn is_observed(resource: &ManagedResource) -> bool {

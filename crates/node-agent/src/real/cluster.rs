@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use extension_config::names;
+use extension_config::node_report::{NodeReport, lease_name};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
 use serde_json::json;
-
-use crate::report::Report;
 
 /// Longest wait for the API server: it may be away, and the node must not wait for it.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -122,7 +121,7 @@ impl Cluster {
     pub(crate) async fn withdraw_report(&self) -> Result<(), String> {
         let Some(client) = &self.client else { return Ok(()) };
         let leases: Api<Lease> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
-        let (name, parameters) = (report_name(&self.node_name), DeleteParams::default());
+        let (name, parameters) = (lease_name(&self.node_name), DeleteParams::default());
         match tokio::time::timeout(DEADLINE, leases.delete(&name, &parameters)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
@@ -132,18 +131,18 @@ impl Cluster {
     }
 
     /// Tells the controller what this node is. Error: a reason to try again later.
-    pub(crate) async fn report(&self, report: &Report) -> Result<(), String> {
+    pub(crate) async fn report(&self, report: &NodeReport) -> Result<(), String> {
         let Some(client) = &self.client else { return Ok(()) };
         let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
-        let name = report_name(&self.node_name);
+        let name = lease_name(&self.node_name);
         let mut lease = json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {
                 "name": name,
                 "namespace": names::SHOOT_NAMESPACE,
-                "labels": { "app.kubernetes.io/name": names::NODE_AGENT },
-                "annotations": { (report_annotation()): text },
+                "labels": { (names::NODE_AGENT_LABEL): names::NODE_AGENT },
+                "annotations": { (names::NODE_REPORT_ANNOTATION): text },
             },
             "spec": { "holderIdentity": self.node_name },
         });
@@ -170,14 +169,4 @@ async fn config(kubeconfig: Option<&std::path::Path>) -> Result<Config, String> 
         kube::config::Kubeconfig::read_from(path).map_err(|error| observability::ErrorChain(&error).to_string())?;
     let options = kube::config::KubeConfigOptions::default();
     Config::from_custom_kubeconfig(file, &options).await.map_err(|error| observability::ErrorChain(&error).to_string())
-}
-
-/// Name of the Lease that carries a node's report.
-fn report_name(node_name: &str) -> String {
-    format!("cri-resmgr-node-{node_name}")
-}
-
-/// Annotation of that Lease.
-fn report_annotation() -> String {
-    format!("{}/node", names::API_GROUP)
 }

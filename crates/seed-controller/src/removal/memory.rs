@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use gardener_api::ManagedResource;
 
-use super::{Proof, proof};
+use super::nodes::Tally;
+use super::{Proof, proof, proof_by_nodes};
 
 /// By the Extension's uid.
 #[derive(Debug, Default)]
@@ -19,22 +20,34 @@ struct Memory {
     /// Resource version of the ManagedResource as last seen, and since when it has been this one.
     version: Option<String>,
     since: Instant,
+    /// The last note about nodes that are not waited for.
+    note: Option<String>,
 }
 
 impl Removals {
-    /// Judges the proof, and remembers it when it is complete.
-    pub(crate) fn judge(&self, extension: &str, resource: &ManagedResource, now: Instant) -> Proof {
+    /// Judges the proof, and remembers it when it is complete. `tally`: what the shoot tells, when it could be asked.
+    pub(crate) fn judge(
+        &self,
+        extension: &str,
+        resource: &ManagedResource,
+        tally: Option<&Tally>,
+        now: Instant,
+    ) -> Proof {
         let version = &resource.metadata.resource_version;
         let mut removals = self.lock();
         let memory = removals.entry(extension.to_owned()).or_insert_with(|| Memory {
             proven: false,
             version: version.clone(),
             since: now,
+            note: None,
         });
         if memory.version != *version || version.is_none() {
             (memory.version, memory.since) = (version.clone(), now);
         }
-        let judged = proof(resource, now.saturating_duration_since(memory.since));
+        let judged = match tally {
+            Some(tally) => proof_by_nodes(resource, tally),
+            None => proof(resource, now.saturating_duration_since(memory.since)),
+        };
         memory.proven = judged == Proof::Complete;
         judged
     }
@@ -42,6 +55,15 @@ impl Removals {
     /// Whether the last judgement was that every node is clean.
     pub(crate) fn is_proven(&self, extension: &str) -> bool {
         self.lock().get(extension).is_some_and(|memory| memory.proven)
+    }
+
+    /// Whether this note differs from the last one; it is remembered.
+    pub(crate) fn is_news(&self, extension: &str, note: &str) -> bool {
+        let mut removals = self.lock();
+        let Some(memory) = removals.get_mut(extension) else { return true };
+        let news = memory.note.as_deref() != Some(note);
+        memory.note = Some(note.to_owned());
+        news
     }
 
     /// The removal has ended.

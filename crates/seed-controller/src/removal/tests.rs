@@ -109,15 +109,54 @@ fn time_counts_from_when_the_resource_last_changed() {
     let mut seen = at("Remove", 2, 2, ["True", "True", "False"], ["05", "06", "06"]);
     seen.metadata.resource_version = Some("1".into());
     let start = std::time::Instant::now();
-    assert_eq!(removals.judge("a", &seen, start), Proof::Unconfirmed(CONFIRMATION));
+    assert_eq!(removals.judge("a", &seen, None, start), Proof::Unconfirmed(CONFIRMATION));
     seen.metadata.resource_version = Some("2".into());
-    assert_eq!(removals.judge("a", &seen, start + CONFIRMATION), Proof::Unconfirmed(CONFIRMATION));
+    assert_eq!(removals.judge("a", &seen, None, start + CONFIRMATION), Proof::Unconfirmed(CONFIRMATION));
     assert!(!removals.is_proven("a"));
-    assert_eq!(removals.judge("a", &seen, start + CONFIRMATION * 2), Proof::Complete);
+    assert_eq!(removals.judge("a", &seen, None, start + CONFIRMATION * 2), Proof::Complete);
     assert!(removals.is_proven("a") && !removals.is_proven("b"));
     // What came undone is not proven any more.
     let undone = at("Remove", 2, 2, ["True", "False", "False"], ["05", "07", "06"]);
-    assert!(matches!(removals.judge("a", &undone, start + CONFIRMATION * 3), Proof::Awaited(_)));
+    assert!(matches!(removals.judge("a", &undone, None, start + CONFIRMATION * 3), Proof::Awaited(_)));
     assert!(!removals.is_proven("a"));
     removals.forget("a");
+}
+
+#[test]
+fn with_the_shoots_word_only_the_applied_phase_and_the_nodes_count() {
+    let clean = nodes::Tally { clean: 2, ..nodes::Tally::default() };
+    let given_up = nodes::Tally { given_up: vec![("dead".into(), "gone".into())], ..clean.clone() };
+    let awaited = nodes::Tally { awaited: vec![("slow".into(), "busy".into())], ..given_up.clone() };
+    for (phase, generation, observed, conditions, complete) in [
+        ("Remove", 2, 2, ["True", "True", "False"], true),
+        // A dead node keeps the resource unhealthy; a look at health may be old.
+        ("Remove", 2, 2, ["True", "False", "True"], true),
+        ("Remove", 2, 2, ["True", "Unknown", "Unknown"], true),
+        ("Install", 2, 2, ["True", "True", "False"], false),
+        ("Remove", 2, 1, ["True", "True", "False"], false),
+        ("Remove", 2, 2, ["Progressing", "True", "False"], false),
+        ("Remove", 2, 2, ["False", "True", "False"], false),
+    ] {
+        let resource = resource(phase, generation, observed, conditions);
+        for tally in [&clean, &given_up] {
+            let found = proof_by_nodes(&resource, tally);
+            assert_eq!(found == Proof::Complete, complete, "{phase} {generation} {observed} {conditions:?}: {found:?}");
+        }
+        let found = proof_by_nodes(&resource, &awaited);
+        assert!(matches!(&found, Proof::Awaited(message) if !complete || message.contains("slow (busy)")), "{found:?}");
+    }
+}
+
+#[test]
+fn the_shoots_word_needs_no_time_and_a_note_is_told_once() {
+    let removals = Removals::default();
+    let seen = at("Remove", 2, 2, ["True", "True", "False"], ["05", "06", "06"]);
+    let start = std::time::Instant::now();
+    assert!(removals.is_news("a", "n"), "nothing is known yet");
+    assert_eq!(removals.judge("a", &seen, Some(&nodes::Tally::default()), start), Proof::Complete);
+    assert!(removals.is_proven("a"));
+    // The shoot cannot be asked any more: the resource alone must say it again.
+    assert!(matches!(removals.judge("a", &seen, None, start), Proof::Unconfirmed(_)));
+    assert!(!removals.is_proven("a"));
+    assert!(removals.is_news("a", "n") && !removals.is_news("a", "n") && removals.is_news("a", "m"));
 }

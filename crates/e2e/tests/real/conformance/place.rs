@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use extension_config::names;
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams, WatchEvent, WatchParams};
@@ -53,8 +52,14 @@ impl Place {
         shoot["metadata"]["generation"] = json!(1);
         shoot["status"]["technicalID"] = json!(namespace);
         shoot["spec"]["extensions"] = json!([{ "type": NAME, "disabled": false }]);
+        let gardenlet = Gardenlet::new(ground.seed.clone(), namespace, NAME);
         Self {
-            gardenlet: Gardenlet::new(ground.seed.clone(), namespace, NAME),
+            // The others have no shoot behind them, and so no kubeconfig for one.
+            gardenlet: if namespace == super::SERVED_NAMESPACE {
+                gardenlet.with_generic_kubeconfig(ground.bed.shoot().generic_kubeconfig())
+            } else {
+                gardenlet
+            },
             namespace: namespace.to_owned(),
             client: ground.seed.clone(),
             shoot,
@@ -260,30 +265,5 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.1.abort();
-    }
-}
-
-/// A bed without workers has no controllers in the shoot. This does what they would do for the agent's DaemonSet where there
-/// is no node: the DaemonSet controller reports the generation as rolled out to none, and the garbage collector
-/// ends a deletion in the foreground that has nothing to wait for. Both are awaited by gardener-resource-manager.
-pub(super) async fn play_nodeless_shoot(shoot: kube::Client) {
-    let api: Api<DaemonSet> = Api::namespaced(shoot, names::SHOOT_NAMESPACE);
-    let parameters = PatchParams::default();
-    loop {
-        if let Ok(Some(set)) = api.get_opt(names::NODE_AGENT).await {
-            let generation = set.metadata.generation;
-            if set.metadata.deletion_timestamp.is_some() {
-                let patch = json!({ "metadata": { "finalizers": null } });
-                drop(api.patch(names::NODE_AGENT, &parameters, &Patch::Merge(patch)).await);
-            } else if set.status.and_then(|status| status.observed_generation) != generation {
-                let status = json!({
-                    "observedGeneration": generation, "desiredNumberScheduled": 0, "currentNumberScheduled": 0,
-                    "updatedNumberScheduled": 0, "numberAvailable": 0, "numberReady": 0, "numberMisscheduled": 0,
-                });
-                let patch = Patch::Merge(json!({ "status": status }));
-                drop(api.patch_status(names::NODE_AGENT, &parameters, &patch).await);
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }

@@ -10,11 +10,11 @@ use serde_json::json;
 use testbed::wait_for;
 
 use super::place::{Place, Record, SOON, annotation, is_untouched, last};
-use super::{Ground, QUIET, SERVED_NAMESPACE};
+use super::{Ground, QUIET, SERVED_NAMESPACE, shoot};
 
 /// A removal with its proof: the resource manager looks every 15 s, and times in whole seconds may have to be waited out.
-const REMOVAL: Duration = Duration::from_secs(120);
-const HOLD: &str = "example.org/hold";
+pub(super) const REMOVAL: Duration = Duration::from_secs(120);
+pub(super) const HOLD: &str = "example.org/hold";
 
 pub(super) async fn conformance_12_deletion_in_order(ground: &Ground) -> anyhow::Result<()> {
     let place = served(ground).await?;
@@ -23,7 +23,7 @@ pub(super) async fn conformance_12_deletion_in_order(ground: &Ground) -> anyhow:
     place.gardenlet.delete_extension().await?;
     place.gone(REMOVAL).await?;
     ensure!(place.resource().await?.is_null() && place.secret().await?.is_none(), "something stayed in the seed");
-    ensure!(agents(ground).get_opt(names::NODE_AGENT).await?.is_none(), "the DaemonSet stayed in the shoot");
+    shoot::ensure_nothing_left(ground).await?;
     ensure!(extensions.any(|seen| last(seen) == "Delete/Processing"), "the deletion did not show");
     let removing = format!("/spec/injectLabels/{}", names::PHASE_KEY.replace('/', "~1"));
     ensure!(
@@ -118,7 +118,7 @@ pub(super) async fn conformance_quirk_force_deletion_does_not_wait(ground: &Grou
 }
 
 /// The extension installed where the shoot's resource manager serves, and everything healthy.
-async fn served(ground: &Ground) -> anyhow::Result<Place> {
+pub(super) async fn served(ground: &Ground) -> anyhow::Result<Place> {
     let place = Place::at(ground, SERVED_NAMESPACE);
     place.cluster(|_| ()).await?;
     place.reconcile(None).await?;
@@ -145,6 +145,6 @@ pub(super) async fn prove_removal(place: &Place) -> anyhow::Result<()> {
     place.report(("True", ""), ("True", "")).await
 }
 
-fn agents(ground: &Ground) -> Api<DaemonSet> {
+pub(super) fn agents(ground: &Ground) -> Api<DaemonSet> {
     Api::namespaced(ground.shoot_client.clone(), names::SHOOT_NAMESPACE)
 }

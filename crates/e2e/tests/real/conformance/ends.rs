@@ -1,0 +1,220 @@
+//! The ends of life of an extension in a shoot, with the shoot's real resource manager: what is waited for, and what is not.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use extension_config::names;
+use extension_config::node_report::Stage;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use testbed::wait_for;
+
+use super::place::{Record, SOON, last};
+use super::removal::{REMOVAL, agents, served};
+use super::shoot::{PlayedNode, ensure_nothing_left};
+use super::{Ground, QUIET, SERVED_NAMESPACE};
+
+/// The controller reports what takes longer than a minute.
+const OVERDUE: Duration = Duration::from_secs(90);
+
+/// The proof by the shoot's own word: whom it waits for and why stands in description, lastError and providerStatus; a node that is dead
+/// for long enough is named in an Event and waited for neither by us nor, for ever, by the resource manager.
+pub(super) async fn removal_names_nodes_and_gives_up_dead_ones(ground: &Ground) -> anyhow::Result<()> {
+    let place = served(ground).await?;
+    token(ground).await?;
+    let slow = PlayedNode::join(ground, "slow", None).await?;
+    let dead = PlayedNode::join(ground, "dead", Some(Duration::from_secs(11 * 60))).await?;
+    dead.run_agent("Install", true).await?;
+    dead.report("Install", Stage::Installed, "").await?;
+    place.gardenlet.delete_extension().await?;
+    let says = |field: &'static str, text: &'static str| {
+        move |extension: &Value| {
+            let found = extension.pointer(field).and_then(Value::as_str).unwrap_or_default();
+            found.contains(text)
+        }
+    };
+    const DESCRIPTION: &str = "/status/lastOperation/description";
+    place
+        .until("the node to be named", SOON, says(DESCRIPTION, "1 of 2 nodes: slow (its agent does not run yet)"))
+        .await?;
+    slow.run_agent("Remove", false).await?;
+    slow.report("Remove", Stage::Blocked, "no space left on device").await?;
+    let extension =
+        place.until("the agent's reason", SOON, says(DESCRIPTION, "slow (Blocked: no space left on device)")).await?;
+    let told = &extension["status"]["providerStatus"]["removal"];
+    ensure!(told["awaited"][0]["name"] == "slow" && told["notAwaited"][0]["name"] == "dead", "{told}");
+    place.until("the error to name the node", OVERDUE, says("/status/lastError/description", "slow (Blocked")).await?;
+    let events: Api<Event> = Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE);
+    let told = events
+        .list(&ListParams::default())
+        .await?
+        .items
+        .into_iter()
+        .filter(|event| event.reason.as_deref() == Some("NodesNotAwaited"));
+    let notes: Vec<String> = told.filter_map(|event| event.note).collect();
+    ensure!(notes.len() == 1 && notes[0].contains("dead (not Ready for more than 10 min)"), "{notes:?}");
+    slow.finish().await?;
+    // The dead node's pod holds the DaemonSet until the resource manager takes its finalizer.
+    place.gone(REMOVAL).await?;
+    for node in [slow, dead] {
+        node.leave().await?;
+    }
+    ensure_nothing_left(ground).await
+}
+
+/// Where the shoot cannot be asked, the ManagedResource alone is the proof.
+pub(super) async fn removal_without_a_word_from_the_shoot(ground: &Ground) -> anyhow::Result<()> {
+    let place = served(ground).await?;
+    let secrets: Api<Secret> = Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE);
+    let generic = secrets
+        .list_metadata(&ListParams::default())
+        .await?
+        .items
+        .into_iter()
+        .filter_map(|secret| secret.metadata.name);
+    let generic = generic
+        .into_iter()
+        .find(|name| name.starts_with("generic-token-kubeconfig"))
+        .context("no generic kubeconfig")?;
+    secrets.delete(&generic, &DeleteParams::default()).await?;
+    let record = Record::of(place.gardenlet.extensions()).await?;
+    place.gardenlet.delete_extension().await?;
+    place.gone(REMOVAL).await?;
+    let description =
+        |seen: &Value| seen["status"]["lastOperation"]["description"].as_str().unwrap_or_default().to_owned();
+    let says = format!("the shoot was not asked: Secret {generic} does not exist");
+    ensure!(record.any(|seen| description(seen).contains(&says)), "nobody was told that the nodes were not looked at");
+    ensure_nothing_left(ground).await
+}
+
+/// Nodes born at wake-up must find the removal phase, and nothing can be proven before.
+pub(super) async fn removal_of_a_hibernated_shoot_waits(ground: &Ground) -> anyhow::Result<()> {
+    let place = served(ground).await?;
+    let manager = ground.resource_manager()?;
+    place.cluster(asleep).await?;
+    // Gardener scales it to zero.
+    manager.signal(Signal::SIGSTOP)?;
+    let asleep = async {
+        place.gardenlet.delete_extension().await?;
+        wait_for("the removal phase in a sleeping shoot", SOON, || async {
+            Ok((place.resource().await?["spec"]["injectLabels"][names::PHASE_KEY] == "Remove").then_some(()))
+        })
+        .await?;
+        tokio::time::sleep(QUIET).await;
+        let extension = place.extension().await?;
+        let description = extension["status"]["lastOperation"]["description"].as_str().unwrap_or_default();
+        ensure!(
+            last(&extension) == "Delete/Processing" && description.contains("the shoot is hibernated"),
+            "{extension}"
+        );
+        ensure!(place.resource().await?["metadata"]["deletionTimestamp"].is_null(), "the proof was not waited for");
+        Ok(())
+    }
+    .await;
+    manager.signal(Signal::SIGCONT)?;
+    asleep?;
+    place.cluster(|_| ()).await?;
+    place.gone(REMOVAL).await?;
+    ensure_nothing_left(ground).await
+}
+
+/// The nodes belong to the other seed from then on: neither are the agents taken from them, nor is anything else.
+pub(super) async fn migration_in_mid_removal_leaves_the_shoot_alone(ground: &Ground) -> anyhow::Result<()> {
+    let place = served(ground).await?;
+    token(ground).await?;
+    let node = PlayedNode::join(ground, "slow", None).await?;
+    place.gardenlet.delete_extension().await?;
+    place
+        .until("the node to be awaited", SOON, |extension| {
+            extension["status"]["providerStatus"]["removal"]["awaited"][0]["name"] == "slow"
+        })
+        .await?;
+    let resources = Record::of(place.gardenlet.managed_resources()).await?;
+    let agent = agents(ground).get(names::NODE_AGENT).await?;
+    // The deletion stays asked for; migrate wins.
+    place.patch(json!({ "metadata": { "annotations": { "gardener.cloud/operation": "migrate" } } })).await?;
+    place.gone(REMOVAL).await?;
+    let deleted = |seen: &Value| !seen["metadata"]["deletionTimestamp"].is_null();
+    ensure!(resources.any(deleted), "the ManagedResource stayed");
+    ensure!(
+        !resources.any(|seen| deleted(seen) && seen["spec"]["keepObjects"] != true),
+        "it was deleted with its objects"
+    );
+    let kept = agents(ground).get(names::NODE_AGENT).await.context("the shoot lost its agents")?;
+    ensure!(kept.metadata.uid == agent.metadata.uid && kept.metadata.generation == agent.metadata.generation);
+    // As the other seed takes over: everything is adopted, and can be removed again.
+    let timestamp = place.ask("restore").await?;
+    place.gardenlet.wait_ready(&timestamp, SOON).await?;
+    node.leave().await?;
+    place.gardenlet.delete_extension().await?;
+    place.gone(REMOVAL).await?;
+    ensure_nothing_left(ground).await
+}
+
+/// Its nodes vanish with it. gardenlet takes our ManagedResource away first, and it must stay away.
+pub(super) async fn shoot_in_deletion_is_not_cleaned(ground: &Ground) -> anyhow::Result<()> {
+    let place = served(ground).await?;
+    let node = PlayedNode::join(ground, "going", None).await?;
+    place.cluster(|shoot| shoot["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")).await?;
+    let api = place.gardenlet.managed_resources();
+    api.delete(names::SHOOT_MANAGED_RESOURCE, &DeleteParams::default()).await?;
+    wait_for("the ManagedResource to be gone", REMOVAL, || async {
+        Ok(place.resource().await?.is_null().then_some(()))
+    })
+    .await?;
+    let resources = Record::of(api).await?;
+    // gardenlet may reconcile it once more on its way.
+    let timestamp = place.ask("reconcile").await?;
+    place.gardenlet.wait_ready(&timestamp, SOON).await?;
+    place.gardenlet.delete_extension().await?;
+    place.gone(SOON).await?;
+    ensure!(resources.seen().is_empty(), "the ManagedResource was made anew: {:?}", resources.seen());
+    node.leave().await?;
+    ensure_nothing_left(ground).await
+}
+
+/// Nothing is left that could answer.
+pub(super) async fn force_deletion_without_a_resource_manager(ground: &Ground) -> anyhow::Result<()> {
+    let place = served(ground).await?;
+    let node = PlayedNode::join(ground, "lost", None).await?;
+    let manager = ground.resource_manager()?;
+    manager.signal(Signal::SIGSTOP)?;
+    let forced = async {
+        place.gardenlet.delete_extension().await?;
+        place.until_last("Delete/Processing", SOON).await?;
+        let start = Instant::now();
+        let force = json!({ "confirmation.gardener.cloud/force-deletion": "true" });
+        place.cluster(|shoot| shoot["metadata"]["annotations"] = force).await?;
+        place.gone(SOON).await?;
+        ground.progress.step(&format!("force-deleted after {:.1?}", start.elapsed()));
+        Ok::<_, anyhow::Error>(())
+    }
+    .await;
+    manager.signal(Signal::SIGCONT)?;
+    forced?;
+    wait_for("the resource manager to finish", REMOVAL, || async {
+        Ok(place.resource().await?.is_null().then_some(()))
+    })
+    .await?;
+    node.leave().await?;
+    ensure_nothing_left(ground).await
+}
+
+fn asleep(shoot: &mut Value) {
+    shoot["spec"]["hibernation"] = json!({ "enabled": true });
+    shoot["status"]["hibernated"] = json!(true);
+}
+
+/// Waits for the token of the shoot.
+async fn token(ground: &Ground) -> anyhow::Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE);
+    wait_for("the token requestor's token", SOON, || async {
+        let secret = secrets.get(names::SHOOT_ACCESS_SECRET).await?;
+        Ok(secret.data.is_some_and(|data| data.contains_key("token")).then_some(()))
+    })
+    .await
+}

@@ -1,0 +1,116 @@
+//! What each node agent tells about its node: JSON in an annotation of a Lease of its own in the shoot. The controller reads it to name
+//! nodes to people; it decides nothing by it that the pods' readiness gate does not say.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names;
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stage {
+    /// kubelet runs through the daemon, proven.
+    Installed,
+    /// Nothing of ours is there.
+    Clean,
+    /// On the way to one of them.
+    Working,
+    /// Something is in the way.
+    Blocked,
+    /// Went back to containerd after a failure.
+    RolledBack,
+    /// Not known what the node shall be; and any word of an agent newer than the reader.
+    #[serde(other)]
+    Undecided,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 6] =
+        [Self::Installed, Self::Clean, Self::Working, Self::Blocked, Self::RolledBack, Self::Undecided];
+
+    /// The word for it, as in the JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Installed => "Installed",
+            Self::Clean => "Clean",
+            Self::Working => "Working",
+            Self::Blocked => "Blocked",
+            Self::RolledBack => "RolledBack",
+            Self::Undecided => "Undecided",
+        }
+    }
+}
+
+/// The JSON in the node's Lease. Readers ignore fields that they do not know, and take absent ones for empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    /// Where the node stands.
+    pub stage: Stage,
+    /// Phase of the desired state that this is about.
+    #[serde(default)]
+    pub phase: String,
+    /// Hash of the desired state.
+    #[serde(default)]
+    pub desired: String,
+    /// Seconds since 1970 from which on it is so.
+    #[serde(default)]
+    pub since: u64,
+    /// Restarts of kubelet that the agent caused within the last ten minutes of work.
+    #[serde(default)]
+    pub restarts: usize,
+    /// Why it is not as desired; empty when it is.
+    #[serde(default)]
+    pub message: String,
+    /// Seconds since 1970 at which what is held may go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<u64>,
+}
+
+impl NodeReport {
+    /// Whether the same is said, but for the time.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        Self { since: other.since, ..self.clone() } == *other
+    }
+}
+
+/// Name of the Lease in [`names::SHOOT_NAMESPACE`] that carries a node's report.
+#[must_use]
+pub fn lease_name(node: &str) -> String {
+    format!("{}{node}", names::NODE_REPORT_LEASE_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_the_json() {
+        for stage in Stage::ALL {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
+            assert_eq!(serde_json::from_value::<Stage>(stage.as_str().into()).unwrap(), stage);
+        }
+    }
+
+    #[test]
+    fn reports_of_other_versions_are_read() {
+        let newer = r#"{"stage":"Sleeping","phase":"Remove","message":"m","more":{"a":1}}"#;
+        let report: NodeReport = serde_json::from_str(newer).unwrap();
+        assert_eq!((report.stage, report.message.as_str(), report.retry_at), (Stage::Undecided, "m", None));
+        assert!(serde_json::from_str::<NodeReport>("{}").is_err(), "without a stage it says nothing");
+    }
+
+    #[test]
+    fn time_alone_is_no_news() {
+        let report: NodeReport = serde_json::from_str(r#"{"stage":"Clean","since":7}"#).unwrap();
+        assert!(report.says_the_same(&NodeReport { since: 8, ..report.clone() }));
+        assert!(!report.says_the_same(&NodeReport { restarts: 1, ..report.clone() }));
+    }
+
+    #[test]
+    fn the_lease_is_named_after_the_node() {
+        assert_eq!(lease_name("n1"), "cri-resmgr-node-n1");
+    }
+}
