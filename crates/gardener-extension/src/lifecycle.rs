@@ -2,6 +2,10 @@
 //! request: the status says Processing before the annotation goes.
 
 mod extension_client;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::sync::Arc;
@@ -114,7 +118,10 @@ impl Lifecycle {
             Ending::Ignored(Ignored::NotRequested) => Next::Unchanged,
             // The track stays: when the Shoot is retried, what was unfinished goes on.
             Ending::Ignored(_) => Next::Nothing,
-            Ending::Overtaken => Next::After(Duration::ZERO, Trigger::Changed.into()),
+            // As a retry, too: the status may say already that something has begun.
+            Ending::Overtaken => {
+                Next::After(Duration::ZERO, Triggers::from(Trigger::Changed).union(Trigger::Retry.into()))
+            }
             Ending::Done(Operation::Create | Operation::Reconcile | Operation::Restore) => {
                 self.tracks.finished(key);
                 Next::After(self.config.resync, Trigger::Resync.into())

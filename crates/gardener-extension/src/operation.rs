@@ -142,7 +142,8 @@ impl Situation {
 ///
 /// 1. A failed Shoot and `wait-for-state` stop everything.
 /// 2. The type of the operation follows from annotation, deletion and last operation; `migrate` wins over a deletion.
-/// 3. After Migrate/Succeeded only migrate and restore count, even if the object is being deleted.
+/// 3. After Migrate/Succeeded only migrate and restore count, even if the object is being deleted. Our finalizer is gone by then;
+///    if it is not, the migration was cut off before its last write, and is finished.
 /// 4. Without our finalizer a deletion is none of our business.
 /// 5. Something must ask for it: see [`is_requested`].
 #[must_use]
@@ -156,6 +157,9 @@ pub fn decide(situation: Situation, triggers: Triggers) -> Decision {
     let operation = operation(situation);
     let migrated = situation.last == Some((LastOperationType::Migrate, LastOperationState::Succeeded));
     if migrated && !matches!(operation, Operation::Migrate | Operation::Restore) {
+        if situation.finalizer {
+            return Decision::Run(Operation::Migrate);
+        }
         return match situation.annotation {
             Annotation::Reconcile => Decision::DropAnnotation,
             _ => Decision::Ignore(Ignored::Migrated),

@@ -11,6 +11,8 @@ use crate::key::Key;
 #[derive(Debug, Default)]
 struct Track {
     uid: Option<String>,
+    /// An operation was begun and is not complete, whatever is forgiven.
+    unfinished: bool,
     /// Failures in a row.
     failures: u32,
     /// Since when something is awaited.
@@ -28,7 +30,7 @@ pub(crate) struct Tracks(Mutex<HashMap<Key, Track>>);
 impl Tracks {
     /// An operation failed, or awaits something.
     pub(crate) fn is_unfinished(&self, key: &Key) -> bool {
-        self.lock().get(key).is_some_and(|track| track.failures > 0 || track.pending_since.is_some())
+        self.lock().get(key).is_some_and(|track| track.unfinished)
     }
 
     /// A new request gets the first, short back-off again; one that is only repeated does not.
@@ -62,6 +64,7 @@ impl Tracks {
     pub(crate) fn failed(&self, key: &Key) -> u32 {
         let mut tracks = self.lock();
         let track = tracks.entry(key.clone()).or_default();
+        track.unfinished = true;
         track.failures = track.failures.saturating_add(1);
         track.failures
     }
@@ -79,7 +82,7 @@ impl Tracks {
     pub(crate) fn pending(&self, key: &Key, before: Duration) -> Duration {
         let mut tracks = self.lock();
         let track = tracks.entry(key.clone()).or_default();
-        track.failures = 0;
+        (track.unfinished, track.failures) = (true, 0);
         let now = Instant::now();
         let since = *track.pending_since.get_or_insert_with(|| now.checked_sub(before).unwrap_or(now));
         now.duration_since(since)
@@ -148,6 +151,7 @@ mod tests {
         let tracks = Tracks::default();
         tracks.failed(&key());
         tracks.forgive(&key());
+        assert!(tracks.is_unfinished(&key()), "what is forgiven is not done");
         assert_eq!(tracks.failed(&key()), 1);
         tracks.repeats(&key());
         tracks.forgive(&key());

@@ -68,10 +68,12 @@ fn table(s: Situation, t: Triggers) -> Decision {
         || t.contains(Trigger::External)
         || t.contains(Trigger::Resync)
         || t.contains(Trigger::Seen) && s.last.is_none_or(|(_, state)| state != State::Succeeded);
-    let rows: [(bool, Decision); 15] = [
+    let restored = s.annotation == A::Restore && !s.deleting;
+    let rows: [(bool, Decision); 16] = [
         (s.shoot_failed, Ignore(Ignored::ShootFailed)),
         (s.annotation == A::WaitForState, Ignore(Ignored::WaitsForState)),
         (s.annotation == A::Migrate, Run(Operation::Migrate)),
+        (migrated && s.finalizer && !restored, Run(Operation::Migrate)),
         (migrated && s.annotation == A::Reconcile, DropAnnotation),
         (migrated && (s.deleting || s.annotation != A::Restore), Ignore(Ignored::Migrated)),
         (s.deleting && !s.finalizer, Ignore(Ignored::NoFinalizer)),
@@ -164,13 +166,19 @@ fn named_cases_of_the_contract() {
         ),
         (
             "deleted after a migration",
-            Situation { deleting: true, last: last(Type::Migrate, State::Succeeded), ..QUIET },
+            Situation { deleting: true, finalizer: false, last: last(Type::Migrate, State::Succeeded), ..QUIET },
             changed,
             Ignore(Ignored::Migrated),
         ),
         (
+            "a migration cut off before it let go",
+            Situation { deleting: true, last: last(Type::Migrate, State::Succeeded), ..QUIET },
+            changed,
+            Run(Operation::Migrate),
+        ),
+        (
             "base configuration after a migration",
-            Situation { last: last(Type::Migrate, State::Succeeded), ..QUIET },
+            Situation { finalizer: false, last: last(Type::Migrate, State::Succeeded), ..QUIET },
             Trigger::External.into(),
             Ignore(Ignored::Migrated),
         ),

@@ -1,0 +1,414 @@
+//! A world for [`super::Lifecycle`]: one namespace with one Extension behind the API that the engine calls, people who change things at any
+//! moment, calls that fail, and an actuator that keeps a record. What the engine must never do is noted when it happens.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gardener_api::constants::{FORCE_DELETION_ANNOTATION, OPERATION_ANNOTATION, ROLE_LABEL, TIMESTAMP_ANNOTATION};
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use crate::{Actuator, ActuatorError, Context, Operation, Outcome};
+
+pub(super) const FINALIZER: &str = "extensions.gardener.cloud/model";
+pub(super) const FOREIGN: &str = "example.org/foreign";
+pub(super) const TYPE: &str = "model";
+
+/// Something that somebody else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// gardenlet writes the operation annotation (and the object, when there is none).
+    Ask(&'static str),
+    /// gardenlet deletes it.
+    Delete,
+    /// The owner changes the configuration.
+    ChangeSpec,
+    /// Another controller holds the object, or lets go of it.
+    ForeignFinalizer(bool),
+    /// Gardener gives the Shoot up, or tries again.
+    ShootFailed(bool),
+    /// The owner forces the deletion.
+    Force,
+    /// The Cluster is there, or not.
+    Cluster(bool),
+}
+
+/// What becomes of an API call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Served,
+    Conflict,
+    Failed,
+    /// It was served, and the answer is lost.
+    AnswerLost,
+}
+
+/// What an actuator call leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Done,
+    Pending,
+    Transient,
+    Configuration,
+}
+
+/// Everything there is.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) extension: Option<Value>,
+    revision: u64,
+    uids: u64,
+    pub(super) shoot_failed: bool,
+    /// The Shoot has been failed all through the present look.
+    pub(super) failed_throughout: bool,
+    force: bool,
+    cluster_missing: bool,
+    /// What others will do.
+    pub(super) acts: VecDeque<Act>,
+    /// At which API calls one of them happens.
+    pub(super) interruptions: VecDeque<bool>,
+    pub(super) fates: VecDeque<Fate>,
+    pub(super) results: VecDeque<Verdict>,
+    /// What changed outside of the Extension.
+    pub(super) cluster_changed: bool,
+    /// Moments are numbered.
+    clock: u64,
+    /// The last request that an actuator call must answer: when it was made.
+    pub(super) asked: Option<u64>,
+    deletion_asked: bool,
+    /// The last complete actuator call of this object: what it was, and when it began.
+    pub(super) done: Option<(Operation, u64)>,
+    pub(super) breaches: Vec<String>,
+}
+
+/// Shared by API, actuator and test.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn client(&self) -> Client {
+        let shared = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let shared = shared.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+                let (code, answer) = shared.world().serve(&parts.method, parts.uri.path(), body);
+                let answer = Body::from(answer.to_string().into_bytes());
+                Response::builder()
+                    .status(code)
+                    .body(answer)
+                    .map_err(std::io::Error::other)
+                    .map_err(tower::BoxError::from)
+            }
+        });
+        Client::new(service, "default")
+    }
+}
+
+impl World {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Somebody else does something.
+    pub(super) fn act(&mut self, act: Act) {
+        let now = self.tick();
+        match act {
+            Act::Ask(operation) => {
+                if self.extension.is_none() {
+                    self.create();
+                }
+                let timestamp = now.to_string();
+                let Some(extension) = &mut self.extension else { return };
+                extension["metadata"]["annotations"][OPERATION_ANNOTATION] = json!(operation);
+                extension["metadata"]["annotations"][TIMESTAMP_ANNOTATION] = json!(timestamp);
+                self.asked = matches!(operation, "reconcile" | "restore" | "migrate").then_some(now);
+                self.bump();
+            }
+            Act::Delete => {
+                let Some(extension) = &mut self.extension else { return };
+                if extension["metadata"]["deletionTimestamp"].is_null() {
+                    extension["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+                    self.deletion_asked = true;
+                    self.asked = None;
+                    self.bump();
+                }
+                self.end_if_free();
+            }
+            Act::ChangeSpec => {
+                let Some(extension) = &mut self.extension else { return };
+                let generation = extension["metadata"]["generation"].as_i64().unwrap_or_default();
+                extension["metadata"]["generation"] = json!(generation + 1);
+                extension["spec"]["providerConfig"] = json!({ "change": now });
+                self.bump();
+            }
+            Act::ForeignFinalizer(hold) => {
+                let Some(extension) = &mut self.extension else { return };
+                let mut all = finalizers(extension);
+                all.retain(|found| found != FOREIGN);
+                // The API refuses new finalizers on an object in deletion.
+                if hold && extension["metadata"]["deletionTimestamp"].is_null() {
+                    all.push(FOREIGN.to_owned());
+                }
+                extension["metadata"]["finalizers"] = json!(all);
+                self.bump();
+                self.end_if_free();
+            }
+            Act::ShootFailed(failed) => {
+                self.shoot_failed = failed;
+                self.failed_throughout &= failed;
+                self.cluster_changed = true;
+            }
+            Act::Force => {
+                self.force = true;
+                self.cluster_changed = true;
+            }
+            Act::Cluster(there) => {
+                self.cluster_missing = !there;
+                self.cluster_changed = true;
+            }
+        }
+    }
+
+    fn create(&mut self) {
+        self.uids += 1;
+        (self.done, self.deletion_asked, self.force) = (None, false, false);
+        self.extension = Some(json!({
+            "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Extension",
+            "metadata": {
+                "name": "e", "namespace": "ns", "uid": self.uids.to_string(), "generation": 1,
+                "labels": { "foreign": "label" }, "annotations": {},
+            },
+            "spec": { "type": TYPE },
+            "status": {
+                "conditions": [{ "type": "Foreign", "status": "True", "reason": "R", "message": "m",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z" }],
+                "providerStatus": { "kept": true },
+            },
+        }));
+    }
+
+    fn bump(&mut self) {
+        self.revision += 1;
+        if let Some(extension) = &mut self.extension {
+            extension["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        }
+    }
+
+    fn end_if_free(&mut self) {
+        let free = |extension: &Value| {
+            !extension["metadata"]["deletionTimestamp"].is_null() && finalizers(extension).is_empty()
+        };
+        if self.extension.as_ref().is_some_and(free) {
+            self.extension = None;
+        }
+    }
+
+    fn serve(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
+        if self.interruptions.pop_front().unwrap_or(false)
+            && let Some(act) = self.acts.pop_front()
+        {
+            self.act(act);
+        }
+        match self.fates.pop_front().unwrap_or(Fate::Served) {
+            Fate::Served => self.answer(method, path, body),
+            Fate::Conflict if method == Method::PATCH => refuse(409, "Conflict"),
+            Fate::Conflict | Fate::Failed => refuse(500, "InternalError"),
+            Fate::AnswerLost => {
+                self.answer(method, path, body);
+                refuse(500, "InternalError")
+            }
+        }
+    }
+
+    fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
+        let is_patch = method == Method::PATCH;
+        match path {
+            "/api/v1/namespaces/ns" => {
+                let metadata = json!({ "name": "ns", "labels": { ROLE_LABEL: "shoot" } });
+                (200, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }))
+            }
+            "/apis/extensions.gardener.cloud/v1alpha1/clusters/ns" if self.cluster_missing => refuse(404, "NotFound"),
+            "/apis/extensions.gardener.cloud/v1alpha1/clusters/ns" => (200, self.cluster()),
+            "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e" if is_patch => {
+                self.patch(body, false)
+            }
+            "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e/status" if is_patch => {
+                self.patch(body, true)
+            }
+            "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e" => {
+                self.extension.clone().map_or_else(|| refuse(404, "NotFound"), |found| (200, found))
+            }
+            _ if path.contains("/events") && method == Method::POST => (201, body),
+            _ if path.contains("/events") => (
+                200,
+                json!({ "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": { "name": "n" }, "eventTime": null }),
+            ),
+            _ => {
+                self.breaches.push(format!("an unknown call: {method} {path}"));
+                refuse(404, "NotFound")
+            }
+        }
+    }
+
+    fn cluster(&self) -> Value {
+        let state = if self.shoot_failed { "Failed" } else { "Succeeded" };
+        let annotations = if self.force { json!({ FORCE_DELETION_ANNOTATION: "true" }) } else { json!({}) };
+        let last = json!({ "type": "Reconcile", "state": state, "progress": 1, "description": "" });
+        json!({
+            "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Cluster", "metadata": { "name": "ns" },
+            "spec": { "shoot": { "metadata": { "annotations": annotations }, "status": { "lastOperation": last } } },
+        })
+    }
+
+    /// The engine's writes. As the API does it: a status goes through its subresource only, and a stale version is refused.
+    fn patch(&mut self, patch: Value, status: bool) -> (u16, Value) {
+        let Some(before) = self.extension.clone() else { return refuse(404, "NotFound") };
+        let version = &patch["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != before["metadata"]["resourceVersion"] {
+            return refuse(409, "Conflict");
+        }
+        let mut after = before.clone();
+        merge(&mut after, &patch);
+        let (changes, kept) = if status { ("status", "metadata") } else { ("metadata", "status") };
+        if after["spec"] != before["spec"] || (!status && after[kept] != before[kept]) {
+            self.breaches.push(format!("it changes more than {changes}: {patch}"));
+        }
+        after[kept] = before[kept].clone();
+        self.judge(&before, &after, &patch);
+        if after != before {
+            self.extension = Some(after);
+            self.bump();
+        }
+        let answer = self.extension.clone().unwrap_or_default();
+        self.end_if_free();
+        (200, answer)
+    }
+
+    /// What no write of the engine may do.
+    fn judge(&mut self, before: &Value, after: &Value, patch: &Value) {
+        let mut breaches = Vec::new();
+        if self.failed_throughout {
+            breaches.push("it writes although Gardener gave the Shoot up");
+        }
+        for field in ["conditions", "providerStatus", "state", "resources"] {
+            if before["status"][field] != after["status"][field] {
+                breaches.push("it changes another writer's part of the status");
+            }
+        }
+        if before["metadata"]["labels"] != after["metadata"]["labels"] {
+            breaches.push("it changes labels");
+        }
+        let migrated = matches!(self.done, Some((Operation::Migrate, _)));
+        let (had, has) = (finalizers(before), finalizers(after));
+        let lost = |name: &str| had.iter().any(|found| found == name) && !has.iter().any(|found| found == name);
+        if lost(FOREIGN) && !migrated {
+            breaches.push("it takes another controller's finalizer away");
+        }
+        let removed = matches!(self.done, Some((Operation::Delete | Operation::ForceDelete, _)));
+        if lost(FINALIZER) && !migrated && !removed {
+            breaches.push("it lets go without having cleaned up");
+        }
+        if has.iter().filter(|found| *found == FINALIZER).count() > 1 {
+            breaches.push("its finalizer stands there twice");
+        }
+        let state = |object: &Value| object["status"]["lastOperation"]["state"].as_str().map(str::to_owned);
+        if state(after).as_deref() == Some("Succeeded") && !after["status"]["lastError"].is_null() {
+            breaches.push("it says Succeeded beside an error");
+        }
+        if matches!(state(after).as_deref(), Some("Failed" | "Pending" | "Aborted")) {
+            breaches.push("it writes a state that is not an extension's");
+        }
+        self.breaches.extend(breaches.into_iter().map(|breach| format!("{breach}: {patch}")));
+    }
+}
+
+/// Merge patch, RFC 7386.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().map(|map| map.remove(key));
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}
+
+fn refuse(code: u16, reason: &str) -> (u16, Value) {
+    (
+        code,
+        json!({ "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": reason, "message": "", "code": code }),
+    )
+}
+
+pub(super) fn finalizers(extension: &Value) -> Vec<String> {
+    let all = extension["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+#[async_trait]
+impl Actuator for Shared {
+    async fn reconcile(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Reconcile, context)
+    }
+
+    async fn delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Delete, context)
+    }
+
+    async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::ForceDelete, context)
+    }
+
+    async fn migrate(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Migrate, context)
+    }
+
+    async fn restore(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Restore, context)
+    }
+}
+
+impl Shared {
+    fn call(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
+        let mut world = self.world();
+        let began = world.tick();
+        let last = context.extension.last_operation().map(|last| (last.type_, last.state));
+        let migrated =
+            last == Some((gardener_api::LastOperationType::Migrate, gardener_api::LastOperationState::Succeeded));
+        if migrated && !matches!(operation, Operation::Migrate | Operation::Restore) {
+            world.breaches.push(format!("{operation:?} after the Extension went to another seed"));
+        }
+        let ours = finalizers(&json!(context.extension.as_ref())).iter().any(|found| found == FINALIZER);
+        if !ours && operation != Operation::Migrate {
+            world.breaches.push(format!("{operation:?} without a finalizer"));
+        }
+        match world.results.pop_front().unwrap_or(Verdict::Done) {
+            Verdict::Done => {
+                world.done = Some((operation, began));
+                Ok(Outcome::Done)
+            }
+            Verdict::Pending => Ok(Outcome::Pending { message: "m".to_owned(), requeue_after: Duration::from_secs(1) }),
+            Verdict::Transient => Err(ActuatorError::transient("Reason", "m")),
+            Verdict::Configuration => Err(ActuatorError::configuration("Reason", "m")),
+        }
+    }
+}
