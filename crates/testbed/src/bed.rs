@@ -20,7 +20,7 @@ use crate::pki::Authority;
 use crate::process::{Daemon, Launch};
 use crate::resource_manager::ResourceManager;
 use crate::worker::{Membership, Worker};
-use crate::{ApiServer, Progress, busybox_archive, command, node_root, prerequisites, wait_for};
+use crate::{ApiServer, FaultProxy, Progress, busybox_archive, command, node_root, prerequisites, wait_for};
 
 const NODE_READY: Duration = Duration::from_secs(300);
 /// Namespace of the extension's controller, named as gardenlet names it.
@@ -309,8 +309,23 @@ impl Bed {
         args: &[String],
         env: &[(&str, &str)],
     ) -> anyhow::Result<Daemon> {
+        self.start_controller_at(self.planes.seed.url(), name, program, args, env).await
+    }
+
+    /// As [`Self::start_controller`], with the seed's API at another place: a [`FaultProxy`]'s.
+    ///
+    /// # Errors
+    /// When the ServiceAccount does not exist or the program cannot be started.
+    pub async fn start_controller_at(
+        &self,
+        server: &str,
+        name: &str,
+        program: &Path,
+        args: &[String],
+        env: &[(&str, &str)],
+    ) -> anyhow::Result<Daemon> {
         let account = "gardener-extension-cri-resmgr";
-        let kubeconfig = self.planes.seed.service_account_kubeconfig(EXTENSION_NAMESPACE, account).await?;
+        let kubeconfig = self.planes.seed.service_account_kubeconfig(server, EXTENSION_NAMESPACE, account).await?;
         let file = self.dir.join(format!("{name}.kubeconfig"));
         std::fs::write(&file, kubeconfig)?;
         let mut env: Vec<(String, String)> = env.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
@@ -322,6 +337,22 @@ impl Bed {
         let hub = self.network.hub();
         let launch = Launch { name, program, args: args.to_vec(), env, netns: Some(&hub), logs: &self.dir };
         Daemon::start(launch, &self.ledger)
+    }
+
+    /// A proxy in front of the seed's API server, for programs of the bed.
+    ///
+    /// # Errors
+    /// When it finds no port.
+    pub async fn fault_proxy(&self) -> anyhow::Result<FaultProxy> {
+        FaultProxy::start(&self.network.outer_address(), self.planes.seed.anonymous().await?).await
+    }
+
+    /// Kills the seed's API server, and starts it again after `pause`.
+    ///
+    /// # Errors
+    /// When it does not get ready again.
+    pub async fn restart_seed(&mut self, pause: Duration) -> anyhow::Result<()> {
+        self.planes.seed.restart(&self.network.hub(), &self.dir, &self.ledger, pause).await
     }
 
     /// Waits until the node is Ready.

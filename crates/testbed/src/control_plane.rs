@@ -25,6 +25,8 @@ pub struct ApiServer {
     authority: Arc<Authority>,
     admin_kubeconfig: PathBuf,
     daemon: Daemon,
+    program: PathBuf,
+    args: Vec<String>,
 }
 
 impl ApiServer {
@@ -60,11 +62,32 @@ impl ApiServer {
         Ok(self.authority.kubeconfig(&self.url, &self.authority.client(user, group)?))
     }
 
-    /// A kubeconfig with a token of a ServiceAccount that exists, good for a day.
+    /// A client without a user, for requests that bring their own.
+    pub(crate) async fn anonymous(&self) -> anyhow::Result<kube::Client> {
+        let text = self.authority.kubeconfig_with(&self.url, &serde_json::json!({}));
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(&text)?;
+        let options = kube::config::KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        // It passes on what comes, and what becomes of it.
+        (config.read_timeout, config.write_timeout, config.default_retry) = (None, None, false);
+        Ok(kube::Client::try_from(config)?)
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A kubeconfig for `server` with a token of a ServiceAccount that exists, good for a day.
     ///
     /// # Errors
     /// When the API refuses the token request.
-    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<String> {
+    pub(crate) async fn service_account_kubeconfig(
+        &self,
+        server: &str,
+        namespace: &str,
+        name: &str,
+    ) -> anyhow::Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec { expiration_seconds: Some(86_400), ..Default::default() },
@@ -72,7 +95,27 @@ impl ApiServer {
         };
         let token = accounts.create_token_request(name, &kube::api::PostParams::default(), &request).await?;
         let token = token.status.context("the API gave no token")?.token;
-        Ok(self.authority.token_kubeconfig(&self.url, &token))
+        Ok(self.authority.token_kubeconfig(server, &token))
+    }
+}
+
+impl ApiServer {
+    /// Kills it and starts it again, after `pause`; waits until it is ready.
+    pub(crate) async fn restart(
+        &mut self,
+        hub: &str,
+        logs: &Path,
+        ledger: &Arc<Ledger>,
+        pause: Duration,
+    ) -> anyhow::Result<()> {
+        self.daemon.signal(nix::sys::signal::Signal::SIGKILL)?;
+        wait_for("a kube-apiserver to end", READY, || async { Ok((!self.daemon.is_alive()).then_some(())) }).await?;
+        tokio::time::sleep(pause).await;
+        let name = self.daemon.name().to_owned();
+        let args = self.args.clone();
+        let launch = Launch { name: &name, program: &self.program, args, env: Vec::new(), netns: Some(hub), logs };
+        self.daemon = Daemon::start(launch, ledger)?;
+        await_ready(self).await
     }
 }
 
@@ -193,12 +236,14 @@ impl Setup<'_> {
             "--authorization-mode=Node,RBAC".into(),
             "--allow-privileged".into(),
         ];
-        let daemon = self.launch(&format!("{cluster}-kube-apiserver"), &self.programs.apiserver, args)?;
+        let program = self.programs.apiserver.clone();
+        let daemon = self.launch(&format!("{cluster}-kube-apiserver"), &program, args.clone())?;
         let url = format!("https://{address}:{port}");
         let admin = self.authority.kubeconfig(&url, &self.authority.client("admin", Some("system:masters"))?);
         let admin_kubeconfig = self.dir.join(format!("{cluster}.kubeconfig"));
         std::fs::write(&admin_kubeconfig, admin)?;
-        Ok(ApiServer { url, authority: Arc::clone(self.authority), admin_kubeconfig, daemon })
+        let authority = Arc::clone(self.authority);
+        Ok(ApiServer { url, authority, admin_kubeconfig, daemon, program, args })
     }
 
     fn controller(&self, name: &str, program: &Path, api: &ApiServer, more: &[String]) -> anyhow::Result<Daemon> {

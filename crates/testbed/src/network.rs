@@ -33,7 +33,7 @@ impl Network {
         ip_in(&hub, "link set bridge up").await?;
         run("ip", &["link", "add", &outer, "type", "veth", "peer", "name", "outside", "netns", &hub]).await?;
         ip_in(&hub, "link set outside master bridge up").await?;
-        run("ip", &["addr", "add", &format!("10.250.{index}.254/24"), "dev", &outer]).await?;
+        run("ip", &["addr", "add", &format!("{}/24", network.outer_address()), "dev", &outer]).await?;
         run("ip", &["link", "set", &outer, "up"]).await?;
         Ok(network)
     }
@@ -48,6 +48,11 @@ impl Network {
 
     pub(crate) fn hub_address(&self) -> String {
         format!("10.250.{}.1", self.index)
+    }
+
+    /// Address of the machine itself, as seen from the hub.
+    pub(crate) fn outer_address(&self) -> String {
+        format!("10.250.{}.254", self.index)
     }
 
     pub(crate) fn worker_address(&self, worker: u8) -> String {

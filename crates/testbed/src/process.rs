@@ -62,6 +62,12 @@ impl Daemon {
         Ok(Self { name: launch.name.to_owned(), log, pid, start, ledger: Arc::clone(ledger) })
     }
 
+    /// Its name in the bed.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Number of the process.
     #[must_use]
     pub fn pid(&self) -> i32 {

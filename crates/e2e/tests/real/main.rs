@@ -4,6 +4,7 @@
 mod conformance;
 mod contract;
 mod fail_open;
+mod faults;
 mod main_job;
 mod node;
 

@@ -58,6 +58,7 @@ pub(super) enum Verdict {
 
 /// Everything there is.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the world")]
 pub(super) struct World {
     pub(super) extension: Option<Value>,
     revision: u64,
@@ -242,10 +243,10 @@ impl World {
             "/apis/extensions.gardener.cloud/v1alpha1/clusters/ns" if self.cluster_missing => refuse(404, "NotFound"),
             "/apis/extensions.gardener.cloud/v1alpha1/clusters/ns" => (200, self.cluster()),
             "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e" if is_patch => {
-                self.patch(body, false)
+                self.patch(&body, false)
             }
             "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e/status" if is_patch => {
-                self.patch(body, true)
+                self.patch(&body, true)
             }
             "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e" => {
                 self.extension.clone().map_or_else(|| refuse(404, "NotFound"), |found| (200, found))
@@ -273,20 +274,20 @@ impl World {
     }
 
     /// The engine's writes. As the API does it: a status goes through its subresource only, and a stale version is refused.
-    fn patch(&mut self, patch: Value, status: bool) -> (u16, Value) {
+    fn patch(&mut self, patch: &Value, status: bool) -> (u16, Value) {
         let Some(before) = self.extension.clone() else { return refuse(404, "NotFound") };
         let version = &patch["metadata"]["resourceVersion"];
         if !version.is_null() && *version != before["metadata"]["resourceVersion"] {
             return refuse(409, "Conflict");
         }
         let mut after = before.clone();
-        merge(&mut after, &patch);
+        merge(&mut after, patch);
         let (changes, kept) = if status { ("status", "metadata") } else { ("metadata", "status") };
         if after["spec"] != before["spec"] || (!status && after[kept] != before[kept]) {
             self.breaches.push(format!("it changes more than {changes}: {patch}"));
         }
         after[kept] = before[kept].clone();
-        self.judge(&before, &after, &patch);
+        self.judge(&before, &after, patch);
         if after != before {
             self.extension = Some(after);
             self.bump();
