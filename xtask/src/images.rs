@@ -7,10 +7,11 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use image_builder::chart::Chart;
 use image_builder::definition::{ImageDefinition, Inputs};
-use image_builder::image::{self, Annotations, Image, Platform};
+use image_builder::image::{self, Annotations, Artifact, Image, Platform};
 use image_builder::layout::{self, Output};
 use image_builder::reference::Reference;
 use image_builder::registry::Upload;
+use image_builder::sbom::{self, Packages};
 use image_builder::tree::Tree;
 use image_builder::{Digest, binaries, payload};
 
@@ -24,7 +25,8 @@ give cri-resource-manager's payload in one of three ways:
   --payload-url URL --payload-sha256 HEX        the same, downloaded; refused when the sha256 differs
   --payload from-source                         built from its Go module (needs Go)";
 
-/// Builds both images and packs the chart, reproducibly, and pushes them where asked.
+/// Builds both images, with a software bill of materials for each, and packs the chart, reproducibly; pushes them where
+/// asked.
 #[derive(Debug, Args)]
 #[command(after_help = WAYS)]
 pub(crate) struct ImagesArgs {
@@ -85,6 +87,19 @@ enum PayloadSource {
     FromSource,
 }
 
+/// The payload's files, and its version where the archive's name tells it.
+struct Payload {
+    tree: Tree,
+    version: Option<String>,
+}
+
+/// What is there for one platform before any image is built.
+struct Ground {
+    platform: Platform,
+    binaries: PathBuf,
+    packages: Packages,
+}
+
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let definitions = ImageDefinition::read_all(&root.join("deploy/images"))?;
@@ -95,20 +110,23 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let payload = runtime.block_on(find_payload(args, root))?;
     let facts = facts(args, root);
-    let mut folders = Vec::new();
-    for platform in &args.platforms {
+    let mut grounds = Vec::new();
+    for platform in args.platforms.iter().copied() {
         say(&format!("building the binaries for {platform}"));
-        folders.push((*platform, binaries::build(root, *platform)?));
+        let packages = sbom::packages(root, platform)?;
+        grounds.push(Ground { platform, binaries: binaries::build(root, platform)?, packages });
     }
     let (with, without): (Vec<_>, Vec<_>) = definitions.iter().partition(|definition| definition.needs_payload());
     let buildable = without.into_iter().chain(with.iter().copied().filter(|_| payload.is_some()));
     write_chart(args, root, &runtime)?;
     for definition in buildable {
-        let images = build(definition, &folders, root, payload.as_ref(), &facts)?;
+        let tree = payload.as_ref().map(|payload| &payload.tree);
+        let images = build(definition, &grounds, root, tree, &facts)?;
         let reference = Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
         write(args, root, &images, &reference)?;
+        let bills = write_bills(args, root, definition, &images, &reference, &grounds, payload.as_ref())?;
         if args.push {
-            runtime.block_on(push(args, &images, &reference))?;
+            runtime.block_on(push(args, &images, &bills, &reference))?;
         }
     }
     match (payload, &with[..]) {
@@ -134,20 +152,23 @@ fn write_chart(args: &ImagesArgs, root: &Path, runtime: &tokio::runtime::Runtime
     Ok(())
 }
 
-async fn find_payload(args: &ImagesArgs, root: &Path) -> anyhow::Result<Option<Tree>> {
+async fn find_payload(args: &ImagesArgs, root: &Path) -> anyhow::Result<Option<Payload>> {
+    let version = |name: &str| payload::version_in(name.rsplit('/').next().unwrap_or_default()).map(str::to_owned);
+    let local =
+        |path: &Path| Ok(Some(Payload { tree: payload::read(path)?, version: version(&path.display().to_string()) }));
     if let Some(path) = &args.cri_resmgr_archive {
-        return Ok(Some(payload::read(path)?));
+        return local(path);
     }
     let cache = cache_dir()?;
     if let (Some(url), Some(sha256)) = (&args.payload_url, args.payload_sha256) {
         let path = cache.join(format!("payload-{}.tar.gz", sha256.hex()));
         let transfer = Transfer::begin(&format!("downloading {url}"));
         payload::download(url, sha256, &path, |progress| transfer.at(progress.done, progress.total)).await?;
-        return Ok(Some(payload::read_verified(&path, sha256)?));
+        return Ok(Some(Payload { tree: payload::read_verified(&path, sha256)?, version: version(url) }));
     }
     if let Some(PayloadSource::FromSource) = args.payload {
         say("building cri-resource-manager from its Go module (minutes the first time)");
-        return Ok(Some(payload::read(&payload::payload_from_source(root, &cache)?)?));
+        return local(&payload::payload_from_source(root, &cache)?);
     }
     Ok(None)
 }
@@ -163,13 +184,13 @@ fn cache_dir() -> anyhow::Result<PathBuf> {
 
 fn build(
     definition: &ImageDefinition,
-    folders: &[(Platform, PathBuf)],
+    grounds: &[Ground],
     root: &Path,
     payload: Option<&Tree>,
     facts: &Annotations,
 ) -> anyhow::Result<Vec<Image>> {
     let mut images = Vec::new();
-    for (platform, binaries) in folders {
+    for Ground { platform, binaries, .. } in grounds {
         if !definition.platforms.contains(platform) {
             say(&format!("{} is not made for {platform}", definition.name));
             continue;
@@ -200,17 +221,48 @@ fn write(args: &ImagesArgs, root: &Path, images: &[Image], reference: &Reference
     Ok(())
 }
 
+/// One bill for each platform, next to the archives and ready to be attached.
+fn write_bills(
+    args: &ImagesArgs,
+    root: &Path,
+    definition: &ImageDefinition,
+    images: &[Image],
+    reference: &Reference,
+    grounds: &[Ground],
+    payload: Option<&Payload>,
+) -> anyhow::Result<Vec<Artifact>> {
+    let mut bills = Vec::new();
+    for image in images {
+        let ground = grounds.iter().find(|ground| ground.platform == image.platform);
+        let packages = &ground.context("an image of a platform that was not asked for")?.packages;
+        let (tree, version) =
+            (payload.map(|payload| &payload.tree), payload.and_then(|payload| payload.version.as_deref()));
+        let parts = sbom::components(definition, packages, tree, version);
+        let bill = sbom::document(image, reference, env!("CARGO_PKG_LICENSE"), &parts)?;
+        let name = format!("{}-{}.{}.cdx.json", definition.name, reference.tag(), image.platform.architecture());
+        let path = root.join(&args.dir).join(&name);
+        layout::write_file(&path, &bill)?;
+        say(&format!("bill of materials with {} parts in {}", parts.len(), path.display()));
+        bills.push(Artifact::about(image, sbom::MEDIA_TYPE, &name, bill)?);
+    }
+    Ok(bills)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
 fn mebibytes(bytes: usize) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-async fn push(args: &ImagesArgs, images: &[Image], reference: &Reference) -> anyhow::Result<()> {
+async fn push(args: &ImagesArgs, images: &[Image], bills: &[Artifact], reference: &Reference) -> anyhow::Result<()> {
     let transfer = Transfer::begin(&format!("pushing {reference}"));
     let upload = Upload::begin(reference, args.plain_http).await?;
     let digest = upload.images(images, |digest, size| transfer.part(&digest.to_string(), size as u64)).await?;
     drop(transfer);
     say(&format!("pushed {reference}@{digest}"));
+    for bill in bills {
+        let digest = upload.referrer(bill, |_, _| ()).await?;
+        say(&format!("attached its bill of materials {digest} to {}", bill.subject));
+    }
     Ok(())
 }
 

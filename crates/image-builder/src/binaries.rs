@@ -6,8 +6,12 @@ use std::process::Command;
 use crate::image::Platform;
 use crate::{Error, program};
 
-/// The packages whose binaries ship.
-const PACKAGES: [&str; 3] = ["seed-controller", "node-agent", "runtime-gate"];
+/// The packages whose programs ship, and the programs' names.
+pub(crate) const PROGRAMS: [(&str, &str); 3] = [
+    ("seed-controller", "gardener-extension-cri-resmgr"),
+    ("node-agent", "cri-resmgr-node-agent"),
+    ("runtime-gate", "runtime-gate"),
+];
 /// Between the flags in cargo's variable; no path can contain it.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
@@ -22,16 +26,20 @@ const FLAG_SEPARATOR: &str = "\u{1f}";
 /// [`Error::Program`] when the build fails, [`Error::Program`] too when a binary turns out to need a loader.
 pub fn build(root: &Path, platform: Platform) -> Result<PathBuf, Error> {
     let target = platform.rust_target();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--release", "--target", target]);
-    for package in PACKAGES {
+    let mut command = cargo();
+    command.current_dir(root).args(["build", "--locked", "--release", "--target", target]);
+    for (package, _) in PROGRAMS {
         command.args(["--package", package]);
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, &cargo_home()));
     program::run(&mut command)?;
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
     Ok(folder.join(target).join("release"))
+}
+
+/// The cargo that runs us, where one does.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 fn flags(root: &Path, cargo_home: &Path) -> String {

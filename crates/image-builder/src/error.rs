@@ -58,6 +58,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Cargo.lock, or what cargo says about it, is not as expected.
+    #[error("{}: {reason}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Content is not what its digest says.
     #[error("{what}: the sha256 is {actual}, expected {expected}; refused")]
     Digest {

@@ -17,6 +17,8 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of a gzipped layer.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Media type of a configuration that says nothing: an artifact has no other.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// When everything was created: a real time would make every build another image.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
@@ -138,6 +140,8 @@ pub(crate) struct Descriptor {
     pub(crate) digest: Digest,
     pub(crate) size: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) artifact_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<PlatformDescriptor>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: Annotations,
@@ -152,7 +156,14 @@ pub(crate) struct PlatformDescriptor {
 impl Descriptor {
     pub(crate) fn of(blob: &Blob) -> Self {
         let Blob { media_type, digest, content } = blob;
-        Self { media_type, digest: *digest, size: content.len(), platform: None, annotations: Annotations::new() }
+        Self {
+            media_type,
+            digest: *digest,
+            size: content.len(),
+            artifact_type: None,
+            platform: None,
+            annotations: Annotations::new(),
+        }
     }
 
     pub(crate) fn with_platform(self, platform: Platform) -> Self {
@@ -167,12 +178,30 @@ impl Descriptor {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
-    pub(crate) schema_version: u8,
-    pub(crate) media_type: &'static str,
-    pub(crate) config: Descriptor,
-    pub(crate) layers: Vec<Descriptor>,
+    schema_version: u8,
+    media_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'static str>,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Descriptor>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) annotations: Annotations,
+    annotations: Annotations,
+}
+
+impl Manifest {
+    pub(crate) fn new(config: &Blob, layers: Vec<Descriptor>, annotations: Annotations) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: MANIFEST,
+            artifact_type: None,
+            config: Descriptor::of(config),
+            layers,
+            subject: None,
+            annotations,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -244,14 +273,8 @@ pub fn build(
         rootfs: RootFs { r#type: "layers", diff_ids: layers.iter().map(|layer| layer.diff_id).collect() },
     };
     let config = Blob::json(CONFIG, "the image's configuration", &config)?;
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: MANIFEST,
-        config: Descriptor::of(&config),
-        layers: layers.iter().map(|layer| Descriptor::of(&layer.packed)).collect(),
-        annotations,
-    };
-    let manifest = Blob::json(MANIFEST, "the image's manifest", &manifest)?;
+    let descriptors = layers.iter().map(|layer| Descriptor::of(&layer.packed)).collect();
+    let manifest = Blob::json(MANIFEST, "the image's manifest", &Manifest::new(&config, descriptors, annotations))?;
     Ok(Image { platform, config, layers, manifest })
 }
 
@@ -259,6 +282,41 @@ fn layer(tree: &Tree) -> Result<Layer, Error> {
     let tar = tree.to_tar()?;
     let packed = Blob::new(LAYER, gzip::compress(&tar)?);
     Ok(Layer { packed, diff_id: Digest::of(&tar), tar })
+}
+
+/// A document about an image: a *referrer*, in the words of the distribution specification 1.1.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// What kind of document it is.
+    pub artifact_type: &'static str,
+    /// The image's manifest that it is about.
+    pub subject: Digest,
+    pub(crate) config: Blob,
+    pub(crate) content: Blob,
+    /// Its manifest.
+    pub manifest: Blob,
+}
+
+impl Artifact {
+    /// `content` of the kind `artifact_type`, about `image`; `title` is the name that it gets as a file.
+    pub fn about(image: &Image, artifact_type: &'static str, title: &str, content: Vec<u8>) -> Result<Self, Error> {
+        let config = Blob::new(EMPTY, b"{}".to_vec());
+        let content = Blob::new(artifact_type, content);
+        let title = Annotations::from([("org.opencontainers.image.title".to_owned(), title.to_owned())]);
+        let layers = vec![Descriptor::of(&content).with_annotations(title)];
+        let manifest = Manifest {
+            artifact_type: Some(artifact_type),
+            subject: Some(Descriptor::of(&image.manifest)),
+            ..Manifest::new(&config, layers, Annotations::new())
+        };
+        let manifest = Blob::json(MANIFEST, "the artifact's manifest", &manifest)?;
+        Ok(Self { artifact_type, subject: image.manifest.digest, config, content, manifest })
+    }
+
+    /// As an index lists it.
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Descriptor { artifact_type: Some(self.artifact_type), ..Descriptor::of(&self.manifest) }
+    }
 }
 
 /// What a tag points to: the manifest of a single image, or an index of several.

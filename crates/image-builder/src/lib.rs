@@ -11,6 +11,7 @@
 //! | [`layout`] | an image → OCI layout, `oci-archive`, `docker-archive` |
 //! | [`chart`] | a chart's folder → `.tgz` |
 //! | [`payload`] | the daemon's release archive: a file, a download, or built from source |
+//! | [`sbom`] | crates and Go modules of an image → its software bill of materials |
 //! | [`registry`] | an image or a chart → a registry |
 
 pub mod binaries;
@@ -25,6 +26,7 @@ pub mod payload;
 mod program;
 pub mod reference;
 pub mod registry;
+pub mod sbom;
 pub mod tree;
 
 pub use digest::Digest;

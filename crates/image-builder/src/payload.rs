@@ -14,6 +14,12 @@ pub use source::payload_from_source;
 /// The daemon's path in the archive, and on the node.
 pub const DAEMON: &str = "opt/intel/bin/cri-resmgr";
 
+/// The version in the name of a release's archive.
+#[must_use]
+pub fn version_in(name: &str) -> Option<&str> {
+    name.strip_prefix("cri-resource-manager-")?.strip_suffix(".x86_64.tar.gz").filter(|version| !version.is_empty())
+}
+
 /// Reads an archive (`cri-resource-manager-<version>.x86_64.tar.gz`) and checks that it has a release's layout.
 /// Modes are reduced to 0755 and 0644, so that it does not matter who packed it.
 ///
@@ -87,6 +93,14 @@ mod tests {
             &[(DAEMON, 0o755, b"#!/bin/sh")],
         ] {
             assert!(matches!(read(archive(entries).path()), Err(Error::Payload { .. })), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_tell_the_version() {
+        assert_eq!(version_in("cri-resource-manager-0.9.2.x86_64.tar.gz"), Some("0.9.2"));
+        for name in ["cri-resource-manager-.x86_64.tar.gz", "cri-resource-manager-0.9.2.tar.gz", "payload-ab.tar.gz"] {
+            assert_eq!(version_in(name), None, "{name}");
         }
     }
 

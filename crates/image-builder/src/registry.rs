@@ -1,4 +1,4 @@
-//! Images and charts into a registry, by the OCI distribution specification.
+//! Images, what is said about them, and charts into a registry, by the OCI distribution specification.
 
 mod credentials;
 
@@ -8,7 +8,7 @@ use oci_client::{Client, Reference as Remote, RegistryOperation};
 use reqwest::header::HeaderValue;
 
 use crate::chart::Chart;
-use crate::image::{Annotations, Blob, Descriptor, Image, MANIFEST, Manifest, top};
+use crate::image::{Annotations, Artifact, Blob, Descriptor, INDEX, Image, MANIFEST, Manifest, top};
 use crate::reference::Reference;
 use crate::{Digest, Error};
 
@@ -79,6 +79,30 @@ impl Upload {
         Ok(manifest.manifest.digest)
     }
 
+    /// Pushes a document about an image that is there. Where the registry does not list such documents by itself, the
+    /// index is kept for it under the tag that the specification sets for that.
+    pub async fn referrer(&self, artifact: &Artifact, mut report: impl FnMut(&Digest, usize)) -> Result<Digest, Error> {
+        for blob in [&artifact.config, &artifact.content] {
+            self.blob(blob, &mut report).await?;
+        }
+        let digest = artifact.manifest.digest;
+        self.manifest(&self.remote.clone_with_digest(digest.to_string()), &artifact.manifest).await?;
+        let subject = self.remote.clone_with_digest(artifact.subject.to_string());
+        let listed = self
+            .client
+            .pull_referrers(&subject, None)
+            .await
+            .map_err(|source| transfer(format!("cannot list what is said about {subject}"), source))?;
+        // A registry that lists them has this one by now; the library looks at the tag where there is no such list.
+        if listed.manifests.iter().all(|entry| entry.digest != digest.to_string()) {
+            let (registry, repository) = (self.remote.registry(), self.remote.repository());
+            let tag = artifact.subject.to_string().replace(':', "-");
+            let tag = Remote::with_tag(registry.to_owned(), repository.to_owned(), tag);
+            self.manifest(&tag, &referrers(serde_json::to_value(&listed.manifests), artifact)?).await?;
+        }
+        Ok(digest)
+    }
+
     async fn blob(&self, blob: &Blob, report: &mut impl FnMut(&Digest, usize)) -> Result<(), Error> {
         let digest = blob.digest.to_string();
         let failed = |source| transfer(format!("cannot push blob {digest} of {}", self.remote), source);
@@ -100,6 +124,17 @@ impl Upload {
     }
 }
 
+/// The index of all that is said about an image: what was `listed`, and `artifact`.
+fn referrers(listed: Result<serde_json::Value, serde_json::Error>, artifact: &Artifact) -> Result<Blob, Error> {
+    let failed = |source| Error::Json { what: "the index of referrers", source };
+    let mut manifests = listed.map_err(failed)?;
+    if let Some(list) = manifests.as_array_mut() {
+        list.push(serde_json::to_value(artifact.descriptor()).map_err(failed)?);
+    }
+    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+    Blob::json(INDEX, "the index of referrers", &index)
+}
+
 struct ChartManifest {
     config: Blob,
     content: Blob,
@@ -115,13 +150,7 @@ fn chart_manifest(chart: &Chart) -> Result<ChartManifest, Error> {
         ("org.opencontainers.image.title".to_owned(), chart.name.clone()),
         ("org.opencontainers.image.version".to_owned(), chart.version.clone()),
     ]);
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: MANIFEST,
-        config: Descriptor::of(&config),
-        layers: vec![Descriptor::of(&content)],
-        annotations,
-    };
+    let manifest = Manifest::new(&config, vec![Descriptor::of(&content)], annotations);
     let manifest = Blob::json(MANIFEST, "the chart's manifest", &manifest)?;
     Ok(ChartManifest { config, content, manifest })
 }

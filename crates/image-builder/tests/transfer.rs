@@ -7,10 +7,13 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use image_builder::chart::Chart;
+use image_builder::definition::ImageDefinition;
+use image_builder::image::{self, Artifact, INDEX, MANIFEST, Platform};
 use image_builder::payload::{Progress, download};
 use image_builder::reference::Reference;
 use image_builder::registry::Upload;
 use image_builder::{Digest, Error};
+use serde_json::{Value, json};
 
 #[derive(Debug)]
 struct Request {
@@ -128,13 +131,24 @@ async fn a_missing_file_is_an_error() {
 /// What a registry was given: path without query, or digest → content.
 type Stored = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
-fn registry() -> (String, Stored) {
+/// `lists`: it answers itself what is said about an image.
+fn registry(lists: bool) -> (String, Stored) {
     let stored = Stored::default();
     let kept = Arc::clone(&stored);
     let address = serve(move |request| {
         let mut kept = kept.lock().unwrap();
         match (request.method.as_str(), request.target.as_str()) {
             ("GET", "/v2/") => (200, String::new(), Vec::new()),
+            ("GET", target) if lists && target.contains("/referrers/") => {
+                let about = target.rsplit('/').next().unwrap();
+                let manifests: Vec<_> = kept.values().filter_map(|blob| listed(blob, about)).collect();
+                let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+                (200, format!("Content-Type: {INDEX}\r\n"), index.to_string().into_bytes())
+            }
+            ("GET", target) => match kept.get(target) {
+                Some(content) => (200, format!("Content-Type: {INDEX}\r\n"), content.clone()),
+                None => (404, String::new(), Vec::new()),
+            },
             ("HEAD", target) => {
                 let known = kept.contains_key(target.rsplit('/').next().unwrap());
                 (if known { 200 } else { 404 }, String::new(), Vec::new())
@@ -151,9 +165,60 @@ fn registry() -> (String, Stored) {
     (address, stored)
 }
 
+/// The entry for a manifest whose subject is `about`.
+fn listed(blob: &[u8], about: &str) -> Option<Value> {
+    let manifest: Value = serde_json::from_slice(blob).ok()?;
+    (manifest["subject"]["digest"] == about).then(|| {
+        json!({
+            "mediaType": manifest["mediaType"], "artifactType": manifest["artifactType"],
+            "digest": Digest::of(blob).to_string(), "size": blob.len(),
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_document_about_an_image_is_found_with_and_without_the_registry_s_help() {
+    const DEFINITION: &str = "name: i\ntitle: t\ndescription: d\nuser: \"1:1\"\nentrypoint: [/i]\n\
+        platforms: [linux/amd64]\nlayers: [{files: []}]\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("i.yaml"), DEFINITION).unwrap();
+    let definition = ImageDefinition::read(&folder.path().join("i.yaml")).unwrap();
+    let image = image::build(&definition, Platform::LinuxAmd64, &[], &BTreeMap::new()).unwrap();
+    let documents = ["one", "other"].map(|text| Artifact::about(&image, "text/x", text, text.into()).unwrap());
+    for lists in [true, false] {
+        let (address, stored) = registry(lists);
+        let reference = Reference::new(Some(&address), "i", "1").unwrap();
+        let upload = Upload::begin(&reference, false).await.unwrap();
+        upload.images(std::slice::from_ref(&image), |_, _| ()).await.unwrap();
+        // The second round finds both there.
+        for document in documents.iter().chain(&documents) {
+            assert_eq!(upload.referrer(document, |_, _| ()).await.unwrap(), document.manifest.digest);
+        }
+        let stored = stored.lock().unwrap();
+        let tag = format!("/v2/i/manifests/{}", image.manifest.digest.to_string().replace(':', "-"));
+        if lists {
+            assert!(!stored.contains_key(&tag));
+            continue;
+        }
+        let index: Value = serde_json::from_slice(&stored[&tag]).unwrap();
+        let entries: Vec<_> = documents
+            .iter()
+            .map(|document| {
+                let (digest, size) = (document.manifest.digest.to_string(), document.manifest.content.len());
+                json!({ "mediaType": MANIFEST, "artifactType": "text/x", "digest": digest, "size": size })
+            })
+            .collect();
+        assert_eq!(index["manifests"], json!(entries));
+        let manifest: Value = serde_json::from_slice(&documents[0].manifest.content).unwrap();
+        assert_eq!(manifest["subject"]["digest"], image.manifest.digest.to_string());
+        assert_eq!(manifest["layers"][0]["digest"], Digest::of(b"one").to_string());
+        assert_eq!(stored[&Digest::of(b"{}").to_string()], b"{}");
+    }
+}
+
 #[tokio::test]
 async fn a_chart_is_pushed_once() {
-    let (address, stored) = registry();
+    let (address, stored) = registry(false);
     let chart = Chart {
         name: "some".to_owned(),
         version: "1.2.3".to_owned(),
