@@ -28,6 +28,7 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {
         daemon: daemon(root)?,
         image_archive: dir.join(format!("{name}-{tag}.docker.tar")),
         image_name: format!("{REGISTRY}/{name}:{tag}"),
+        xtask: crate::own_program()?,
     })
 }
 

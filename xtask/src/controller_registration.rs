@@ -12,7 +12,7 @@ use image_builder::layout;
 use image_builder::reference::Reference;
 
 use crate::terminal::say;
-use manifest::{Deployment, Gardener, Manifest, Values};
+use manifest::{Deployment, Gardener, Manifest, OciRepository, Values};
 
 /// The chart of the controller.
 pub(crate) const CHART: &str = "charts/gardener-extension-cri-resmgr";
@@ -41,6 +41,12 @@ pub(crate) struct ControllerRegistrationArgs {
     /// `cargo xtask images --push` puts it.
     #[arg(long, value_name = "REF")]
     chart_ref: Option<String>,
+    /// Secret in namespace `garden` with which gardenlet pulls that chart.
+    #[arg(long, value_name = "SECRET")]
+    chart_pull_secret: Option<String>,
+    /// Secret in namespace `garden` with the CA of that registry.
+    #[arg(long, value_name = "SECRET")]
+    chart_ca_bundle: Option<String>,
     /// Enable the extension for every shoot that does not disable it.
     #[arg(long)]
     enable_for_all: bool,
@@ -98,12 +104,20 @@ fn manifest(args: &ControllerRegistrationArgs, chart: &Chart) -> anyhow::Result<
     if args.deployment.needs_registry() && chart_ref.is_none() {
         bail!("a chart in a registry needs `--chart-ref`, or `--registry`");
     }
+    let secrets = args.chart_pull_secret.is_some() || args.chart_ca_bundle.is_some();
+    if secrets && !args.deployment.needs_registry() {
+        bail!("`--chart-pull-secret` and `--chart-ca-bundle` are for a chart in a registry");
+    }
     Ok(Manifest {
         gardener: args.gardener,
         deployment: args.deployment,
         enable_for_all: args.enable_for_all,
         archive: chart.archive.clone(),
-        chart_ref: chart_ref.unwrap_or_default(),
+        repository: OciRepository {
+            reference: chart_ref.unwrap_or_default(),
+            pull_secret: args.chart_pull_secret.clone(),
+            ca_bundle: args.chart_ca_bundle.clone(),
+        },
         values,
     })
 }

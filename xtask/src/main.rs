@@ -5,6 +5,7 @@ mod bed;
 mod chart;
 mod controller_registration;
 mod demo;
+mod e2e;
 mod images;
 mod kind_load;
 mod sandbox_demo;
@@ -12,8 +13,9 @@ mod terminal;
 mod test;
 mod tidy;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -27,6 +29,7 @@ enum Command {
     Tidy(tidy::TidyArgs),
     /// Shows the main job: on, off, and a node as it was.
     Demo(demo::DemoArgs),
+    E2e(e2e::E2eArgs),
     /// Checks everything that has to be green before a commit.
     Test(test::TestArgs),
     /// The real components of a seed, a shoot and its workers.
@@ -44,7 +47,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// This program's file. Asked for at the start: cargo may put a new one in its place while we run.
+static OWN_PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+fn own_program() -> anyhow::Result<PathBuf> {
+    OWN_PROGRAM.get().cloned().context("this program's file is not known")
+}
+
 fn run() -> anyhow::Result<()> {
+    OWN_PROGRAM.get_or_init(|| std::env::current_exe().unwrap_or_default());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package has no parent folder")?;
     Command::parse().execute(root)
 }
@@ -63,6 +74,7 @@ impl Command {
             Self::KindLoad(args) => kind_load::run(&args, root),
             Self::Tidy(args) => tidy::run(&args, root),
             Self::Demo(args) => demo::run(&args, root),
+            Self::E2e(args) => e2e::run(&args, root),
             Self::Test(args) => test::run(&args, root),
             Self::Testbed(command) => bed::run(&command, root),
         }

@@ -11,6 +11,23 @@ use clap::Args;
 use crate::terminal::say;
 use crate::{artifacts, bed};
 
+/// Program and Debian package.
+const SHELLCHECK: &str = "shellcheck";
+/// What made `examples/enabled-for-all.yaml`.
+const ENABLED_FOR_ALL: &[&str] = &[
+    "--gardener",
+    "new",
+    "--deployment",
+    "oci-repository",
+    "--registry",
+    "registry.example.com/team",
+    "--tag",
+    env!("CARGO_PKG_VERSION"),
+    "--enable-for-all",
+    "--output",
+    "examples/enabled-for-all.yaml",
+];
+
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     /// Also the tests on real components: needs root, Go and some GiB of disk.
@@ -31,6 +48,8 @@ struct Tally {
 pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
     if args.real {
         bed::ensure_machine()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(testbed::ensure_programs(&[(SHELLCHECK, SHELLCHECK)]))?;
     }
     let mut tally = Tally::default();
     if args.only.is_none() {
@@ -53,18 +72,38 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         ("clippy", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
     ];
     for (what, words) in cargo {
-        check(what, tally, || cargo_check(root, words));
+        check(what, tally, || program(root, "cargo", words));
     }
-    let own: [(&str, &[&str]); 3] = [
+    let enabled_for_all = [&["controller-registration", "--check"], ENABLED_FOR_ALL].concat();
+    let own: [(&str, &[&str]); 4] = [
         ("layering of the crates", &["tidy"]),
         ("the generated registration is current", &["controller-registration", "--check"]),
+        ("the example that enables it for all is current", &enabled_for_all),
         ("the main job in the sandbox", &["demo"]),
     ];
     for (what, words) in own {
         check(what, tally, || crate::within(words, root));
     }
+    // `--real` has installed it.
+    if Command::new(SHELLCHECK).arg("--version").output().is_ok() {
+        let scripts = scripts(root)?;
+        let scripts: Vec<&str> = scripts.iter().map(String::as_str).collect();
+        check("shellcheck", tally, || program(root, SHELLCHECK, &scripts));
+    } else {
+        say("== shellcheck is not here: the scripts are checked by `cargo xtask test --real`");
+    }
     say("== tests of the workspace");
     cargo_test(root, &["test", "--workspace", "--locked", "--no-fail-fast"], &[], tally)
+}
+
+/// Every shell script of the repository.
+fn scripts(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut all = vec![".ci/run".to_owned(), "deploy/testbed/node/boot.sh".to_owned()];
+    for entry in std::fs::read_dir(root.join("scripts"))? {
+        all.push(format!("scripts/{}", entry?.file_name().to_string_lossy()));
+    }
+    all.sort();
+    Ok(all)
 }
 
 /// Runs something that is a check as a whole.
@@ -77,9 +116,10 @@ fn check(what: &str, tally: &mut Tally, run: impl FnOnce() -> anyhow::Result<()>
     say(&format!("== {what}: {verdict} ({:.0?})", start.elapsed()));
 }
 
-fn cargo_check(root: &Path, words: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new("cargo").args(words).current_dir(root).status().context("cannot run cargo")?;
-    ensure!(status.success(), "cargo ended with {status}");
+fn program(root: &Path, name: &str, words: &[&str]) -> anyhow::Result<()> {
+    let status =
+        Command::new(name).args(words).current_dir(root).status().with_context(|| format!("cannot run {name}"))?;
+    ensure!(status.success(), "{name} ended with {status}");
     Ok(())
 }
 

@@ -44,6 +44,64 @@ fn the_shoot_has_the_extension_switched_off() {
     assert_eq!(shoot["spec"]["extensions"], serde_json::json!([{ "type": EXTENSION_TYPE, "disabled": true }]));
 }
 
+/// Field by field against what Gardener v1.54 knows (`ControllerRegistrationSpec`, `ControllerResource` and
+/// `ControllerDeployment` of core.gardener.cloud/v1beta1): an old API server drops or refuses anything else.
+#[test]
+fn the_registration_has_only_fields_that_every_gardener_knows() {
+    const KNOWN: [&str; 15] = [
+        "apiVersion",
+        "kind",
+        "metadata.name",
+        "metadata.annotations.security.gardener.cloud/pod-security-enforce",
+        "type",
+        "providerConfig.chart",
+        "providerConfig.values",
+        "spec.resources.kind",
+        "spec.resources.type",
+        "spec.resources.primary",
+        "spec.resources.globallyEnabled",
+        "spec.resources.reconcileTimeout",
+        "spec.deployment.policy",
+        "spec.deployment.seedSelector",
+        "spec.deployment.deploymentRefs.name",
+    ];
+    fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    leaves(value, &path, found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| leaves(item, path, found)),
+            _ => found.push(path.to_owned()),
+        }
+    }
+    let text = std::fs::read_to_string(root().join("examples/ctrldeploy-ctrlreg.yaml")).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    assert_eq!(documents.len(), 2);
+    let mut found = Vec::new();
+    for document in &documents {
+        assert_eq!(document["apiVersion"], "core.gardener.cloud/v1beta1");
+        leaves(document, "", &mut found);
+    }
+    let unknown: Vec<_> = found
+        .iter()
+        .filter(|path| !KNOWN.contains(&path.as_str()) && !path.starts_with("providerConfig.values."))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn the_second_registration_is_for_all_shoots() {
+    let text = std::fs::read_to_string(root().join("examples/enabled-for-all.yaml")).unwrap();
+    let [deployment, registration] = &serde_saphyr::from_multiple::<Value>(&text).unwrap()[..] else {
+        panic!("two documents")
+    };
+    assert_eq!(registration["spec"]["resources"][0]["autoEnable"], serde_json::json!(["shoot"]));
+    assert!(deployment["helm"]["ociRepository"]["ref"].as_str().unwrap().starts_with("registry.example.com/team/"));
+}
+
 #[test]
 fn the_base_configuration_of_the_chart_s_override_values_is_accepted() {
     let values = read(&root().join("charts/gardener-extension-cri-resmgr/ci/overrides-values.yaml"));

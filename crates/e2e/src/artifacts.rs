@@ -11,6 +11,7 @@ const IMAGE_NAME: &str = "E2E_INSTALLATION_IMAGE_NAME";
 const AGENT: &str = "E2E_AGENT";
 const GATE: &str = "E2E_GATE";
 const DAEMON: &str = "E2E_DAEMON";
+const XTASK: &str = "E2E_XTASK";
 
 /// Files under test.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Artifacts {
     pub gate: PathBuf,
     /// cri-resmgr, as it is in the image's payload.
     pub daemon: PathBuf,
+    /// The program behind `cargo xtask`, for tests of what it makes.
+    pub xtask: PathBuf,
 }
 
 impl Artifacts {
@@ -46,12 +49,13 @@ impl Artifacts {
             agent: get(AGENT)?.into(),
             gate: get(GATE)?.into(),
             daemon: get(DAEMON)?.into(),
+            xtask: get(XTASK)?.into(),
         })
     }
 
     /// The variables for [`Self::from_env`].
     #[must_use]
-    pub fn to_env(&self) -> [(&'static str, String); 6] {
+    pub fn to_env(&self) -> [(&'static str, String); 7] {
         let path = |path: &std::path::Path| path.display().to_string();
         [
             (CONTROLLER, path(&self.controller)),
@@ -60,6 +64,7 @@ impl Artifacts {
             (AGENT, path(&self.agent)),
             (GATE, path(&self.gate)),
             (DAEMON, path(&self.daemon)),
+            (XTASK, path(&self.xtask)),
         ]
     }
 }

@@ -3,11 +3,14 @@
 //! `cargo xtask demo --real` shows it and `cargo xtask test --real` checks it, with the same assertions.
 
 mod artifacts;
+mod landscape;
 mod node;
+pub mod rbac;
 mod stage;
 mod workload;
 
 pub use artifacts::Artifacts;
+pub use landscape::Landscape;
 pub use node::{Endpoint, NodeFacts};
 pub use stage::{Stage, StageOptions};
 pub use workload::{Container, Workload};

@@ -8,6 +8,15 @@ use testbed::Worker;
 
 const PROBE: Duration = Duration::from_secs(5);
 
+/// Run as root in a node's namespaces, it prints what [`NodeFacts::parse`] reads.
+pub(crate) const NODE_SCRIPT: &str = r#"
+for unit in kubelet.service cri-resource-manager.service; do
+  systemctl show --property=LoadState,ActiveState,MainPID,InvocationID "$unit" | sed "s/^/$unit /"
+done
+pid=$(systemctl show --value --property=MainPID kubelet.service)
+echo "kubelet runs as $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+"#;
+
 /// Which runtime kubelet's running process talks to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
@@ -15,6 +24,15 @@ pub enum Endpoint {
     Containerd,
     /// cri-resource-manager.
     Proxy,
+}
+
+impl Endpoint {
+    fn of(kubelet: &[String]) -> anyhow::Result<Self> {
+        let mut words = kubelet.iter().rev();
+        let last = words.find(|word| word.starts_with("--container-runtime-endpoint="));
+        let last = last.context("kubelet's command line has no endpoint")?;
+        Ok(if last == host::KUBELET_ENDPOINT_ARGUMENT { Self::Proxy } else { Self::Containerd })
+    }
 }
 
 /// Facts about one worker.
@@ -56,14 +74,8 @@ impl NodeFacts {
             .filter(|word| !word.is_empty())
             .map(|word| String::from_utf8_lossy(word).into_owned())
             .collect();
-        let last = words
-            .iter()
-            .rev()
-            .find(|word| word.starts_with("--container-runtime-endpoint="))
-            .context("kubelet's command line has no endpoint")?;
-        let endpoint = if last == host::KUBELET_ENDPOINT_ARGUMENT { Endpoint::Proxy } else { Endpoint::Containerd };
         Ok(Self {
-            endpoint,
+            endpoint: Endpoint::of(&words)?,
             kubelet_command_line: words.join(" "),
             kubelet_pid,
             kubelet_invocation: show(host::KUBELET_UNIT, "InvocationID").await?,
@@ -73,12 +85,48 @@ impl NodeFacts {
         })
     }
 
+    /// From what `NODE_SCRIPT` printed on a node that only the shoot's API leads to.
+    ///
+    /// # Errors
+    /// When it did not print what it should.
+    pub fn parse(printed: &str) -> anyhow::Result<Self> {
+        let unit = |name: &str, property: &str| {
+            let key = format!("{name} {property}=");
+            let value = printed.lines().find_map(|line| line.strip_prefix(&key));
+            value.map(str::to_owned).with_context(|| format!("no {property} of {name} in {printed:?}"))
+        };
+        let (kubelet, daemon) = (host::KUBELET_UNIT, host::DAEMON_UNIT);
+        let words = printed.lines().find_map(|line| line.strip_prefix("kubelet runs as ")).context("no kubelet")?;
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        Ok(Self {
+            endpoint: Endpoint::of(&words)?,
+            kubelet_command_line: words.join(" "),
+            kubelet_pid: unit(kubelet, "MainPID")?.parse()?,
+            kubelet_invocation: unit(kubelet, "InvocationID")?,
+            kubelet_state: unit(kubelet, "ActiveState")?,
+            daemon: (unit(daemon, "LoadState")?, unit(daemon, "ActiveState")?),
+            daemon_pid: unit(daemon, "MainPID")?.parse()?,
+        })
+    }
+
     /// The node is as it must be with cri-resource-manager: its unit active, kubelet on its socket, and a runtime that
     /// answers through it. Gives the runtime's name and version.
     ///
     /// # Errors
     /// What is not so.
     pub async fn ensure_on_proxy(&self, worker: &Worker) -> anyhow::Result<String> {
+        self.ensure_switched()?;
+        let socket = worker.live_root()?.join(host::RELAY_SOCKET.trim_start_matches('/'));
+        let answer = cri_client::probe(&socket, PROBE).await.context("cri-resource-manager does not answer")?;
+        anyhow::ensure!(answer.is_ready(), "the runtime behind cri-resource-manager is not ready");
+        Ok(format!("{} {}", answer.version.name, answer.version.version))
+    }
+
+    /// The daemon's unit is active and kubelet runs on its socket.
+    ///
+    /// # Errors
+    /// What is not so.
+    pub fn ensure_switched(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.daemon == ("loaded".into(), "active".into()),
             "{} is {:?}",
@@ -87,10 +135,7 @@ impl NodeFacts {
         );
         anyhow::ensure!(self.kubelet_state == "active", "kubelet is {}", self.kubelet_state);
         anyhow::ensure!(self.endpoint == Endpoint::Proxy, "kubelet is on containerd: {}", self.kubelet_command_line);
-        let socket = worker.live_root()?.join(host::RELAY_SOCKET.trim_start_matches('/'));
-        let answer = cri_client::probe(&socket, PROBE).await.context("cri-resource-manager does not answer")?;
-        anyhow::ensure!(answer.is_ready(), "the runtime behind cri-resource-manager is not ready");
-        Ok(format!("{} {}", answer.version.name, answer.version.version))
+        Ok(())
     }
 
     /// The node is as it must be without: no unit of the daemon, kubelet on containerd.
@@ -106,5 +151,46 @@ impl NodeFacts {
             self.kubelet_command_line
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(endpoint: &str, daemon: &str) -> String {
+        format!(
+            "kubelet.service MainPID=17\nkubelet.service LoadState=loaded\nkubelet.service ActiveState=active\n\
+             kubelet.service InvocationID=ab\n{daemon}\ncri-resource-manager.service InvocationID=\n\
+             kubelet runs as /opt/bin/kubelet --container-runtime-endpoint=unix:///x --v=2 {endpoint} \n"
+        )
+    }
+
+    const GONE: &str = "cri-resource-manager.service MainPID=0\ncri-resource-manager.service LoadState=not-found\n\
+        cri-resource-manager.service ActiveState=inactive";
+    const ACTIVE: &str = "cri-resource-manager.service MainPID=9\ncri-resource-manager.service LoadState=loaded\n\
+        cri-resource-manager.service ActiveState=active";
+
+    #[test]
+    fn a_node_is_judged_by_what_it_prints() {
+        let proxy = host::KUBELET_ENDPOINT_ARGUMENT;
+        let on = NodeFacts::parse(&printed(proxy, ACTIVE)).unwrap();
+        assert_eq!((on.endpoint, on.kubelet_pid, on.daemon_pid), (Endpoint::Proxy, 17, 9));
+        on.ensure_switched().unwrap();
+        on.ensure_on_containerd().unwrap_err();
+        let off = NodeFacts::parse(&printed("", GONE)).unwrap();
+        off.ensure_on_containerd().unwrap();
+        off.ensure_switched().unwrap_err();
+        for half in [printed(proxy, GONE), printed("", ACTIVE)] {
+            let half = NodeFacts::parse(&half).unwrap();
+            half.ensure_on_containerd().unwrap_err();
+            half.ensure_switched().unwrap_err();
+        }
+        NodeFacts::parse("").unwrap_err();
+    }
+
+    #[test]
+    fn the_script_names_our_units() {
+        assert!(NODE_SCRIPT.contains(host::KUBELET_UNIT) && NODE_SCRIPT.contains(host::DAEMON_UNIT));
     }
 }

@@ -11,8 +11,9 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 
-use crate::components::{self, HELM, KUBELET, RESOURCE_MANAGER};
+use crate::components::{self, GARDENER_APISERVER, HELM, KUBELET, RESOURCE_MANAGER};
 use crate::control_plane::{ControlPlanes, Programs, Setup};
+use crate::gardener_api;
 use crate::gardenlet::Gardenlet;
 use crate::ledger::{self, Ledger};
 use crate::network::Network;
@@ -164,7 +165,6 @@ impl Bed {
 
     async fn prepare_seed(&self) -> anyhow::Result<()> {
         let client = self.planes.seed.admin().await?;
-        let module = components::gardener_module(&self.options.root).await?;
         let crds = [
             "example/seed-crds/10-crd-extensions.gardener.cloud_extensions.yaml",
             "example/seed-crds/10-crd-extensions.gardener.cloud_clusters.yaml",
@@ -172,11 +172,37 @@ impl Bed {
             // A seed always has it, and the chart makes one of its objects.
             "example/seed-crds/10-crd-autoscaling.k8s.io_verticalpodautoscalers.yaml",
         ];
+        self.apply_crds(&crds).await?;
+        let extension_labels = json!({
+            "gardener.cloud/role": "extension",
+            "controllerregistration.core.gardener.cloud/name": RELEASE,
+        });
+        let namespaces = [
+            ("garden", json!({})),
+            (EXTENSION_NAMESPACE, extension_labels),
+            (&self.options.shoot_namespace, json!({ "gardener.cloud/role": "shoot" })),
+        ];
+        let api: Api<Namespace> = Api::all(client);
+        for (name, labels) in namespaces {
+            let namespace =
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+            api.patch(name, &PatchParams::apply("testbed"), &Patch::Apply(namespace)).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings CRDs out of the pinned gardener module into the seed, and waits until they are served.
+    ///
+    /// # Errors
+    /// When the module has no such file, or the API server refuses it.
+    pub async fn apply_crds(&self, files: &[&str]) -> anyhow::Result<()> {
+        let client = self.planes.seed.admin().await?;
+        let module = components::gardener_module(&self.options.root).await?;
         let crd =
             ApiResource::from_gvk(&GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition"));
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &crd);
+        let api: Api<DynamicObject> = Api::all_with(client, &crd);
         let mut names = Vec::new();
-        for file in crds {
+        for file in files {
             let path = module.join(file);
             let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let object: DynamicObject = serde_saphyr::from_str(&text)?;
@@ -192,21 +218,6 @@ impl Bed {
                 Ok(conditions.iter().any(established).then_some(()))
             })
             .await?;
-        }
-        let extension_labels = json!({
-            "gardener.cloud/role": "extension",
-            "controllerregistration.core.gardener.cloud/name": RELEASE,
-        });
-        let namespaces = [
-            ("garden", json!({})),
-            (EXTENSION_NAMESPACE, extension_labels),
-            (&self.options.shoot_namespace, json!({ "gardener.cloud/role": "shoot" })),
-        ];
-        let api: Api<Namespace> = Api::all(client);
-        for (name, labels) in namespaces {
-            let namespace =
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
-            api.patch(name, &PatchParams::apply("testbed"), &Patch::Apply(namespace)).await?;
         }
         Ok(())
     }
@@ -296,6 +307,17 @@ impl Bed {
             Ok(Some(()))
         })
         .await
+    }
+
+    /// Makes a garden of the seed: starts gardener-apiserver next to its kube-apiserver, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it has to be built and the build fails, or it does not get ready.
+    pub async fn start_gardener_apiserver(&self) -> anyhow::Result<ApiServer> {
+        let program = GARDENER_APISERVER.obtain(&self.options.root, &self.options.progress).await?;
+        let server = gardener_api::start(&program, &self.dir, &self.network, self.seed(), &self.ledger)?;
+        server.await_ready().await?;
+        Ok(server)
     }
 
     /// Starts the seed controller as its Deployment would: with the ServiceAccount of the chart and nothing more.

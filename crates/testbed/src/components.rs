@@ -35,6 +35,12 @@ pub const RESOURCE_MANAGER: Component = Component {
     family: "gardener",
     package: "github.com/gardener/gardener/cmd/gardener-resource-manager",
 };
+/// The API server of a garden, which judges registrations.
+pub const GARDENER_APISERVER: Component = Component {
+    name: "gardener-apiserver",
+    family: "gardener",
+    package: "github.com/gardener/gardener/cmd/gardener-apiserver",
+};
 /// Helm itself, which renders the extension's chart as gardenlet does.
 pub const HELM: Component = Component { name: "helm", family: "helm", package: "helm.sh/helm/v3/cmd/helm" };
 

@@ -16,6 +16,16 @@ use crate::pki::{Authority, signing_key};
 use crate::process::{Daemon, Launch};
 use crate::{Progress, wait_for};
 
+/// Everything that ServiceAccounts ask for, without contents: what the extension's controller does, for one.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: [\"system:serviceaccounts\"]
+- level: None
+";
 const READY: Duration = Duration::from_secs(90);
 
 /// One API server of the bed.
@@ -24,12 +34,50 @@ pub struct ApiServer {
     url: String,
     authority: Arc<Authority>,
     admin_kubeconfig: PathBuf,
+    audit_log: PathBuf,
     daemon: Daemon,
     program: PathBuf,
     args: Vec<String>,
 }
 
 impl ApiServer {
+    /// One that listens on `url` and takes the certificates of `authority`; `name` is that of its files in `dir`. With
+    /// program and arguments it was started.
+    pub(crate) fn new(
+        name: &str,
+        url: String,
+        dir: &Path,
+        authority: &Arc<Authority>,
+        daemon: Daemon,
+        (program, args): (PathBuf, Vec<String>),
+    ) -> anyhow::Result<Self> {
+        let admin = authority.kubeconfig(&url, &authority.client("admin", Some("system:masters"))?);
+        let admin_kubeconfig = dir.join(format!("{name}.kubeconfig"));
+        std::fs::write(&admin_kubeconfig, admin)?;
+        let (authority, audit_log) = (Arc::clone(authority), audit_log(dir, name));
+        Ok(Self { url, authority, admin_kubeconfig, audit_log, daemon, program, args })
+    }
+
+    pub(crate) fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// What ServiceAccounts asked for: a JSON document a line (`audit.k8s.io/v1` Event).
+    #[must_use]
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
+    }
+
+    /// Waits until it answers.
+    pub(crate) async fn await_ready(&self) -> anyhow::Result<()> {
+        wait_for(&format!("{} to be ready", self.url), READY, || async {
+            self.daemon.ensure_alive()?;
+            let request = http::Request::get("/readyz").body(Vec::new())?;
+            Ok(self.admin().await?.request_text(request).await.map(|_| Some(()))?)
+        })
+        .await
+    }
+
     /// File of a kubeconfig with all rights.
     #[must_use]
     pub fn admin_kubeconfig(&self) -> &Path {
@@ -115,7 +163,7 @@ impl ApiServer {
         let args = self.args.clone();
         let launch = Launch { name: &name, program: &self.program, args, env: Vec::new(), netns: Some(hub), logs };
         self.daemon = Daemon::start(launch, ledger)?;
-        await_ready(self).await
+        self.await_ready().await
     }
 }
 
@@ -169,7 +217,7 @@ impl Setup<'_> {
         let seed = self.api_server("seed", network::SEED_PORT)?;
         let shoot = self.api_server("shoot", network::SHOOT_PORT)?;
         for server in [&seed, &shoot] {
-            await_ready(server).await?;
+            server.await_ready().await?;
         }
         if with_shoot_controllers {
             let key = self.dir.join("shoot-signing.key").display().to_string();
@@ -235,15 +283,13 @@ impl Setup<'_> {
             format!("--service-cluster-ip-range={}", network::SERVICE_RANGE),
             "--authorization-mode=Node,RBAC".into(),
             "--allow-privileged".into(),
+            format!("--audit-policy-file={}", file("audit-policy.yaml", AUDIT_POLICY)?),
+            format!("--audit-log-path={}", audit_log(self.dir, cluster).display()),
         ];
         let program = self.programs.apiserver.clone();
         let daemon = self.launch(&format!("{cluster}-kube-apiserver"), &program, args.clone())?;
         let url = format!("https://{address}:{port}");
-        let admin = self.authority.kubeconfig(&url, &self.authority.client("admin", Some("system:masters"))?);
-        let admin_kubeconfig = self.dir.join(format!("{cluster}.kubeconfig"));
-        std::fs::write(&admin_kubeconfig, admin)?;
-        let authority = Arc::clone(self.authority);
-        Ok(ApiServer { url, authority, admin_kubeconfig, daemon, program, args })
+        ApiServer::new(cluster, url, self.dir, self.authority, daemon, (program, args))
     }
 
     fn controller(&self, name: &str, program: &Path, api: &ApiServer, more: &[String]) -> anyhow::Result<Daemon> {
@@ -255,11 +301,6 @@ impl Setup<'_> {
     }
 }
 
-async fn await_ready(server: &ApiServer) -> anyhow::Result<()> {
-    wait_for("a kube-apiserver to be ready", READY, || async {
-        server.daemon.ensure_alive()?;
-        let request = http::Request::get("/readyz").body(Vec::new())?;
-        Ok(server.admin().await?.request_text(request).await.map(|_| Some(()))?)
-    })
-    .await
+fn audit_log(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}-audit.log"))
 }

@@ -10,6 +10,8 @@ use crate::ledger::{Entry, Ledger};
 pub(crate) const SHOOT_PORT: u16 = 6443;
 /// Port of the seed's API server at the hub's address.
 pub(crate) const SEED_PORT: u16 = 7443;
+/// Port of gardener-apiserver at the hub's address.
+pub(crate) const GARDENER_PORT: u16 = 8443;
 /// Address of the Service `kubernetes` in the shoot.
 pub(crate) const SERVICE_ADDRESS: &str = "10.96.0.1";
 pub(crate) const SERVICE_RANGE: &str = "10.96.0.0/24";

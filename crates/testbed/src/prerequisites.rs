@@ -22,6 +22,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mount", "mount"),
 ];
 
+/// Somebody else may be installing something.
+pub(crate) const WAIT_FOR_DPKG: &str = "DPkg::Lock::Timeout=300";
+
 const MIN_FREE_GIB: u64 = 15;
 
 /// All lacks at once, cheapest checks only (well under five seconds). Debian packages are not lacks where `apt-get` is at
@@ -74,13 +77,26 @@ pub(crate) async fn install_packages() -> anyhow::Result<()> {
             packages.push(package);
         }
     }
+    install(&packages).await
+}
+
+/// Installs the Debian packages of those of `programs` (program and package) that are missing.
+///
+/// # Errors
+/// When apt-get fails.
+pub async fn ensure_programs(programs: &[(&str, &str)]) -> anyhow::Result<()> {
+    let missing: Vec<&str> =
+        programs.iter().filter(|(program, _)| find_program(program).is_none()).map(|(_, package)| *package).collect();
+    install(&missing).await
+}
+
+async fn install(packages: &[&str]) -> anyhow::Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
     crate::command::run("apt-get", &["update", "-q"]).await?;
-    let mut args = vec!["install", "-y", "-q", "--no-install-recommends"];
-    args.extend(packages);
-    crate::command::run("env", &[&["DEBIAN_FRONTEND=noninteractive", "apt-get"], args.as_slice()].concat()).await?;
+    let install = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", WAIT_FOR_DPKG, "install", "-y", "-q"];
+    crate::command::run("env", &[&install, &["--no-install-recommends"][..], packages].concat()).await?;
     Ok(())
 }
 
@@ -88,7 +104,7 @@ fn missing_packages() -> Vec<(&'static str, &'static str)> {
     PROGRAMS.iter().copied().filter(|(program, _)| find_program(program).is_none()).collect()
 }
 
-fn find_program(name: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }

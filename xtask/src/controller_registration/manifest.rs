@@ -43,6 +43,26 @@ pub(super) struct Values {
     pub(super) installation: Reference,
 }
 
+/// Where a chart in a registry is, and what is needed to get it.
+#[derive(Debug, Clone)]
+pub(super) struct OciRepository {
+    pub(super) reference: String,
+    pub(super) pull_secret: Option<String>,
+    pub(super) ca_bundle: Option<String>,
+}
+
+impl OciRepository {
+    fn text(&self, indent: &str) -> String {
+        let mut lines = vec!["ociRepository:".to_owned(), format!("  ref: {}", self.reference)];
+        for (key, secret) in [("pullSecretRef", &self.pull_secret), ("caBundleSecretRef", &self.ca_bundle)] {
+            if let Some(secret) = secret {
+                lines.extend([format!("  {key}:"), format!("    name: {secret}")]);
+            }
+        }
+        indented(lines.iter().map(String::as_str), indent)
+    }
+}
+
 /// A whole registration; `Display` is its YAML.
 #[derive(Debug, Clone)]
 pub(super) struct Manifest {
@@ -50,7 +70,7 @@ pub(super) struct Manifest {
     pub(super) deployment: Deployment,
     pub(super) enable_for_all: bool,
     pub(super) archive: Vec<u8>,
-    pub(super) chart_ref: String,
+    pub(super) repository: OciRepository,
     pub(super) values: Option<Values>,
 }
 
@@ -109,7 +129,7 @@ providerConfig:
         let source = if self.deployment == Deployment::RawChart {
             format!("  rawChart: {}\n", STANDARD.encode(&self.archive))
         } else {
-            format!("  ociRepository:\n    ref: {}\n", self.chart_ref)
+            self.repository.text("  ")
         };
         write!(
             f,
@@ -137,11 +157,9 @@ metadata:
 {}  deployment:
     extension:
       helm:
-        ociRepository:
-          ref: {}
-{}",
+{}{}",
             self.resource(),
-            self.chart_ref,
+            self.repository.text("        "),
             self.values("      ")
         )
     }
@@ -215,7 +233,11 @@ mod tests {
             deployment,
             enable_for_all,
             archive: b"archive".to_vec(),
-            chart_ref: "localhost:5001/team/charts/chart:0.1.0".to_owned(),
+            repository: OciRepository {
+                reference: "localhost:5001/team/charts/chart:0.1.0".to_owned(),
+                pull_secret: None,
+                ca_bundle: None,
+            },
             values: Some(Values {
                 controller: reference(CONTROLLER_NAME),
                 installation: reference(INSTALLATION_IMAGE),
@@ -281,8 +303,23 @@ mod tests {
         let operator = chart(Deployment::OperatorExtension);
         assert_eq!(operator["kind"], "Extension");
         let extension = &operator["spec"]["deployment"]["extension"];
-        assert_eq!(extension["helm"]["ociRepository"]["ref"], reference);
+        assert_eq!(extension["helm"]["ociRepository"], serde_json::json!({ "ref": reference }));
         assert_eq!(extension["values"]["image"]["tag"], "1.10");
         assert_eq!(documents(&manifest(Gardener::New, Deployment::OperatorExtension, false)).len(), 1);
+    }
+
+    #[test]
+    fn a_chart_of_a_private_registry_names_its_secrets() {
+        for (deployment, place) in [
+            (Deployment::OciRepository, "/helm/ociRepository"),
+            (Deployment::OperatorExtension, "/spec/deployment/extension/helm/ociRepository"),
+        ] {
+            let mut manifest = manifest(Gardener::New, deployment, false);
+            manifest.repository.pull_secret = Some("pull".to_owned());
+            manifest.repository.ca_bundle = Some("ca".to_owned());
+            let repository = documents(&manifest)[0].pointer(place).unwrap().clone();
+            assert_eq!(repository["pullSecretRef"], serde_json::json!({ "name": "pull" }));
+            assert_eq!(repository["caBundleSecretRef"], serde_json::json!({ "name": "ca" }));
+        }
     }
 }

@@ -12,6 +12,7 @@ mod place;
 mod process;
 mod removal;
 mod resources;
+mod rights;
 mod shoot;
 
 use std::sync::Mutex;
@@ -95,6 +96,8 @@ const SERVED: &[(&str, Case)] = cases![
 const ALONE: &[(&str, Case)] = cases![
     process::conformance_16_start_up,
     process::conformance_28_base_configuration,
+    // Looks back at all that the cases before have made the controller do; the next one takes rights away.
+    rights::conformance_rights_are_what_is_used,
     process::conformance_27_status_only_through_its_subresource,
     process::conformance_25_two_replicas,
 ];

@@ -7,6 +7,8 @@ mod fail_open;
 mod faults;
 mod main_job;
 mod node;
+mod publish;
+mod registration;
 
 use std::path::{Path, PathBuf};
 

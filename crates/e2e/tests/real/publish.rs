@@ -1,0 +1,218 @@
+//! What `cargo xtask images --push` leaves in a real registry, read by programs that are not ours: skopeo, umoci, Helm, Go.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use e2e::Artifacts;
+use extension_config::names::{CONTROLLER_NAME, INSTALLATION_IMAGE};
+use image_builder::chart::Chart;
+use serde_json::{Value, json};
+use testbed::components::HELM;
+use testbed::{Progress, Registry, run};
+
+/// A user and its password, as the registry (bcrypt) and Docker's configuration (base64) keep them.
+const HTPASSWD: &str = "pusher:$2b$05$abcdefghijklmnopqrstuux7DVfxfgfXTmp/9Tsk6HzX2QQGjxePG\n";
+const AUTH: &str = "cHVzaGVyOnJlZ2lzdHJ5LXBhc3N3b3Jk";
+const TAG: &str = "7.8.9";
+const BILL: &str = "application/vnd.cyclonedx+json";
+/// Program of each image that tells its version, and who runs it.
+const IMAGES: [(&str, &str, &str); 2] =
+    [(CONTROLLER_NAME, CONTROLLER_NAME, "65532:65532"), (INSTALLATION_IMAGE, "cri-resmgr-node-agent", "0:0")];
+
+/// A registry with the artefacts, and the folder in which they are looked at.
+struct Shelf {
+    registry: Registry,
+    dir: tempfile::TempDir,
+    xtask: PathBuf,
+    progress: Progress,
+}
+
+#[test]
+fn published_images_and_chart_are_what_their_readers_expect() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        testbed::ensure_programs(&[("skopeo", "skopeo"), ("umoci", "umoci")]).await?;
+        let progress = Progress::default();
+        let registry = Registry::up(HTPASSWD, &progress).await?;
+        let shelf = Shelf { registry, dir: tempfile::tempdir()?, xtask: Artifacts::from_env()?.xtask, progress };
+        shelf.check().await
+    });
+    if let Err(error) = outcome {
+        panic!("{error:#}");
+    }
+}
+
+impl Shelf {
+    async fn check(&self) -> anyhow::Result<()> {
+        let config = json!({ "auths": { self.registry.address(): { "auth": AUTH } } });
+        std::fs::create_dir(self.path("docker"))?;
+        std::fs::write(self.path("docker/config.json"), config.to_string())?;
+        std::fs::create_dir(self.path("empty"))?;
+
+        let refused = self.publish("empty", "refused").await;
+        ensure!(refused.is_err(), "the registry took images from somebody whom it does not know");
+        let first = self.publish("docker", "first").await?;
+        // Another time, another folder: the same artefacts, and nothing new in the registry.
+        let second = self.publish("docker", "second").await?;
+        ensure!(first.len() == 5 && first == second, "two builds differ:\n{first:#?}\n{second:#?}");
+        for (name, program, user) in IMAGES {
+            let digest = self.ensure_image(name, program, user, &first).await.with_context(|| name.to_owned())?;
+            self.ensure_bill(name, &digest).await.with_context(|| format!("the bill of {name}"))?;
+        }
+        self.ensure_chart().await
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn repository(&self) -> String {
+        format!("{}/team", self.registry.address())
+    }
+
+    /// Builds and pushes everything, and gives the digests that the command tells.
+    async fn publish(&self, docker_config: &str, dir: &str) -> anyhow::Result<BTreeSet<String>> {
+        let output = tokio::process::Command::new(&self.xtask)
+            .args(["images", "--payload", "from-source", "--push", "--output", "oci-archive"])
+            .args(["--registry", &self.repository(), "--tag", TAG, "--dir", &self.text(dir)])
+            .env("DOCKER_CONFIG", self.path(docker_config))
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cargo xtask images: {said}");
+        Ok(said
+            .lines()
+            .filter(|line| line.starts_with("pushed ") || line.starts_with("attached "))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    async fn skopeo(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        run("skopeo", &[arguments, &["--authfile", &self.text("docker/config.json")]].concat()).await
+    }
+
+    async fn inspect(&self, reference: &str) -> anyhow::Result<Value> {
+        let raw = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{reference}")]).await?;
+        Ok(serde_json::from_str(&raw)?)
+    }
+
+    /// Pulled from the registry and read from the archive it is the same image; unpacked, its program runs.
+    async fn ensure_image(
+        &self,
+        name: &str,
+        program: &str,
+        user: &str,
+        said: &BTreeSet<String>,
+    ) -> anyhow::Result<String> {
+        let reference = format!("{}/{name}:{TAG}", self.repository());
+        let pulled = format!("oci:{}:{TAG}", self.text(name));
+        self.skopeo(&["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{reference}"), &pulled]).await?;
+        let image: Value = serde_json::from_str(&self.skopeo(&["inspect", &pulled]).await?)?;
+        let digest = image["Digest"].as_str().context("skopeo tells no digest")?.to_owned();
+        ensure!(said.contains(&format!("pushed {reference}@{digest}")), "{digest} is not among {said:#?}");
+        let archive = format!("oci-archive:{}/{name}-{TAG}.oci.tar", self.text("first"));
+        let archive: Value = serde_json::from_str(&self.skopeo(&["inspect", &archive]).await?)?;
+        ensure!(archive["Digest"] == digest, "the archive holds another image: {}", archive["Digest"]);
+        for label in ["source", "revision", "version", "licenses", "title", "description"] {
+            let value = &image["Labels"][format!("org.opencontainers.image.{label}")];
+            ensure!(value.as_str().is_some_and(|value| !value.is_empty()), "label {label} is {value}");
+        }
+        ensure!(image["Labels"]["org.opencontainers.image.version"] == TAG, "{}", image["Labels"]);
+
+        let bundle = self.text(&format!("{name}-bundle"));
+        run("umoci", &["unpack", "--image", &format!("{}:{TAG}", self.text(name)), &bundle]).await?;
+        let config: Value = serde_json::from_str(&std::fs::read_to_string(format!("{bundle}/config.json"))?)?;
+        let process = &config["process"];
+        ensure!(format!("{}:{}", process["user"]["uid"], process["user"]["gid"]) == user, "user {}", process["user"]);
+        ensure!(process["args"][0] == format!("/{program}"), "arguments {}", process["args"]);
+        // The root of the image holds nothing else, so that it runs here is no help of ours.
+        let version = run("chroot", &[&format!("{bundle}/rootfs"), &format!("/{program}"), "--version"]).await?;
+        ensure!(version.contains(env!("CARGO_PKG_VERSION")), "{program} says {version:?}");
+        ensure_no_path_of_this_machine(Path::new(&format!("{bundle}/rootfs/{program}")))?;
+        let layers = image["LayersData"].as_array().context("skopeo tells no layers")?;
+        let bytes: u64 = layers.iter().filter_map(|layer| layer["Size"].as_u64()).sum();
+        self.progress.step(&format!("{name}: {digest}, {} KiB in {} layers", bytes / 1024, layers.len()));
+        Ok(digest)
+    }
+
+    /// Found from the image's digest, as the specification says for registries without the referrers API.
+    async fn ensure_bill(&self, name: &str, image: &str) -> anyhow::Result<()> {
+        let repository = format!("{}/{name}", self.repository());
+        let index = self.inspect(&format!("{repository}:{}", image.replace(':', "-"))).await?;
+        let [entry] = &index["manifests"].as_array().context("no index")?[..] else {
+            anyhow::bail!("two pushes have left {index}");
+        };
+        ensure!(entry["artifactType"] == BILL, "{entry}");
+        let reference = format!("{repository}@{}", entry["digest"].as_str().unwrap_or_default());
+        let manifest = self.inspect(&reference).await?;
+        ensure!(manifest["subject"]["digest"] == image && manifest["artifactType"] == BILL, "{manifest}");
+        let out = self.text(&format!("{name}-bill"));
+        let (from, to) = (format!("docker://{reference}"), format!("dir:{out}"));
+        self.skopeo(&["copy", "--quiet", "--src-tls-verify=false", &from, &to]).await?;
+        let blob = manifest["layers"][0]["digest"].as_str().unwrap_or_default().trim_start_matches("sha256:");
+        let bill = std::fs::read(Path::new(&out).join(blob))?;
+        ensure!(
+            bill == std::fs::read(self.path(&format!("first/{name}-{TAG}.amd64.cdx.json")))?,
+            "not the bill in dist"
+        );
+        let bill: Value = serde_json::from_slice(&bill)?;
+        let parts = bill["components"].as_array().context("no components")?;
+        let purls: BTreeSet<&str> = parts.iter().filter_map(|part| part["purl"].as_str()).collect();
+        ensure!(purls.iter().any(|purl| purl.starts_with("pkg:cargo/kube-client@")), "{purls:?}");
+        let unlicensed: Vec<_> = parts
+            .iter()
+            .filter(|part| part["licenses"].is_null())
+            .filter(|part| !part["purl"].as_str().is_some_and(|purl| purl.starts_with("pkg:golang/")))
+            .collect();
+        ensure!(unlicensed.is_empty(), "crates without a licence: {unlicensed:?}");
+        let go = purls.iter().filter(|purl| purl.starts_with("pkg:golang/")).count();
+        let expected = if name == INSTALLATION_IMAGE { self.modules_by_go(name).await? } else { 0 };
+        ensure!(go == expected, "the bill has {go} Go modules, Go itself says {expected}");
+        self.progress.step(&format!("{name}: a bill with {} parts, {go} of them Go modules", parts.len()));
+        Ok(())
+    }
+
+    /// The modules of the daemon as Go's own tool reads them, the program itself and the standard library included.
+    async fn modules_by_go(&self, name: &str) -> anyhow::Result<usize> {
+        let daemon = self.text(&format!("{name}-bundle/rootfs/payload/opt/intel/bin/cri-resmgr"));
+        let said = run("go", &["version", "-m", &daemon]).await?;
+        let lines = said.lines().filter(|line| line.starts_with("\tdep\t") || line.starts_with("\tmod\t"));
+        Ok(lines.count() + 1)
+    }
+
+    async fn ensure_chart(&self) -> anyhow::Result<()> {
+        let root = crate::root();
+        let helm = HELM.obtain(&root, &self.progress).await?.display().to_string();
+        let chart = Chart::pack(&root.join("charts").join(CONTROLLER_NAME))?;
+        let reference = format!("oci://{}/charts/{}", self.repository(), chart.name);
+        let (config, out) = (self.text("docker/config.json"), self.text("chart"));
+        std::fs::create_dir(&out)?;
+        let options =
+            ["--version", &chart.version, "--plain-http", "--registry-config", &config, "--destination", &out];
+        run(&helm, &[&["pull", &reference], options.as_slice()].concat()).await?;
+        let pulled = std::fs::read(Path::new(&out).join(chart.file_name()))?;
+        ensure!(pulled == chart.archive, "Helm pulled another chart");
+        self.progress.step(&format!("Helm pulled {} {}", chart.name, chart.version));
+        Ok(())
+    }
+}
+
+/// A path of the machine that built it would make the same source another program elsewhere.
+fn ensure_no_path_of_this_machine(program: &Path) -> anyhow::Result<()> {
+    let content = std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let folders = ["CARGO_TARGET_DIR", "CARGO_HOME", "HOME"].iter().filter_map(std::env::var_os);
+    for folder in
+        folders.map(|folder| folder.to_string_lossy().into_owned()).chain([crate::root().display().to_string()])
+    {
+        // `/root` or `/src` is a part of many words; a folder below it is not.
+        let long = folder.matches('/').count() > 1;
+        let found = content.windows(folder.len()).any(|window| window == folder.as_bytes());
+        ensure!(!(long && found), "{} holds the path {folder}", program.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The registrations that `cargo xtask controller-registration` writes, before the real gardener-apiserver.
+
+use std::path::Path;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use e2e::Artifacts;
+use extension_config::names::{CONTROLLER_NAME, EXTENSION_TYPE};
+use image_builder::chart::Chart;
+use image_builder::gzip;
+use image_builder::tree::Tree;
+use serde_json::{Value, json};
+use testbed::{Bed, Options, Progress, run};
+
+const BED: &str = "registration";
+/// Strict: an unknown field is an error and not dropped.
+const QUERY: &str = "fieldValidation=Strict";
+
+/// Each way to register that gardener-apiserver knows, by the arguments that choose it; `--check` finds it again.
+const NEW: [&[&str]; 4] = [
+    &["--gardener", "new"],
+    &["--gardener", "new", "--enable-for-all"],
+    &["--gardener", "new", "--deployment", "raw-chart", "--registry", "registry.local.gardener.cloud:5001"],
+    &["--gardener", "new", "--deployment", "oci-repository", "--registry", "localhost:5001", "--tag", "1.2.3"],
+];
+
+#[test]
+fn a_gardener_apiserver_takes_the_registrations() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        let progress = Progress::default();
+        let options = Options {
+            name: BED.to_owned(),
+            root: crate::root(),
+            shoot_namespace: "shoot--local--local".to_owned(),
+            workers: 0,
+            progress: progress.clone(),
+        };
+        let bed = Bed::up(options).await?;
+        let outcome = check(&bed, &progress).await;
+        bed.down().await?;
+        outcome
+    });
+    if let Err(error) = outcome {
+        panic!("{error:#}");
+    }
+}
+
+async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
+    let api = bed.start_gardener_apiserver().await?;
+    let garden = Garden { client: api.admin().await? };
+    let example = crate::root().join("examples/ctrldeploy-ctrlreg.yaml");
+    let stored = garden.register(&example).await.context("examples/ctrldeploy-ctrlreg.yaml")?;
+    ensure_chart_inside(&stored[0]).context("the chart inside of examples/ctrldeploy-ctrlreg.yaml")?;
+    // What the defaults make of a registration that says nothing: nobody gets the extension who does not ask for it.
+    let resource = &stored[1]["spec"]["resources"][0];
+    ensure!(resource["autoEnable"].is_null() && resource["clusterCompatibility"] == json!(["shoot"]), "{resource}");
+    progress.step("gardener-apiserver has taken examples/ctrldeploy-ctrlreg.yaml");
+
+    let xtask = Artifacts::from_env()?.xtask.display().to_string();
+    for arguments in NEW {
+        let words = arguments.join(" ");
+        let file = bed.dir().join("registration.yaml").display().to_string();
+        let write = [&["controller-registration", "--output", &file], arguments].concat();
+        run(&xtask, &write).await?;
+        run(&xtask, &[&write[..], &["--check"]].concat()).await.with_context(|| format!("--check {words}"))?;
+        let stored = garden.register(Path::new(&file)).await.with_context(|| words.clone())?;
+        let resource = &stored[1]["spec"]["resources"][0];
+        let lifecycle = json!({ "reconcile": "AfterKubeAPIServer", "delete": "BeforeKubeAPIServer", "migrate": "BeforeKubeAPIServer" });
+        ensure!(resource["lifecycle"] == lifecycle, "{words}: {resource}");
+        let enabled = resource["autoEnable"] == json!(["shoot"]);
+        ensure!(enabled == arguments.contains(&"--enable-for-all"), "{words}: {resource}");
+        progress.step(&format!("gardener-apiserver has taken what {words} writes"));
+    }
+
+    // gardener-operator's own kind is a CRD in the runtime cluster.
+    bed.apply_crds(&["example/operator/10-crd-operator.gardener.cloud_extensions.yaml"]).await?;
+    let file = bed.dir().join("operator.yaml").display().to_string();
+    let options = ["--gardener", "new", "--deployment", "operator-extension", "--registry", "localhost:5001"];
+    let secrets = ["--chart-pull-secret", "pull", "--chart-ca-bundle", "ca", "--enable-for-all"];
+    run(&xtask, &[&["controller-registration", "--output", &file], &options[..], &secrets[..]].concat()).await?;
+    let runtime_cluster = Garden { client: bed.seed().admin().await? };
+    runtime_cluster.register(Path::new(&file)).await.context("the operator's Extension")?;
+    progress.step("a kube-apiserver with gardener-operator's CRD has taken the Extension");
+
+    // That it is the server that judges: the words of old Gardener are refused by today's.
+    let file = bed.dir().join("old.yaml").display().to_string();
+    run(&xtask, &["controller-registration", "--enable-for-all", "--output", &file]).await?;
+    let error = garden.register(Path::new(&file)).await.err().context("globallyEnabled was taken")?;
+    ensure!(format!("{error:#}").contains("globallyEnabled"), "{error:#}");
+    Ok(())
+}
+
+struct Garden {
+    client: kube::Client,
+}
+
+impl Garden {
+    /// Creates the objects of a file, reads them back, and deletes them again.
+    async fn register(&self, file: &Path) -> anyhow::Result<Vec<Value>> {
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(file)?)?;
+        let mut stored = Vec::new();
+        let mut outcome = Ok(());
+        for object in &objects {
+            match self.create(object).await {
+                Ok(object) => stored.push(object),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        for object in stored.iter().rev() {
+            self.request(http::Method::DELETE, &path(object, Some(EXTENSION_TYPE))?, Vec::new()).await?;
+        }
+        outcome.map(|()| stored)
+    }
+
+    async fn create(&self, object: &Value) -> anyhow::Result<Value> {
+        let kind = &object["kind"];
+        let url = format!("{}?{QUERY}", path(object, None)?);
+        self.request(http::Method::POST, &url, object.to_string().into_bytes())
+            .await
+            .with_context(|| format!("{kind}"))?;
+        self.request(http::Method::GET, &path(object, Some(EXTENSION_TYPE))?, Vec::new()).await
+    }
+
+    async fn request(&self, method: http::Method, url: &str, body: Vec<u8>) -> anyhow::Result<Value> {
+        let request = http::Request::builder().method(method).uri(url).header("Content-Type", "application/json");
+        Ok(self.client.request(request.body(body)?).await?)
+    }
+}
+
+fn path(object: &Value, name: Option<&str>) -> anyhow::Result<String> {
+    let version = object["apiVersion"].as_str().context("no apiVersion")?;
+    let plural = format!("{}s", object["kind"].as_str().context("no kind")?.to_lowercase());
+    Ok(format!("/apis/{version}/{plural}{}", name.map(|name| format!("/{name}")).unwrap_or_default()))
+}
+
+/// The chart in a ControllerDeployment, unpacked, is the chart's folder file by file.
+fn ensure_chart_inside(deployment: &Value) -> anyhow::Result<()> {
+    let chart = deployment["providerConfig"]["chart"].as_str().context("no chart")?;
+    let archive = base64::engine::general_purpose::STANDARD.decode(chart)?;
+    let inside = Tree::from_tar(&gzip::decompress(&archive, "chart")?, "chart")?;
+    let folder = crate::root().join("charts").join(CONTROLLER_NAME);
+    let Chart { name, .. } = Chart::pack(&folder)?;
+    let mut files = 0;
+    for (path, node) in inside.iter() {
+        let own = folder.join(path.strip_prefix(&format!("{name}/")).unwrap_or_default());
+        if matches!(node, image_builder::tree::Node::File { .. }) {
+            ensure!(inside.file(path) == Some(std::fs::read(&own)?.as_slice()), "{path} is not {}", own.display());
+            files += 1;
+        }
+    }
+    let templates = std::fs::read_dir(folder.join("templates"))?.count();
+    ensure!(
+        files == templates + 3,
+        "{files} files, expected {templates} templates, Chart.yaml, values and their schema"
+    );
+    Ok(())
+}

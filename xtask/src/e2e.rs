@@ -1,0 +1,108 @@
+//! `cargo xtask e2e`: the main job in a shoot of a real Gardener.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use e2e::{Landscape, NodeFacts};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::terminal::say;
+
+/// Creates a shoot in a Gardener that has the extension registered, switches the extension on, off and on again, looks at
+/// every node each time, and deletes the shoot. When a step fails the shoot stays, to be looked at.
+#[derive(Debug, Args)]
+pub(crate) struct E2eArgs {
+    /// Kubeconfig of the garden cluster (with gardener-operator: of the virtual garden).
+    #[arg(long, env = "KUBECONFIG")]
+    kubeconfig: PathBuf,
+    /// Namespace of the project.
+    #[arg(long, default_value = "garden-local")]
+    namespace: String,
+    /// Name of the shoot; there must be none of that name.
+    #[arg(long, default_value = "e2e-cri-resmgr")]
+    shoot: String,
+    /// The shoot to create, under that name.
+    #[arg(long, default_value = "examples/shoot.yaml")]
+    example: PathBuf,
+    /// Image with a shell and nsenter, for the pods that look at nodes.
+    #[arg(long, default_value = "registry.k8s.io/e2e-test-images/busybox:1.36.1-1")]
+    probe_image: String,
+    /// Longest time for each step.
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
+}
+
+/// Runs the command in the repository at `root`.
+pub(crate) fn run(args: &E2eArgs, root: &Path) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let landscape = landscape(args).await?;
+        play(&landscape, &root.join(&args.example))
+            .await
+            .with_context(|| format!("the shoot {}/{} stays as it is, if it was made", args.namespace, args.shoot))
+    })
+}
+
+async fn landscape(args: &E2eArgs) -> anyhow::Result<Landscape> {
+    let path = args.kubeconfig.display();
+    let kubeconfig = Kubeconfig::read_from(&args.kubeconfig).with_context(|| format!("kubeconfig {path}"))?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .with_context(|| format!("kubeconfig {path}"))?;
+    let garden = kube::Client::try_from(config)?;
+    let patience = Duration::from_secs(args.minutes.saturating_mul(60));
+    Ok(Landscape::new(garden, &args.namespace, &args.shoot, &args.probe_image, patience))
+}
+
+async fn play(landscape: &Landscape, example: &Path) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let told = |what: &str, nodes: &[String]| say(&format!("[{:.0?}] {what}: {}", start.elapsed(), nodes.join(", ")));
+    say("creating the shoot, with the extension switched off");
+    landscape.create(example).await?;
+    told("on containerd", &landscape.ensure_nodes(NodeFacts::ensure_on_containerd).await?);
+    for on in [true, false, true] {
+        say(if on { "switching the extension on" } else { "switching the extension off" });
+        landscape.switch(on).await?;
+        let (judge, what): (fn(&NodeFacts) -> anyhow::Result<()>, _) = if on {
+            (NodeFacts::ensure_switched, "through cri-resource-manager")
+        } else {
+            (NodeFacts::ensure_on_containerd, "on containerd")
+        };
+        told(what, &landscape.ensure_nodes(judge).await?);
+    }
+    say("deleting the shoot");
+    landscape.delete().await?;
+    say(&format!("done after {:.0?}", start.elapsed()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(kubeconfig: &Path) -> E2eArgs {
+        E2eArgs {
+            kubeconfig: kubeconfig.to_owned(),
+            namespace: "garden-x".to_owned(),
+            shoot: "y".to_owned(),
+            example: "examples/shoot.yaml".into(),
+            probe_image: "busybox".to_owned(),
+            minutes: 1,
+        }
+    }
+
+    #[test]
+    fn a_kubeconfig_that_is_none_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        for text in [None, Some("no: kubeconfig")] {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let error = run(&args(&path), Path::new("/nowhere")).unwrap_err();
+            assert!(format!("{error:#}").contains(&path.display().to_string()), "{error:#}");
+        }
+    }
+}
