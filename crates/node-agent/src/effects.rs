@@ -133,6 +133,8 @@ pub(crate) trait Witnesses {
     async fn heartbeat(&self) -> Option<u64>;
     /// Seconds since 1970.
     fn now(&self) -> u64;
+    /// Monotonic time, for deadlines.
+    fn uptime(&self) -> Duration;
     /// Waits; ends early with [`EffectError::Stopping`] when the agent has to end.
     async fn pause(&self, time: Duration) -> Result<()>;
 }

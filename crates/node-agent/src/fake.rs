@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) loaded: BTreeSet<String>,
     /// The daemon that is started now answers.
     pub(crate) daemon_works: bool,
+    /// How long a look at the proxy takes, in seconds.
+    pub(crate) proxy_hangs_for: u64,
     /// kubelet stays up on the proxy.
     pub(crate) kubelet_works_on_proxy: bool,
 }
@@ -70,6 +72,7 @@ impl Fake {
             on_proxy: false,
             loaded: BTreeSet::new(),
             daemon_works: true,
+            proxy_hangs_for: 0,
             kubelet_works_on_proxy: true,
         };
         Self::from_state(state)
@@ -297,7 +300,10 @@ impl Units for Fake {
 
 impl Witnesses for Fake {
     async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
+        if socket == Socket::Proxy {
+            state.now += state.proxy_hangs_for;
+        }
         let good = socket == Socket::Containerd || state.proxy_answers();
         if good { Ok(()) } else { Err("no answer".to_owned()) }
     }
@@ -308,6 +314,10 @@ impl Witnesses for Fake {
 
     fn now(&self) -> u64 {
         self.state.borrow().now
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_secs(self.now())
     }
 
     async fn pause(&self, time: Duration) -> Result<()> {

@@ -37,31 +37,10 @@ impl Timing {
     };
 }
 
-/// Time that went by in polls, so that a fake clock can drive it.
-struct Elapsed {
-    polls: u32,
-    poll: Duration,
-}
-
-impl Elapsed {
-    fn new(timing: &Timing) -> Self {
-        Self { polls: 0, poll: timing.poll }
-    }
-
-    async fn poll(&mut self, effects: &impl Effects) -> Result<()> {
-        self.polls += 1;
-        effects.pause(self.poll).await
-    }
-
-    fn since(&self, start: u32) -> Duration {
-        self.poll * (self.polls - start)
-    }
-}
-
 /// The proxy answers `Version` and `Status`, and the daemon lives on for a while.
 pub(crate) async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()> {
-    let mut elapsed = Elapsed::new(timing);
-    let mut good: Option<(u32, (u32, u32))> = None;
+    let begin = effects.uptime();
+    let mut good: Option<(Duration, (u32, u32))> = None;
     let mut why;
     loop {
         let unit = effects.unit(node::DAEMON_UNIT).await?.unit;
@@ -71,8 +50,9 @@ pub(crate) async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()
         let identity = (unit.main_pid, unit.n_restarts);
         match effects.answers(Socket::Proxy).await {
             Ok(()) if unit.main_pid != 0 => {
-                let since = good.filter(|(_, same)| *same == identity).map_or(elapsed.polls, |(since, _)| since);
-                if elapsed.since(since) >= timing.daemon_settle {
+                let now = effects.uptime();
+                let since = good.filter(|(_, same)| *same == identity).map_or(now, |(since, _)| since);
+                if now.saturating_sub(since) >= timing.daemon_settle {
                     return Ok(());
                 }
                 good = Some((since, identity));
@@ -87,21 +67,21 @@ pub(crate) async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()
                 why = reason;
             }
         }
-        if elapsed.since(0) >= timing.daemon_deadline {
+        // A look takes its time, too: one at a proxy that hangs takes seconds.
+        if effects.uptime().saturating_sub(begin) >= timing.daemon_deadline {
             return Err(EffectError::Proof(format!(
                 "the proxy did not prove itself within {:?}: {why} ({}/{}, {} automatic restarts)",
                 timing.daemon_deadline, unit.active_state, unit.sub_state, unit.n_restarts
             )));
         }
-        elapsed.poll(effects).await?;
+        effects.pause(timing.poll).await?;
     }
 }
 
 /// kubelet runs on the endpoint and stays up; where the API server can be asked, the Node's heartbeat is newer than the begin of the proof.
 pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: Endpoint) -> Result<()> {
-    let begin = effects.now();
-    let mut elapsed = Elapsed::new(timing);
-    let mut good: Option<(u32, (u32, String, u32))> = None;
+    let (begin, asked) = (effects.uptime(), effects.now());
+    let mut good: Option<(Duration, (u32, String, u32))> = None;
     let mut why;
     loop {
         let view = effects.unit(node::KUBELET_UNIT).await?;
@@ -112,16 +92,17 @@ pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: End
         }
         if unit.is_active() && endpoint == Some(wanted) {
             let identity = (unit.main_pid, unit.invocation.clone(), unit.n_restarts);
+            let now = effects.uptime();
             let since = match &good {
                 Some((since, same)) if *same == identity => *since,
-                _ => elapsed.polls,
+                _ => now,
             };
             let heartbeat = effects.heartbeat().await;
-            let stable = elapsed.since(since);
+            let stable = now.saturating_sub(since);
             why = match heartbeat {
-                Some(at) if at >= begin && stable >= timing.settle_with_heartbeat => return Ok(()),
+                Some(at) if at >= asked && stable >= timing.settle_with_heartbeat => return Ok(()),
                 None if stable >= timing.settle_alone => return Ok(()),
-                Some(at) if at < begin => "the Node's heartbeat is not fresh".to_owned(),
+                Some(at) if at < asked => "the Node's heartbeat is not fresh".to_owned(),
                 _ => "it has not run long enough".to_owned(),
             };
             good = Some((since, identity));
@@ -132,13 +113,13 @@ pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: End
                 _ => format!("it is {}/{}", unit.active_state, unit.sub_state),
             };
         }
-        if elapsed.since(0) >= timing.kubelet_deadline {
+        if effects.uptime().saturating_sub(begin) >= timing.kubelet_deadline {
             return Err(EffectError::Proof(format!(
                 "kubelet.service did not prove itself on {wanted} within {:?}: {why} ({} automatic restarts)",
                 timing.kubelet_deadline, unit.n_restarts
             )));
         }
-        elapsed.poll(effects).await?;
+        effects.pause(timing.poll).await?;
     }
 }
 

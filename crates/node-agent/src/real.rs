@@ -7,7 +7,7 @@ mod units;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use extension_config::names::node;
 use extension_config::node_report::Stage;
@@ -49,6 +49,7 @@ pub(crate) struct RealNode {
     stop: watch::Receiver<bool>,
     telemetry: Option<Telemetry>,
     restarted: Cell<bool>,
+    begin: Instant,
 }
 
 impl RealNode {
@@ -71,6 +72,7 @@ impl RealNode {
             stop,
             telemetry,
             restarted: Cell::new(false),
+            begin: Instant::now(),
         }
     }
 
@@ -103,6 +105,10 @@ impl Witnesses for RealNode {
 
     fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    }
+
+    fn uptime(&self) -> Duration {
+        self.begin.elapsed()
     }
 
     async fn pause(&self, time: Duration) -> Result<()> {

@@ -109,6 +109,22 @@ async fn a_daemon_that_never_answers_leaves_kubelet_alone() {
     assert_eq!(state.journal.as_ref().unwrap().phase, Phase::RolledBack);
 }
 
+/// Deadlines are of time, not of looks.
+#[tokio::test]
+async fn a_daemon_that_hangs_is_given_up_in_time() {
+    let fake = Fake::new();
+    let begin = {
+        let mut state = fake.state.borrow_mut();
+        (state.daemon_works, state.proxy_hangs_for) = (false, 3);
+        state.now
+    };
+    let outcome = work(&fake, &install("none", "v1")).await.unwrap();
+    assert_eq!(outcome.plan.target, Target::RolledBack);
+    let journal = fake.state.borrow().journal.clone().unwrap();
+    let took = journal.backoff.unwrap().failed_at - begin;
+    assert!(took < 2 * TIMING.daemon_deadline.as_secs(), "given up after {took} s");
+}
+
 #[tokio::test]
 async fn a_kubelet_that_dies_on_the_proxy_comes_back_to_containerd() {
     let fake = Fake::new();
