@@ -95,8 +95,9 @@ impl Agent {
     async fn work(&mut self) {
         let mut wake = Wake::new();
         loop {
-            let wait = self.round().await;
+            // Before the look: what changes while we work is a reason to look again at once.
             wake.renew(&self.root, &self.options.node.desired_state, &self.node).await;
+            let wait = self.round().await;
             let why = tokio::select! {
                 why = wake.next(&self.node) => why,
                 stopped = self.node.pause(wait) => match stopped {

@@ -41,7 +41,7 @@ const GROUPS: [&[(&str, Case)]; 4] = [
         install::node_05_rewritten_as_gardener_node_agent_does,
         install::node_06_rewritten_as_cloud_config_downloader_did,
         install::node_18_a_new_version_while_the_old_one_runs,
-        install::node_22_systemd_reloads_and_reexecutes,
+        install::node_22_systemd_reloads,
         install::node_24_an_invalid_override_is_repaired,
         install::node_25_removal_and_a_second_one,
         install::node_07_the_drop_in_of_the_operating_system_stays,
@@ -122,6 +122,7 @@ async fn run_group(lab: &mut Lab<'_>, cases: &[(&str, Case)], progress: &Progres
             Err(error) => {
                 progress.step(&format!("{name} FAILED: {error:#}\n{}", lab.explain().await));
                 failures.push(format!("{name}: {error:#}"));
+                lab.recover().await;
             }
         }
     }

@@ -124,10 +124,11 @@ pub(super) async fn node_18_a_new_version_while_the_old_one_runs(lab: &mut Lab<'
     Ok(())
 }
 
-pub(super) async fn node_22_systemd_reloads_and_reexecutes(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+/// Not re-executed: systemd of the bed's machines does not survive that (`docs/development.md`).
+pub(super) async fn node_22_systemd_reloads(lab: &mut Lab<'_>) -> anyhow::Result<()> {
     let before = lab.be_installed().await?;
     for _ in 0..3 {
-        lab.shell("systemctl daemon-reload; systemctl daemon-reexec; systemctl daemon-reload").await?;
+        lab.shell("systemctl daemon-reload; systemctl daemon-reload").await?;
         let after = lab.until_installed().await?;
         ensure!(after.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
         ensure!(after.daemon_pid == before.daemon_pid, "the daemon was restarted");

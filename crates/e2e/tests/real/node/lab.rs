@@ -211,9 +211,10 @@ impl<'w> Lab<'w> {
 
     /// With the agent running, installed, whatever was before.
     pub(super) async fn be_installed(&self) -> anyhow::Result<NodeFacts> {
-        self.good_daemon()?;
         self.desire(Phase::Install, "").await?;
         if !self.is_running().await? {
+            // An agent reads its payload once.
+            self.good_daemon()?;
             self.start_agent().await?;
         }
         self.until_installed().await
@@ -290,6 +291,12 @@ impl<'w> Lab<'w> {
             Ok(Some(facts.endpoint))
         })
         .await
+    }
+
+    /// After a case that failed: the next one starts with no agent and the real daemon in the payload.
+    pub(super) async fn recover(&self) {
+        drop(self.kill_agent().await);
+        drop(self.good_daemon());
     }
 
     /// What explains a failure.
