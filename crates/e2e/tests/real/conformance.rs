@@ -78,6 +78,7 @@ const SIDE_BY_SIDE: &[(&str, Case)] = cases![
     health::conformance_24_leaving_and_foreign_conditions,
     health::conformance_quirk_times_are_not_reset,
     lifecycle::conformance_26_no_shoot_namespace,
+    lifecycle::conformance_quirk_undecodable_object_stops_nobody,
 ];
 
 /// In the namespace that the shoot's resource manager serves, one after the other.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use extension_config::names;
 use serde_json::{Value, json};
+use testbed::wait_for;
 
 use super::place::{Place, Record, SOON, annotation, is_untouched, last};
 use super::{Ground, QUIET};
@@ -160,4 +161,29 @@ pub(super) async fn conformance_26_no_shoot_namespace(ground: &Ground) -> anyhow
 
 fn asks(operation: &str) -> Value {
     json!({ "annotations": { "gardener.cloud/operation": operation } })
+}
+
+/// A time that the schema takes and that is none: told once, and everybody else is served.
+pub(super) async fn conformance_quirk_undecodable_object_stops_nobody(ground: &Ground) -> anyhow::Result<()> {
+    let (broken, other) = (Place::new(ground, "undecodable").await?, Place::new(ground, "decodable").await?);
+    broken.ask("wait-for-state").await?;
+    let last = json!({ "type": "Create", "state": "Error", "progress": 1, "description": "", "lastUpdateTime": "9999-12-31T23:59:59-23:00" });
+    broken.patch_status(json!({ "lastOperation": last })).await?;
+    let told = || {
+        ground.controllers()[0]
+            .1
+            .log_tail(100_000)
+            .lines()
+            .filter(|line| line.contains("cannot be decoded") && line.contains(&broken.namespace))
+            .count()
+    };
+    wait_for("the broken Extension to be reported", SOON, || async { Ok((told() > 0).then_some(())) }).await?;
+    for number in ["1", "2"] {
+        broken.patch(json!({ "metadata": { "labels": { "seen": number } } })).await?;
+        other.reconcile(None).await?;
+    }
+    ensure!(told() == 1, "it was reported {} times", told());
+    // What can be decoded again is served again.
+    broken.patch_status(json!({ "lastOperation": null })).await?;
+    broken.reconcile(None).await.map(drop)
 }
