@@ -39,12 +39,13 @@ pub(super) async fn removal_names_nodes_and_gives_up_dead_ones(ground: &Ground) 
     };
     const DESCRIPTION: &str = "/status/lastOperation/description";
     place
-        .until("the node to be named", SOON, says(DESCRIPTION, "1 of 2 nodes: slow (its agent does not run yet)"))
+        .until("the node to be named", REMOVAL, says(DESCRIPTION, "1 of 2 nodes: slow (its agent does not run yet)"))
         .await?;
     slow.run_agent("Remove", false).await?;
     slow.report("Remove", Stage::Blocked, "no space left on device").await?;
-    let extension =
-        place.until("the agent's reason", SOON, says(DESCRIPTION, "slow (Blocked: no space left on device)")).await?;
+    let extension = place
+        .until("the agent's reason", REMOVAL, says(DESCRIPTION, "slow (Blocked: no space left on device)"))
+        .await?;
     let told = &extension["status"]["providerStatus"]["removal"];
     ensure!(told["awaited"][0]["name"] == "slow" && told["notAwaited"][0]["name"] == "dead", "{told}");
     place.until("the error to name the node", OVERDUE, says("/status/lastError/description", "slow (Blocked")).await?;
@@ -128,11 +129,12 @@ pub(super) async fn migration_in_mid_removal_leaves_the_shoot_alone(ground: &Gro
     token(ground).await?;
     let node = PlayedNode::join(ground, "slow", None).await?;
     place.gardenlet.delete_extension().await?;
-    place
-        .until("the node to be awaited", SOON, |extension| {
-            extension["status"]["providerStatus"]["removal"]["awaited"][0]["name"] == "slow"
-        })
-        .await?;
+    // The removal is written to the shoot, too.
+    let awaits = |extension: &Value| {
+        let description = extension["status"]["lastOperation"]["description"].as_str().unwrap_or_default();
+        description.contains("removed from 1 of 1 nodes: slow")
+    };
+    place.until("the node to be awaited", REMOVAL, awaits).await?;
     let resources = Record::of(place.gardenlet.managed_resources()).await?;
     let agent = agents(ground).get(names::NODE_AGENT).await?;
     // The deletion stays asked for; migrate wins.
