@@ -11,6 +11,8 @@ mod probe;
 mod resmgr_config;
 mod runtime;
 
+pub use tonic::Code;
+
 pub use error::{CriError, Phase};
 pub use probe::{ProbeOutcome, probe};
 pub use resmgr_config::ConfigClient;

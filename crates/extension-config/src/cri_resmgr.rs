@@ -6,13 +6,15 @@
 
 mod cpus;
 mod document;
+mod kept;
 mod policy;
 mod rdt;
 mod schema;
 mod value;
 mod walk;
 
-pub use document::{Checked, Finding, check};
+pub use document::{Checked, Finding, check, check_modules};
+pub use kept::Kept;
 pub(crate) use value::is_duration;
 
 #[cfg(test)]

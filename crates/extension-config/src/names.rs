@@ -59,6 +59,14 @@ pub const DESIRED_STATE_CONFIG_MAP_PREFIX: &str = "cri-resmgr-desired-state-";
 pub const DYNAMIC_CONFIG_MAP_PREFIX: &str = "cri-resmgr-config.";
 /// Node label that names the group whose dynamic configuration a node takes.
 pub const NODE_GROUP_LABEL: &str = "cri-resource-manager.intel.com/group";
+/// API group of the Adjustments: theirs, not ours, so that what people have written carries over.
+pub const ADJUSTMENT_GROUP: &str = "criresmgr.intel.com";
+/// Version of the Adjustments.
+pub const ADJUSTMENT_VERSION: &str = "v1alpha1";
+/// Kind of the Adjustments.
+pub const ADJUSTMENT_KIND: &str = "Adjustment";
+/// Resource name of the Adjustments.
+pub const ADJUSTMENT_PLURAL: &str = "adjustments";
 /// Label that Gardener puts on every node: the worker pool.
 pub const WORKER_POOL_LABEL: &str = "worker.gardener.cloud/pool";
 /// Label that Gardener puts on every node: the container runtime.

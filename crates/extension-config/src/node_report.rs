@@ -63,6 +63,9 @@ pub struct NodeReport {
     /// Why it is not as desired; empty when it is.
     #[serde(default)]
     pub message: String,
+    /// Name and hash of the dynamic configuration that the daemon has accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// Seconds since 1970 at which what is held may go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<u64>,

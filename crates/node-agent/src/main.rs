@@ -3,6 +3,7 @@
 mod cli;
 mod converge;
 mod desired_file;
+mod dynamic;
 mod effects;
 mod execute;
 #[cfg(test)]

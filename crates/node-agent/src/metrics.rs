@@ -17,6 +17,12 @@ struct StageLabel {
     stage: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PushLabel {
+    what: &'static str,
+    outcome: &'static str,
+}
+
 /// Handles of all metrics; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
@@ -24,6 +30,8 @@ pub(crate) struct Metrics {
     daemon_restarts: Counter,
     stage: Family<StageLabel, Gauge>,
     failures: Counter,
+    pushes: Family<PushLabel, Counter>,
+    status_writes: Counter,
 }
 
 impl Metrics {
@@ -42,6 +50,21 @@ impl Metrics {
             "cri_resmgr_daemon_restarts",
             "Starts and restarts of cri-resmgr by the agent",
             metrics.daemon_restarts.clone(),
+        );
+        for what in ["config", "adjustments"] {
+            for outcome in ["accepted", "refused", "failed"] {
+                drop(metrics.pushes.get_or_create(&PushLabel { what, outcome }));
+            }
+        }
+        registry.register(
+            "cri_resmgr_pushes",
+            "Configurations and sets of Adjustments handed to cri-resmgr, by its answer; failed ones did not arrive",
+            metrics.pushes.clone(),
+        );
+        registry.register(
+            "cri_resmgr_adjustment_status_writes",
+            "Writes into the status of Adjustments",
+            metrics.status_writes.clone(),
         );
         registry.register("cri_resmgr_node_stage", "1 for the stage that the node is in", metrics.stage.clone());
         registry.register(
@@ -62,6 +85,14 @@ impl Metrics {
 
     pub(crate) fn failed(&self) {
         self.failures.inc();
+    }
+
+    pub(crate) fn pushed(&self, what: &'static str, outcome: &'static str) {
+        self.pushes.get_or_create(&PushLabel { what, outcome }).inc();
+    }
+
+    pub(crate) fn status_written(&self) {
+        self.status_writes.inc();
     }
 
     pub(crate) fn stage_is(&self, now: Stage) {

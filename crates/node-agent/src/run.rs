@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use dynamic_config::{Core, Duty, Standing};
 use extension_config::desired_state::Phase;
+use extension_config::names;
 use extension_config::node_report::{NodeReport, Stage};
+use futures::StreamExt;
 use host::HostRoot;
-use node_plan::Desired;
+use node_plan::{Desired, Journal, Renewal, StaticConfig};
 use observability::{BuildInfo, ErrorChain, LogConfig, ReadinessHandle, Server};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +21,7 @@ use tokio::sync::watch;
 use crate::cli::RunOptions;
 use crate::converge::converge;
 use crate::desired_file::{self, Mounted};
+use crate::dynamic::{self, Dynamic, Handover, RealSurroundings};
 use crate::effects::{EffectError, Witnesses};
 use crate::metrics::Metrics;
 use crate::payload::Images;
@@ -43,6 +47,8 @@ struct Agent {
     gated: RefCell<Option<bool>>,
     invocation: RefCell<Option<String>>,
     failures: u32,
+    duty: watch::Sender<Duty>,
+    standing: watch::Receiver<Standing>,
 }
 
 /// Runs until SIGTERM or SIGINT. Neither is an order to remove anything.
@@ -65,6 +71,19 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let cluster = Rc::new(Cluster::connect(name, options.node.kubeconfig.as_deref()).await);
     let telemetry = Telemetry { metrics: metrics.clone(), readiness: readiness.clone() };
     let node = RealNode::new(root.clone(), images, Rc::clone(&cluster), stopping, Some(telemetry));
+    let (duty, duties) = watch::channel(Duty::default());
+    let (standing, standings) = watch::channel(Standing::default());
+    let name = options.node.node_name.clone();
+    let dynamic = Dynamic::new(
+        Core::new(name.clone(), dynamic::remembered(&root)),
+        RealSurroundings::new(root.clone(), Rc::clone(&cluster)),
+        Handover::new(root.own_view(names::node::CONFIG_SOCKET), name.clone()),
+        (duties, standing),
+        metrics.clone(),
+        cluster
+            .client()
+            .map_or_else(|| futures::stream::pending().boxed_local(), |client| dynamic::watches(client, &name)),
+    );
     let mut agent = Agent {
         options,
         root,
@@ -76,6 +95,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         gated: RefCell::default(),
         invocation: RefCell::default(),
         failures: 0,
+        duty,
+        standing: standings,
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -87,7 +108,10 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         tracing::info!("asked to stop; what was begun is taken up by the next agent");
         stop.send_replace(true);
     });
-    agent.work().await;
+    tokio::select! {
+        () = agent.work() => {}
+        () = dynamic.run() => {}
+    }
     serving.await.context("serve HTTP")
 }
 
@@ -100,6 +124,7 @@ impl Agent {
             let wait = self.round().await;
             let why = tokio::select! {
                 why = wake.next(&self.node) => why,
+                Ok(()) = self.standing.changed() => "the dynamic configuration",
                 stopped = self.node.pause(wait) => match stopped {
                     Err(_stopping) => return,
                     Ok(()) => "time",
@@ -118,8 +143,22 @@ impl Agent {
         };
         let labels = self.cluster.labels().await;
         let images = self.node.images();
-        let desire = |journal: Option<&node_plan::Journal>| {
-            Desired::decide(&mounted.state, labels.as_ref(), journal, images.daemon.clone(), images.gate.clone())
+        let desire = |journal: Option<&Journal>| {
+            let mut desired =
+                Desired::decide(&mounted.state, labels.as_ref(), journal, images.daemon.clone(), images.gate.clone());
+            let duty = duty(&desired, journal);
+            self.duty.send_if_modified(|current| {
+                let changed = *current != duty;
+                *current = duty;
+                changed
+            });
+            if let Desired::Installed(installation) = &mut desired {
+                installation.renewal = self.standing.borrow().renewal.as_ref().map(|renewal| Renewal {
+                    invocation: renewal.invocation.clone(),
+                    because: renewal.because.clone(),
+                });
+            }
+            desired
         };
         match converge(&self.node, &Timing::REAL, desire).await {
             Ok(outcome) => {
@@ -154,6 +193,10 @@ impl Agent {
 
     /// Readiness, metric, Lease, and last the pod's gate: once it is open in the phase `Remove`, the agent may be taken away.
     async fn tell(&self, stage: Stage, message: &str, mounted: &Mounted, restarts: usize, retry_at: Option<u64>) {
+        // Nothing about configurations may stand in the way of a removal.
+        let standing = if stage == Stage::Installed { self.standing.borrow().clone() } else { Standing::default() };
+        let problem = standing.problem.map(|problem| problem.message);
+        let message = problem.as_deref().filter(|_| message.is_empty()).unwrap_or(message);
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
         self.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
         self.metrics.stage_is(stage);
@@ -164,6 +207,7 @@ impl Agent {
             since: self.node.now(),
             restarts,
             message: message.to_owned(),
+            config: standing.accepted.map(|source| source.to_string()),
             retry_at,
         };
         if !self.reported.borrow().as_ref().is_some_and(|last| report.says_the_same(last)) {
@@ -221,5 +265,25 @@ impl Agent {
             self.metrics.kubelet_restarted("foreign");
         }
         *last = Some(now);
+    }
+}
+
+/// What the daemon may be given. Ours takes configurations when it was started by us and not with a forced configuration.
+fn duty(desired: &Desired, journal: Option<&Journal>) -> Duty {
+    let installation = match desired {
+        Desired::Undecided { .. } => return Duty::Undecided,
+        Desired::Clean { .. } => return Duty::Off,
+        Desired::Installed(installation) => installation,
+    };
+    let phase = journal.map(|journal| journal.phase);
+    let started = journal.is_some_and(|journal| journal.applied.is_some());
+    match (&installation.config, phase) {
+        (StaticConfig::Force(_), _) => Duty::Off,
+        (_, Some(node_plan::Phase::RolledBack)) => Duty::RolledBack,
+        (config, Some(node_plan::Phase::Installing | node_plan::Phase::Installed)) if started => {
+            let fallback = config.text().unwrap_or(extension_config::effective::BUILT_IN_FALLBACK).to_owned();
+            Duty::Serve { fallback }
+        }
+        _ => Duty::Undecided,
     }
 }

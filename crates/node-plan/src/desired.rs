@@ -82,6 +82,17 @@ pub struct Installation {
     pub daemon: Blob,
     /// The gate.
     pub gate: Blob,
+    /// A run of the daemon that has to end. Not one of the inputs: whatever runs afterwards is as good.
+    pub renewal: Option<Renewal>,
+}
+
+/// A run of the daemon that has to end although it runs with the right files: what was pushed to it cannot take effect in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// The run; when another one is up, all is done.
+    pub invocation: String,
+    /// Why.
+    pub because: String,
 }
 
 /// What the node is to become.
@@ -118,6 +129,7 @@ impl Desired {
                 extra_options: state.daemon.extra_options.clone(),
                 daemon,
                 gate,
+                renewal: None,
             }))
         };
         let under_way = journal.map(|journal| journal.phase);

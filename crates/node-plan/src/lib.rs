@@ -16,7 +16,7 @@ mod preflight;
 mod step;
 pub mod texts;
 
-pub use desired::{Blob, Desired, Installation, StaticConfig};
+pub use desired::{Blob, Desired, Installation, Renewal, StaticConfig};
 pub use entry::{Entry, MARKER};
 pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Restart};
 pub use kubelet::{Endpoint, UnitShapeError, check_unit_shape, cpu_manager_policy, effective_endpoint};

@@ -147,7 +147,7 @@ mod tests {
 
     fn installation(config: StaticConfig, extra: &str) -> Installation {
         let blob = Blob { sha256: String::new(), size: 0, architecture: String::new() };
-        Installation { config, extra_options: extra.into(), daemon: blob.clone(), gate: blob }
+        Installation { config, extra_options: extra.into(), daemon: blob.clone(), gate: blob, renewal: None }
     }
 
     #[test]

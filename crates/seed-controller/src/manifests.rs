@@ -19,25 +19,28 @@ const FINALIZE_AFTER: &str = "60s";
 const NETWORK_POLICY: &str = "allow-to-cri-resmgr-node-agent";
 
 /// What the templates of the installation are, and those of the removal, which render the same objects from them.
-const INSTALLATION: [(&str, &str); 6] = [
+const INSTALLATION: [(&str, &str); 7] = [
     ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/daemonset.yaml")),
     ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/desired-state.yaml")),
     ("dynamic-configs.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/dynamic-configs.yaml")),
     ("network-policy.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/network-policy.yaml")),
     ("rbac.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/rbac.yaml")),
     ("shoot-access.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/shoot-access.yaml")),
+    ("adjustments-crd.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/adjustments-crd.yaml")),
 ];
-const REMOVAL: [(&str, &str); 10] = [
+const REMOVAL: [(&str, &str); 12] = [
     ("installation/daemonset", INSTALLATION[0].1),
     ("installation/desired-state", INSTALLATION[1].1),
     ("installation/network-policy", INSTALLATION[3].1),
     ("installation/rbac", INSTALLATION[4].1),
     ("installation/shoot-access", INSTALLATION[5].1),
+    ("installation/adjustments-crd", INSTALLATION[6].1),
     ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/daemonset.yaml")),
     ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/desired-state.yaml")),
     ("network-policy.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/network-policy.yaml")),
     ("rbac.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/rbac.yaml")),
     ("shoot-access.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/shoot-access.yaml")),
+    ("adjustments-crd.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/adjustments-crd.yaml")),
 ];
 
 /// Settings of the node agent's pods that the operator chooses; environment variables of the controller.
@@ -152,6 +155,15 @@ impl Manifests {
                 "configMap": state.config_map_name()?,
                 "key": names::DESIRED_STATE_KEY,
                 "text": state.encode()?,
+            },
+            "adjustments": {
+                "group": names::ADJUSTMENT_GROUP,
+                "version": names::ADJUSTMENT_VERSION,
+                "kind": names::ADJUSTMENT_KIND,
+                "listKind": format!("{}List", names::ADJUSTMENT_KIND),
+                "plural": names::ADJUSTMENT_PLURAL,
+                "name": format!("{}.{}", names::ADJUSTMENT_PLURAL, names::ADJUSTMENT_GROUP),
+                "statusResource": format!("{}/status", names::ADJUSTMENT_PLURAL),
             },
             "dynamicConfigs": dynamic,
         }))

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod contract;
+mod dynamic;
 mod fail_open;
 mod faults;
 mod main_job;

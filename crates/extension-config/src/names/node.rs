@@ -50,6 +50,8 @@ pub const RUN_DIR: &str = "/run/gardener-extension-cri-resmgr";
 pub const RUNTIME_ENV: &str = "/run/gardener-extension-cri-resmgr/runtime.env";
 /// Host lock of the agent.
 pub const LOCK: &str = "/run/gardener-extension-cri-resmgr/lock";
+/// What the agent has pushed to the running daemon, for the next agent.
+pub const DYNAMIC_MEMORY: &str = "/run/gardener-extension-cri-resmgr/dynamic.json";
 /// Directory of what outlives a boot.
 pub const STATE_DIR: &str = "/var/lib/gardener-extension-cri-resmgr";
 /// Journal: what we made, the phase, kubelet restarts of late.

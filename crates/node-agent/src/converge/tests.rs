@@ -23,6 +23,7 @@ fn install(policy: &str, version: &str) -> Desired {
         extra_options: String::new(),
         daemon: blob(version),
         gate: blob("gate"),
+        renewal: None,
     }))
 }
 

@@ -8,7 +8,7 @@ use extension_config::names;
 use extension_config::node_report::{NodeReport, lease_name};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
 use serde_json::json;
@@ -39,6 +39,29 @@ impl Cluster {
         };
         let client = client.map_err(|reason| tracing::error!(%reason, "the API server cannot be used")).ok();
         Self { node_name, client, labels: RefCell::default(), uid: RefCell::default() }
+    }
+
+    /// The client, where there is one.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+
+    /// Writes into the status of an Adjustment; one that is gone needs no status. Error: a reason to try again later.
+    pub(crate) async fn write_adjustment_status(&self, name: &str, patch: &serde_json::Value) -> Result<(), String> {
+        let Some(client) = &self.client else { return Err("the API server cannot be used".to_owned()) };
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(
+            names::ADJUSTMENT_GROUP,
+            names::ADJUSTMENT_VERSION,
+            names::ADJUSTMENT_KIND,
+        ));
+        let adjustments: Api<DynamicObject> = Api::namespaced_with(client.clone(), names::SHOOT_NAMESPACE, &kind);
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        match tokio::time::timeout(DEADLINE, adjustments.patch_status(name, &parameters, &patch)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+            Ok(Err(error)) => Err(observability::ErrorChain(&error).to_string()),
+            Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
+        }
     }
 
     /// Labels of our Node; the last known ones when they cannot be read now.

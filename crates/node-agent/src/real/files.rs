@@ -197,6 +197,7 @@ impl Files for RealNode {
             self.root.remove_stale_temporaries(node::STATE_DIR)?;
             self.root.remove_directory(node::STATE_DIR)?;
         }
+        self.root.remove_file(node::DYNAMIC_MEMORY, None)?;
         self.root.remove_file(node::LOCK, None)?;
         if self.root.metadata(node::RUN_DIR)?.is_some() {
             self.root.remove_directory(node::RUN_DIR)?;

@@ -214,6 +214,7 @@ impl Planner<'_> {
         let current = self.journal.applied.as_ref().is_some_and(|applied| {
             applied.inputs == inputs && applied.previous_invocation != unit.invocation && !unit.invocation.is_empty()
         });
+        let renewal = self.installation.renewal.as_ref().filter(|renewal| renewal.invocation == unit.invocation);
         let why = self.restart_daemon.or(if !current {
             Some("the daemon was not started with these files")
         } else if !unit.is_active() && !unit.is_activating() {
@@ -221,7 +222,7 @@ impl Planner<'_> {
         } else if unit.is_active() && !self.observed.proxy_answers {
             Some("the daemon runs but does not answer")
         } else {
-            None
+            renewal.map(|renewal| renewal.because.as_str())
         });
         if let Some(why) = why {
             let applied = Applied {

@@ -5,7 +5,7 @@ use extension_config::names::node;
 use model::{CUTS, Model, install, installation, remove, restarts};
 
 use crate::budget;
-use crate::desired::Desired;
+use crate::desired::{Desired, Renewal};
 use crate::entry::Entry;
 use crate::journal::{Change, Phase};
 use crate::kubelet::Endpoint;
@@ -137,6 +137,24 @@ fn only_what_changed_restarts() {
     prove that the proxy answers
     prove that kubelet runs well on the proxy
     ");
+}
+
+/// What was pushed to a running daemon needs another run: the run that is named ends, once, with its reason, and kubelet is left alone.
+#[test]
+fn a_run_that_must_end_ends_once() {
+    let mut model = installed("balloons");
+    let Desired::Installed(mut wanted) = install("balloons", "v1") else { unreachable!() };
+    let run = model.observe().daemon.invocation;
+    wanted.renewal =
+        Some(Renewal { invocation: run.clone(), because: "cri-resmgr-config.default (1a2b3c4d): a key".into() });
+    let desired = Desired::Installed(wanted);
+    let plan = model.plan(&desired);
+    assert_eq!((restarts(&plan, Restarts::Daemon), restarts(&plan, Restarts::Kubelet)), (1, 0));
+    let restart = plan.steps.iter().find(|step| step.action.restarts() == Restarts::Daemon).unwrap();
+    assert_eq!(restart.evidence, "cri-resmgr-config.default (1a2b3c4d): a key");
+    assert_eq!(model.converge(&desired), Ok(0));
+    assert_ne!(model.observe().daemon.invocation, run);
+    assert!(model.plan(&desired).is_settled(), "the wish is about a run that is over");
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Resource {
 const RBAC: &str = "rbac.authorization.k8s.io";
 const EXTENSIONS: &str = "extensions.gardener.cloud";
 
-static RESOURCES: [Resource; 21] = [
+static RESOURCES: [Resource; 23] = [
     plain("", "v1", "configmaps", "ConfigMap"),
     plain("", "v1", "secrets", "Secret"),
     plain("", "v1", "serviceaccounts", "ServiceAccount"),
@@ -56,6 +56,11 @@ static RESOURCES: [Resource; 21] = [
     plain(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding").global(),
     plain("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy").counted(),
     plain("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget").with_status().counted(),
+    plain("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+        .with_status()
+        .counted()
+        .global(),
+    plain("criresmgr.intel.com", "v1alpha1", "adjustments", "Adjustment").with_status().counted(),
     plain(EXTENSIONS, "v1alpha1", "extensions", "Extension").with_status().counted(),
     plain(EXTENSIONS, "v1alpha1", "clusters", "Cluster").counted().global(),
     plain("resources.gardener.cloud", "v1alpha1", "managedresources", "ManagedResource").with_status().counted(),

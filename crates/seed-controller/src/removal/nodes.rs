@@ -151,6 +151,7 @@ mod tests {
             since: 0,
             restarts: 0,
             message: message.to_owned(),
+            config: None,
             retry_at: None,
         }
     }

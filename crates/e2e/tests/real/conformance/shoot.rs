@@ -114,6 +114,7 @@ impl PlayedNode {
             since: 0,
             restarts: 0,
             message: message.to_owned(),
+            config: None,
             retry_at: None,
         };
         let lease = json!({

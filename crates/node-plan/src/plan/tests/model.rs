@@ -312,6 +312,7 @@ pub(super) fn installation(policy: &str, version: &str) -> Installation {
         extra_options: String::new(),
         daemon: blob(version),
         gate: blob("gate"),
+        renewal: None,
     }
 }
 

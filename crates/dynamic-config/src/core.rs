@@ -1,0 +1,226 @@
+//! The decisions.
+
+mod adjust;
+mod configure;
+
+use std::collections::BTreeMap;
+
+use extension_config::cri_resmgr::Kept;
+use serde_json::Value;
+
+use crate::adjustments::{Adjustment, Errors};
+use crate::memory::{By, Memory, Refused, Run};
+use crate::selection::{self, Data, Source};
+use crate::standing::{Renewal, Standing, refusal, unsettled};
+
+/// What the node's state allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Duty {
+    /// Not known: nothing is done.
+    #[default]
+    Undecided,
+    /// No daemon of ours that takes configurations is to run here: nothing is pushed, and what Adjustments say about the node is withdrawn.
+    Off,
+    /// The daemon was taken off the node after a failure.
+    RolledBack,
+    /// Our daemon is installed; this is its static configuration.
+    Serve {
+        /// Text of the fallback configuration.
+        fallback: String,
+    },
+}
+
+/// Something to hand to the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Push {
+    /// A whole configuration.
+    Config {
+        /// Its name and hash.
+        source: Source,
+        /// Its content, never empty.
+        data: Data,
+    },
+    /// The complete set of adjustments, perhaps empty.
+    Adjustments {
+        /// Specifications by name.
+        set: BTreeMap<String, Value>,
+    },
+}
+
+/// What the daemon answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// All of it is in effect.
+    Accepted,
+    /// Nothing of it is (or so it says); errors by adjustment, container or another key, none for a configuration.
+    Refused(BTreeMap<String, String>),
+}
+
+/// All that is known, and what follows from it.
+#[derive(Debug, Clone)]
+pub struct Core {
+    node: String,
+    memory: Memory,
+    duty: Duty,
+    /// The static configuration by modules, where a daemon could take it.
+    fallback: Option<Data>,
+    maps: Option<BTreeMap<String, Data>>,
+    group: Option<Option<String>>,
+    adjustments: Option<BTreeMap<String, Adjustment>>,
+    /// The run in the memory is up.
+    running: bool,
+    /// The configuration that is being pushed, checked.
+    checked: Option<(String, Kept)>,
+    /// Why the run would have to end once more.
+    unsettled: Option<(Source, String)>,
+    probe: Option<adjust::Probe>,
+    written: BTreeMap<String, Option<Errors>>,
+}
+
+impl Core {
+    /// A core that knows nothing but what an earlier agent remembered.
+    #[must_use]
+    pub fn new(node: impl Into<String>, memory: Memory) -> Self {
+        Self {
+            node: node.into(),
+            memory,
+            duty: Duty::Undecided,
+            fallback: None,
+            maps: None,
+            group: None,
+            adjustments: None,
+            running: false,
+            checked: None,
+            unsettled: None,
+            probe: None,
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// What must outlive the agent.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Whether the node has a daemon that takes what is pushed.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        matches!(self.duty, Duty::Serve { .. })
+    }
+
+    /// The node's state allows this from now on.
+    pub fn set_duty(&mut self, duty: Duty) {
+        if duty == self.duty {
+            return;
+        }
+        self.fallback = match &duty {
+            Duty::Serve { fallback } => selection::modules_of(fallback),
+            _ => None,
+        };
+        if duty == Duty::RolledBack
+            && let Some(source) = self.memory.starting.take()
+        {
+            self.memory.refused = Some(Refused { source, by: By::Start, keys: Vec::new() });
+        }
+        self.duty = duty;
+    }
+
+    /// The complete list of ConfigMaps with dynamic configurations.
+    pub fn set_maps(&mut self, maps: BTreeMap<String, Data>) {
+        self.maps = Some(maps);
+    }
+
+    /// The group in the node's labels.
+    pub fn set_group(&mut self, group: Option<String>) {
+        self.group = Some(group);
+    }
+
+    /// The complete list of Adjustments.
+    pub fn set_adjustments(&mut self, adjustments: BTreeMap<String, Adjustment>) {
+        self.written.clear();
+        self.adjustments = Some(adjustments);
+    }
+
+    /// One Adjustment as it stands now; `None`: it is gone. Without effect before the first complete list.
+    pub fn set_adjustment(&mut self, name: &str, adjustment: Option<Adjustment>) {
+        let Some(adjustments) = &mut self.adjustments else { return };
+        let Some(adjustment) = adjustment else {
+            adjustments.remove(name);
+            self.written.remove(name);
+            return;
+        };
+        if self.written.get(name) == Some(&adjustment.status) {
+            self.written.remove(name);
+        }
+        adjustments.insert(name.to_owned(), adjustment);
+    }
+
+    /// The run of the daemon that is up. `cached` gives the configuration that the daemon keeps over its own restarts; it is asked for a run
+    /// that was not seen before.
+    pub fn set_run(&mut self, invocation: Option<&str>, cached: impl FnOnce() -> Option<Data>) {
+        self.running = invocation.is_some();
+        let Some(invocation) = invocation else { return };
+        if self.memory.run.as_ref().is_some_and(|run| run.invocation == invocation) {
+            return;
+        }
+        let before = self.memory.run.take();
+        let ended_by_us = before.as_ref().is_some_and(|run| run.end.is_some());
+        if !ended_by_us && self.memory.refused.as_ref().is_some_and(|refused| refused.by == By::Daemon) {
+            self.memory.refused = None;
+        }
+        let cached = cached().filter(|data| !data.is_empty());
+        self.unsettled = None;
+        self.probe = None;
+        self.memory.run = Some(Run {
+            invocation: invocation.to_owned(),
+            started_with: cached.as_ref().map(selection::hash),
+            accepted: None,
+            kept: cached.as_ref().or(self.fallback.as_ref()).and_then(|data| selection::check(data).ok()),
+            // Adjustments do not outlive a run. A run that was there before us may have some.
+            adjustments: before.is_some().then(BTreeMap::new),
+            faults: BTreeMap::new(),
+            end: None,
+        });
+    }
+
+    /// What to hand to the daemon now.
+    pub fn next_push(&mut self) -> Option<Push> {
+        if !self.serves() || !self.running || self.memory.run.as_ref().is_none_or(|run| run.end.is_some()) {
+            return None;
+        }
+        self.next_config().or_else(|| self.next_adjustments())
+    }
+
+    /// The daemon's answer to a push. One that never arrived has none.
+    pub fn answered(&mut self, push: &Push, answer: &Answer) {
+        // Whatever it says, it is up.
+        self.memory.starting = None;
+        match push {
+            Push::Config { source, .. } => self.config_answered(source, answer),
+            Push::Adjustments { set } => self.adjustments_answered(set, answer),
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if !self.serves() {
+            return Standing::default();
+        }
+        let run = self.memory.run.as_ref().filter(|_| self.running);
+        let renewal = run.and_then(|run| {
+            let because = run.end.clone()?;
+            Some(Renewal { invocation: run.invocation.clone(), because })
+        });
+        let unsettled = || self.unsettled.as_ref().map(|(source, because)| unsettled(source, because));
+        Standing {
+            accepted: run.and_then(|run| run.accepted.clone()),
+            problem: self.memory.refused.as_ref().map(refusal).or_else(unsettled),
+            renewal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

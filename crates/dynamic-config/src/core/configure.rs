@@ -1,0 +1,88 @@
+//! Configurations.
+
+use super::{Answer, Core, Push};
+use crate::memory::{By, Refused};
+use crate::selection::{self, Data, FALLBACK, Selected, Source};
+
+impl Core {
+    pub(super) fn next_config(&mut self) -> Option<Push> {
+        let (source, data) = self.candidate()?;
+        let run = self.memory.run.as_mut()?;
+        if let Some(accepted) = run.accepted.as_mut().filter(|accepted| accepted.hash == source.hash) {
+            // Perhaps the same content under another name.
+            *accepted = source;
+            self.memory.refused = None;
+            return None;
+        }
+        if let Some(refused) = self.memory.refused.as_mut().filter(|refused| refused.source.hash == source.hash) {
+            refused.source = source;
+            return None;
+        }
+        self.memory.refused = None;
+        self.unsettled = None;
+        match selection::check(&data) {
+            Ok(kept) => {
+                self.checked = Some((source.hash.clone(), kept));
+                Some(Push::Config { source, data })
+            }
+            Err(keys) => {
+                self.memory.refused = Some(Refused { source, by: By::Check, keys });
+                None
+            }
+        }
+    }
+
+    /// The configuration that the daemon shall run with; `None`: not known, or the one that it has anyway.
+    fn candidate(&mut self) -> Option<(Source, Data)> {
+        let named =
+            |name: &str, data: &Data| (Source { name: name.to_owned(), hash: selection::hash(data) }, data.clone());
+        match selection::select(self.maps.as_ref(), &self.node, self.group.as_ref()) {
+            Selected::Unknown => None,
+            Selected::Map(name, data) => Some(named(name, data)),
+            Selected::None => {
+                // A daemon that was never given anything runs with its static configuration. One that was keeps that for ever, over its
+                // restarts too, so it is given the static one: there is no way to give it none.
+                let run = self.memory.run.as_ref()?;
+                let has = run.accepted.as_ref().map(|accepted| &accepted.hash).or(run.started_with.as_ref());
+                let found = self.fallback.as_ref().map(|data| named(FALLBACK, data));
+                let wanted = found.filter(|(source, _)| has.is_some_and(|has| *has != source.hash));
+                if wanted.is_none() {
+                    self.memory.refused = None;
+                    self.unsettled = None;
+                }
+                wanted
+            }
+        }
+    }
+
+    pub(super) fn config_answered(&mut self, source: &Source, answer: &Answer) {
+        let again = self.memory.renewed_for.as_ref() == Some(&source.hash);
+        let kept = self.checked.take().filter(|(hash, _)| *hash == source.hash).map(|(_, kept)| kept);
+        let Some(run) = self.memory.run.as_mut() else { return };
+        let because = match answer {
+            Answer::Accepted => {
+                run.accepted = Some(source.clone());
+                let because = run.kept.as_ref().zip(kept.as_ref()).and_then(|(old, new)| old.restart_for(new));
+                match (&mut run.kept, kept) {
+                    (Some(old), Some(new)) => old.absorb(new),
+                    (unknown, new) => *unknown = new,
+                }
+                because
+            }
+            Answer::Refused(_) => {
+                self.memory.refused = Some(Refused { source: source.clone(), by: By::Daemon, keys: Vec::new() });
+                Some("what it refused may be in effect in part".to_owned())
+            }
+        };
+        let Some(because) = because else { return };
+        if again {
+            self.unsettled = Some((source.clone(), because));
+            return;
+        }
+        run.end = Some(format!("{source}: {because}"));
+        self.memory.renewed_for = Some(source.hash.clone());
+        if *answer == Answer::Accepted {
+            self.memory.starting = Some(source.clone());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Node over group over default, and the static configuration below them all.
+
+use std::collections::BTreeMap;
+
+use extension_config::cri_resmgr::{self, Kept};
+use extension_config::names;
+use sha2::{Digest, Sha256};
+
+/// Keys and texts of a ConfigMap, in the form in which the daemon takes them.
+pub type Data = BTreeMap<String, String>;
+
+/// A configuration by name and hash: all that is ever told of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Source {
+    /// Name of the ConfigMap, or what stands for the static configuration.
+    pub name: String,
+    /// First eight digits of the content's SHA-256.
+    pub hash: String,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.name, self.hash)
+    }
+}
+
+/// What stands for the static configuration where a ConfigMap is named.
+pub(crate) const FALLBACK: &str = "the static configuration";
+
+/// Which configuration is for a node.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Selected<'a> {
+    /// What is known does not decide it.
+    Unknown,
+    /// This ConfigMap.
+    Map(&'a str, &'a Data),
+    /// None of the ConfigMaps.
+    None,
+}
+
+/// Exactly one level wins, levels are never merged. `maps` is `None` before the first complete list, `group` before the node was seen.
+pub(crate) fn select<'a>(
+    maps: Option<&'a BTreeMap<String, Data>>,
+    node: &str,
+    group: Option<&Option<String>>,
+) -> Selected<'a> {
+    let Some(maps) = maps else { return Selected::Unknown };
+    let find = |level: &str| {
+        maps.get_key_value(&format!("{}{level}", names::DYNAMIC_CONFIG_MAP_PREFIX))
+            .map(|(name, data)| Selected::Map(name, data))
+    };
+    if let Some(own) = find(&format!("node.{node}")) {
+        return own;
+    }
+    let Some(group) = group else { return Selected::Unknown };
+    let of_group = group.as_ref().and_then(|group| find(&format!("group.{group}")));
+    of_group.or_else(|| find("default")).unwrap_or(Selected::None)
+}
+
+/// Names a content.
+pub(crate) fn hash(data: &Data) -> String {
+    let mut hasher = Sha256::new();
+    for (key, text) in data {
+        // Lengths, so that no two contents look alike.
+        for part in [key, text] {
+            hasher.update(part.len().to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+    }
+    hex::encode(hasher.finalize())[..8].to_owned()
+}
+
+/// Checks a content. Error: the keys that are wrong, without their values.
+pub(crate) fn check(data: &Data) -> Result<Kept, Vec<String>> {
+    match cri_resmgr::check_modules(data) {
+        Ok(good) => Ok(good.kept()),
+        Err(findings) => Err(findings.into_iter().map(|finding| finding.path).collect()),
+    }
+}
+
+/// The static configuration in the form in which a running daemon takes it.
+pub(crate) fn modules_of(text: &str) -> Option<Data> {
+    cri_resmgr::check(text).ok()?.by_module().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Selected, hash, select};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn every_combination_of_levels() {
+        let content = |level: &str| BTreeMap::from([("policy".to_owned(), level.to_owned())]);
+        let levels = ["cri-resmgr-config.node.n1", "cri-resmgr-config.group.g1", "cri-resmgr-config.default"];
+        let others =
+            ["cri-resmgr-config.node.n2", "cri-resmgr-config.group.g2", "cri-resmgr-config.group.", "unrelated"];
+        let groups = [
+            None,
+            Some(None),
+            Some(Some("g1".to_owned())),
+            Some(Some("g9".to_owned())),
+            Some(Some("default".to_owned())),
+        ];
+        for present in 0..8_usize {
+            let there: Vec<&str> =
+                levels.iter().enumerate().filter(|(bit, _)| present & (1 << bit) != 0).map(|(_, l)| *l).collect();
+            let maps: BTreeMap<_, _> =
+                there.iter().chain(&others).map(|name| ((*name).to_owned(), content(name))).collect();
+            for group in &groups {
+                let has = |level: &str| there.contains(&level);
+                let wanted = if has(levels[0]) {
+                    Some(levels[0])
+                } else if group.is_none() {
+                    assert_eq!(select(Some(&maps), "n1", None), Selected::Unknown);
+                    continue;
+                } else if *group == Some(Some("g1".to_owned())) && has(levels[1]) {
+                    Some(levels[1])
+                } else if has(levels[2]) {
+                    Some(levels[2])
+                } else {
+                    None
+                };
+                let selected = select(Some(&maps), "n1", group.as_ref());
+                match wanted {
+                    Some(name) => assert_eq!(selected, Selected::Map(name, &content(name)), "{there:?} {group:?}"),
+                    None => assert_eq!(selected, Selected::None, "{there:?} {group:?}"),
+                }
+                assert_eq!(select(None, "n1", group.as_ref()), Selected::Unknown);
+            }
+        }
+    }
+
+    #[test]
+    fn contents_that_differ_have_other_names() {
+        let data = |pairs: &[(&str, &str)]| {
+            hash(&pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect())
+        };
+        assert_eq!(data(&[("a", "b")]), data(&[("a", "b")]));
+        assert_ne!(data(&[("a", "bc")]), data(&[("ab", "c")]));
+        assert_ne!(data(&[("a", "b"), ("c", "d")]), data(&[("a", "bcd")]));
+    }
+}

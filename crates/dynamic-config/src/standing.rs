@@ -1,0 +1,71 @@
+//! What is told about the configuration of a node.
+
+use crate::memory::{By, Refused};
+use crate::selection::Source;
+
+/// Most keys that a message names.
+const KEYS: usize = 5;
+
+/// The run of the daemon that must end, once, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// systemd's name for the run.
+    pub invocation: String,
+    /// Names and hashes only.
+    pub because: String,
+}
+
+/// Something that people should see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// One word for the Event.
+    pub reason: &'static str,
+    /// Names and hashes only.
+    pub message: String,
+}
+
+/// How it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The configuration that the daemon was given and accepted, of the ones that are pushed.
+    pub accepted: Option<Source>,
+    /// What is wrong.
+    pub problem: Option<Problem>,
+    /// The run that must end.
+    pub renewal: Option<Renewal>,
+}
+
+pub(crate) fn refusal(refused: &Refused) -> Problem {
+    let Refused { source, by, keys } = refused;
+    let (reason, message) = match by {
+        By::Check => {
+            let named: Vec<&str> =
+                keys.iter().take(KEYS).map(|key| if key.is_empty() { "the whole" } else { key.as_str() }).collect();
+            let more = keys.len().saturating_sub(KEYS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            (
+                "CriResmgrConfigInvalid",
+                format!("{source} is not valid and is not handed to cri-resmgr; wrong: {}{more}", named.join(", ")),
+            )
+        }
+        By::Daemon => (
+            "CriResmgrConfigRefused",
+            format!(
+                "cri-resmgr refused {source} and goes on with what it had; its reason is in the journal of \
+                 cri-resource-manager.service"
+            ),
+        ),
+        By::Start => (
+            "CriResmgrConfigRefused",
+            format!("cri-resmgr did not come up with {source}; it is not handed over again until it changes"),
+        ),
+    };
+    Problem { reason, message }
+}
+
+pub(crate) fn unsettled(source: &Source, because: &str) -> Problem {
+    Problem {
+        reason: "CriResmgrConfigUnsettled",
+        message: format!("cri-resmgr was restarted once for {source} and would have to be again: {because}"),
+    }
+}

@@ -1,0 +1,127 @@
+//! systemd, the host's files and the API server.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use dynamic_config::{Data, Memory, Problem, StatusWrite};
+use extension_config::names::node;
+use futures::StreamExt;
+use host::{HostRoot, Journal, JournalError};
+use observability::ErrorChain;
+use serde::Deserialize;
+use systemd_client::{Events, Systemd, SystemdError};
+
+use super::Surroundings;
+use crate::real::Cluster;
+
+/// Version of the memory's format.
+const MEMORY_VERSION: u32 = 1;
+/// Longest cache of the daemon that is read, bytes: it names every container.
+const CACHE_LIMIT: u64 = 64 << 20;
+/// Wait before the bus is tried again.
+const BUS_RETRY: Duration = Duration::from_secs(2);
+
+/// The daemon's cache, as far as it matters.
+#[derive(Deserialize)]
+struct Cache {
+    #[serde(rename = "Cfg", default)]
+    config: Option<CachedConfig>,
+}
+
+#[derive(Deserialize)]
+struct CachedConfig {
+    #[serde(rename = "Data", default)]
+    data: Option<Data>,
+}
+
+/// The node's own; with a bus connection of its own, so that neither waits for the other.
+pub(crate) struct RealSurroundings {
+    root: HostRoot,
+    memory: Journal<Memory>,
+    cluster: Rc<Cluster>,
+    bus: Option<(Systemd, Events)>,
+}
+
+fn memory_file(root: &HostRoot) -> Journal<Memory> {
+    Journal::new(root.clone(), node::DYNAMIC_MEMORY, MEMORY_VERSION)
+}
+
+/// What an earlier agent knew. A file that cannot be read is as good as none: then everything is pushed once more.
+pub(crate) fn remembered(root: &HostRoot) -> Memory {
+    let report = |error: JournalError| {
+        tracing::warn!(error = %ErrorChain(&error), "what was pushed before is not known");
+        None
+    };
+    memory_file(root).read().unwrap_or_else(report).unwrap_or_default()
+}
+
+impl RealSurroundings {
+    pub(crate) fn new(root: HostRoot, cluster: Rc<Cluster>) -> Self {
+        Self { memory: memory_file(&root), root, cluster, bus: None }
+    }
+
+    async fn bus(&mut self) -> Result<&mut (Systemd, Events), SystemdError> {
+        let connected = match self.bus.take() {
+            Some(bus) => bus,
+            None => {
+                let address = format!("unix:path={}", self.root.own_view("/run/dbus/system_bus_socket").display());
+                let systemd = Systemd::connect(&address).await?;
+                systemd.subscribe().await?;
+                let events = systemd.events(&[node::DAEMON_UNIT]).await?;
+                (systemd, events)
+            }
+        };
+        Ok(self.bus.insert(connected))
+    }
+
+    async fn invocation(&mut self) -> Result<Option<String>, SystemdError> {
+        let (systemd, _) = self.bus().await?;
+        let unit = systemd.load_unit(node::DAEMON_UNIT).await?;
+        Ok((unit.active_state.to_string() == "active").then_some(unit.invocation_id))
+    }
+}
+
+impl Surroundings for RealSurroundings {
+    async fn run(&mut self) -> Option<String> {
+        match self.invocation().await {
+            Ok(run) => run,
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "the state of the daemon is not known");
+                self.bus = None;
+                None
+            }
+        }
+    }
+
+    async fn run_changed(&mut self) {
+        let Some((_, events)) = &mut self.bus else {
+            return tokio::time::sleep(BUS_RETRY).await;
+        };
+        if events.next().await.is_none() {
+            self.bus = None;
+        }
+    }
+
+    fn cached(&self) -> Option<Data> {
+        let bytes = self
+            .root
+            .read_optional(format!("{}/cache", node::DAEMON_STATE_DIR), CACHE_LIMIT)
+            .map_err(|error| tracing::warn!(error = %ErrorChain(&error), "the daemon's cache cannot be read"))
+            .ok()??;
+        serde_json::from_slice::<Cache>(&bytes).ok()?.config?.data
+    }
+
+    fn remember(&self, memory: &Memory) {
+        if let Err(error) = self.memory.write(memory) {
+            tracing::warn!(error = %ErrorChain(&error), "what was pushed cannot be remembered");
+        }
+    }
+
+    async fn write_status(&self, write: &StatusWrite) -> Result<(), String> {
+        self.cluster.write_adjustment_status(&write.name, &write.patch).await
+    }
+
+    async fn announce(&self, problem: &Problem) {
+        self.cluster.event(true, problem.reason, &problem.message).await;
+    }
+}

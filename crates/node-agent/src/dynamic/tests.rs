@@ -1,0 +1,245 @@
+//! The loop against a daemon's socket: what goes over the wire.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cri_client::fake::{Behaviour, FakeRuntime};
+use dynamic_config::{Adjustment, Core, Data, Duty, Memory, Problem, Standing, StatusWrite};
+use futures::StreamExt;
+use futures::channel::mpsc;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::{Dynamic, Handover, Input, Surroundings};
+use crate::metrics::Metrics;
+
+const READY: Behaviour = Behaviour::Answers { runtime_ready: true };
+const DEADLINE: Duration = Duration::from_secs(30);
+const DEFAULT: &str = "cri-resmgr-config.default";
+
+#[derive(Default)]
+struct Outside {
+    memory: Memory,
+    cached: Option<Data>,
+    writes: Vec<StatusWrite>,
+    failing_writes: usize,
+    announced: Vec<Problem>,
+}
+
+struct TestSurroundings {
+    run: watch::Receiver<Option<String>>,
+    outside: Rc<RefCell<Outside>>,
+}
+
+impl Surroundings for TestSurroundings {
+    async fn run(&mut self) -> Option<String> {
+        self.run.borrow_and_update().clone()
+    }
+
+    async fn run_changed(&mut self) {
+        if self.run.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    fn cached(&self) -> Option<Data> {
+        self.outside.borrow().cached.clone()
+    }
+
+    fn remember(&self, memory: &Memory) {
+        self.outside.borrow_mut().memory = memory.clone();
+    }
+
+    async fn write_status(&self, write: &StatusWrite) -> Result<(), String> {
+        let mut outside = self.outside.borrow_mut();
+        if outside.failing_writes > 0 {
+            outside.failing_writes -= 1;
+            return Err("the API server is away".to_owned());
+        }
+        outside.writes.push(write.clone());
+        Ok(())
+    }
+
+    async fn announce(&self, problem: &Problem) {
+        self.outside.borrow_mut().announced.push(problem.clone());
+    }
+}
+
+struct Bench {
+    _directory: tempfile::TempDir,
+    socket: PathBuf,
+    run: watch::Sender<Option<String>>,
+    duty: watch::Sender<Duty>,
+    outside: Rc<RefCell<Outside>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            socket: directory.path().join("config.sock"),
+            _directory: directory,
+            run: watch::Sender::new(Some("run-1".to_owned())),
+            duty: watch::Sender::new(Duty::Serve { fallback: "policy: {Active: none}".to_owned() }),
+            outside: Rc::default(),
+        }
+    }
+
+    fn daemon(&self) -> FakeRuntime {
+        FakeRuntime::serve(&self.socket, READY).unwrap()
+    }
+
+    /// An agent with what the one before remembered; its inputs, and what it says.
+    fn agent(&self) -> (Dynamic<TestSurroundings>, mpsc::UnboundedSender<Input>, watch::Receiver<Standing>) {
+        let (inputs, receiver) = mpsc::unbounded();
+        let (standing, standings) = watch::channel(Standing::default());
+        let surroundings = TestSurroundings { run: self.run.subscribe(), outside: Rc::clone(&self.outside) };
+        let core = Core::new("n", self.outside.borrow().memory.clone());
+        let handover = Handover::new(self.socket.clone(), "n".to_owned()).within(Duration::from_millis(500));
+        let channels = (self.duty.subscribe(), standing);
+        let dynamic = Dynamic::new(core, surroundings, handover, channels, Metrics::default(), receiver.boxed_local());
+        (dynamic, inputs, standings)
+    }
+}
+
+fn maps(text: &str) -> Input {
+    Input::Maps(BTreeMap::from([(DEFAULT.to_owned(), config(text))]))
+}
+
+fn config(text: &str) -> Data {
+    BTreeMap::from([
+        ("policy".to_owned(), "Active: none\n".to_owned()),
+        ("logger".to_owned(), format!("Debug: {text}\n")),
+    ])
+}
+
+fn adjustments() -> Input {
+    let object = json!({"spec": {"scope": [], "classes": {"rdt": "gold"}}});
+    Input::Adjustments(BTreeMap::from([("a".to_owned(), Adjustment::of(&object, "n"))]))
+}
+
+/// Lets the agent work until the condition holds.
+async fn until(agent: &mut std::pin::Pin<&mut impl Future<Output = ()>>, what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        drop(tokio::time::timeout(Duration::from_millis(20), agent.as_mut()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_and_adjustments_arrive_and_come_again_after_a_restart() {
+    let bench = Bench::new();
+    let daemon = bench.daemon();
+    let (dynamic, inputs, standing) = bench.agent();
+    let mut agent = std::pin::pin!(dynamic.run());
+    for input in [Input::Group(None), maps("a"), adjustments()] {
+        inputs.unbounded_send(input).unwrap();
+    }
+    until(&mut agent, "the first hand-over", || !daemon.adjustments().is_empty()).await;
+    assert_eq!(daemon.configurations(), [config("a")]);
+    assert_eq!(daemon.adjustments(), [r#"{"a":{"classes":{"rdt":"gold"},"scope":[]}}"#]);
+    until(&mut agent, "the status", || bench.outside.borrow().writes.len() == 1).await;
+    until(&mut agent, "the standing", || standing.borrow().accepted.is_some()).await;
+
+    // The daemon restarts: for a while systemd has it and nobody listens.
+    drop(daemon);
+    std::fs::remove_file(&bench.socket).unwrap();
+    bench.run.send_replace(Some("run-2".to_owned()));
+    drop(tokio::time::timeout(Duration::from_millis(100), agent.as_mut()).await);
+    let daemon = bench.daemon();
+    until(&mut agent, "the hand-over to the new run", || !daemon.adjustments().is_empty()).await;
+    assert_eq!((daemon.configurations().len(), daemon.adjustments().len()), (1, 1));
+    assert_eq!(bench.outside.borrow().writes.len(), 1, "nothing new stands in the status");
+}
+
+/// Defect (a) on the wire, and trap 4: a new agent pushes nothing before it knows, and nothing that the run has.
+#[tokio::test]
+async fn a_new_agent_pushes_nothing_needless() {
+    let bench = Bench::new();
+    let daemon = bench.daemon();
+    let (dynamic, inputs, _standing) = bench.agent();
+    {
+        let mut agent = std::pin::pin!(dynamic.run());
+        inputs.unbounded_send(Input::Group(None)).unwrap();
+        inputs.unbounded_send(maps("a")).unwrap();
+        until(&mut agent, "the first hand-over", || daemon.configurations().len() == 1).await;
+        until(&mut agent, "the memory", || bench.outside.borrow().memory != Memory::default()).await;
+    }
+    let (dynamic, inputs, _standing) = bench.agent();
+    let mut agent = std::pin::pin!(dynamic.run());
+    // Configurations come before adjustments in every look: once these have arrived, nothing of the former was to be pushed.
+    inputs.unbounded_send(adjustments()).unwrap();
+    until(&mut agent, "the adjustments", || daemon.adjustments().len() == 1).await;
+    assert_eq!(daemon.configurations(), [config("a")]);
+    for input in [Input::Group(None), maps("a"), Input::Adjustments(BTreeMap::new())] {
+        inputs.unbounded_send(input).unwrap();
+    }
+    until(&mut agent, "no adjustments", || daemon.adjustments().last().is_some_and(|set| set == "{}")).await;
+    assert_eq!(daemon.configurations(), [config("a")]);
+}
+
+/// Defects (b) and (c) on the wire: a daemon that hangs while everything changes gets the newest once it answers.
+#[tokio::test]
+async fn a_daemon_that_hangs_gets_the_newest_later() {
+    let bench = Bench::new();
+    let daemon = bench.daemon();
+    daemon.behave(Behaviour::Hangs);
+    let (dynamic, inputs, _standing) = bench.agent();
+    let mut agent = std::pin::pin!(dynamic.run());
+    inputs.unbounded_send(Input::Group(None)).unwrap();
+    inputs.unbounded_send(maps("a")).unwrap();
+    until(&mut agent, "a first try", || !daemon.calls().is_empty()).await;
+    inputs.unbounded_send(adjustments()).unwrap();
+    inputs.unbounded_send(maps("b")).unwrap();
+    let tries = daemon.calls().len();
+    until(&mut agent, "another try", || daemon.calls().len() > tries + 1).await;
+    daemon.behave(READY);
+    until(&mut agent, "the hand-over", || daemon.adjustments().len() == 1).await;
+    assert_eq!(daemon.configurations(), [config("b")]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_without_its_text_and_ends_the_run_once() {
+    let bench = Bench::new();
+    let daemon = bench.daemon();
+    daemon.behave(Behaviour::Refuses("failed to apply configuration: SECRET".to_owned()));
+    let (dynamic, inputs, standing) = bench.agent();
+    let mut agent = std::pin::pin!(dynamic.run());
+    inputs.unbounded_send(Input::Group(None)).unwrap();
+    inputs.unbounded_send(maps("SECRET")).unwrap();
+    until(&mut agent, "the standing", || standing.borrow().problem.is_some()).await;
+    let told = standing.borrow().clone();
+    assert!(told.problem.as_ref().unwrap().message.starts_with(&format!("cri-resmgr refused {DEFAULT} (")), "{told:?}");
+    assert!(!format!("{told:?}").contains("SECRET"));
+    assert_eq!(told.renewal.as_ref().unwrap().invocation, "run-1");
+    assert_eq!(bench.outside.borrow().announced.len(), 1);
+    bench.run.send_replace(Some("run-2".to_owned()));
+    until(&mut agent, "the new run", || standing.borrow().renewal.is_none()).await;
+    assert_eq!((daemon.configurations().len(), bench.outside.borrow().announced.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn without_a_duty_nothing_goes_over_the_wire_and_a_status_write_is_repeated_until_it_succeeds() {
+    let bench = Bench::new();
+    let daemon = bench.daemon();
+    bench.outside.borrow_mut().failing_writes = 2;
+    let (dynamic, inputs, standing) = bench.agent();
+    let mut agent = std::pin::pin!(dynamic.run());
+    for input in [Input::Group(None), maps("a"), adjustments()] {
+        inputs.unbounded_send(input).unwrap();
+    }
+    until(&mut agent, "the status", || bench.outside.borrow().writes.len() == 1).await;
+    bench.duty.send_replace(Duty::Off);
+    until(&mut agent, "the standing", || *standing.borrow() == Standing::default()).await;
+    let before = daemon.calls().len();
+    let object = json!({"spec": {"scope": []}, "status": {"nodes": {"n": {"errors": {}}}}});
+    inputs.unbounded_send(maps("b")).unwrap();
+    inputs.unbounded_send(Input::Adjustment("a".into(), Some(Adjustment::of(&object, "n")))).unwrap();
+    until(&mut agent, "the status withdrawn", || bench.outside.borrow().writes.len() == 2).await;
+    assert_eq!(bench.outside.borrow().writes[1].patch, json!({"status": {"nodes": {"n": null}}}));
+    assert_eq!(daemon.calls().len(), before);
+}
