@@ -1,5 +1,6 @@
 //! A gRPC channel over a unix socket.
 
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,7 +64,8 @@ impl Connection {
         let failed = |status: &tonic::Status| CriError::Call {
             socket: self.socket.clone(),
             phase,
-            code: status.code(),
+            // A status that the server sent has no source. One made here of a broken connection has, and its code is any.
+            code: if status.source().is_some() { tonic::Code::Unavailable } else { status.code() },
             message: status.message().to_owned(),
         };
         let exchange = async {

@@ -62,7 +62,7 @@ pub enum CriError {
         socket: PathBuf,
         /// The call.
         phase: Phase,
-        /// gRPC status code.
+        /// gRPC status code; `Unavailable` when the connection broke.
         code: tonic::Code,
         /// The server's text.
         message: String,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::adjustments::{Adjustment, Errors};
 use crate::memory::{By, Memory, Refused, Run};
-use crate::selection::{self, Data, Source};
+use crate::selection::{self, Data, Group, Source};
 use crate::standing::{Renewal, Standing, refusal, unsettled};
 
 /// What the node's state allows.
@@ -65,7 +65,7 @@ pub struct Core {
     /// The static configuration by modules, where a daemon could take it.
     fallback: Option<Data>,
     maps: Option<BTreeMap<String, Data>>,
-    group: Option<Option<String>>,
+    group: Group,
     adjustments: Option<BTreeMap<String, Adjustment>>,
     /// The run in the memory is up.
     running: bool,
@@ -87,7 +87,7 @@ impl Core {
             duty: Duty::Undecided,
             fallback: None,
             maps: None,
-            group: None,
+            group: Group::Unknown,
             adjustments: None,
             running: false,
             checked: None,
@@ -133,7 +133,7 @@ impl Core {
 
     /// The group in the node's labels.
     pub fn set_group(&mut self, group: Option<String>) {
-        self.group = Some(group);
+        self.group = group.into();
     }
 
     /// The complete list of Adjustments.

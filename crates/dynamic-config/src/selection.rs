@@ -27,6 +27,24 @@ impl std::fmt::Display for Source {
 /// What stands for the static configuration where a ConfigMap is named.
 pub(crate) const FALLBACK: &str = "the static configuration";
 
+/// What is known of a node's group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// The node was not seen yet.
+    #[default]
+    Unknown,
+    /// It is in none.
+    None,
+    /// Its label names this one.
+    Named(String),
+}
+
+impl From<Option<String>> for Group {
+    fn from(label: Option<String>) -> Self {
+        label.map_or(Self::None, Self::Named)
+    }
+}
+
 /// Which configuration is for a node.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Selected<'a> {
@@ -38,12 +56,8 @@ pub(crate) enum Selected<'a> {
     None,
 }
 
-/// Exactly one level wins, levels are never merged. `maps` is `None` before the first complete list, `group` before the node was seen.
-pub(crate) fn select<'a>(
-    maps: Option<&'a BTreeMap<String, Data>>,
-    node: &str,
-    group: Option<&Option<String>>,
-) -> Selected<'a> {
+/// Exactly one level wins, levels are never merged. `maps` is `None` before the first complete list.
+pub(crate) fn select<'a>(maps: Option<&'a BTreeMap<String, Data>>, node: &str, group: &Group) -> Selected<'a> {
     let Some(maps) = maps else { return Selected::Unknown };
     let find = |level: &str| {
         maps.get_key_value(&format!("{}{level}", names::DYNAMIC_CONFIG_MAP_PREFIX))
@@ -52,8 +66,11 @@ pub(crate) fn select<'a>(
     if let Some(own) = find(&format!("node.{node}")) {
         return own;
     }
-    let Some(group) = group else { return Selected::Unknown };
-    let of_group = group.as_ref().and_then(|group| find(&format!("group.{group}")));
+    let of_group = match group {
+        Group::Unknown => return Selected::Unknown,
+        Group::None => None,
+        Group::Named(group) => find(&format!("group.{group}")),
+    };
     of_group.or_else(|| find("default")).unwrap_or(Selected::None)
 }
 
@@ -85,7 +102,7 @@ pub(crate) fn modules_of(text: &str) -> Option<Data> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Selected, hash, select};
+    use super::{Group, Selected, hash, select};
     use std::collections::BTreeMap;
 
     #[test]
@@ -94,13 +111,8 @@ mod tests {
         let levels = ["cri-resmgr-config.node.n1", "cri-resmgr-config.group.g1", "cri-resmgr-config.default"];
         let others =
             ["cri-resmgr-config.node.n2", "cri-resmgr-config.group.g2", "cri-resmgr-config.group.", "unrelated"];
-        let groups = [
-            None,
-            Some(None),
-            Some(Some("g1".to_owned())),
-            Some(Some("g9".to_owned())),
-            Some(Some("default".to_owned())),
-        ];
+        let named = |name: &str| Group::Named(name.to_owned());
+        let groups = [Group::Unknown, Group::None, named("g1"), named("g9"), named("default")];
         for present in 0..8_usize {
             let there: Vec<&str> =
                 levels.iter().enumerate().filter(|(bit, _)| present & (1 << bit) != 0).map(|(_, l)| *l).collect();
@@ -110,22 +122,22 @@ mod tests {
                 let has = |level: &str| there.contains(&level);
                 let wanted = if has(levels[0]) {
                     Some(levels[0])
-                } else if group.is_none() {
-                    assert_eq!(select(Some(&maps), "n1", None), Selected::Unknown);
+                } else if *group == Group::Unknown {
+                    assert_eq!(select(Some(&maps), "n1", group), Selected::Unknown);
                     continue;
-                } else if *group == Some(Some("g1".to_owned())) && has(levels[1]) {
+                } else if *group == named("g1") && has(levels[1]) {
                     Some(levels[1])
                 } else if has(levels[2]) {
                     Some(levels[2])
                 } else {
                     None
                 };
-                let selected = select(Some(&maps), "n1", group.as_ref());
+                let selected = select(Some(&maps), "n1", group);
                 match wanted {
                     Some(name) => assert_eq!(selected, Selected::Map(name, &content(name)), "{there:?} {group:?}"),
                     None => assert_eq!(selected, Selected::None, "{there:?} {group:?}"),
                 }
-                assert_eq!(select(None, "n1", group.as_ref()), Selected::Unknown);
+                assert_eq!(select(None, "n1", group), Selected::Unknown);
             }
         }
     }

@@ -36,7 +36,7 @@ impl Core {
     fn candidate(&mut self) -> Option<(Source, Data)> {
         let named =
             |name: &str, data: &Data| (Source { name: name.to_owned(), hash: selection::hash(data) }, data.clone());
-        match selection::select(self.maps.as_ref(), &self.node, self.group.as_ref()) {
+        match selection::select(self.maps.as_ref(), &self.node, &self.group) {
             Selected::Unknown => None,
             Selected::Map(name, data) => Some(named(name, data)),
             Selected::None => {

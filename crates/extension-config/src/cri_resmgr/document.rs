@@ -73,7 +73,7 @@ pub fn check_modules(modules: &BTreeMap<String, String>) -> Result<Checked, Vec<
     for (key, text) in modules {
         match serde_saphyr::from_str::<Value>(text) {
             Ok(value) => drop(document.insert(key.clone(), value)),
-            Err(error) => findings.push(Finding::new(key, not_yaml(error))),
+            Err(error) => findings.push(Finding::new(key, not_yaml(&error))),
         }
     }
     if findings.is_empty() { check_document(document) } else { Err(findings) }
@@ -97,12 +97,12 @@ fn read(text: &str) -> Result<Map<String, Value>, String> {
         Ok(Value::Object(map)) if !map.is_empty() => Ok(map),
         Ok(Value::Object(_) | Value::Null) => Err(EMPTY.into()),
         Ok(_) => Err("must be a map of modules".into()),
-        Err(error) => Err(not_yaml(error)),
+        Err(error) => Err(not_yaml(&error)),
     }
 }
 
 /// Without the snippet: the message may end up where a configuration's text must not.
-fn not_yaml(error: serde_saphyr::Error) -> String {
+fn not_yaml(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
     format!("is not one YAML document: {text}")
 }

@@ -49,7 +49,7 @@ impl Handover {
         match outcome {
             Ok(answer) => Ok(answer),
             Err(CriError::Refused { .. }) => Ok(Answer::Refused(BTreeMap::new())),
-            // It got the call and does not want it; the same call would end the same way.
+            // It got the call and does not want it; the same call would end the same way. So a Go server answers a quantity that it cannot read.
             Err(CriError::Call { message, code, .. }) if !error_of_transport(code) => {
                 Ok(Answer::Refused(BTreeMap::from([(REQUEST.to_owned(), message)])))
             }
@@ -60,7 +60,7 @@ impl Handover {
 
 fn error_of_transport(code: cri_client::Code) -> bool {
     use cri_client::Code;
-    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::Unknown)
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
 }
 
 /// The server's own words are left out: they may quote what was pushed.

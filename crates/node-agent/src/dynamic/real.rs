@@ -61,15 +61,14 @@ impl RealSurroundings {
     }
 
     async fn bus(&mut self) -> Result<&mut (Systemd, Events), SystemdError> {
-        let connected = match self.bus.take() {
-            Some(bus) => bus,
-            None => {
-                let address = format!("unix:path={}", self.root.own_view("/run/dbus/system_bus_socket").display());
-                let systemd = Systemd::connect(&address).await?;
-                systemd.subscribe().await?;
-                let events = systemd.events(&[node::DAEMON_UNIT]).await?;
-                (systemd, events)
-            }
+        let connected = if let Some(bus) = self.bus.take() {
+            bus
+        } else {
+            let address = format!("unix:path={}", self.root.own_view("/run/dbus/system_bus_socket").display());
+            let systemd = Systemd::connect(&address).await?;
+            systemd.subscribe().await?;
+            let events = systemd.events(&[node::DAEMON_UNIT]).await?;
+            (systemd, events)
         };
         Ok(self.bus.insert(connected))
     }

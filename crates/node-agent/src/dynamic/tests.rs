@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use cri_client::Code;
 use cri_client::fake::{Behaviour, FakeRuntime};
-use dynamic_config::{Adjustment, Core, Data, Duty, Memory, Problem, Standing, StatusWrite};
+use dynamic_config::{Adjustment, Answer, Core, Data, Duty, Memory, Problem, Push, Standing, StatusWrite};
 use futures::StreamExt;
 use futures::channel::mpsc;
 use serde_json::json;
@@ -41,7 +42,7 @@ impl Surroundings for TestSurroundings {
 
     async fn run_changed(&mut self) {
         if self.run.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -242,4 +243,32 @@ async fn without_a_duty_nothing_goes_over_the_wire_and_a_status_write_is_repeate
     until(&mut agent, "the status withdrawn", || bench.outside.borrow().writes.len() == 2).await;
     assert_eq!(bench.outside.borrow().writes[1].patch, json!({"status": {"nodes": {"n": null}}}));
     assert_eq!(daemon.calls().len(), before);
+}
+
+/// A call that the daemon cannot read is an answer, a connection that breaks in the middle of one is none.
+#[tokio::test]
+async fn an_error_of_the_server_is_an_answer_and_a_broken_connection_is_none() {
+    let bench = Bench::new();
+    let handover = Handover::new(bench.socket.clone(), "n".to_owned()).within(DEADLINE);
+    let push = Push::Adjustments { set: BTreeMap::from([("a".to_owned(), json!({"scope": []}))]) };
+    assert!(handover.push(&push).await.is_err_and(|reason| reason.starts_with("cannot connect")));
+    let daemon = bench.daemon();
+    for code in [Code::Unknown, Code::Internal, Code::InvalidArgument, Code::ResourceExhausted] {
+        daemon.behave(Behaviour::Fails(code));
+        let told = BTreeMap::from([("request".to_owned(), "as told".to_owned())]);
+        assert_eq!(handover.push(&push).await, Ok(Answer::Refused(told)), "{code:?}");
+    }
+    daemon.behave(Behaviour::Fails(Code::Unavailable));
+    assert!(handover.push(&push).await.is_err());
+    daemon.behave(Behaviour::Hangs);
+    let calls = daemon.calls().len();
+    let mut call = std::pin::pin!(handover.push(&push));
+    while daemon.calls().len() == calls {
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), call.as_mut()).await.is_err(),
+            "a daemon that hangs answered"
+        );
+    }
+    drop(daemon);
+    assert_eq!(call.await, Err(format!("SetAdjustment on {} failed with Unavailable", bench.socket.display())));
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::model::{Node, adjustment, config, serve};
 use crate::core::Duty;
-use crate::selection::{Selected, check, hash, select};
+use crate::selection::{Group, Selected, check, hash, select};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -53,7 +53,7 @@ fn event() -> impl Strategy<Value = Event> {
 #[derive(Default)]
 struct World {
     maps: Option<BTreeMap<String, BTreeMap<String, String>>>,
-    group: Option<Option<String>>,
+    group: Group,
     adjustments: Option<Vec<usize>>,
     duty: Duty,
     runs: usize,
@@ -65,8 +65,10 @@ impl World {
         if let Some(maps) = &self.maps {
             node.core.set_maps(maps.clone());
         }
-        if let Some(group) = &self.group {
-            node.core.set_group(group.clone());
+        match &self.group {
+            Group::Unknown => {}
+            Group::None => node.core.set_group(None),
+            Group::Named(group) => node.core.set_group(Some(group.clone())),
         }
         if let Some(which) = &self.adjustments {
             node.core.set_adjustments(
@@ -90,7 +92,7 @@ fn happen(world: &mut World, node: &mut Node, event: Event) {
                 maps.iter().map(|(level, text)| config(&format!("cri-resmgr-config.{}", LEVELS[*level]), TEXTS[*text]));
             world.maps = Some(named.collect());
         }
-        Event::Group(group) => world.group = Some(group.map(|which| ["g", "h"][which].to_owned())),
+        Event::Group(group) => world.group = group.map(|which| ["g", "h"][which].to_owned()).into(),
         Event::Adjustments(which) => world.adjustments = Some(which),
         Event::Duty(which) => world.duty = [Duty::Undecided, Duty::Off, serve(), serve()][which].clone(),
         Event::DaemonRestarts => world.restart(node),
@@ -127,7 +129,9 @@ proptest! {
         // From here on all goes well, and the agent's restarts are carried out.
         node.daemon.bad.clear();
         world.maps.get_or_insert_default();
-        world.group.get_or_insert_default();
+        if world.group == Group::Unknown {
+            world.group = Group::None;
+        }
         world.adjustments.get_or_insert_default();
         world.duty = serve();
         world.show(&mut node);
@@ -147,7 +151,7 @@ proptest! {
         prop_assert_eq!(node.daemon.pushed.len(), pushed);
 
         let maps = world.maps.clone().unwrap_or_default();
-        match select(Some(&maps), "n", world.group.as_ref()) {
+        match select(Some(&maps), "n", &world.group) {
             Selected::Map(name, data) if check(data).is_ok() => {
                 prop_assert_eq!(node.daemon.cached.as_ref().map(hash), Some(hash(data)), "{}", name);
                 let policy = extension_config::cri_resmgr::check_modules(data).map(|good| good.active);

@@ -1,0 +1,155 @@
+//! One test for each trap of the daemon that can be prevented here.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::model::{adjustment, config, serve};
+use super::{BALLOONS, DEFAULT, LOGGING, NONE, OWN, started};
+use crate::core::Duty;
+
+/// 1. An empty configuration is never pushed, whatever the ConfigMap says.
+#[test]
+fn trap_1_an_empty_config_map_is_refused_and_what_runs_goes_on() {
+    let mut node = started();
+    node.core.set_group(None);
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
+    node.settle();
+    for text in [BTreeMap::new(), BTreeMap::from([("policy".to_owned(), " \n".to_owned())])] {
+        node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), text)]));
+        node.settle();
+        assert_eq!(node.daemon.pushed.len(), 1);
+        let problem = node.core.standing().problem.unwrap();
+        assert!(problem.message.contains("is not valid"), "{problem:?}");
+    }
+}
+
+/// 2. Another policy takes over with a restart, once.
+#[test]
+fn trap_2_another_policy_ends_the_run_once() {
+    let mut node = started();
+    node.core.set_group(None);
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
+    node.settle();
+    let renewal = node.core.standing().renewal.unwrap();
+    assert_eq!(renewal.invocation, "run-1");
+    assert!(renewal.because.ends_with("the policy changes from none to balloons"), "{renewal:?}");
+    node.start("run-2");
+    node.settle();
+    assert_eq!(node.core.standing().renewal, None);
+    assert_eq!(node.daemon.running_policy, "balloons");
+}
+
+/// 2. and 3. A misspelt policy and one without what it needs would let the daemon crash at its next start.
+#[test]
+fn trap_3_what_would_crash_the_daemon_is_not_pushed() {
+    for text in [
+        "policy: {Active: baloons}",
+        "policy: {Active: balloons}",
+        "policy: {Active: topology-aware, ReservedResources: {CPU: 1}, AvailableResources: {CPU: 4}}",
+    ] {
+        let mut node = started();
+        node.core.set_group(None);
+        node.core.set_maps(BTreeMap::from([config(DEFAULT, text)]));
+        node.settle();
+        assert_eq!(node.daemon.pushed.len(), 0, "{text}");
+        let problem = node.core.standing().problem.unwrap();
+        assert!(problem.message.contains("policy."), "{problem:?}");
+        assert!(!problem.message.contains("baloons"), "a value is in the message: {problem:?}");
+    }
+}
+
+/// 3. A configuration with which the daemon does not come up is not tried again.
+#[test]
+fn trap_3_a_configuration_that_led_to_a_roll_back_is_not_pushed_again() {
+    let mut node = started();
+    node.core.set_group(None);
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
+    node.settle();
+    assert!(node.core.standing().renewal.is_some());
+    node.crash("run-2");
+    node.crash("run-3");
+    node.core.set_duty(Duty::RolledBack);
+    node.reset();
+    node.core.set_duty(serve());
+    node.start("run-4");
+    node.settle();
+    assert_eq!(node.daemon.running_policy, "none");
+    let problem = node.core.standing().problem.unwrap();
+    assert!(problem.message.contains("did not come up"), "{problem:?}");
+    // Until it changes.
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
+    node.settle();
+    assert_eq!((node.daemon.config_name(), node.core.standing().problem), (Some(DEFAULT), None));
+}
+
+/// 4. Every push lets the topology-aware policy build its pools anew: one for each run and change.
+#[test]
+fn trap_4_nothing_is_pushed_twice_to_one_run() {
+    let mut node = started();
+    node.core.set_group(None);
+    for _ in 0..3 {
+        node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
+        node.settle();
+    }
+    // The same content under another name, and a new agent.
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE), config(OWN, LOGGING)]));
+    node.settle();
+    assert_eq!(node.core.standing().accepted.unwrap().name, OWN);
+    node.next_agent();
+    node.core.set_duty(serve());
+    node.core.set_group(None);
+    node.core.set_maps(BTreeMap::from([config(OWN, LOGGING)]));
+    node.settle();
+    assert_eq!(node.daemon.pushed.len(), 1);
+    node.start("run-2");
+    node.settle();
+    assert_eq!(node.daemon.pushed.len(), 2, "a new run is given it again");
+}
+
+/// 5. What was refused may be in effect nevertheless: the run is ended, once, and comes back with the last good one.
+#[test]
+fn trap_5_a_refusal_ends_the_run_once() {
+    let mut node = started();
+    node.core.set_group(None);
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
+    node.settle();
+    node.daemon.refuses = true;
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
+    node.settle();
+    let standing = node.core.standing();
+    assert!(standing.problem.unwrap().message.contains("refused"));
+    assert_eq!(standing.renewal.unwrap().invocation, "run-1");
+    node.start("run-2");
+    node.settle();
+    assert_eq!(
+        (node.core.standing().renewal, node.daemon.pushed.len()),
+        (None, 2),
+        "it stays refused over our own restart"
+    );
+    assert!(node.core.standing().problem.is_some());
+    // Somebody else restarts the daemon: it is tried once more, and the run is left alone.
+    node.start("run-3");
+    node.settle();
+    assert_eq!((node.core.standing().renewal, node.daemon.pushed.len()), (None, 3));
+    assert!(node.core.standing().problem.is_some());
+    // It changes, and is accepted.
+    node.daemon.refuses = false;
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, "policy: {Active: none}\ndump: {Disabled: true}")]));
+    node.settle();
+    assert_eq!((node.core.standing().problem, node.daemon.pushed.len()), (None, 4));
+}
+
+/// 6. The order of a safe switch: the new configuration is in the daemon's cache before the run ends, and nothing more is pushed to that run.
+#[test]
+fn trap_6_the_configuration_is_cached_before_the_run_ends() {
+    let mut node = started();
+    node.core.set_group(None);
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
+    node.settle();
+    assert!(node.core.standing().renewal.is_some());
+    assert_eq!(node.daemon.cached.as_ref().unwrap()["policy"], config(DEFAULT, BALLOONS).1["policy"]);
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
+    node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));
+    assert_eq!(node.core.next_push(), None);
+}
