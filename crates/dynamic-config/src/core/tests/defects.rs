@@ -12,6 +12,9 @@ use crate::core::Push;
 #[test]
 fn defect_a_nothing_before_the_first_complete_list() {
     let mut node = started();
+    // A daemon that was given something by an earlier agent: not even the static configuration is pushed over it.
+    node.daemon.cached = Some(config(DEFAULT, LOGGING).1);
+    node.start("run-2");
     node.settle();
     node.core.set_group(None);
     node.settle();
@@ -85,6 +88,7 @@ fn defect_f_a_fault_shows_where_it_is() {
     node.core.set_adjustments(names.map(|name| adjustment(name, json!({"scope": []}))).into());
     node.settle();
     assert_eq!(node.daemon.in_effect(), ["a", "c"]);
+    assert_eq!(node.daemon.adjusted.len(), 2, "the daemon names the one to blame: there is nothing to search");
     node.write_statuses();
     assert_eq!(node.errors("a"), Some(vec![]));
     assert_eq!(node.errors("b"), Some(vec!["b".to_owned()]));
