@@ -55,6 +55,10 @@ pub const DESIRED_STATE_DIR: &str = "/etc/cri-resmgr-node-agent";
 pub const DESIRED_STATE_KEY: &str = "desired.json";
 /// Prefix of the desired-state ConfigMap; `crate::desired_state::DesiredState::hash8` follows.
 pub const DESIRED_STATE_CONFIG_MAP_PREFIX: &str = "cri-resmgr-desired-state-";
+/// Lease in [`SHOOT_NAMESPACE`] that paces the switches of a shoot's nodes.
+pub const SWITCH_LEASE: &str = "cri-resmgr-switches";
+/// Annotation of [`SWITCH_LEASE`] that carries the record: who switches, who rolled back.
+pub const SWITCHES_ANNOTATION: &str = "cri-resmgr.extensions.gardener.cloud/switches";
 /// Prefix of the ConfigMaps with dynamic configurations; `default`, `node.NAME` or `group.NAME` follows.
 pub const DYNAMIC_CONFIG_MAP_PREFIX: &str = "cri-resmgr-config.";
 /// Node label that names the group whose dynamic configuration a node takes.

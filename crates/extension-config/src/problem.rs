@@ -27,20 +27,21 @@ pub struct Problem {
     pub message: String,
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Problem {
+    fn place(&self) -> String {
         let author = match self.origin {
             Origin::BuiltIn => "built-in configuration",
             Origin::Base => "base configuration",
             Origin::Shoot => "providerConfig",
         };
-        f.write_str(author)?;
-        for part in [&self.config, &self.path] {
-            if !part.is_empty() {
-                write!(f, ": {part}")?;
-            }
-        }
-        write!(f, ": {}", self.message)
+        let parts = [author, &self.config, &self.path];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place(), self.message)
     }
 }
 
@@ -62,6 +63,14 @@ impl Problems {
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
+    }
+
+    /// Where something is wrong, without what stands there: for logs and Events, which more people read than the status.
+    #[must_use]
+    pub fn places(&self) -> String {
+        let mut places: Vec<String> = self.0.iter().map(Problem::place).collect();
+        places.dedup();
+        format!("invalid: {}", places.join("; "))
     }
 
     /// Whether the shoot's owner has something to mend.

@@ -89,18 +89,19 @@ pub struct ActuatorError {
     class: ErrorClass,
     reason: &'static str,
     message: String,
+    summary: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl ActuatorError {
     /// The shoot owner's mistake. `reason` is a fixed PascalCase word (Event reason, metric label); `message` names the field.
     pub fn configuration(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { class: ErrorClass::Configuration, reason, message: message.into(), source: None }
+        Self { class: ErrorClass::Configuration, reason, message: message.into(), summary: None, source: None }
     }
 
     /// Anything that may go away. `reason` as in [`Self::configuration`]; `message` says what was tried.
     pub fn transient(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { class: ErrorClass::Transient, reason, message: message.into(), source: None }
+        Self { class: ErrorClass::Transient, reason, message: message.into(), summary: None, source: None }
     }
 
     /// Adds the cause.
@@ -108,6 +109,19 @@ impl ActuatorError {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// What logs and Events say instead: for a message that shows what a user wrote, which belongs in the status alone.
+    #[must_use]
+    pub fn with_summary(mut self, summary: impl Into<String>) -> Self {
+        self.summary = Some(summary.into());
+        self
+    }
+
+    /// What logs and Events say instead of the message.
+    #[must_use]
+    pub fn summary(&self) -> Option<&str> {
+        self.summary.as_deref()
     }
 
     /// Whose fault it is.
@@ -143,6 +157,7 @@ impl From<crate::Error> for ActuatorError {
             class: ErrorClass::Transient,
             reason,
             message: "the seed's API".to_owned(),
+            summary: None,
             source: Some(Box::new(error)),
         }
     }

@@ -335,11 +335,11 @@ impl Lifecycle {
             object.r#ref = %api,
             operation = run.operation.as_str(),
             reason,
-            error = failure.description,
+            error = failure.note,
             "failed"
         );
         api.patch_status(&patch).await?;
-        run.events.warning(reason, run.operation.as_str(), failure.description.clone()).await;
+        run.events.warning(reason, run.operation.as_str(), failure.note.clone()).await;
         Ok(())
     }
 

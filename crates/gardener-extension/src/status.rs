@@ -25,6 +25,8 @@ const PROGRESS_DONE: i32 = 100;
 pub(crate) struct Failure {
     /// The text, starting with a capital.
     pub(crate) description: String,
+    /// The same for logs and Events, without what a user wrote.
+    pub(crate) note: String,
     /// Error codes.
     pub(crate) codes: Vec<String>,
 }
@@ -37,18 +39,21 @@ impl Failure {
             ErrorClass::Configuration => vec![CONFIGURATION_PROBLEM.to_owned()],
             ErrorClass::Transient => Vec::new(),
         };
-        Self { description: format!("{}: {chain}", failure_prefix(operation)), codes }
+        let description = format!("{}: {chain}", failure_prefix(operation));
+        let note = error.summary().map(|summary| format!("{}: {summary}", failure_prefix(operation)));
+        Self { note: note.unwrap_or_else(|| description.clone()), description, codes }
     }
 
     /// Of an operation that is pending for too long.
     pub(crate) fn overdue(operation: Operation, message: &str) -> Self {
-        Self { description: format!("{}: {message}", failure_prefix(operation)), codes: Vec::new() }
+        let description = format!("{}: {message}", failure_prefix(operation));
+        Self { note: description.clone(), description, codes: Vec::new() }
     }
 
     /// Of an actuator call that did not return.
     pub(crate) fn deadline(operation: Operation, deadline: Duration) -> Self {
         let description = format!("{}: not finished within {} s", failure_prefix(operation), deadline.as_secs());
-        Self { description, codes: Vec::new() }
+        Self { note: description.clone(), description, codes: Vec::new() }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Observe, plan, execute, until nothing is left to do.
 
-use node_plan::{Action, Change, Desired, Journal, Observed, Plan, Step, Target, budget, plan};
+use node_plan::{Action, Change, Desired, Journal, Observed, Plan, Slot, Step, Target, budget, plan};
 use observability::ErrorChain;
 
-use crate::effects::{EffectError, Effects, Result};
+use crate::effects::{EffectError, Effects, Request, Result};
 use crate::execute::{execute, record};
 use crate::observe::observe;
 use crate::prove::Timing;
@@ -28,10 +28,18 @@ pub(crate) async fn converge(
 ) -> Result<Outcome> {
     let mut locked = false;
     for _ in 0..ROUNDS {
-        let observed = observe(effects).await?;
+        let mut observed = observe(effects).await?;
         let desired = desire(observed.journal.as_ref());
-        let planned = plan(&observed, &desired);
+        let mut planned = plan(&observed, &desired);
+        // All else comes first, so that a slot is held no longer than the switch takes.
+        if planned.steps.is_empty() && planned.awaits_slot {
+            observed.slot = ask(effects, &mut observed.journal, &desired).await?;
+            planned = plan(&observed, &desired);
+        }
         if planned.steps.is_empty() {
+            if locked {
+                give_back(effects, &mut observed.journal, &desired).await?;
+            }
             if observed.journal.is_none() {
                 effects.unlock();
             }
@@ -75,6 +83,36 @@ async fn run(
         outcome.map_err(|error| (step.action.clone(), error))?;
     }
     Ok(())
+}
+
+/// Asks for the node's slot, and tells of a failure by the way.
+async fn ask(effects: &impl Effects, journal: &mut Option<Journal>, desired: &Desired) -> Result<Slot> {
+    let request = request(journal.as_ref(), desired);
+    let permit = effects.take_slot(&request).await;
+    if permit.told && request.failed_at.is_some() {
+        effects.lock()?;
+        record(effects, journal, &[Change::FailureTold])?;
+    }
+    Ok(permit.slot)
+}
+
+/// The work is done, or cannot go on: others may.
+async fn give_back(effects: &impl Effects, journal: &mut Option<Journal>, desired: &Desired) -> Result<()> {
+    let request = request(journal.as_ref(), desired);
+    if effects.give_back_slot(&request).await && request.failed_at.is_some() {
+        record(effects, journal, &[Change::FailureTold])?;
+    }
+    Ok(())
+}
+
+fn request(journal: Option<&Journal>, desired: &Desired) -> Request {
+    let attempt = match desired {
+        Desired::Installed(installation) => installation.attempt(),
+        Desired::Clean { .. } | Desired::Undecided { .. } => String::new(),
+    };
+    let failure = journal.and_then(|journal| journal.backoff.as_ref());
+    let untold = failure.filter(|failure| !failure.told && failure.inputs == attempt);
+    Request { failed_at: untold.map(|failure| failure.failed_at), attempt }
 }
 
 /// A failed proof goes into the journal, with the back-off that makes the next plan lead back to the bytes before.

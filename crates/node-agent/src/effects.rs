@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use host::{HostError, JournalError};
-use node_plan::{Action, Entry, Journal, Plan, Unit};
+use node_plan::{Action, Entry, Journal, Plan, Slot, Unit};
 use systemd_client::SystemdError;
 
 /// Why something on the node could not be seen or done.
@@ -139,8 +139,38 @@ pub(crate) trait Witnesses {
     async fn pause(&self, time: Duration) -> Result<()>;
 }
 
+/// Who asks for a slot, and what for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Digest of what is to be installed.
+    pub(crate) attempt: String,
+    /// A failure of this node with it that the shoot was not told of yet, seconds since 1970.
+    pub(crate) failed_at: Option<u64>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Permit {
+    /// Whether the slot is held.
+    pub(crate) slot: Slot,
+    /// The failure was taken note of.
+    pub(crate) told: bool,
+    /// This failure is the one that stops all further switches.
+    pub(crate) stopped_now: bool,
+    /// When to ask again if the slot is not held.
+    pub(crate) again_in: Duration,
+}
+
+/// What only a few nodes of the shoot do at a time.
+pub(crate) trait Paced {
+    /// Takes or renews the node's slot.
+    async fn take_slot(&self, request: &Request) -> Permit;
+    /// Gives it back; whether the failure was taken note of. Best effort: a slot ends with its time.
+    async fn give_back_slot(&self, request: &Request) -> bool;
+}
+
 /// All of a node.
-pub(crate) trait Effects: Files + Units + Witnesses {
+pub(crate) trait Effects: Files + Units + Witnesses + Paced {
     /// Takes the host lock where it is not held; [`EffectError`] when another agent holds it.
     fn lock(&self) -> Result<()>;
     /// Lets the host lock go.

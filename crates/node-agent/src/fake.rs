@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use extension_config::names::node;
-use node_plan::{Action, Entry, Journal, MARKER, Plan, Source, Unit};
+use node_plan::{Action, Cause, Entry, Journal, MARKER, Plan, Slot, Source, Unit};
 
-use crate::effects::{EffectError, Effects, Files, Result, Socket, UnitView, Units, Witnesses};
+use crate::effects::{EffectError, Effects, Files, Paced, Permit, Request, Result, Socket, UnitView, Units, Witnesses};
 
 /// What stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,12 @@ pub(crate) struct Fake {
     pub(crate) fail_at: Cell<Option<(usize, Failure)>>,
     pub(crate) calls: Cell<usize>,
     pub(crate) locked: Cell<bool>,
+    /// What is answered to who asks for a slot.
+    pub(crate) slot: RefCell<Slot>,
+    /// The slot is taken.
+    pub(crate) holds_slot: Cell<bool>,
+    /// Failures that the shoot was told of.
+    pub(crate) told: RefCell<Vec<u64>>,
 }
 
 impl Fake {
@@ -79,7 +85,15 @@ impl Fake {
     }
 
     pub(crate) fn from_state(state: State) -> Self {
-        Self { state: RefCell::new(state), fail_at: Cell::new(None), calls: Cell::new(0), locked: Cell::new(false) }
+        Self {
+            state: RefCell::new(state),
+            fail_at: Cell::new(None),
+            calls: Cell::new(0),
+            locked: Cell::new(false),
+            slot: RefCell::new(Slot::Held),
+            holds_slot: Cell::new(false),
+            told: RefCell::default(),
+        }
     }
 
     /// Counts a call, and carries it out unless it is the one to fail.
@@ -326,6 +340,21 @@ impl Witnesses for Fake {
     }
 }
 
+impl Paced for Fake {
+    async fn take_slot(&self, request: &Request) -> Permit {
+        self.told.borrow_mut().extend(request.failed_at);
+        let slot = self.slot.borrow().clone();
+        self.holds_slot.set(slot == Slot::Held);
+        Permit { slot, told: true, stopped_now: false, again_in: Duration::from_secs(3) }
+    }
+
+    async fn give_back_slot(&self, request: &Request) -> bool {
+        self.told.borrow_mut().extend(request.failed_at);
+        self.holds_slot.set(false);
+        true
+    }
+}
+
 impl Effects for Fake {
     fn lock(&self) -> Result<()> {
         self.locked.set(true);
@@ -338,5 +367,9 @@ impl Effects for Fake {
 
     fn begin(&self, _plan: &Plan) {}
 
-    fn done(&self, _action: &Action) {}
+    fn done(&self, action: &Action) {
+        if matches!(action, Action::RestartKubelet { cause: Cause::Switch }) {
+            assert!(self.holds_slot.get(), "{action} without a slot");
+        }
+    }
 }

@@ -30,7 +30,9 @@ async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
     let (_stop, stopping) = watch::channel(false);
     let node = RealNode::new(root, images.clone(), Rc::clone(&cluster), stopping, None);
     let labels = cluster.labels().await;
-    let observed = observe(&node).await.context("look at the node")?;
+    let mut observed = observe(&node).await.context("look at the node")?;
+    // Steps that take a slot are shown, too.
+    observed.slot = node_plan::Slot::Held;
     let desired =
         Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), images.daemon, images.gate);
     let plan = node_plan::plan(&observed, &desired);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::names::node;
-use node_plan::{CpuManager, Kubelet, Observed, Space, cpu_manager_policy, effective_endpoint, watched_paths};
+use node_plan::{CpuManager, Kubelet, Observed, Slot, Space, cpu_manager_policy, effective_endpoint, watched_paths};
 use serde::Deserialize;
 
 use crate::effects::{Effects, Result, Socket};
@@ -51,6 +51,7 @@ pub(crate) async fn observe(effects: &impl Effects) -> Result<Observed> {
         },
         architecture: std::env::consts::ARCH.to_owned(),
         cached_policy,
+        slot: Slot::NotAsked,
     })
 }
 

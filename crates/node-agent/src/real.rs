@@ -2,6 +2,7 @@
 
 mod cluster;
 mod files;
+mod pace;
 mod units;
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 
 pub(crate) use cluster::Cluster;
 
-use crate::effects::{EffectError, Effects, Result, Socket, Witnesses};
+use crate::effects::{EffectError, Effects, Paced, Permit, Request, Result, Socket, Witnesses};
 use crate::metrics::Metrics;
 use crate::payload::Images;
 use crate::report;
@@ -50,6 +51,10 @@ pub(crate) struct RealNode {
     telemetry: Option<Telemetry>,
     restarted: Cell<bool>,
     begin: Instant,
+    /// Hash of the desired state, of which failures are remembered.
+    desired: RefCell<String>,
+    /// When to ask for a slot again.
+    ask_again: Cell<Duration>,
 }
 
 impl RealNode {
@@ -73,6 +78,8 @@ impl RealNode {
             telemetry,
             restarted: Cell::new(false),
             begin: Instant::now(),
+            desired: RefCell::default(),
+            ask_again: Cell::default(),
         }
     }
 
@@ -83,6 +90,22 @@ impl RealNode {
     /// Whether we restarted kubelet since the last call.
     pub(crate) fn take_restarted(&self) -> bool {
         self.restarted.replace(false)
+    }
+
+    /// What is desired from now on, by its hash.
+    pub(crate) fn desires(&self, hash: &str) {
+        hash.clone_into(&mut self.desired.borrow_mut());
+    }
+
+    /// When to ask for a slot again.
+    pub(crate) fn ask_again(&self) -> Duration {
+        self.ask_again.get()
+    }
+
+    async fn tell_of_stop(&self, stopped_now: bool) {
+        if stopped_now {
+            self.cluster.event(true, "CriResmgrSwitchesStopped", &pace::stopped()).await;
+        }
     }
 
     pub(crate) fn images(&self) -> &Images {
@@ -122,6 +145,31 @@ impl Witnesses for RealNode {
         match tokio::time::timeout(time, stop.wait_for(|stop| *stop)).await {
             Ok(_) => Err(EffectError::Stopping),
             Err(_elapsed) => Ok(()),
+        }
+    }
+}
+
+impl Paced for RealNode {
+    async fn take_slot(&self, request: &Request) -> Permit {
+        let desired = self.desired.borrow().clone();
+        let permit = self.cluster.take_slot(&desired, request).await;
+        tracing::info!(slot = ?permit.slot, "asked for a switch slot");
+        self.ask_again.set(permit.again_in);
+        self.tell_of_stop(permit.stopped_now).await;
+        permit
+    }
+
+    async fn give_back_slot(&self, request: &Request) -> bool {
+        let desired = self.desired.borrow().clone();
+        match self.cluster.give_back_slot(&desired, request).await {
+            Ok(stopped_now) => {
+                self.tell_of_stop(stopped_now).await;
+                true
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "the switch slot could not be given back; it ends with its time");
+                false
+            }
         }
     }
 }

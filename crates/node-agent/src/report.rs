@@ -10,7 +10,7 @@ pub(crate) fn stage(plan: &Plan) -> Stage {
         (true, Target::Clean) => Stage::Clean,
         (_, Target::RolledBack) => Stage::RolledBack,
         (_, Target::Unchanged) => Stage::Undecided,
-        (false, _) if plan.steps.is_empty() => Stage::Blocked,
+        (false, _) if plan.steps.is_empty() && !plan.awaits_slot => Stage::Blocked,
         _ => Stage::Working,
     }
 }

@@ -142,6 +142,7 @@ impl Agent {
             Err(error) => return self.failed(&ErrorChain(&error).to_string(), None).await,
         };
         let labels = self.cluster.labels().await;
+        self.node.desires(&mounted.hash);
         let images = self.node.images();
         let desire = |journal: Option<&Journal>| {
             let mut desired =
@@ -168,6 +169,9 @@ impl Agent {
                 let message = report::message(&outcome.plan);
                 let restarts = report::restarts(outcome.observed.journal.as_ref());
                 self.tell(stage, &message, &mounted, restarts, outcome.plan.retry_at).await;
+                if outcome.plan.awaits_slot {
+                    return self.node.ask_again().min(RESYNC);
+                }
                 let now = outcome.observed.now;
                 let retry = outcome.plan.retry_at.map(|at| Duration::from_secs(at.saturating_sub(now).max(1)));
                 retry.map_or(RESYNC, |retry| retry.min(RESYNC))

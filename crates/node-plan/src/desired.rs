@@ -49,25 +49,12 @@ impl StaticConfig {
         }
     }
 
-    /// Name of the active policy in the text (`policy:` → `Active:`), empty when it names none. The text was validated by the controller; this
-    /// only has to notice a *change*, so a text in an unusual style that hides the name costs at most a kept cache, which the daemon itself
-    /// clears when it sees another policy's name.
+    /// Name of the policy that the text makes active, in whatever style of YAML it is written. The controller has checked the text; one that a
+    /// newer controller accepts and this agent does not has no known policy, which costs at most a needless reset of the daemon's state.
     #[must_use]
     pub fn active_policy(&self) -> String {
-        let mut in_policy = false;
-        for line in self.text().unwrap_or_default().lines() {
-            let word = line.trim();
-            if word.is_empty() || word.starts_with('#') {
-                continue;
-            }
-            if !line.starts_with([' ', '\t']) {
-                in_policy = word == "policy:";
-            } else if let Some(value) = word.strip_prefix("Active:").filter(|_| in_policy) {
-                let value = value.split(" #").next().unwrap_or_default();
-                return value.trim().trim_matches(['"', '\'']).to_owned();
-            }
-        }
-        String::new()
+        let checked = self.text().and_then(|text| extension_config::cri_resmgr::check(text).ok());
+        checked.map(|checked| checked.active).unwrap_or_default()
     }
 }
 
@@ -151,4 +138,26 @@ impl Desired {
 /// SHA-256 in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StaticConfig;
+
+    #[test]
+    fn the_policy_is_found_in_every_style() {
+        for (text, policy) in [
+            ("policy:\n  Active: static\n", "static"),
+            ("{\"policy\": {\"Active\": \"static\"}}", "static"),
+            ("policy: {Active: static}", "static"),
+            ("policy.Active: static\n", "static"),
+            ("logger:\n  Debug: 'on:policy'\n", "none"),
+            ("# policy:\n#   Active: static\npolicy:\n  # Active: memtier\n  Active: 'none'\n", "none"),
+            ("nonsense: [", ""),
+        ] {
+            assert_eq!(StaticConfig::Fallback(text.into()).active_policy(), policy, "{text:?}");
+            assert_eq!(StaticConfig::Force(text.into()).active_policy(), policy, "{text:?}");
+        }
+        assert_eq!(StaticConfig::BuiltIn.active_policy(), "");
+    }
 }

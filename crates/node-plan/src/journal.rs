@@ -57,6 +57,9 @@ pub struct Backoff {
     pub reason: String,
     /// Inputs of the try; others may be tried at once.
     pub inputs: String,
+    /// The shoot was told, so that it counts.
+    #[serde(default)]
+    pub told: bool,
 }
 
 /// What we made on the host.
@@ -111,6 +114,8 @@ pub enum Change {
     KubeletProven,
     /// A try failed.
     Failed(Backoff),
+    /// The shoot was told of the failure.
+    FailureTold,
 }
 
 impl Journal {
@@ -144,6 +149,11 @@ impl Journal {
             }
             Change::KubeletProven => self.kubelet_unproven = false,
             Change::Failed(backoff) => self.backoff = Some(backoff.clone()),
+            Change::FailureTold => {
+                if let Some(backoff) = &mut self.backoff {
+                    backoff.told = true;
+                }
+            }
         }
     }
 }

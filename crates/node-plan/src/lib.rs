@@ -21,7 +21,7 @@ pub use entry::{Entry, MARKER};
 pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Restart};
 pub use kubelet::{Endpoint, UnitShapeError, check_unit_shape, cpu_manager_policy, effective_endpoint};
 pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};
-pub use observed::{CpuManager, Kubelet, Observed, Space, Unit};
+pub use observed::{CpuManager, Kubelet, Observed, Slot, Space, Unit};
 pub use plan::{Plan, Target, plan, residue};
 pub use preflight::{Consequence, Refusal, refusals};
 pub use step::{Action, Cause, Restarts, Step};

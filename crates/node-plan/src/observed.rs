@@ -88,6 +88,20 @@ pub struct Space {
     pub run: u64,
 }
 
+/// Whether this node may begin what only a few nodes of a shoot do at a time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Slot {
+    /// Nobody was asked yet.
+    #[default]
+    NotAsked,
+    /// Yes, now.
+    Held,
+    /// Not yet, and why.
+    Waiting(String),
+    /// Not before something changes, and why.
+    Stopped(String),
+}
+
 /// What was found on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
@@ -117,6 +131,8 @@ pub struct Observed {
     pub architecture: String,
     /// Policy in the daemon's cache, where there is one.
     pub cached_policy: Option<String>,
+    /// The slot for what is paced.
+    pub slot: Slot,
 }
 
 impl Observed {

@@ -36,6 +36,9 @@ pub struct Plan {
     pub holds: Vec<String>,
     /// Seconds since 1970 at which something that is held may go on.
     pub retry_at: Option<u64>,
+    /// Something is withheld until a slot is held ([`crate::Slot`]): first the onto-the-proxy restart of kubelet, then any restart of a daemon
+    /// that kubelet runs through with other inputs. Healing, going back and removing need none.
+    pub awaits_slot: bool,
 }
 
 impl Plan {
@@ -52,7 +55,7 @@ impl Plan {
     }
 
     fn held(target: Target, steps: Vec<Step>, holds: Vec<String>) -> Self {
-        Self { target, steps, holds, retry_at: None }
+        Self { target, steps, holds, retry_at: None, awaits_slot: false }
     }
 }
 
@@ -88,6 +91,7 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
             steps,
             holds: vec![explain(backoff)],
             retry_at: Some(backoff.not_before),
+            awaits_slot: false,
         };
     }
     install::plan(observed, installation)

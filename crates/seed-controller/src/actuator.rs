@@ -100,11 +100,12 @@ impl CriResmgr {
         let shoot = context.shoot.as_deref();
         let own = configuration::provider_config(&context.extension, shoot);
         self.base.resolve(own, &configuration::facts(shoot)).map_err(|problems| {
-            if problems.blames_the_shoot() {
+            let error = if problems.blames_the_shoot() {
                 ActuatorError::configuration("InvalidProviderConfig", problems.to_string())
             } else {
                 ActuatorError::transient("InvalidBaseConfig", problems.to_string())
-            }
+            };
+            error.with_summary(problems.places())
         })
     }
 
@@ -201,7 +202,11 @@ async fn report(context: &Context, resolved: &Resolved) -> Result<(), ActuatorEr
     if let Some(problems) = &resolved.base_problems {
         context
             .events
-            .warning("InvalidBaseConfig", "Validate", format!("the last good one stays in effect: {problems}"))
+            .warning(
+                "InvalidBaseConfig",
+                "Validate",
+                format!("the last good one stays in effect: {}", problems.places()),
+            )
             .await;
     }
     Ok(())

@@ -136,6 +136,7 @@ impl Manifests {
                 "namespace": names::SHOOT_NAMESPACE,
                 "clusterRole": ACCESS_CLUSTER_ROLE,
             },
+            "switchLease": names::SWITCH_LEASE,
             "agent": {
                 "name": names::NODE_AGENT,
                 "namespace": names::SHOOT_NAMESPACE,

@@ -77,6 +77,29 @@ fn problems_name_config_path_value_and_what_is_allowed() {
 }
 
 #[test]
+fn places_say_where_and_not_what() {
+    let secret = "hunter2";
+    for shoot in [
+        json!({"configs": {"fallback": format!("policy: {{Active: {secret}}}"), "default": format!("{secret}: [")}}),
+        json!({"configs": {"EXTRA_OPTIONS": format!("--v {secret} {secret}")}}),
+        json!({"configs": {"node.n1": format!("policy: {{Active: static, ReservedResources: {{CPU: {secret}}}}}\nlogger: {{Debug: [{secret}]}}")}}),
+        json!({"configs": {"fallback": [secret]}}),
+        json!({"nodeSelector": {"a": format!("{secret} ")}}),
+        json!({"apiVersion": secret}),
+    ] {
+        let problems = resolve(None, Some(&shoot), &Facts::default()).unwrap_err();
+        let places = problems.places();
+        assert!(places.starts_with("invalid: providerConfig: ") && !places.contains(secret), "{places}");
+    }
+    let shoot =
+        json!({"configs": {"fallback": BAD, "node.n1": "policy: {Active: static, ReservedResources: {CPU: much}}"}});
+    assert_eq!(
+        resolve(None, Some(&shoot), &Facts::default()).unwrap_err().places(),
+        "invalid: providerConfig: configs.fallback: policy.Active; providerConfig: configs.node.n1: policy.ReservedResources"
+    );
+}
+
+#[test]
 fn warnings() {
     let warnings = |shoot: Value, facts: &Facts| -> Vec<String> {
         resolve(None, Some(&shoot), facts).unwrap().warnings.iter().map(ToString::to_string).collect()

@@ -39,7 +39,11 @@ fn after(extension: &Extension, patch: &Value) -> Extension {
 }
 
 fn failure(codes: &[&str]) -> Failure {
-    Failure { description: "It broke".to_owned(), codes: codes.iter().map(ToString::to_string).collect() }
+    Failure {
+        description: "It broke".to_owned(),
+        note: "It broke".to_owned(),
+        codes: codes.iter().map(ToString::to_string).collect(),
+    }
 }
 
 #[test]

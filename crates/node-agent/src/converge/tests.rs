@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use node_plan::{Blob, Desired, Installation, Phase, StaticConfig, Target};
+use node_plan::{Blob, Desired, Installation, Phase, Slot, StaticConfig, Target};
 
 use super::{Outcome, converge};
 use crate::effects::Result;
@@ -176,4 +176,53 @@ async fn a_hanging_daemon_is_restarted_and_kubelet_is_not() {
     fake.state.borrow_mut().daemon.active = false;
     assert!(work(&fake, &install("none", "v1")).await.unwrap().plan.is_settled());
     assert_eq!((fake.state.borrow().daemon.starts, fake.state.borrow().kubelet.starts), (2, 2));
+}
+
+#[tokio::test]
+async fn a_slot_is_held_while_switching_and_not_longer() {
+    let fake = Fake::new();
+    *fake.slot.borrow_mut() = Slot::Waiting("other nodes do so now".into());
+    let outcome = work(&fake, &install("none", "v1")).await.unwrap();
+    assert!(outcome.plan.awaits_slot && outcome.plan.steps.is_empty(), "{:?}", outcome.plan);
+    assert_eq!((fake.state.borrow().kubelet.starts, fake.state.borrow().daemon.starts), (1, 1));
+    // Asking again costs nothing on the node.
+    let waiting = fake.state.borrow().clone();
+    assert!(work(&fake, &install("none", "v1")).await.unwrap().plan.awaits_slot);
+    assert_eq!(*fake.state.borrow(), waiting);
+    *fake.slot.borrow_mut() = Slot::Held;
+    assert!(work(&fake, &install("none", "v1")).await.unwrap().plan.is_settled());
+    assert_eq!((fake.state.borrow().kubelet.starts, fake.holds_slot.get()), (2, false));
+    // A removal asks for none.
+    *fake.slot.borrow_mut() = Slot::Stopped("two roll-backs".into());
+    assert!(work(&fake, &remove()).await.unwrap().plan.is_settled());
+}
+
+#[tokio::test]
+async fn after_enough_roll_backs_nothing_is_begun() {
+    let fake = Fake::new();
+    *fake.slot.borrow_mut() = Slot::Stopped("two roll-backs".into());
+    let outcome = work(&fake, &install("none", "v1")).await.unwrap();
+    assert_eq!(outcome.plan.holds, ["kubelet runs on containerd; two roll-backs"]);
+    assert_eq!(crate::report::stage(&outcome.plan), extension_config::node_report::Stage::Blocked);
+    assert_eq!(fake.state.borrow().kubelet.starts, 1);
+    // One that has switched keeps running, and is healed.
+    let fake = Fake::from_state(installed().await);
+    *fake.slot.borrow_mut() = Slot::Stopped("two roll-backs".into());
+    fake.state.borrow_mut().daemon.active = false;
+    assert!(work(&fake, &install("none", "v1")).await.unwrap().plan.is_settled());
+}
+
+#[tokio::test]
+async fn a_roll_back_is_told_once() {
+    let fake = Fake::new();
+    fake.state.borrow_mut().kubelet_works_on_proxy = false;
+    let outcome = work(&fake, &install("none", "v1")).await.unwrap();
+    assert_eq!(outcome.plan.target, Target::RolledBack);
+    let failed_at = fake.state.borrow().journal.as_ref().unwrap().backoff.as_ref().unwrap().failed_at;
+    assert_eq!((fake.told.borrow().as_slice(), fake.holds_slot.get()), ([failed_at].as_slice(), false));
+    // The next try asks for a slot and has nothing new to tell.
+    fake.state.borrow_mut().kubelet_works_on_proxy = true;
+    fake.state.borrow_mut().now = outcome.plan.retry_at.unwrap();
+    assert!(work(&fake, &install("none", "v1")).await.unwrap().plan.is_settled());
+    assert_eq!(fake.told.borrow().len(), 1);
 }

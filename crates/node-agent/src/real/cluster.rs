@@ -13,8 +13,11 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Config};
 use serde_json::json;
 
+use super::pace::Pace;
+use crate::effects::{Permit, Request};
+
 /// Longest wait for the API server: it may be away, and the node must not wait for it.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// Namespace of the Leases that kubelets renew.
 const HEARTBEATS: &str = "kube-node-lease";
 /// Longest note of an Event, characters (the API's limit is 1024 bytes).
@@ -26,6 +29,7 @@ const FIELD_MANAGER: &str = names::NODE_AGENT;
 pub(crate) struct Cluster {
     node_name: String,
     client: Option<Client>,
+    pace: Option<Pace>,
     labels: RefCell<Option<BTreeMap<String, String>>>,
     uid: RefCell<Option<String>>,
 }
@@ -38,7 +42,8 @@ impl Cluster {
             Err(reason) => Err(reason),
         };
         let client = client.map_err(|reason| tracing::error!(%reason, "the API server cannot be used")).ok();
-        Self { node_name, client, labels: RefCell::default(), uid: RefCell::default() }
+        let pace = client.clone().map(|client| Pace::new(client, &node_name));
+        Self { node_name, client, pace, labels: RefCell::default(), uid: RefCell::default() }
     }
 
     /// The client, where there is one.
@@ -140,9 +145,28 @@ impl Cluster {
         }
     }
 
-    /// Takes the report away: the node is clean and the extension is going. Error: a reason to try again later.
+    /// Takes the node's switch slot, `desired` being the hash of the desired state. Without an API server there is none.
+    pub(crate) async fn take_slot(&self, desired: &str, request: &Request) -> Permit {
+        match &self.pace {
+            Some(pace) => pace.take(desired, request).await,
+            None => Pace::unknown("the API server cannot be used"),
+        }
+    }
+
+    /// Gives the slot back; whether that stops all further switches. Error: it stays taken until its time is over.
+    pub(crate) async fn give_back_slot(&self, desired: &str, request: &Request) -> Result<bool, String> {
+        match &self.pace {
+            Some(pace) => pace.give_back(desired, request).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Takes the report and the slots away: the node is clean and the extension is going. Error: a reason to try again later.
     pub(crate) async fn withdraw_report(&self) -> Result<(), String> {
         let Some(client) = &self.client else { return Ok(()) };
+        if let Some(pace) = &self.pace {
+            pace.withdraw().await?;
+        }
         let leases: Api<Lease> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
         let (name, parameters) = (lease_name(&self.node_name), DeleteParams::default());
         match tokio::time::timeout(DEADLINE, leases.delete(&name, &parameters)).await {

@@ -1,5 +1,7 @@
 //! Steps to an installed node, in the order of node.md §6.2: kubelet is not touched before the proxy has proven itself.
 
+mod pacing;
+
 use std::collections::BTreeSet;
 
 use extension_config::names::node;
@@ -27,6 +29,9 @@ struct Planner<'a> {
     reload: bool,
     /// The daemon has to be started anew.
     restart_daemon: Option<&'static str>,
+    /// The daemon and its files stay as they are until a slot is held.
+    leave_daemon: bool,
+    awaits_slot: bool,
 }
 
 pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
@@ -41,22 +46,35 @@ pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
         holds: Vec::new(),
         retry_at: None,
         restart_daemon: None,
+        leave_daemon: false,
+        awaits_slot: false,
     };
     if observed.containerd_answers {
         planner.all();
     } else {
         planner.holds.push("containerd does not answer CRI calls; waiting for it".to_owned());
     }
-    Plan { target: Target::Installed, steps: planner.steps, holds: planner.holds, retry_at: planner.retry_at }
+    Plan {
+        target: Target::Installed,
+        steps: planner.steps,
+        holds: planner.holds,
+        retry_at: planner.retry_at,
+        awaits_slot: planner.awaits_slot,
+    }
 }
 
 impl Planner<'_> {
     fn all(&mut self) {
         self.begin();
-        self.clear_daemon_state();
+        self.leave_daemon = self.changes_in_use() && !self.slot("the daemon is to run with something else");
+        if !self.leave_daemon {
+            self.clear_daemon_state();
+        }
         self.place_files();
         self.reload("unit files changed");
-        self.start_daemon();
+        if !self.leave_daemon {
+            self.start_daemon();
+        }
         self.start_guard();
         self.place_override();
         self.switch_kubelet();
@@ -134,13 +152,14 @@ impl Planner<'_> {
             self.make_directory(path);
         }
         for file in self.files.clone() {
-            if file.role != FileRole::Override {
+            let stays = self.leave_daemon && matches!(file.role, FileRole::Daemon | FileRole::DaemonUnit);
+            if file.role != FileRole::Override && !stays {
                 self.place(&file);
             }
         }
         let wanted: Vec<&str> = self.files.iter().map(|file| file.path).collect();
         for path in FILES.into_iter().filter(|path| !wanted.contains(path)) {
-            if is_ours(self.observed, path) {
+            if is_ours(self.observed, path) && !self.leave_daemon {
                 self.steps
                     .push(Step::new(Action::RemoveFile { path: path.into() }, format!("{path} is no longer wanted")));
             }
@@ -302,6 +321,9 @@ impl Planner<'_> {
             }
             let healing = self.journal.switched || down;
             let cause = if healing { Cause::Heal } else { Cause::Switch };
+            if cause == Cause::Switch && !self.slot(why) {
+                return;
+            }
             self.steps.push(
                 Step::new(Action::RestartKubelet { cause }, why)
                     .before(Change::KubeletRestarts(Restart { at: self.observed.now, cause }))

@@ -1,5 +1,6 @@
 mod model;
 mod random;
+mod slot;
 
 use extension_config::names::node;
 use model::{CUTS, Model, install, installation, remove, restarts};

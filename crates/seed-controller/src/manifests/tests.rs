@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use extension_config::resolve;
 
 use super::*;
@@ -28,6 +30,53 @@ fn installation() {
     let bundle = manifests.install("shoot--p--s", IMAGE, &effective(&own)).unwrap();
     insta::assert_snapshot!("installation", text(&bundle));
     assert_eq!(bundle.inject_labels[names::PHASE_KEY], "Install");
+}
+
+/// What each of `examples/provider-config/` comes to, the original's own form among them: its configuration as it travels, and what the owner
+/// sees of it. All other objects are those of the test `installation`.
+#[test]
+fn every_example() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifests = Manifests::new(AgentSettings::default()).unwrap();
+    let is_configuration = |object: &&managed_resource::Object| object.id().kind == "ConfigMap";
+    let others = |bundle: &Bundle| -> Vec<Value> {
+        let mut others: Vec<Value> = bundle
+            .objects
+            .iter()
+            .filter(|object| !is_configuration(object))
+            .map(|o| Value::Object(o.body().clone()))
+            .collect();
+        for set in others.iter_mut().filter(|object| object["kind"] == "DaemonSet") {
+            set["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"].take();
+        }
+        others
+    };
+    let expected = others(&manifests.install("shoot--p--s", IMAGE, &effective(&json!({}))).unwrap());
+    let mut rendered = BTreeSet::new();
+    for entry in std::fs::read_dir(root.join("../../examples/provider-config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let example = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let shoot: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let effective = effective(&shoot["spec"]["extensions"][0]["providerConfig"]);
+        let bundle = manifests.install("shoot--p--s", IMAGE, &effective).unwrap();
+        assert_eq!(others(&bundle), expected, "{example}");
+        let configurations: Vec<_> = bundle.objects.iter().filter(is_configuration).cloned().collect();
+        let status = serde_json::to_string_pretty(&crate::configuration::provider_status(&effective)).unwrap();
+        let texts = managed_resource::objects::write(&configurations).unwrap();
+        insta::assert_snapshot!(format!("example-{example}"), format!("{texts}--- providerStatus\n{status}"));
+        rendered.insert(example);
+    }
+    let snapshots = std::fs::read_dir(root.join("src/manifests/snapshots")).unwrap();
+    let names = snapshots.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let example = |name: String| Some(name.split_once("__example-")?.1.strip_suffix(".snap")?.to_owned());
+    assert_eq!(
+        names.filter_map(example).collect::<BTreeSet<_>>(),
+        rendered,
+        "a snapshot for each example and no other"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::entry::{Entry, MARKER};
 use crate::journal::{Change, Journal};
 use crate::kubelet::Endpoint;
 use crate::layout::Source;
-use crate::observed::{CpuManager, Kubelet, Observed, Space, Unit};
+use crate::observed::{CpuManager, Kubelet, Observed, Slot, Space, Unit};
 use crate::plan::{Plan, plan, residue};
 use crate::step::{Action, Restarts, Step};
 
@@ -38,6 +38,7 @@ pub(super) struct Model {
     pub(super) cpu_manager: String,
     pub(super) command: String,
     pub(super) containerd: bool,
+    pub(super) slot: Slot,
 }
 
 /// Where an execution is cut off.
@@ -76,6 +77,7 @@ impl Default for Model {
             command: "/opt/bin/kubelet --container-runtime-endpoint=unix:///run/containerd/containerd.sock $KUBELET_EXTRA_ARGS"
                 .into(),
             containerd: true,
+            slot: Slot::Held,
         }
     }
 }
@@ -133,6 +135,7 @@ impl Model {
             space: Space { opt: 1 << 30, etc: 1 << 30, var_lib: 1 << 30, run: 1 << 30 },
             architecture: "x86_64".into(),
             cached_policy: None,
+            slot: self.slot.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::kubelet::Endpoint;
 use crate::layout::{FILES, LINKS};
 
 #[derive(Debug, Clone)]
-enum Damage {
+pub(super) enum Damage {
     Delete(usize),
     Alter(usize),
     StopDaemon,
@@ -22,7 +22,7 @@ enum Damage {
     Reboot,
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+pub(super) fn damage() -> impl Strategy<Value = Damage> {
     let paths = FILES.len() + LINKS.len();
     prop_oneof![
         (0..paths).prop_map(Damage::Delete),
@@ -46,7 +46,7 @@ fn path(number: usize) -> &'static str {
     FILES.get(number).copied().unwrap_or_else(|| LINKS[number % LINKS.len()].0)
 }
 
-fn harm(model: &mut Model, damage: &Damage) {
+pub(super) fn harm(model: &mut Model, damage: &Damage) {
     match damage {
         Damage::Delete(number) => {
             model.entries.remove(path(*number));

@@ -1,0 +1,189 @@
+//! Slots: at most so many of a crowd do something at the same time, and nobody begins any more after enough failures.
+//!
+//! One Lease object carries the whole record as an annotation, so that one read shows it and one conditional write changes it: slots cannot be
+//! given twice, and the count of failures cannot be passed by. What the record means is decided by the pure module `record`.
+
+mod record;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+use tokio::time::Instant;
+
+pub use record::{Ask, Verdict};
+use record::{Observer, Record};
+
+/// Longest time for everything that one call does.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How often somebody else may be faster before the caller has to come back later.
+const ATTEMPTS: u32 = 5;
+
+/// Which Lease, and how slots are given.
+#[derive(Clone, Debug)]
+pub struct SlotsConfig {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub name: String,
+    /// Annotation that carries the record.
+    pub annotation: String,
+    /// A holder that did not renew for so long (by the looker's own clock) has lost its slot. Longer than anything that is done in one.
+    pub duration: Duration,
+    /// After so many failures with one change nobody begins with it any more.
+    pub failure_limit: usize,
+}
+
+/// The slots of one crowd.
+#[derive(Debug)]
+pub struct Slots {
+    api: Api<Lease>,
+    config: SlotsConfig,
+    observer: Mutex<Observer>,
+}
+
+/// Why the record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotsError {
+    /// The API server refused.
+    #[error("{0} the Lease {1}")]
+    Api(&'static str, String, #[source] Box<kube::Error>),
+    /// It did not answer.
+    #[error("no answer of the API server within {} s", DEADLINE.as_secs())]
+    Timeout,
+    /// Somebody else was faster each time.
+    #[error("the Lease {0} changed {ATTEMPTS} times meanwhile")]
+    Contended(String),
+    /// The record cannot be written as JSON.
+    #[error("write the record of the Lease {0}")]
+    Record(String, #[source] serde_json::Error),
+}
+
+/// What asking came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether the slot is held.
+    pub verdict: Verdict,
+    /// This call's failure is the one with which nobody begins any more.
+    pub stopped_now: bool,
+}
+
+impl Slots {
+    /// Slots in this Lease, which need not exist.
+    #[must_use]
+    pub fn new(client: Client, config: SlotsConfig) -> Self {
+        let api = Api::namespaced(client, &config.namespace);
+        Self { api, config, observer: Mutex::default() }
+    }
+
+    /// Takes or renews a slot. `owner`: with it the Lease goes, too.
+    ///
+    /// # Errors
+    /// When nothing is known; then nothing may be begun.
+    pub async fn take(&self, ask: &Ask<'_>, owner: Option<&OwnerReference>) -> Result<Answer, SlotsError> {
+        self.change(owner, |record, observer| {
+            observer.take(record, ask, &self.config, Instant::now(), Timestamp::now())
+        })
+        .await
+    }
+
+    /// Gives a slot back, and tells a failure. Costs no write when there is nothing to change; makes no Lease but for a failure.
+    ///
+    /// # Errors
+    /// When the record could not be changed: the slot ends with its time.
+    pub async fn give_back(&self, ask: &Ask<'_>, owner: Option<&OwnerReference>) -> Result<Answer, SlotsError> {
+        self.change(owner, |record, _| record::give_back(record, ask, &self.config)).await
+    }
+
+    /// Deletes the Lease: nothing is paced any more.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    pub async fn delete(&self) -> Result<(), SlotsError> {
+        let parameters = DeleteParams::default();
+        let deleted = tokio::time::timeout(DEADLINE, self.api.delete(&self.config.name, &parameters));
+        match deleted.await.map_err(|_elapsed| SlotsError::Timeout)? {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(self.failed("delete")(error)),
+        }
+    }
+
+    async fn change(
+        &self,
+        owner: Option<&OwnerReference>,
+        decide: impl Fn(&Record, &mut Observer) -> (Record, Answer),
+    ) -> Result<Answer, SlotsError> {
+        let work = async {
+            for _ in 0..ATTEMPTS {
+                let found = self.api.get_opt(&self.config.name).await.map_err(self.failed("read"))?;
+                let record = self.record(found.as_ref());
+                let (next, answer) = decide(&record, &mut self.observer.lock().unwrap_or_else(PoisonError::into_inner));
+                if next == record {
+                    return Ok(answer);
+                }
+                let lease = self.written(found.as_ref(), &next, owner)?;
+                let parameters = PostParams::default();
+                let outcome = match found {
+                    None => self.api.create(&parameters, &lease).await,
+                    Some(_) => self.api.replace(&self.config.name, &parameters, &lease).await,
+                };
+                match outcome {
+                    Ok(_) => return Ok(answer),
+                    // Changed, made or deleted by somebody else: what the next look shows decides.
+                    Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                    Err(error) => return Err(self.failed("write")(error)),
+                }
+            }
+            Err(SlotsError::Contended(self.config.name.clone()))
+        };
+        tokio::time::timeout(DEADLINE, work).await.map_err(|_elapsed| SlotsError::Timeout)?
+    }
+
+    /// A record that cannot be read counts as none: it is ours alone, and the next write mends it.
+    fn record(&self, lease: Option<&Lease>) -> Record {
+        let text = lease.and_then(|lease| lease.metadata.annotations.as_ref()?.get(&self.config.annotation));
+        text.and_then(|text| {
+            serde_json::from_str(text)
+                .map_err(|error| tracing::warn!(lease = self.config.name, %error, "the record of slots cannot be read"))
+                .ok()
+        })
+        .unwrap_or_default()
+    }
+
+    fn written(
+        &self,
+        found: Option<&Lease>,
+        record: &Record,
+        owner: Option<&OwnerReference>,
+    ) -> Result<Lease, SlotsError> {
+        let text =
+            serde_json::to_string(record).map_err(|error| SlotsError::Record(self.config.name.clone(), error))?;
+        let mut lease = found.cloned().unwrap_or_else(|| Lease {
+            metadata: ObjectMeta {
+                name: Some(self.config.name.clone()),
+                namespace: Some(self.config.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+        });
+        lease.metadata.annotations.get_or_insert_default().insert(self.config.annotation.clone(), text);
+        lease.metadata.owner_references = owner.map(|owner| vec![owner.clone()]);
+        // For people; what counts is the record.
+        lease.spec = Some(LeaseSpec {
+            renew_time: Some(MicroTime(Timestamp::now())),
+            lease_duration_seconds: i32::try_from(self.config.duration.as_secs()).ok(),
+            ..LeaseSpec::default()
+        });
+        Ok(lease)
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(kube::Error) -> SlotsError + use<> {
+        let name = self.config.name.clone();
+        move |error| SlotsError::Api(action, name.clone(), Box::new(error))
+    }
+}

@@ -1,0 +1,156 @@
+//! What the record of slots means to somebody who asks. Pure: clocks are parameters.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{Answer, SlotsConfig};
+
+#[cfg(test)]
+mod tests;
+
+/// A holder that asks again within this part of a slot's duration needs no write.
+const RENEW_AFTER: u32 = 4;
+/// So many failures are remembered; more than any limit, less than what an annotation may hold.
+const REMEMBERED: usize = 16;
+
+/// The record. Its order is that of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Record {
+    pub(super) holders: Vec<Holder>,
+    pub(super) failures: Vec<Failure>,
+}
+
+/// Somebody who is at work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Holder {
+    pub(super) name: String,
+    /// By the holder's own clock; others only see that it changes.
+    pub(super) renewed: Timestamp,
+}
+
+/// Somebody's work failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub(super) name: String,
+    /// Seconds since 1970 by its own clock: tells two failures of one name apart.
+    pub(super) at: u64,
+    /// What it failed with.
+    pub(super) change: String,
+}
+
+/// Who asks, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Who.
+    pub name: &'a str,
+    /// What is to be done; failures count against the same change only.
+    pub change: &'a str,
+    /// A failure of this name with this change that may not have been told yet: seconds since 1970. Told twice it counts once.
+    pub failed_at: Option<u64>,
+    /// How many may be at work at the same time.
+    pub slots: usize,
+}
+
+/// Whether work may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The slot is held.
+    Held,
+    /// Others hold all slots.
+    Full,
+    /// Too many failures with this change.
+    Stopped,
+    /// It was given back, or never held.
+    Free,
+}
+
+/// Remembers since when each holder's entry looks as it does.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    seen: BTreeMap<String, (Timestamp, Instant)>,
+}
+
+impl Observer {
+    /// The record with all that is due: the failure told, silent holders gone, and the slot taken if that may be. `now` is the own monotonic
+    /// clock after the record was read; `wall` goes into the record.
+    pub(super) fn take(
+        &mut self,
+        record: &Record,
+        ask: &Ask<'_>,
+        config: &SlotsConfig,
+        now: Instant,
+        wall: Timestamp,
+    ) -> (Record, Answer) {
+        self.look(record, now);
+        let (mut next, stopped_now) = told(record, ask, config);
+        let silent = |holder: &Holder| {
+            self.seen.get(&holder.name).is_some_and(|(_, since)| now.duration_since(*since) >= config.duration)
+        };
+        next.holders.retain(|holder| holder.name == ask.name || !silent(holder));
+        let own = next.holders.iter().position(|holder| holder.name == ask.name);
+        let verdict = if failures(&next, ask.change) >= config.failure_limit {
+            next.holders.retain(|holder| holder.name != ask.name);
+            Verdict::Stopped
+        } else if let Some(own) = own {
+            let holder = &mut next.holders[own];
+            if !is_fresh(holder.renewed, wall, config.duration / RENEW_AFTER) {
+                holder.renewed = wall;
+            }
+            Verdict::Held
+        } else if next.holders.len() < ask.slots.max(1) {
+            next.holders.push(Holder { name: ask.name.to_owned(), renewed: wall });
+            Verdict::Held
+        } else {
+            Verdict::Full
+        };
+        (next, Answer { verdict, stopped_now })
+    }
+
+    fn look(&mut self, record: &Record, now: Instant) {
+        self.seen.retain(|name, _| record.holders.iter().any(|holder| holder.name == *name));
+        for holder in &record.holders {
+            let seen = self.seen.entry(holder.name.clone()).or_insert((holder.renewed, now));
+            if seen.0 != holder.renewed {
+                *seen = (holder.renewed, now);
+            }
+        }
+    }
+}
+
+/// The record without the asker's slot, and with its failure told.
+pub(super) fn give_back(record: &Record, ask: &Ask<'_>, config: &SlotsConfig) -> (Record, Answer) {
+    let (mut next, stopped_now) = told(record, ask, config);
+    next.holders.retain(|holder| holder.name != ask.name);
+    (next, Answer { verdict: Verdict::Free, stopped_now })
+}
+
+/// The failure is told once; whether it is the one that reaches the limit.
+fn told(record: &Record, ask: &Ask<'_>, config: &SlotsConfig) -> (Record, bool) {
+    let mut next = record.clone();
+    let Some(at) = ask.failed_at else { return (next, false) };
+    let before = failures(&next, ask.change);
+    // Past the limit more of them change nothing, and a large crowd would only make the record grow.
+    if before >= config.failure_limit
+        || next.failures.iter().any(|failure| failure.name == ask.name && failure.at == at)
+    {
+        return (next, false);
+    }
+    next.failures.push(Failure { name: ask.name.to_owned(), at, change: ask.change.to_owned() });
+    let surplus = next.failures.len().saturating_sub(REMEMBERED);
+    next.failures.drain(..surplus);
+    (next, before + 1 == config.failure_limit)
+}
+
+fn failures(record: &Record, change: &str) -> usize {
+    record.failures.iter().filter(|failure| failure.change == change).count()
+}
+
+/// Both times are of the same clock; one that was set back makes the entry stale, which costs a write.
+fn is_fresh(renewed: Timestamp, wall: Timestamp, limit: Duration) -> bool {
+    Duration::try_from(wall.duration_since(renewed)).is_ok_and(|age| age < limit)
+}

@@ -1,0 +1,229 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const DURATION: Duration = Duration::from_secs(300);
+
+fn config() -> SlotsConfig {
+    SlotsConfig {
+        namespace: "ns".into(),
+        name: "slots".into(),
+        annotation: "a".into(),
+        duration: DURATION,
+        failure_limit: 2,
+    }
+}
+
+fn wall(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
+}
+
+fn ask(name: &str, slots: usize) -> Ask<'_> {
+    Ask { name, change: "c", failed_at: None, slots }
+}
+
+fn holders(record: &Record) -> Vec<&str> {
+    record.holders.iter().map(|holder| holder.name.as_str()).collect()
+}
+
+fn record(names: &[&str], failures: &[(&str, u64, &str)]) -> Record {
+    Record {
+        holders: names.iter().map(|name| Holder { name: (*name).to_owned(), renewed: wall(0) }).collect(),
+        failures: failures
+            .iter()
+            .map(|(name, at, change)| Failure { name: (*name).to_owned(), at: *at, change: (*change).to_owned() })
+            .collect(),
+    }
+}
+
+/// Names, times and changes.
+type Failures = &'static [(&'static str, u64, &'static str)];
+/// Holders and failures before, slots; verdict and holders after.
+type Case = (&'static [&'static str], Failures, usize, Verdict, &'static [&'static str]);
+
+#[test]
+fn one_look() {
+    use Verdict::{Full, Held, Stopped};
+    let none: Failures = &[];
+    let cases: [Case; 12] = [
+        (&[], none, 1, Held, &["me"]),
+        (&["a"], none, 1, Full, &["a"]),
+        (&["a"], none, 2, Held, &["a", "me"]),
+        (&["a", "b"], none, 2, Full, &["a", "b"]),
+        // Held already, also when there are fewer slots by now.
+        (&["me"], none, 1, Held, &["me"]),
+        (&["a", "me", "b"], none, 1, Held, &["a", "me", "b"]),
+        // There is always one.
+        (&[], none, 0, Held, &["me"]),
+        // One failure, failures with something else: go on.
+        (&[], &[("a", 1, "c")], 1, Held, &["me"]),
+        (&[], &[("a", 1, "c"), ("b", 1, "other"), ("b", 2, "other")], 1, Held, &["me"]),
+        // Two are enough, whoever they are of.
+        (&[], &[("a", 1, "c"), ("b", 1, "c")], 1, Stopped, &[]),
+        (&["a", "me"], &[("a", 1, "c"), ("a", 2, "c")], 9, Stopped, &["a"]),
+        (&["a"], &[("me", 1, "c"), ("me", 2, "c")], 1, Stopped, &["a"]),
+    ];
+    for (names, failures, slots, verdict, left) in cases {
+        let before = record(names, failures);
+        let (next, answer) = Observer::default().take(&before, &ask("me", slots), &config(), Instant::now(), wall(1));
+        assert_eq!((answer.verdict, holders(&next)), (verdict, left.to_vec()), "{before:?}");
+        assert_eq!(next.failures, before.failures);
+    }
+}
+
+#[test]
+fn a_silent_holder_is_waited_for_by_our_own_clock() {
+    let start = Instant::now();
+    let mut observer = Observer::default();
+    let mut look = |record: &Record, seconds: u64| {
+        // The clock on the wall is far ahead, and means nothing.
+        observer.take(record, &ask("me", 1), &config(), start + Duration::from_secs(seconds), wall(1_000_000)).1.verdict
+    };
+    let mut silent = record(&["a"], &[]);
+    assert_eq!(look(&silent, 0), Verdict::Full);
+    assert_eq!(look(&silent, 299), Verdict::Full);
+    silent.holders[0].renewed = wall(-50);
+    assert_eq!(look(&silent, 300), Verdict::Full, "any change is a sign of life");
+    assert_eq!(look(&silent, 599), Verdict::Full);
+    // Gone and here again: counted anew.
+    assert_eq!(look(&record(&["b"], &[]), 600), Verdict::Full);
+    assert_eq!(look(&silent, 601), Verdict::Full);
+    assert_eq!(look(&silent, 900), Verdict::Full);
+    assert_eq!(look(&silent, 901), Verdict::Held);
+}
+
+#[test]
+fn asking_again_soon_writes_nothing() {
+    let held = record(&["me"], &[]);
+    for (seconds, writes) in [(0, false), (74, false), (75, true), (-1, true)] {
+        let (next, answer) = Observer::default().take(&held, &ask("me", 1), &config(), Instant::now(), wall(seconds));
+        assert_eq!((answer.verdict, next != held), (Verdict::Held, writes), "after {seconds} s");
+    }
+    let full = record(&["a"], &[]);
+    assert_eq!(Observer::default().take(&full, &ask("me", 1), &config(), Instant::now(), wall(9)).0, full);
+    assert_eq!(give_back(&full, &ask("me", 1), &config()).0, full);
+}
+
+#[test]
+fn a_failure_counts_once_and_the_second_one_stops() {
+    let failed = |name, at| Ask { failed_at: Some(at), ..ask(name, 1) };
+    let (one, answer) = give_back(&record(&["a"], &[]), &failed("a", 7), &config());
+    assert_eq!((holders(&one), one.failures.len(), answer.stopped_now), (vec![], 1, false));
+    let (again, answer) = give_back(&one, &failed("a", 7), &config());
+    assert_eq!((&again, answer.stopped_now), (&one, false));
+    let (two, answer) = give_back(&one, &failed("a", 8), &config());
+    assert_eq!((two.failures.len(), answer.stopped_now), (2, true));
+    let (more, answer) = give_back(&two, &failed("b", 9), &config());
+    assert_eq!((&more, answer.stopped_now), (&two, false), "past the limit nothing grows");
+    // Told with the next try, because it could not be told before.
+    let (next, answer) = Observer::default().take(&one, &failed("b", 9), &config(), Instant::now(), wall(0));
+    assert_eq!((next.failures.len(), answer), (2, Answer { verdict: Verdict::Stopped, stopped_now: true }));
+}
+
+#[test]
+fn only_the_newest_failures_are_remembered() {
+    let mut all = Record::default();
+    for number in 0..100 {
+        let change = format!("c{number}");
+        let ask = Ask { name: "a", change: &change, failed_at: Some(number), slots: 1 };
+        all = give_back(&all, &ask, &config()).0;
+    }
+    assert_eq!(all.failures.len(), REMEMBERED);
+    assert_eq!(all.failures.last().unwrap().at, 99);
+}
+
+#[test]
+fn the_record_is_readable_json() {
+    let text = serde_json::to_string(&record(&["a"], &[("b", 7, "c")])).unwrap();
+    assert_eq!(
+        text,
+        r#"{"holders":[{"name":"a","renewed":"2027-01-15T08:00:00Z"}],"failures":[{"name":"b","at":7,"change":"c"}]}"#
+    );
+    assert_eq!(serde_json::from_str::<Record>("{}").unwrap(), Record::default());
+}
+
+/// What may happen to a crowd of which each has its own clock and memory.
+#[derive(Clone, Debug)]
+enum Happening {
+    Take(usize),
+    GiveBack(usize),
+    Fail(usize),
+    /// Loses its memory, and does not know that it held a slot.
+    Restart(usize),
+    Time(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let who = 0..5_usize;
+    prop_oneof![
+        4 => who.clone().prop_map(Happening::Take),
+        2 => who.clone().prop_map(Happening::GiveBack),
+        1 => who.clone().prop_map(Happening::Fail),
+        1 => who.prop_map(Happening::Restart),
+        2 => (1..400_u64).prop_map(Happening::Time),
+    ]
+}
+
+proptest! {
+    /// Never more at work than slots, as long as nobody works longer than a slot lasts; nobody begins after two failures; and when all are
+    /// done everybody gets a slot in the end.
+    #[test]
+    fn a_crowd_keeps_the_rules(slots in 1..4_usize, all in prop::collection::vec(happening(), 0..60)) {
+        let names = ["a", "b", "c", "d", "e"];
+        let config = config();
+        let mut observers: Vec<Observer> = names.iter().map(|_| Observer::default()).collect();
+        // Until when each works; a slot must be renewed before it ends.
+        let mut works: Vec<Option<u64>> = vec![None; names.len()];
+        let (mut record, mut now, start) = (Record::default(), 0_u64, Instant::now());
+        let mut failed = 0;
+        for one in all {
+            let clock = start + Duration::from_secs(now);
+            let stopped = failed >= config.failure_limit;
+            match one {
+                Happening::Take(who) => {
+                    let wall = wall(i64::try_from(now).unwrap());
+                    let (next, answer) = observers[who].take(&record, &ask(names[who], slots), &config, clock, wall);
+                    record = next;
+                    prop_assert_eq!(answer.verdict == Verdict::Stopped, stopped);
+                    works[who] = (answer.verdict == Verdict::Held).then_some(now + DURATION.as_secs() - 75);
+                }
+                Happening::GiveBack(who) => {
+                    record = give_back(&record, &ask(names[who], slots), &config).0;
+                    works[who] = None;
+                }
+                Happening::Fail(who) => {
+                    let before = record.failures.len();
+                    let ask = Ask { failed_at: Some(now), ..ask(names[who], slots) };
+                    record = give_back(&record, &ask, &config).0;
+                    failed += record.failures.len() - before;
+                    works[who] = None;
+                }
+                Happening::Restart(who) => {
+                    observers[who] = Observer::default();
+                    works[who] = None;
+                }
+                Happening::Time(seconds) => {
+                    now += seconds;
+                    for until in &mut works {
+                        *until = until.filter(|until| now < *until);
+                    }
+                }
+            }
+            let working = works.iter().filter(|until| until.is_some()).count();
+            prop_assert!(working <= slots, "{working} at work: {record:?}");
+        }
+        prop_assert!(failed <= config.failure_limit);
+        if failed < config.failure_limit {
+            for (who, name) in names.iter().enumerate() {
+                // Holders that were forgotten run out: one look to see them, one when their time is over.
+                for _ in 0..2 {
+                    let clock = start + Duration::from_secs(now);
+                    record = observers[who].take(&record, &ask(name, slots), &config, clock, wall(i64::try_from(now).unwrap())).0;
+                    now += DURATION.as_secs() + 1;
+                }
+                prop_assert!(holders(&record).contains(name), "{record:?}");
+                record = give_back(&record, &ask(name, slots), &config).0;
+            }
+        }
+    }
+}

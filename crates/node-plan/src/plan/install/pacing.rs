@@ -1,0 +1,35 @@
+//! What only a few nodes of a shoot do at a time (docs/decisions/0005-switch-slots.md).
+
+use extension_config::names::node;
+
+use super::Planner;
+use crate::journal::Applied;
+use crate::kubelet::Endpoint;
+use crate::observed::Slot;
+
+impl Planner<'_> {
+    /// Whether a daemon that kubelet runs through, and that answers, is to be restarted with other inputs than it was started with. What heals
+    /// a damaged node, or goes on with what was begun (whose inputs the journal does not know any more), is none of that.
+    pub(super) fn changes_in_use(&self) -> bool {
+        let inputs = self.installation.inputs();
+        let other = |applied: &Applied| !applied.inputs.is_empty() && applied.inputs != inputs;
+        // A daemon whose unit or binary is gone would not come up again.
+        let is_whole = [node::DAEMON_UNIT_FILE, node::DAEMON].iter().all(|path| !self.observed.entry(path).is_absent());
+        is_whole
+            && self.journal.applied.as_ref().is_some_and(other)
+            && self.observed.daemon.is_active()
+            && self.observed.proxy_answers
+            && self.observed.kubelet.endpoint == Some(Endpoint::Proxy)
+    }
+
+    /// Whether what only a few nodes do at a time may begin; else it is held.
+    pub(super) fn slot(&mut self, why: &str) -> bool {
+        match &self.observed.slot {
+            Slot::Held => return true,
+            Slot::NotAsked => self.holds.push(format!("{why}; that takes a slot")),
+            Slot::Waiting(because) | Slot::Stopped(because) => self.holds.push(format!("{why}; {because}")),
+        }
+        self.awaits_slot = !matches!(self.observed.slot, Slot::Stopped(_));
+        false
+    }
+}
