@@ -21,7 +21,7 @@ use lab::Lab;
 
 const BED: &str = "node";
 /// Longest time for one case: a roll-back with its proofs, twice.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(900);
 
 type Case = for<'a, 'w> fn(&'a mut Lab<'w>) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 

@@ -13,8 +13,8 @@ use testbed::tree::{self, Snapshot};
 use testbed::{Worker, wait_for};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A switch, a removal or a roll-back with their proofs, retries after errors in between included.
-pub(super) const WORK: Duration = Duration::from_secs(240);
+/// A switch, a removal or a roll-back with their proofs, retries after errors and waiting for the shoot's one switch slot included.
+pub(super) const WORK: Duration = Duration::from_secs(420);
 /// Patience with something that takes moments.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 /// The agent's unit. Transient: it leaves nothing on the host.
