@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the main job, shown on stand-ins, or with `--real` on real components.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -17,9 +17,12 @@ pub(crate) struct DemoArgs {
     /// On real components: needs root, Go and some GiB of disk.
     #[arg(long)]
     real: bool,
-    /// Number of nodes of the stand-ins.
-    #[arg(long, default_value_t = 3, conflicts_with = "real")]
+    /// Number of nodes of the stand-ins; the last one fails at first.
+    #[arg(long, default_value_t = 3, conflicts_with = "real", value_parser = clap::value_parser!(u8).range(2..=20))]
     nodes: u8,
+    /// Draws moments of the table into this SVG file.
+    #[arg(long, conflicts_with = "real", value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Number of real workers.
     #[arg(long, default_value_t = 1, requires = "real")]
     workers: u8,
@@ -30,7 +33,7 @@ pub(crate) struct DemoArgs {
 
 pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
     if !args.real {
-        return sandbox_demo::run(root, args.nodes);
+        return sandbox_demo::run(root, args.nodes, args.record.as_ref());
     }
     bed::ensure_machine()?;
     let artifacts = artifacts::build(root)?;

@@ -1,10 +1,10 @@
 //! A container runtime and a cri-resmgr for tests: real gRPC over a real unix socket, answering as told.
 
 use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -33,7 +33,14 @@ pub enum Behaviour {
     Fails(Code),
     /// Answers as ready, but refuses configurations with this text.
     Refuses(String),
+    /// Answers as ready after this time.
+    Late(Duration),
+    /// Ends each call's stream without an answer.
+    Breaks,
 }
+
+/// Says for the path of a call how this one is answered, if not as told.
+pub type Script = Arc<dyn Fn(&str) -> Option<Behaviour> + Send + Sync>;
 
 /// A running fake; it stops when dropped and leaves its socket file behind, as a killed daemon does.
 #[derive(Debug)]
@@ -53,6 +60,11 @@ struct State {
 impl FakeRuntime {
     /// Listens on the socket; must be called inside a tokio runtime.
     pub fn serve(socket: &Path, behaviour: Behaviour) -> io::Result<Self> {
+        Self::serve_scripted(socket, behaviour, Arc::new(|_| None))
+    }
+
+    /// The same with a script that may answer single calls otherwise.
+    pub fn serve_scripted(socket: &Path, behaviour: Behaviour, script: Script) -> io::Result<Self> {
         let listener = UnixListener::bind(socket)?;
         let state = Arc::new(Mutex::new(State {
             behaviour,
@@ -65,7 +77,7 @@ impl FakeRuntime {
             // Dropped with this task, and all connections with it.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve_connection(stream, Arc::clone(&shared)));
+                connections.spawn(serve_connection(stream, Arc::clone(&shared), Arc::clone(&script)));
             }
         });
         Ok(Self { state, task })
@@ -105,8 +117,8 @@ fn locked(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve_connection(stream: UnixStream, state: Arc<Mutex<State>>) {
-    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&state)));
+async fn serve_connection(stream: UnixStream, state: Arc<Mutex<State>>, script: Script) {
+    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&state), Arc::clone(&script)));
     let connection =
         hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
     // A client that goes away ends its connection with an error; that is its business.
@@ -116,18 +128,24 @@ async fn serve_connection(stream: UnixStream, state: Arc<Mutex<State>>) {
 async fn answer(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
-) -> Result<Response<tonic::body::Body>, Infallible> {
+    script: Script,
+) -> Result<Response<tonic::body::Body>, io::Error> {
     let path = request.uri().path().to_owned();
     let behaviour = {
         let mut state = locked(&state);
         state.calls.push(path.clone());
-        state.behaviour.clone()
+        script(&path).unwrap_or_else(|| state.behaviour.clone())
     };
     let runtime_ready = match &behaviour {
         Behaviour::Hangs => std::future::pending().await,
         Behaviour::Fails(code) => return Ok(Status::new(*code, "as told").into_http()),
         Behaviour::Answers { runtime_ready } => *runtime_ready,
         Behaviour::Refuses(_) => true,
+        Behaviour::Late(time) => {
+            tokio::time::sleep(*time).await;
+            true
+        }
+        Behaviour::Breaks => return Err(io::ErrorKind::ConnectionReset.into()),
     };
     let refusal = match behaviour {
         Behaviour::Refuses(text) => text,

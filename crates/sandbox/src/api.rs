@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch as watch_channel;
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use failure::Failure;
@@ -30,12 +31,16 @@ pub(crate) use object::text;
 pub use store::Store;
 pub use write::Writer;
 
+use crate::faults::Faults;
+
 /// A running API server; it ends when it is dropped, and everything in it with it.
 #[derive(Debug)]
 pub struct ApiServer {
     store: Store,
     url: String,
     requests: Arc<AtomicU64>,
+    faults: Faults<u16>,
+    cut: watch_channel::Sender<()>,
     task: AbortHandle,
 }
 
@@ -53,16 +58,24 @@ impl ApiServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for an API server")?;
         let url = format!("http://{}", listener.local_addr()?);
         let requests = Arc::new(AtomicU64::new(0));
-        let (shared, counter) = (store.clone(), Arc::clone(&requests));
+        let (faults, cut) = (Faults::default(), watch_channel::Sender::new(()));
+        let front = http::Front { store: store.clone(), requests: Arc::clone(&requests), faults: faults.clone() };
+        let mut cuts = cut.subscribe();
         let task = tokio::spawn(async move {
             // Dropped with this task, and all connections with it.
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(http::serve(stream, shared.clone(), Arc::clone(&counter)));
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, _)) => drop(connections.spawn(http::serve(stream, front.clone()))),
+                        Err(_no_more) => return,
+                    },
+                    _ = cuts.changed() => connections.abort_all(),
+                }
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { store, url, requests, task: task.abort_handle() })
+        Ok(Self { store, url, requests, faults, cut, task: task.abort_handle() })
     }
 
     /// What is stored.
@@ -75,6 +88,17 @@ impl ApiServer {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// What goes wrong with requests, described as `PATCH /api/v1/…?…`; a refusal is an HTTP status.
+    #[must_use]
+    pub fn faults(&self) -> &Faults<u16> {
+        &self.faults
+    }
+
+    /// Breaks all connections, and with them all watches.
+    pub fn cut(&self) {
+        self.cut.send_replace(());
     }
 
     /// Writes a kubeconfig with which anybody is an administrator.

@@ -1,15 +1,15 @@
 //! A seed, a shoot and its nodes, with the real controller running in it.
 
-use std::path::{Path, PathBuf};
+mod look;
+
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use extension_config::names;
-use extension_config::node_report::lease_name;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::gardenlet::{Gardenlet, example_shoot};
@@ -17,29 +17,26 @@ use testbed::wait_for;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::api::{ApiServer, Writer, text};
+use crate::api::{ApiServer, Writer};
+use crate::binaries::Binaries;
 use crate::daemon_set::{self, Image, PodHost};
+use crate::faults::Faults;
 use crate::node::Node;
 use crate::resource_manager;
 use crate::runtime::{PROXY, played};
+
+pub use look::NodeReport;
 
 /// The seed namespace of the shoot.
 pub const SHOOT_NAMESPACE: &str = "shoot--local--local";
 /// The controller's own.
 const CONTROLLER_NAMESPACE: &str = "extension-cri-resmgr";
+/// Folder with what stands for the daemon's payload.
+const PAYLOAD: &str = "payload";
+/// Credentials for the shoot.
+const OF_SHOOT: &str = "shoot.yaml";
 /// How long anything may take before it is called a failure.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// The real programs.
-#[derive(Debug, Clone)]
-pub struct Binaries {
-    /// `gardener-extension-cri-resmgr`.
-    pub controller: PathBuf,
-    /// `cri-resmgr-node-agent`.
-    pub agent: PathBuf,
-    /// `runtime-gate`.
-    pub gate: PathBuf,
-}
 
 /// Everything, on this machine; it ends when it is dropped and leaves nothing behind.
 #[derive(Debug)]
@@ -51,24 +48,21 @@ pub struct Sandbox {
     nodes: Vec<Node>,
     gardenlet: Gardenlet,
     example: Value,
+    binaries: Binaries,
     controller: Child,
     tasks: JoinSet<()>,
+    faults: BedFaults,
     // Last: what runs in it ends before it is removed.
     dir: TempDir,
 }
 
-/// What an agent tells of its node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct NodeReport {
-    /// `Installed`, `Clean`, `Working`, …
-    pub stage: String,
-    /// Seconds since 1970 from which on it is so.
-    pub since: u64,
-    /// Restarts of kubelet of late.
-    pub restarts: u64,
-    /// Why it is not as desired.
-    pub message: String,
+/// What goes wrong with the parts that are neither an API nor a node.
+#[derive(Debug, Clone, Default)]
+pub struct BedFaults {
+    /// gardener-resource-manager: `reconcile NAME` of a ManagedResource; a refusal is a text.
+    pub resource_manager: Faults<String>,
+    /// The agents' pods: `start NODE` is refused whatever the fault; at `probe NODE` the process is killed, or probed later.
+    pub pods: Faults<()>,
 }
 
 impl Sandbox {
@@ -84,10 +78,11 @@ impl Sandbox {
             let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
             seed.store().create("", "namespaces", "", namespace, &Writer::named("gardenlet"))?;
         }
-        let (of_seed, of_shoot) = (dir.path().join("seed.yaml"), dir.path().join("shoot.yaml"));
+        let faults = BedFaults::default();
+        let (of_seed, of_shoot) = (dir.path().join("seed.yaml"), dir.path().join(OF_SHOOT));
         seed.write_kubeconfig(&of_seed)?;
         shoot.write_kubeconfig(&of_shoot)?;
-        let payload = dir.path().join("payload");
+        let payload = dir.path().join(PAYLOAD);
         let daemon = payload.join(names::node::DAEMON.trim_start_matches('/'));
         std::fs::create_dir_all(daemon.parent().unwrap_or(&payload))?;
         std::fs::write(&daemon, played(PROXY))?;
@@ -104,17 +99,33 @@ impl Sandbox {
                 pods: pods.clone(),
                 image: image.clone(),
                 kubeconfig: of_shoot.clone(),
+                faults: faults.pods.clone(),
             };
             hosts.push(host);
             all.push(Node::boot(&name, root, shoot.store()).await?);
         }
         let mut tasks = JoinSet::new();
-        tasks.spawn(resource_manager::run(seed.store().clone(), shoot.store().clone()));
+        tasks.spawn(resource_manager::run(
+            seed.store().clone(),
+            shoot.store().clone(),
+            faults.resource_manager.clone(),
+        ));
         tasks.spawn(daemon_set::run(shoot.store().clone(), hosts));
         let controller = start_controller(binaries, &of_seed, dir.path())?;
         let gardenlet = Gardenlet::new(seed.client()?, SHOOT_NAMESPACE, names::EXTENSION_TYPE);
         let example = example_shoot(repository, SHOOT_NAMESPACE)?;
-        Ok(Self { seed, shoot, nodes: all, gardenlet, example, controller, tasks, dir })
+        Ok(Self {
+            seed,
+            shoot,
+            nodes: all,
+            gardenlet,
+            example,
+            binaries: binaries.clone(),
+            controller,
+            tasks,
+            faults,
+            dir,
+        })
     }
 
     /// The nodes.
@@ -129,50 +140,21 @@ impl Sandbox {
         &self.gardenlet
     }
 
-    /// Switches the extension on as gardenlet does, and waits until the Extension is ready, every node runs through the proxy and the
-    /// resource manager has seen it.
+    /// What goes wrong with the rest.
+    #[must_use]
+    pub fn faults(&self) -> &BedFaults {
+        &self.faults
+    }
+
+    /// Switches the extension on (or reconciles it with another configuration) as gardenlet does, and waits until the Extension is ready.
+    /// That is so before the nodes are as desired.
     ///
     /// # Errors
     /// What was awaited in vain.
-    pub async fn switch_on(&self) -> anyhow::Result<Duration> {
-        let start = Instant::now();
-        self.gardenlet.sync_cluster(&self.with_extension(false)).await?;
-        let timestamp = self.gardenlet.deploy_extension("reconcile", None).await?;
-        self.gardenlet.wait_ready(&timestamp, PATIENCE).await?;
-        wait_for("every node to run through the proxy", PATIENCE, || async {
-            for node in &self.nodes {
-                let report = self.report(node.name()).unwrap_or_default();
-                anyhow::ensure!(
-                    node.is_on_proxy() && report.stage == "Installed",
-                    "{}: {} {}",
-                    node.name(),
-                    report.stage,
-                    report.message
-                );
-            }
-            Ok(Some(()))
-        })
-        .await?;
-        wait_for("the ManagedResource to be healthy", PATIENCE, || async {
-            let found = self.seed.store().get(
-                "resources.gardener.cloud",
-                "managedresources",
-                SHOOT_NAMESPACE,
-                names::SHOOT_MANAGED_RESOURCE,
-            );
-            let resource = found.context("there is none")?;
-            for (kind, wanted) in
-                [("ResourcesApplied", "True"), ("ResourcesHealthy", "True"), ("ResourcesProgressing", "False")]
-            {
-                let all = resource["status"]["conditions"].as_array().context("no conditions")?;
-                let found =
-                    all.iter().find(|condition| condition["type"] == kind).with_context(|| format!("no {kind}"))?;
-                anyhow::ensure!(found["status"] == wanted, "{kind}: {}", text(found, "/message"));
-            }
-            Ok(Some(()))
-        })
-        .await?;
-        Ok(start.elapsed())
+    pub async fn switch_on(&self, provider_config: Option<&Value>) -> anyhow::Result<()> {
+        self.gardenlet.sync_cluster(&self.with_extension(provider_config, false)).await?;
+        let timestamp = self.gardenlet.deploy_extension("reconcile", provider_config).await?;
+        self.gardenlet.wait_ready(&timestamp, PATIENCE).await.map(drop)
     }
 
     /// Switches the extension off as gardenlet does, waits until the Extension is gone, and checks that every node is back on containerd.
@@ -181,7 +163,7 @@ impl Sandbox {
     /// What was awaited in vain.
     pub async fn switch_off(&self) -> anyhow::Result<Duration> {
         let start = Instant::now();
-        self.gardenlet.sync_cluster(&self.with_extension(true)).await?;
+        self.gardenlet.sync_cluster(&self.with_extension(None, true)).await?;
         self.gardenlet.delete_extension().await?;
         self.gardenlet.wait_deleted(PATIENCE).await?;
         for node in &self.nodes {
@@ -207,44 +189,12 @@ impl Sandbox {
         Ok(start.elapsed())
     }
 
-    /// What the agent of a node told last.
-    #[must_use]
-    pub fn report(&self, node: &str) -> Option<NodeReport> {
-        let lease =
-            self.shoot.store().get("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, &lease_name(node))?;
-        let told = lease["metadata"]["annotations"].get(names::NODE_REPORT_ANNOTATION)?.as_str()?;
-        serde_json::from_str(told).ok()
-    }
-
-    /// Why the agent's pod on a node is not ready, as its probe says; `None` when it is, or when there is no pod.
-    #[must_use]
-    pub fn unready(&self, node: &str) -> Option<String> {
-        let pods = self.shoot.store().list("", "pods", names::SHOOT_NAMESPACE);
-        let pod = pods.into_iter().find(|pod| pod["spec"]["nodeName"] == node)?;
-        let ready = pod["status"]["conditions"].get(0)?;
-        (ready["status"] != "True").then(|| text(ready, "/message").to_owned())
-    }
-
-    fn with_extension(&self, disabled: bool) -> Value {
+    fn with_extension(&self, provider_config: Option<&Value>, disabled: bool) -> Value {
         let mut shoot = self.example.clone();
-        shoot["spec"]["extensions"] = json!([{ "type": names::EXTENSION_TYPE, "disabled": disabled }]);
+        let extension =
+            json!({ "type": names::EXTENSION_TYPE, "disabled": disabled, "providerConfig": provider_config });
+        shoot["spec"]["extensions"] = json!([extension]);
         shoot
-    }
-
-    /// What explains a failure: the ends of all logs.
-    #[must_use]
-    pub fn explain(&self) -> String {
-        let mut logs = vec![self.dir.path().join("controller.log")];
-        logs.extend(self.nodes.iter().map(|node| self.dir.path().join("pods").join(format!("{}.log", node.name()))));
-        let end = |log: &PathBuf| {
-            let whole = std::fs::read_to_string(log).unwrap_or_default();
-            let lines: Vec<&str> = whole.lines().collect();
-            let end = lines[lines.len().saturating_sub(12)..].join("\n");
-            format!("--- {}\n{end}\n", log.file_name().unwrap_or_default().to_string_lossy())
-        };
-        let pods = self.shoot.store().list("", "pods", names::SHOOT_NAMESPACE);
-        let pods = pods.iter().map(|pod| format!("--- {}: {}\n", text(pod, "/metadata/name"), pod["status"]));
-        pods.chain(logs.iter().map(end)).collect()
     }
 
     /// Ends everything, processes first.

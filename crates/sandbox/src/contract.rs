@@ -47,6 +47,7 @@ pub const KUBERNETES_API: &[Check] = checks![
     versions::a_write_without_a_version_wins,
     versions::the_same_again_is_no_write,
     versions::json_patches_test_and_change,
+    versions::strategic_patches_merge_keyed_lists,
     versions::counting_together_loses_nothing,
     versions::the_status_is_apart,
     versions::the_generation_counts_changes_of_the_specification,

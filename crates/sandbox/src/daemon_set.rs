@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 
 use crate::api::{Store, Writer, text};
+use crate::faults::Faults;
 use pod::Keeper;
 
 const MANAGER: &str = "kube-controller-manager";
@@ -30,6 +31,8 @@ pub(crate) struct PodHost {
     pub(crate) image: Image,
     /// Stands for the pod's service account.
     pub(crate) kubeconfig: PathBuf,
+    /// What goes wrong with the pods' processes.
+    pub(crate) faults: Faults<()>,
 }
 
 /// The agent's image, unpacked.

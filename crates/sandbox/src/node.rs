@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cri_client::fake::Code;
 use extension_config::names::node as host;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testbed::wait_for;
 
 use crate::api::Store;
-use crate::runtime::{CONTAINERD, KUBELET, NodePrograms, played, register};
+use crate::faults::Faults;
+use crate::runtime::{CONTAINERD, KUBELET, NodePrograms, ProgramFaults, played, register};
 use crate::systemd::{Systemd, UnitFacts, on_this_machine};
 
 /// The worker pool of all nodes.
@@ -48,12 +50,25 @@ RestartSec=5
 WantedBy=multi-user.target
 ";
 
+/// What goes wrong on a node.
+#[derive(Debug, Clone)]
+pub struct NodeFaults {
+    /// Calls of systemd (`StartUnit a.service`); a refusal is the name of a D-Bus error.
+    pub systemd: Faults<String>,
+    /// Calls of containerd (`/runtime.v1.RuntimeService/Version`); a refusal is a gRPC code.
+    pub containerd: Faults<Code>,
+    /// `start proxy`, `start kubelet`, `start containerd`: whatever the fault, the process ends at once. `connect proxy`: the connection is
+    /// closed, or served later.
+    pub programs: Faults<()>,
+}
+
 /// A node that runs.
 #[derive(Debug)]
 pub struct Node {
     name: String,
     root: PathBuf,
     systemd: Systemd,
+    faults: NodeFaults,
 }
 
 impl Node {
@@ -83,9 +98,13 @@ impl Node {
         std::os::unix::fs::symlink("/etc/systemd/system/kubelet.service", wants.join(host::KUBELET_UNIT))?;
         std::os::unix::fs::symlink("/usr/lib/systemd/system/containerd.service", wants.join(host::CONTAINERD_UNIT))?;
         register(shoot, name, WORKER_POOL)?;
-        let programs = NodePrograms { root: root.clone(), node: name.to_owned(), shoot: shoot.clone() };
+        let faults = ProgramFaults::default();
+        let programs =
+            NodePrograms { root: root.clone(), node: name.to_owned(), shoot: shoot.clone(), faults: faults.clone() };
         let systemd = Systemd::boot(&root, Arc::new(programs)).await?;
-        Ok(Self { name: name.to_owned(), root, systemd })
+        let ProgramFaults { programs, containerd } = faults;
+        let faults = NodeFaults { systemd: systemd.faults().clone(), containerd, programs };
+        Ok(Self { name: name.to_owned(), root, systemd, faults })
     }
 
     /// Name of its Node object.
@@ -98,6 +117,12 @@ impl Node {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What goes wrong on it.
+    #[must_use]
+    pub fn faults(&self) -> &NodeFaults {
+        &self.faults
     }
 
     /// What a unit is like.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 
 use crate::api::{Store, Writer, text};
+use crate::faults::{Fault, Faults};
 
 const GROUP: &str = "resources.gardener.cloud";
 const PLURAL: &str = "managedresources";
@@ -33,14 +34,24 @@ const FIRST: [&str; 9] = [
 ];
 
 /// Serves the ManagedResources of a seed for one shoot, until it is dropped.
-pub(crate) async fn run(seed: Store, shoot: Store) {
+/// `reconcile NAME` is what may go wrong: it is refused with a text, begins later, or is not done.
+pub(crate) async fn run(seed: Store, shoot: Store, faults: Faults<String>) {
     let (mut of_seed, mut of_shoot) = (seed.changes(), shoot.changes());
     loop {
         of_seed.mark_unchanged();
         of_shoot.mark_unchanged();
         for resource in seed.list(GROUP, PLURAL, "") {
-            if resource["spec"]["class"].is_null() {
-                reconcile(&seed, &shoot, &resource);
+            if !resource["spec"]["class"].is_null() {
+                continue;
+            }
+            match faults.at(&format!("reconcile {}", text(&resource, "/metadata/name"))) {
+                Some(Fault::Refuse(message)) => refuse(&seed, &resource, &message),
+                Some(Fault::Break) => {}
+                Some(Fault::Delay(time)) => {
+                    tokio::time::sleep(time).await;
+                    reconcile(&seed, &shoot, &resource);
+                }
+                None => reconcile(&seed, &shoot, &resource),
             }
         }
         tokio::select! {
@@ -58,9 +69,13 @@ fn reconcile(seed: &Store, shoot: &Store, resource: &Value) {
         delete(seed, shoot, resource)
     };
     if let Err(error) = outcome {
-        let failed = [condition("ResourcesApplied", "False", "ApplyFailed", &format!("{error:#}"))];
-        drop(write_status(seed, resource, &failed, None));
+        refuse(seed, resource, &format!("{error:#}"));
     }
+}
+
+fn refuse(seed: &Store, resource: &Value, message: &str) {
+    let failed = [condition("ResourcesApplied", "False", "ApplyFailed", message)];
+    drop(write_status(seed, resource, &failed, None));
 }
 
 fn apply(seed: &Store, shoot: &Store, resource: &Value) -> anyhow::Result<()> {

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use cri_client::fake::{Behaviour, FakeRuntime};
+use cri_client::fake::{Behaviour, Code, FakeRuntime, Script};
 use extension_config::names::node;
 use tokio::task::JoinSet;
 
 use crate::api::Store;
+use crate::faults::{Fault, Faults};
 use crate::systemd::{Launch, Programs, on_this_machine};
 
 pub(crate) use kubelet::register;
@@ -22,6 +23,7 @@ pub(crate) fn played(name: &str) -> String {
     format!("#!/bin/sh\n# sandbox: {name}\nexit 1\n")
 }
 
+const READY: Behaviour = Behaviour::Answers { runtime_ready: true };
 pub(crate) const CONTAINERD: &str = "containerd";
 pub(crate) const KUBELET: &str = "kubelet";
 pub(crate) const PROXY: &str = "proxy";
@@ -32,14 +34,25 @@ pub(crate) struct NodePrograms {
     pub(crate) root: PathBuf,
     pub(crate) node: String,
     pub(crate) shoot: Store,
+    pub(crate) faults: ProgramFaults,
+}
+
+/// What goes wrong with the programs of a node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProgramFaults {
+    pub(crate) programs: Faults<()>,
+    pub(crate) containerd: Faults<Code>,
 }
 
 impl Programs for NodePrograms {
     fn play(&self, launch: &Launch) -> anyhow::Result<Box<dyn Any + Send>> {
+        if let Some(fault) = self.faults.programs.at(&format!("start {}", launch.name)) {
+            bail!("{} ends at its start: {fault:?}", launch.name);
+        }
         match launch.name.as_str() {
             CONTAINERD => {
                 let socket = self.free(node::CONTAINERD_SOCKET)?;
-                Ok(Box::new(FakeRuntime::serve(&socket, Behaviour::Answers { runtime_ready: true })?))
+                Ok(Box::new(FakeRuntime::serve_scripted(&socket, READY, self.script())?))
             }
             PROXY => self.proxy(launch),
             KUBELET => {
@@ -79,11 +92,24 @@ impl NodePrograms {
         let relay = self.free(flag(launch, "--relay-socket").unwrap_or(node::RELAY_SOCKET))?;
         let runtime = on_this_machine(&self.root, flag(launch, "--runtime-socket").unwrap_or(node::CONTAINERD_SOCKET));
         let config = self.free(flag(launch, "--config-socket").unwrap_or(node::CONFIG_SOCKET))?;
-        let config = FakeRuntime::serve(&config, Behaviour::Answers { runtime_ready: true })?;
+        let config = FakeRuntime::serve(&config, READY)?;
         let listener = tokio::net::UnixListener::bind(&relay)?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(relay::run(listener, runtime, Arc::new(PathBuf::from(format!("/proc/{}/stat", launch.pid)))));
+        let stat = Arc::new(PathBuf::from(format!("/proc/{}/stat", launch.pid)));
+        tasks.spawn(relay::run(listener, runtime, stat, self.faults.programs.clone()));
         Ok(Box::new(Proxy { _config: config, _relay: tasks }))
+    }
+
+    /// containerd's answers, as its faults want them.
+    fn script(&self) -> Script {
+        let faults = self.faults.containerd.clone();
+        Arc::new(move |call| {
+            Some(match faults.at(call)? {
+                Fault::Refuse(code) => Behaviour::Fails(code),
+                Fault::Delay(time) => Behaviour::Late(time),
+                Fault::Break => Behaviour::Breaks,
+            })
+        })
     }
 
     /// A socket's path, with its directory made and a socket of an earlier run taken away.

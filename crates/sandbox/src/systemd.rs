@@ -20,6 +20,7 @@ use anyhow::Context as _;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
+use crate::faults::Faults;
 use manager::Manager;
 use unit::below;
 
@@ -94,6 +95,13 @@ impl Systemd {
             command_line: unit.command_line.clone(),
             starts: unit.begun,
         })
+    }
+
+    /// What goes wrong with calls of the manager and of properties, described by method and first argument (`StartUnit a.service`); a
+    /// refusal is the name of a D-Bus error.
+    #[must_use]
+    pub fn faults(&self) -> &Faults<String> {
+        &self.manager.faults
     }
 
     /// The address for D-Bus clients.

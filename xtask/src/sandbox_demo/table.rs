@@ -1,28 +1,27 @@
 //! The nodes as a table that redraws on a terminal, and as lines of what changed elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
-use std::time::Instant;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
 
+use console::Term;
 use sandbox::{Node, Sandbox};
 
-/// Longest text in the last column of the table; a line that wraps could not be redrawn.
+/// Longest text in the last column where nobody's terminal says how much fits.
 const MESSAGE: usize = 70;
+/// Columns before the message.
+const BEFORE_MESSAGE: usize = 52;
 
 /// What is shown of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
-    stage: String,
-    runtime: &'static str,
-    restarts: u64,
-    message: String,
+pub(super) struct Row {
+    pub(super) stage: String,
+    pub(super) runtime: &'static str,
+    pub(super) restarts: u64,
+    pub(super) message: String,
 }
 
 impl Row {
-    fn shortened(&self) -> String {
-        self.message.chars().take(MESSAGE).collect()
-    }
-
     fn of(sandbox: &Sandbox, node: &Node) -> Self {
         let mut report = sandbox.report(node.name()).unwrap_or_default();
         // Its probe tells what an agent does while its report still tells how the last work ended.
@@ -38,29 +37,94 @@ impl Row {
         let runtime = if node.is_on_proxy() { "cri-resmgr" } else { "containerd" };
         Self { stage, runtime, restarts: report.restarts, message: report.message }
     }
+
+    /// For a table `width` columns wide.
+    pub(super) fn line(&self, name: &str, since: Duration, width: usize) -> String {
+        let Self { stage, runtime, restarts, message } = self;
+        let message: String = message.chars().take(width.saturating_sub(BEFORE_MESSAGE)).collect();
+        let since = since.as_secs_f64();
+        format!("  {name:<8} {stage:<10} {since:>5.1}s {runtime:<11} {restarts:>8}  {message}")
+    }
+}
+
+/// The table's first line.
+pub(super) fn head() -> String {
+    format!("  {:<8} {:<10} {:>6} {:<11} {:>8}  message", "node", "stage", "since", "kubelet on", "restarts")
+}
+
+/// The table at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scene {
+    pub(super) title: String,
+    pub(super) at: Duration,
+    pub(super) rows: Vec<(String, Row, Duration)>,
+}
+
+/// Moments worth a picture.
+#[derive(Debug, Default)]
+pub(super) struct Film {
+    start: Option<Instant>,
+    scenes: Vec<Scene>,
+}
+
+impl Film {
+    pub(super) fn scenes(&self) -> &[Scene] {
+        &self.scenes
+    }
 }
 
 /// What was shown last.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct Table<'a> {
+    film: &'a mut Film,
+    title: &'static str,
     start: Instant,
     redraws: bool,
     rows: BTreeMap<String, (Row, Instant)>,
     drawn: usize,
+    pictured: bool,
 }
 
-impl Table {
-    pub(super) fn begin() -> Self {
-        Self { start: Instant::now(), redraws: std::io::stderr().is_terminal(), rows: BTreeMap::new(), drawn: 0 }
+impl<'a> Table<'a> {
+    pub(super) fn begin(film: &'a mut Film, title: &'static str) -> Self {
+        film.start.get_or_insert_with(Instant::now);
+        let redraws = Term::stderr().is_term();
+        Self { film, title, start: Instant::now(), redraws, rows: BTreeMap::new(), drawn: 0, pictured: false }
     }
 
-    pub(super) fn show(&mut self, sandbox: &Sandbox) {
+    /// Shows the nodes while something is under way.
+    pub(super) async fn until<T>(
+        &mut self,
+        sandbox: &Sandbox,
+        pause: Duration,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::pin!(work);
+        let done = loop {
+            self.show(sandbox);
+            tokio::select! {
+                done = &mut work => break done,
+                () = tokio::time::sleep(pause) => {}
+            }
+        };
+        self.show(sandbox);
+        // Whatever is said now stands below; the next drawing begins anew.
+        self.drawn = 0;
+        done
+    }
+
+    /// The last moment is one for the picture.
+    pub(super) fn end(mut self) {
+        self.picture(self.title.to_owned());
+    }
+
+    fn show(&mut self, sandbox: &Sandbox) {
         let mut news = Vec::new();
         for node in sandbox.nodes() {
             let row = Row::of(sandbox, node);
             let known = self.rows.get(node.name());
             if known.is_none_or(|(known, _)| *known != row) {
-                news.push(self.line(node.name(), &row));
+                news.push(self.news(node.name(), &row));
             }
             let since =
                 known.filter(|(known, _)| known.stage == row.stage).map_or_else(Instant::now, |(_, since)| *since);
@@ -69,11 +133,21 @@ impl Table {
         let text = if self.redraws { self.drawing() } else { news.concat() };
         // That nobody looks is no reason to stop.
         let _nobody_looks = write!(std::io::stderr(), "{text}");
+        if !self.pictured && self.rows.values().all(|(row, _)| row.stage == "Working") {
+            self.picture(format!("{} …", self.title));
+        }
     }
 
-    fn line(&self, name: &str, row: &Row) -> String {
-        let Row { stage, runtime, restarts, .. } = row;
-        let message = row.shortened();
+    fn picture(&mut self, title: String) {
+        self.pictured = true;
+        let at = self.film.start.map_or(Duration::ZERO, |start| start.elapsed());
+        let rows = self.rows.iter().map(|(name, (row, since))| (name.clone(), row.clone(), since.elapsed())).collect();
+        self.film.scenes.push(Scene { title, at, rows });
+    }
+
+    fn news(&self, name: &str, row: &Row) -> String {
+        let Row { stage, runtime, restarts, message } = row;
+        let message: String = message.chars().take(MESSAGE).collect();
         let elapsed = self.start.elapsed().as_secs_f64();
         format!("[{elapsed:>5.1}s] {name:<8} {stage:<10} kubelet on {runtime:<10} restarts {restarts} {message}\n")
     }
@@ -81,16 +155,14 @@ impl Table {
     /// The whole table, over the one before.
     fn drawing(&mut self) -> String {
         let up = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
-        let head =
-            format!("  {:<8} {:<10} {:>6} {:<11} {:>8} message", "node", "stage", "since", "kubelet on", "restarts");
-        let row = |(name, (row, since)): (&String, &(Row, Instant))| {
-            let Row { stage, runtime, restarts, .. } = row;
-            let message = row.shortened();
-            let since = since.elapsed().as_secs_f64();
-            format!("  {name:<8} {stage:<10} {since:>5.1}s {runtime:<11} {restarts:>8} {message}")
-        };
-        let lines = std::iter::once(head).chain(self.rows.iter().map(row));
+        // A line that wraps could not be redrawn.
+        let width = usize::from(Term::stderr().size().1).saturating_sub(1);
+        let row = |(name, (row, since)): (&String, &(Row, Instant))| row.line(name, since.elapsed(), width);
+        let lines = std::iter::once(head()).chain(self.rows.iter().map(row));
         self.drawn = self.rows.len() + 1;
-        lines.fold(up, |text, line| text + "\x1b[2K" + &line + "\n")
+        lines.fold(up, |text, line| {
+            let line: String = line.chars().take(width).collect();
+            text + "\x1b[2K" + &line + "\n"
+        })
     }
 }

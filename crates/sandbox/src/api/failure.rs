@@ -80,6 +80,21 @@ impl Failure {
         Self::new(415, "UnsupportedMediaType", format!("the body of the request was in an unknown format: {found}"))
     }
 
+    /// As a fault script wants it.
+    pub(crate) fn scripted(code: u16) -> Self {
+        let reason = match code {
+            403 => "Forbidden",
+            409 => "Conflict",
+            410 => "Expired",
+            429 => "TooManyRequests",
+            500 => "InternalError",
+            503 => "ServiceUnavailable",
+            504 => "Timeout",
+            _ => "Unknown",
+        };
+        Self::new(code, reason, "the fault script wants it so".to_owned())
+    }
+
     pub(crate) fn method() -> Self {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource".to_owned())
     }

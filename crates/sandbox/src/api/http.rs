@@ -22,20 +22,28 @@ use super::selector::Selector;
 use super::store::{Key, Store};
 use super::watch::{self, Watched};
 use super::write::{Change, Deleted, Preconditions, Writer};
+use crate::faults::{Fault, Faults};
 
 /// Where a watch without a limit of its own ends.
 const WATCH_LIMIT: Duration = Duration::from_secs(300);
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
+/// What all connections share.
+#[derive(Debug, Clone)]
+pub(super) struct Front {
+    pub(super) store: Store,
+    pub(super) requests: Arc<AtomicU64>,
+    pub(super) faults: Faults<u16>,
+}
+
 /// Serves one connection until it ends.
-pub(super) async fn serve(stream: TcpStream, store: Store, counter: Arc<AtomicU64>) {
+pub(super) async fn serve(stream: TcpStream, front: Front) {
     // Answers are small and awaited.
     let _only_slower_without = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request| {
-        counter.fetch_add(1, Ordering::Relaxed);
-        let store = store.clone();
-        async move { Ok::<_, Infallible>(answer(request, store).await) }
+        front.requests.fetch_add(1, Ordering::Relaxed);
+        answer(request, front.clone())
     });
     // A client that goes away ends its connection with an error; that is its business.
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
@@ -77,8 +85,22 @@ impl Target {
     }
 }
 
-async fn answer(request: Request<Incoming>, store: Store) -> Response<Body> {
-    respond(request, store).await.unwrap_or_else(|failure| json_response(failure.code, &failure.status()))
+/// An error breaks the connection.
+async fn answer(request: Request<Incoming>, front: Front) -> Result<Response<Body>, std::io::Error> {
+    let refusal = match front.faults.at(&format!("{} {}", request.method(), request.uri())) {
+        Some(Fault::Break) => return Err(std::io::ErrorKind::ConnectionReset.into()),
+        Some(Fault::Refuse(code)) => Err(Failure::scripted(code)),
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            Ok(())
+        }
+        None => Ok(()),
+    };
+    let answer = match refusal {
+        Ok(()) => respond(request, front.store).await,
+        Err(failure) => Err(failure),
+    };
+    Ok(answer.unwrap_or_else(|failure| json_response(failure.code, &failure.status())))
 }
 
 /// A request, taken apart.
@@ -198,6 +220,7 @@ impl Call {
         let change = match self.content_type.as_str() {
             "application/merge-patch+json" => Change::Merge(&body),
             "application/json-patch+json" => Change::Json(&body),
+            "application/strategic-merge-patch+json" if self.target.resource.is_builtin() => Change::Strategic(&body),
             "application/apply-patch+yaml" if self.parameter("fieldManager").is_empty() => {
                 let message = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
                 return Err(Failure::unprocessable(message));

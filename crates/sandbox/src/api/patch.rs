@@ -1,4 +1,4 @@
-//! Patches: RFC 7396 (merge) and RFC 6902 (JSON).
+//! Patches: RFC 7396 (merge), RFC 6902 (JSON), and strategic merge patches without directives.
 
 use serde_json::Value;
 
@@ -19,6 +19,59 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
             merge(members.entry(name.clone()).or_insert(Value::Null), value);
         }
     }
+}
+
+/// Lists whose items a strategic merge patch tells apart by a member (`patchMergeKey`); every other list is replaced.
+const MERGED: [(&str, &str); 9] = [
+    ("conditions", "type"),
+    ("containers", "name"),
+    ("initContainers", "name"),
+    ("env", "name"),
+    ("volumes", "name"),
+    ("imagePullSecrets", "name"),
+    ("volumeMounts", "mountPath"),
+    ("ownerReferences", "uid"),
+    ("addresses", "type"),
+];
+
+/// A strategic merge patch.
+pub(super) fn strategic(target: &mut Value, patch: &Value) -> Result<(), Failure> {
+    let Value::Object(patch) = patch else {
+        target.clone_from(patch);
+        return Ok(());
+    };
+    let members = as_object(target);
+    for (name, value) in patch {
+        if name.starts_with('$') {
+            return Err(Failure::bad_request(&format!("the directive {name} is not known here")));
+        }
+        let key = MERGED.iter().find(|(list, _)| list == name).map(|(_, key)| *key);
+        match (value, key) {
+            (Value::Null, _) => drop(members.remove(name)),
+            (Value::Array(items), Some(key)) => {
+                merge_items(members.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new())), items, key)?;
+            }
+            _ => strategic(members.entry(name.clone()).or_insert(Value::Null), value)?,
+        }
+    }
+    Ok(())
+}
+
+fn merge_items(target: &mut Value, items: &[Value], key: &str) -> Result<(), Failure> {
+    if !target.is_array() {
+        *target = Value::Array(Vec::new());
+    }
+    for item in items {
+        if item[key].is_null() {
+            return Err(Failure::bad_request(&format!("map: {item} does not contain declared merge key: {key}")));
+        }
+        let Some(known) = target.as_array_mut() else { continue };
+        match known.iter_mut().find(|known| known[key] == item[key]) {
+            Some(known) => strategic(known, item)?,
+            None => known.push(item.clone()),
+        }
+    }
+    Ok(())
 }
 
 /// A JSON patch.
@@ -100,6 +153,22 @@ mod tests {
             let mut merged = target.clone();
             merge(&mut merged, &patch);
             assert_eq!(merged, result, "{target} + {patch}");
+        }
+    }
+
+    #[test]
+    fn strategic_patches_know_some_lists() {
+        let mut target =
+            json!({"status": {"conditions": [{"type": "A", "status": "True", "reason": "x"}], "other": [1, 2]}});
+        let patch = json!({"status": {
+            "conditions": [{"type": "B", "status": "True"}, {"type": "A", "status": "False", "reason": null}], "other": [3],
+        }});
+        strategic(&mut target, &patch).unwrap();
+        let wanted =
+            json!({"conditions": [{"type": "A", "status": "False"}, {"type": "B", "status": "True"}], "other": [3]});
+        assert_eq!(target["status"], wanted);
+        for bad in [json!({"conditions": [{"status": "True"}]}), json!({"$patch": "replace"})] {
+            assert_eq!(strategic(&mut target, &bad).unwrap_err().code, 400, "{bad}");
         }
     }
 

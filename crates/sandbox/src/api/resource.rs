@@ -29,6 +29,11 @@ impl Resource {
         Self { status: true, ..self }
     }
 
+    /// Not a custom resource.
+    pub(crate) fn is_builtin(&self) -> bool {
+        !self.group.ends_with("gardener.cloud")
+    }
+
     const fn counted(self) -> Self {
         Self { generation: true, ..self }
     }

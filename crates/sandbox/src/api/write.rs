@@ -37,6 +37,7 @@ pub(super) enum Change<'a> {
     Replace(&'a Value),
     Merge(&'a Value),
     Json(&'a Value),
+    Strategic(&'a Value),
     Apply { object: &'a Value, force: bool },
 }
 
@@ -103,6 +104,19 @@ impl Store {
         Ok(self.change(resource, namespace, name, &Change::Merge(patch), writer)?.0)
     }
 
+    /// Merges a patch into a built-in object, items of keyed lists one by one.
+    pub(crate) fn strategic(
+        &self,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        writer: &Writer,
+    ) -> Result<Value, Failure> {
+        let resource = Resource::by_plural("", plural)?;
+        Ok(self.change(resource, namespace, name, &Change::Strategic(patch), writer)?.0)
+    }
+
     /// Asks for the deletion of an object.
     ///
     /// # Errors
@@ -139,6 +153,11 @@ impl Store {
             Change::Merge(patch) => {
                 let mut new = old.clone();
                 patch::merge(&mut new, patch);
+                new
+            }
+            Change::Strategic(patch) => {
+                let mut new = old.clone();
+                patch::strategic(&mut new, patch)?;
                 new
             }
             Change::Json(patch) => {

@@ -44,6 +44,27 @@ pub(super) async fn the_same_again_is_no_write(ground: &Ground) -> anyhow::Resul
     same(&replaced["metadata"]["resourceVersion"], &made["metadata"]["resourceVersion"])
 }
 
+pub(super) async fn strategic_patches_merge_keyed_lists(ground: &Ground) -> anyhow::Result<()> {
+    let api = ground.daemon_sets();
+    create(&api, &daemon_set("a", &json!([{ "name": "c", "image": "i" }]))).await?;
+    let say = async |kind: &str, status: &str| {
+        let patch = json!({ "status": { "conditions": [{ "type": kind, "status": status }] } });
+        api.patch_status("a", &PatchParams::default(), &Patch::Strategic(patch)).await
+    };
+    for (kind, status) in [("A", "True"), ("B", "True"), ("A", "False")] {
+        say(kind, status).await?;
+    }
+    let found = get(&api, "a").await?;
+    let conditions = found["status"]["conditions"].as_array().into_iter().flatten();
+    let mut told: Vec<_> = conditions.map(|one| (one["type"].as_str(), one["status"].as_str())).collect();
+    told.sort_unstable();
+    ensure!(told == [(Some("A"), Some("False")), (Some("B"), Some("True"))], "{found}");
+    let extensions = ground.extensions();
+    create(&extensions, &extension("a", "a")).await?;
+    let patch = Patch::Strategic(json!({ "spec": { "type": "b" } }));
+    refused(extensions.patch("a", &PatchParams::default(), &patch).await, 415, "UnsupportedMediaType")
+}
+
 pub(super) async fn json_patches_test_and_change(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     create(&api, &config_map("a", &json!({ "k": "1" }))).await?;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::PodHost;
 use crate::api::{Store, Writer, text};
+use crate::faults::{Fault, Faults};
 
 /// Between two probes of readiness; kubelet's are seconds apart.
 const PROBE: Duration = Duration::from_millis(300);
@@ -106,7 +107,7 @@ async fn keep(shoot: Store, host: PodHost, mut wanted: watch::Receiver<Wanted>, 
         let is_other = |wanted: &Wanted| wanted.as_ref().is_none_or(|(now, _)| *now != revision);
         while !is_other(&wanted.borrow()) {
             match start(&shoot, &host, &set, &pod.name()) {
-                Ok(mut running) => attend(&mut running, &pod, &mut wanted, &state).await,
+                Ok(mut running) => attend(&mut running, &pod, &host.faults, &mut wanted, &state).await,
                 // What it mounts is not there yet.
                 Err(why) => pod.say("Pending", false, &format!("{why:#}")),
             }
@@ -123,12 +124,18 @@ async fn keep(shoot: Store, host: PodHost, mut wanted: watch::Receiver<Wanted>, 
 async fn attend(
     running: &mut Running,
     pod: &PodObject<'_>,
+    faults: &Faults<()>,
     wanted: &mut watch::Receiver<Wanted>,
     state: &Mutex<State>,
 ) {
     let mut told = None;
     loop {
-        let answer = probe(&running.address).await;
+        match faults.at(&format!("probe {}", pod.node)) {
+            Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+            Some(_) => drop(running.child.start_kill()),
+            None => {}
+        }
+        let answer = probe(&running.address).await.and_then(|()| pod.gates());
         let ready = answer.is_ok();
         locked(state).ready = ready;
         let message = answer.err().unwrap_or_default();
@@ -155,6 +162,9 @@ async fn attend(
 
 /// Starts the process of the pod's only container.
 fn start(shoot: &Store, host: &PodHost, set: &Value, pod: &str) -> anyhow::Result<Running> {
+    if let Some(fault) = host.faults.at(&format!("start {}", host.node)) {
+        anyhow::bail!("the pod cannot be started: {fault:?}");
+    }
     let spec = &set["spec"]["template"]["spec"];
     let container = &spec["containers"][0];
     let mounted = mount(shoot, set, container, &host.pods.join(pod))?;
@@ -272,7 +282,21 @@ impl PodObject<'_> {
         let status = if ready { "True" } else { "False" };
         let condition = json!({ "type": "Ready", "status": status, "message": message });
         let patch = json!({ "status": { "phase": phase, "conditions": [condition] } });
-        drop(self.shoot.merge("", "pods", self.namespace(), &self.name(), &patch, &Writer::named(MANAGER).status()));
+        drop(self.shoot.strategic("pods", self.namespace(), &self.name(), &patch, &Writer::named(MANAGER).status()));
+    }
+
+    /// The readiness gates that are not open.
+    fn gates(&self) -> Result<(), String> {
+        let pod = self.shoot.get("", "pods", self.namespace(), &self.name()).unwrap_or_default();
+        let is_open = |gate: &str| {
+            let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.clone().any(|condition| condition["type"] == gate && condition["status"] == "True")
+        };
+        let gates = pod["spec"]["readinessGates"].as_array().into_iter().flatten();
+        match gates.map(|gate| text(gate, "/conditionType")).find(|gate| !is_open(gate)) {
+            Some(gate) => Err(format!("the pod's readiness gate {gate} is not open")),
+            None => Ok(()),
+        }
     }
 
     fn delete(&self) {

@@ -7,12 +7,20 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
+use crate::faults::{Fault, Faults};
+
 /// Relays until it is dropped. A process that is stopped (`kill -STOP`) takes connections and answers nothing.
-pub(super) async fn run(listener: UnixListener, runtime: PathBuf, process: Arc<PathBuf>) {
+/// `connect proxy` is what may go wrong.
+pub(super) async fn run(listener: UnixListener, runtime: PathBuf, process: Arc<PathBuf>, faults: Faults<()>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let (runtime, process) = (runtime.clone(), Arc::clone(&process));
+        let (runtime, process, fault) = (runtime.clone(), Arc::clone(&process), faults.at("connect proxy"));
         connections.spawn(async move {
+            match fault {
+                Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+                Some(_) => return,
+                None => {}
+            }
             if is_stopped(&process) {
                 std::future::pending::<()>().await;
             }

@@ -12,6 +12,7 @@ use zbus::{Connection, Guid, MessageStream, OwnedObjectPath, Variant, connection
 
 use super::manager::{JobKind, Manager, Refusal, Signal, no_such_unit};
 use super::properties;
+use crate::faults::Fault;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
@@ -44,7 +45,16 @@ pub(super) async fn serve(stream: UnixStream, manager: Arc<Manager>) {
                 Some(Ok(message)) if message.message_type() == Type::MethodCall => {
                     let header = message.header();
                     subscribed |= header.member().is_some_and(|member| member.as_str() == "Subscribe");
-                    match answer(&connection, &manager, &message, &header).await {
+                    let answered = match manager.faults.at(&describe(&message, &header)) {
+                        Some(Fault::Break) => return,
+                        Some(Fault::Refuse(name)) => Err(scripted(name)),
+                        Some(Fault::Delay(time)) => {
+                            tokio::time::sleep(time).await;
+                            answer(&connection, &manager, &message, &header).await
+                        }
+                        None => answer(&connection, &manager, &message, &header).await,
+                    };
+                    match answered {
                         Ok(()) => Ok(()),
                         Err(Trouble::Refused(refusal)) => {
                             connection.reply_error(&header, refusal.name.as_str(), &refusal.message).await
@@ -101,6 +111,23 @@ async fn answer(
         MANAGER => as_manager(connection, manager, message, header, &member).await,
         _ => Err(unknown(&member)),
     }
+}
+
+/// Method and first argument: of properties the unit whose they are.
+fn describe(message: &Message, header: &Header<'_>) -> String {
+    let member = header.member().map_or_else(String::new, ToString::to_string);
+    let path = header.path().map_or_else(String::new, ToString::to_string);
+    if let Some(escaped) = path.strip_prefix(UNIT_PREFIX) {
+        return format!("{member} {}", unescape(escaped));
+    }
+    let body = message.body();
+    let two = body.deserialize::<(String, String)>().map(|(first, _)| first);
+    let first = two.or_else(|_| body.deserialize::<String>()).unwrap_or_default();
+    format!("{member} {first}")
+}
+
+fn scripted(name: String) -> Trouble {
+    Trouble::Refused(Refusal { name, message: "the fault script wants it so".to_owned() })
 }
 
 fn unknown(member: &str) -> Trouble {

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Programs;
 use super::unit::{Files, Unit, link_path, wanted_by, wants};
+use crate::faults::Faults;
 
 /// Signals that a slow client may leave unread.
 const SIGNALS: usize = 1024;
@@ -56,6 +57,7 @@ pub(super) struct Refusal {
 pub(super) struct Manager {
     pub(super) root: PathBuf,
     pub(super) programs: Arc<dyn Programs>,
+    pub(super) faults: Faults<String>,
     units: Mutex<BTreeMap<String, Unit>>,
     /// One job of a unit at a time.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -75,6 +77,7 @@ impl Manager {
         Arc::new_cyclic(|own| Self {
             root,
             programs,
+            faults: Faults::default(),
             units: Mutex::default(),
             turns: Mutex::default(),
             jobs: Mutex::default(),
@@ -121,7 +124,8 @@ impl Manager {
     }
 
     pub(super) fn knows(&self, name: &str) -> bool {
-        locked(&self.units).get(name).is_some_and(|unit| !unit.is_down() || unit.files.load_state == "loaded")
+        // A unit that has failed stays in memory until that is reset, with its file or without.
+        locked(&self.units).get(name).is_some_and(|unit| unit.active != "inactive" || unit.files.load_state == "loaded")
     }
 
     /// daemon-reload.

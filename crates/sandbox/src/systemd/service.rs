@@ -247,6 +247,10 @@ impl Manager {
             ["/bin/systemctl" | "/usr/bin/systemctl", "restart", unit] => {
                 Some((EXITED, i32::from(self.queue(unit, JobKind::Restart).is_err())))
             }
+            ["/bin/systemctl" | "/usr/bin/systemctl", "try-restart", unit] => {
+                let is_down = self.with(unit, |unit| unit.is_down());
+                Some((EXITED, i32::from(!is_down && self.queue(unit, JobKind::Restart).is_err())))
+            }
             _ => None,
         }
     }

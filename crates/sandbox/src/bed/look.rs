@@ -1,0 +1,168 @@
+//! What is seen of a sandbox, and waiting for it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::Context as _;
+use extension_config::names;
+use extension_config::node_report::lease_name;
+use serde::Deserialize;
+use serde_json::Value;
+use testbed::wait_for;
+use tokio::process::Command;
+
+use super::{OF_SHOOT, PATIENCE, PAYLOAD, SHOOT_NAMESPACE, Sandbox};
+use crate::api::text;
+use crate::node::Node;
+
+/// What an agent tells of its node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeReport {
+    /// `Installed`, `Clean`, `Working`, …
+    pub stage: String,
+    /// Hash of the desired state that this is about.
+    pub desired: String,
+    /// Seconds since 1970 from which on it is so.
+    pub since: u64,
+    /// Restarts of kubelet of late.
+    pub restarts: u64,
+    /// Why it is not as desired.
+    pub message: String,
+}
+
+impl Sandbox {
+    /// Waits until a node runs through the proxy, and its agent tells that this is so for the desired state of now.
+    ///
+    /// # Errors
+    /// Where it stands when the time is over.
+    pub async fn wait_installed(&self, node: &Node) -> anyhow::Result<()> {
+        wait_for(&format!("{} to run through the proxy", node.name()), PATIENCE, || async {
+            let report = self.report(node.name()).unwrap_or_default();
+            anyhow::ensure!(
+                node.is_on_proxy() && report.stage == "Installed" && self.desired_state()?.0 == report.desired,
+                "{} {}",
+                report.stage,
+                report.message
+            );
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Waits until a node has gone back to containerd after a failure, and gives what its agent tells.
+    ///
+    /// # Errors
+    /// Where it stands when the time is over.
+    pub async fn wait_rolled_back(&self, node: &Node) -> anyhow::Result<NodeReport> {
+        wait_for(&format!("{} to be rolled back", node.name()), PATIENCE, || async {
+            let report = self.report(node.name()).unwrap_or_default();
+            anyhow::ensure!(!node.is_on_proxy() && report.stage == "RolledBack", "{} {}", report.stage, report.message);
+            Ok(Some(report))
+        })
+        .await
+    }
+
+    /// Waits until the shoot's ManagedResource is applied, healthy and rolled out.
+    ///
+    /// # Errors
+    /// What was awaited in vain.
+    pub async fn wait_healthy(&self) -> anyhow::Result<()> {
+        wait_for("the ManagedResource to be healthy", PATIENCE, || async {
+            let found = self.seed.store().get(
+                "resources.gardener.cloud",
+                "managedresources",
+                SHOOT_NAMESPACE,
+                names::SHOOT_MANAGED_RESOURCE,
+            );
+            let resource = found.context("there is none")?;
+            for (kind, wanted) in
+                [("ResourcesApplied", "True"), ("ResourcesHealthy", "True"), ("ResourcesProgressing", "False")]
+            {
+                let all = resource["status"]["conditions"].as_array().context("no conditions")?;
+                let found =
+                    all.iter().find(|condition| condition["type"] == kind).with_context(|| format!("no {kind}"))?;
+                anyhow::ensure!(found["status"] == wanted, "{kind}: {}", text(found, "/message"));
+            }
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Hash and text of the desired state that the agents of now have mounted.
+    ///
+    /// # Errors
+    /// When it is not in the shoot.
+    pub fn desired_state(&self) -> anyhow::Result<(String, String)> {
+        let store = self.shoot.store();
+        let set = store.get("apps", "daemonsets", names::SHOOT_NAMESPACE, names::NODE_AGENT).context("no DaemonSet")?;
+        let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().into_iter().flatten();
+        let mut maps = volumes.filter_map(|volume| volume["configMap"]["name"].as_str());
+        let name =
+            maps.find(|name| name.starts_with(names::DESIRED_STATE_CONFIG_MAP_PREFIX)).context("nothing is mounted")?;
+        let map = store.get("", "configmaps", names::SHOOT_NAMESPACE, name).context("what is mounted is not there")?;
+        let text = map["data"][names::DESIRED_STATE_KEY].as_str().context("it has no text")?;
+        Ok((extension_config::desired_state::hash8(text), text.to_owned()))
+    }
+
+    /// What an agent would do on a node now, as its `plan` command prints it.
+    ///
+    /// # Errors
+    /// When the agent fails, or there is no desired state.
+    pub async fn plan(&self, node: &Node) -> anyhow::Result<String> {
+        let path = self.dir.path().join("planned.json");
+        std::fs::write(&path, self.desired_state()?.1)?;
+        let mut command = Command::new(&self.binaries.agent);
+        command.env_clear().arg("plan").arg("--desired-state").arg(path).arg("--host-root").arg(node.root());
+        command.arg("--payload").arg(self.dir.path().join(PAYLOAD)).arg("--gate").arg(&self.binaries.gate);
+        command.arg("--node-name").arg(node.name()).arg("--kubeconfig").arg(self.dir.path().join(OF_SHOOT));
+        let output = command.kill_on_drop(true).stdin(Stdio::null()).output().await?;
+        anyhow::ensure!(output.status.success(), "plan: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Type, status and message of the Extension's conditions.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<(String, String, String)> {
+        let store = self.seed.store();
+        let found = store.get("extensions.gardener.cloud", "extensions", SHOOT_NAMESPACE, names::EXTENSION_TYPE);
+        let extension = found.unwrap_or_default();
+        let all = extension["status"]["conditions"].as_array().into_iter().flatten();
+        let member = |condition: &Value, pointer: &str| text(condition, pointer).to_owned();
+        all.map(|one| (member(one, "/type"), member(one, "/status"), member(one, "/message"))).collect()
+    }
+
+    /// What the agent of a node told last.
+    #[must_use]
+    pub fn report(&self, node: &str) -> Option<NodeReport> {
+        let lease =
+            self.shoot.store().get("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, &lease_name(node))?;
+        let told = lease["metadata"]["annotations"].get(names::NODE_REPORT_ANNOTATION)?.as_str()?;
+        serde_json::from_str(told).ok()
+    }
+
+    /// Why the agent's pod on a node is not ready, as its probe says; `None` when it is, or when there is no pod.
+    #[must_use]
+    pub fn unready(&self, node: &str) -> Option<String> {
+        let pods = self.shoot.store().list("", "pods", names::SHOOT_NAMESPACE);
+        let pod = pods.into_iter().find(|pod| pod["spec"]["nodeName"] == node)?;
+        let ready = pod["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == "Ready")?;
+        (ready["status"] != "True").then(|| text(ready, "/message").to_owned())
+    }
+
+    /// What explains a failure: the ends of all logs.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let mut logs = vec![self.dir.path().join("controller.log")];
+        logs.extend(self.nodes.iter().map(|node| self.dir.path().join("pods").join(format!("{}.log", node.name()))));
+        let end = |log: &PathBuf| {
+            let whole = std::fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = whole.lines().collect();
+            let end = lines[lines.len().saturating_sub(12)..].join("\n");
+            format!("--- {}\n{end}\n", log.file_name().unwrap_or_default().to_string_lossy())
+        };
+        let pods = self.shoot.store().list("", "pods", names::SHOOT_NAMESPACE);
+        let pods = pods.iter().map(|pod| format!("--- {}: {}\n", text(pod, "/metadata/name"), pod["status"]));
+        pods.chain(logs.iter().map(end)).collect()
+    }
+}

@@ -1,0 +1,159 @@
+//! What is shown, in its order. Each step is a claim that is checked; the first that does not hold ends the demo with an error.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use extension_config::names;
+use futures::future::try_join_all;
+use sandbox::{Fault, Node, Sandbox};
+use serde_json::Value;
+use testbed::tree::{self, Snapshot};
+use testbed::wait_for;
+
+use super::table::{Film, Table};
+use crate::terminal::say;
+
+/// Between two looks at the nodes.
+const LOOK: Duration = Duration::from_millis(200);
+/// A daemon that crashed is back within a few seconds.
+const CRASH: Duration = Duration::from_secs(10);
+/// Until the controllers have told each other.
+const NEWS: Duration = Duration::from_secs(30);
+/// What the Shoot's owner changes to.
+const CHANGED: &str = "examples/provider-config/balloons.yaml";
+
+/// Shows everything.
+pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let mut times = Vec::new();
+    let before = trees(sandbox)?;
+    let (failing, others) = sandbox.nodes().split_last().context("there is no node")?;
+    let first = others.first().context("with one node nothing could be compared")?;
+    say(&format!(
+        "a seed, a shoot and {} nodes run, all stand-ins; the three programs are the real ones",
+        sandbox.nodes().len()
+    ));
+
+    // The agents are held back until their plan was shown.
+    sandbox.faults().pods.add("start", .., Fault::Break);
+    failing.faults().programs.add("start proxy", .., Fault::Break);
+    say(&format!("\nthe Shoot's owner switches the extension on; on {} the daemon will crash", failing.name()));
+    let begin = Instant::now();
+    let mut table = Table::begin(film, "switched on, and the daemon of one node crashes");
+    table.until(sandbox, LOOK, sandbox.switch_on(None)).await?;
+    wait_for("the desired state in the shoot", NEWS, || async { sandbox.desired_state().map(Some) }).await?;
+    say(&format!("what the agent of {} is about to do (cri-resmgr-node-agent plan):", first.name()));
+    let plan = sandbox.plan(first).await?;
+    for line in plan.lines().filter(|line| line.trim_start().starts_with(|first: char| first.is_ascii_digit())) {
+        say(&format!("  {line}"));
+    }
+    ensure!(plan.contains("[kubelet]"), "the plan has no restart of kubelet:\n{plan}");
+    sandbox.faults().pods.clear();
+    let (_, report) = table
+        .until(sandbox, LOOK, async {
+            let installed = try_join_all(others.iter().map(|node| sandbox.wait_installed(node)));
+            tokio::try_join!(installed, sandbox.wait_rolled_back(failing))
+        })
+        .await?;
+    table.end();
+    times.push(("on, one node rolled back", begin.elapsed()));
+    say(&format!("{}: {}", failing.name(), report.message));
+    ensure!(kubelet_restarts(failing) == 0, "kubelet of {} was restarted for a daemon that never ran", failing.name());
+    say(&format!("{}: kubelet stays on containerd and was not restarted; left of the try:", failing.name()));
+    show_difference(&before[before.len() - 1], failing)?;
+    say(&format!("the Extension says: {}", told(sandbox).await?));
+
+    say(&format!("\nwhat changed on {}:", first.name()));
+    show_difference(&before[0], first)?;
+    say(&format!("  kubelet runs as: {}", first.unit(names::node::KUBELET_UNIT).command_line));
+
+    failing.faults().programs.clear();
+    say(&format!(
+        "\n{} is mended, and the owner changes the configuration ({CHANGED}), which ends its wait",
+        failing.name()
+    ));
+    let begin = Instant::now();
+    let restarts: Vec<u64> = others.iter().map(kubelet_restarts).collect();
+    let changed = provider_config(root)?;
+    let mut table = Table::begin(film, "mended, and another configuration");
+    table
+        .until(sandbox, LOOK, async {
+            sandbox.switch_on(Some(&changed)).await?;
+            try_join_all(sandbox.nodes().iter().map(|node| sandbox.wait_installed(node))).await?;
+            sandbox.wait_healthy().await
+        })
+        .await?;
+    table.end();
+    times.push(("changed, that node recovered", begin.elapsed()));
+    ensure!(
+        restarts == others.iter().map(kubelet_restarts).collect::<Vec<_>>(),
+        "kubelet was restarted for a changed configuration"
+    );
+    say("every node runs through cri-resource-manager; the others took the configuration without a restart of kubelet");
+
+    let took = first.crash_proxy(CRASH).await?;
+    times.push(("daemon killed, answers again", took));
+    say(&format!("\nkill -9 of cri-resource-manager on {}: it answers again, kubelet was left alone", first.name()));
+
+    say("\nthe Shoot's owner switches the extension off");
+    let mut table = Table::begin(film, "switched off");
+    let off = table.until(sandbox, LOOK, sandbox.switch_off()).await?;
+    table.end();
+    times.push(("off", off));
+    for ((node, before), after) in sandbox.nodes().iter().zip(&before).zip(trees(sandbox)?) {
+        let difference = tree::diff(before, &after);
+        ensure!(difference.is_empty(), "{} is not as before:\n{}", node.name(), difference.join("\n"));
+        let (paths, restarts) = (before.len(), kubelet_restarts(node));
+        say(&format!(
+            "  {}: {paths} paths, each as before; kubelet was restarted {restarts} times in all",
+            node.name()
+        ));
+    }
+    times.push(("in all", start.elapsed()));
+
+    say("");
+    for (what, time) in times {
+        say(&format!("{what:<30} {:>5.1} s", time.as_secs_f64()));
+    }
+    let (seed, shoot) = (sandbox.seed.requests(), sandbox.shoot.requests());
+    say(&format!("{} nodes; {seed} requests to the seed's API, {shoot} to the shoot's", sandbox.nodes().len()));
+    Ok(())
+}
+
+fn kubelet_restarts(node: &Node) -> u64 {
+    node.unit(names::node::KUBELET_UNIT).starts.saturating_sub(1)
+}
+
+fn trees(sandbox: &Sandbox) -> anyhow::Result<Vec<Snapshot>> {
+    sandbox.nodes().iter().map(|node| tree::snapshot(node.root())).collect()
+}
+
+fn show_difference(before: &Snapshot, node: &Node) -> anyhow::Result<()> {
+    for line in tree::diff(before, &tree::snapshot(node.root())?) {
+        say(&format!("  {}", shortened(&line)));
+    }
+    Ok(())
+}
+
+/// The path and what happened to it, without sums and modes.
+fn shortened(line: &str) -> &str {
+    line.find(" is Node").or_else(|| line.find(" was Node")).map_or(line, |end| &line[..end])
+}
+
+/// The condition that tells the owner of a node that is not as desired.
+async fn told(sandbox: &Sandbox) -> anyhow::Result<String> {
+    wait_for("the Extension to tell of it", NEWS, || async {
+        let bad = sandbox.conditions().into_iter().find(|(_, status, _)| status != "True");
+        Ok(bad.map(|(kind, status, message)| format!("{kind} is {status}: {message}")))
+    })
+    .await
+}
+
+fn provider_config(root: &Path) -> anyhow::Result<Value> {
+    let path = root.join(CHANGED);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let shoot: Value = serde_saphyr::from_str(&text)?;
+    let found = shoot.pointer("/spec/extensions/0/providerConfig").cloned();
+    found.with_context(|| format!("{} has no providerConfig", path.display()))
+}
