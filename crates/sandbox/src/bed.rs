@@ -1,20 +1,17 @@
 //! A seed, a shoot and its nodes, with the real controller running in it.
 
+mod controller;
 mod look;
 
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use extension_config::names;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::gardenlet::{Gardenlet, example_shoot};
 use testbed::wait_for;
-use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use crate::api::{ApiServer, Writer};
@@ -25,6 +22,7 @@ use crate::node::Node;
 use crate::resource_manager;
 use crate::runtime::{PROXY, played};
 
+use controller::Controller;
 pub use look::NodeReport;
 
 /// The seed namespace of the shoot.
@@ -49,7 +47,7 @@ pub struct Sandbox {
     gardenlet: Gardenlet,
     example: Value,
     binaries: Binaries,
-    controller: Child,
+    controller: Controller,
     tasks: JoinSet<()>,
     faults: BedFaults,
     // Last: what runs in it ends before it is removed.
@@ -111,7 +109,8 @@ impl Sandbox {
             faults.resource_manager.clone(),
         ));
         tasks.spawn(daemon_set::run(shoot.store().clone(), hosts));
-        let controller = start_controller(binaries, &of_seed, dir.path())?;
+        let controller =
+            Controller::start(&binaries.controller, &of_seed, CONTROLLER_NAMESPACE, dir.path().join("controller.log"))?;
         let gardenlet = Gardenlet::new(seed.client()?, SHOOT_NAMESPACE, names::EXTENSION_TYPE);
         let example = example_shoot(repository, SHOOT_NAMESPACE)?;
         Ok(Self {
@@ -197,41 +196,24 @@ impl Sandbox {
         shoot
     }
 
+    /// Kills the controller's process; it is started again after a second.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn crash_controller(&self) -> anyhow::Result<()> {
+        self.controller.crash()
+    }
+
     /// Ends everything, processes first.
     ///
     /// # Errors
     /// When the folder cannot be removed.
     pub async fn down(mut self) -> anyhow::Result<()> {
-        if let Some(pid) = self.controller.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // It may have ended by itself.
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        if tokio::time::timeout(Duration::from_secs(5), self.controller.wait()).await.is_err() {
-            self.controller.kill().await?;
-        }
+        self.controller.end().await?;
         self.tasks.shutdown().await;
         for node in &self.nodes {
             node.shut_down().await;
         }
         self.dir.close().context("the sandbox's folder stays behind")
     }
-}
-
-fn start_controller(binaries: &Binaries, kubeconfig: &Path, dir: &Path) -> anyhow::Result<Child> {
-    let log = std::fs::File::create(dir.join("controller.log"))?;
-    let mut command = Command::new(&binaries.controller);
-    command.env_clear();
-    command.arg("--kubeconfig").arg(kubeconfig);
-    command.args([
-        "--namespace",
-        CONTROLLER_NAMESPACE,
-        "--leader-election-namespace",
-        CONTROLLER_NAMESPACE,
-        "--metrics-bind-address=127.0.0.1:0",
-        "--health-bind-address=127.0.0.1:0",
-        "--log-format=text",
-    ]);
-    // Away from our terminal's signals: it is us who end it.
-    command.process_group(0).kill_on_drop(true).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn().with_context(|| format!("cannot run {}", binaries.controller.display()))
 }

@@ -1,20 +1,51 @@
-//! The contract of a Kubernetes API, against the stand-in. Against a real one: `crates/e2e/tests/real/contract.rs`.
+//! The contracts, against the stand-ins. Against the real components: `crates/e2e/tests/real/contract.rs`.
 
+use std::path::Path;
+
+use extension_config::names::node;
 use sandbox::api::ApiServer;
-use sandbox::contract::KUBERNETES_API;
+use sandbox::contract::{
+    CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify,
+};
+use sandbox::{Binaries, SHOOT_NAMESPACE, Sandbox};
+
+#[expect(clippy::print_stdout, reason = "the result is shown beside that of the real components")]
+fn ensure_kept(verdicts: &[Verdict]) -> anyhow::Result<()> {
+    for verdict in verdicts {
+        println!("{verdict}");
+    }
+    let broken: Vec<&str> = verdicts.iter().flat_map(|verdict| &verdict.broken).map(String::as_str).collect();
+    anyhow::ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    Ok(())
+}
 
 #[tokio::test]
-async fn the_stand_in_keeps_the_contract_of_a_kubernetes_api() {
-    let server = ApiServer::start().await.expect("an API server");
-    let client = server.client().expect("a client");
-    let mut broken = Vec::new();
-    for check in KUBERNETES_API {
-        if let Err(error) = check.run(&client).await {
-            broken.push(format!("{}: {error:#}", check.name));
-        }
+async fn the_stand_in_keeps_the_contract_of_a_kubernetes_api() -> anyhow::Result<()> {
+    let server = ApiServer::start().await?;
+    ensure_kept(&[verify("a Kubernetes API", KUBERNETES_API, &server.client()?).await])
+}
+
+#[tokio::test]
+async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, 1).await?;
+    let (node, mut verdicts) = (&sandbox.nodes()[0], Vec::new());
+    let machine = Machine::at(node.root()).await?;
+    verdicts.push(verify("systemd", SYSTEMD, &machine).await);
+    let landscape = Landscape::new(sandbox.seed.client()?, sandbox.shoot.client()?, SHOOT_NAMESPACE);
+    verdicts.push(verify("gardener-resource-manager", RESOURCE_MANAGER, &landscape).await);
+    let socket = |path: &str| node.root().join(path.trim_start_matches('/'));
+    verdicts.push(verify("containerd", CONTAINER_RUNTIME, &socket(node::CONTAINERD_SOCKET)).await);
+    let on = async {
+        sandbox.switch_on(None).await?;
+        sandbox.wait_installed(node).await
+    };
+    if let Err(error) = on.await {
+        anyhow::bail!("{error:#}\n{}", sandbox.explain());
     }
-    println!("{} of {} rules of a Kubernetes API hold", KUBERNETES_API.len() - broken.len(), KUBERNETES_API.len());
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    verdicts.push(verify("containerd behind cri-resmgr", CONTAINER_RUNTIME, &socket(node::RELAY_SOCKET)).await);
+    sandbox.down().await?;
+    ensure_kept(&verdicts)
 }
 
 /// A real API expires by compaction and by a full cache, neither of which a client can bring about; how it tells is the same.

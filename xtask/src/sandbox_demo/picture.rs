@@ -33,7 +33,7 @@ pub(super) fn draw(scenes: &[Scene]) -> String {
     #[expect(clippy::cast_precision_loss, reason = "columns are few")]
     let width = (WIDTH as f64 * LETTER).ceil() + 2.0 * MARGIN as f64;
     format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="The table of cargo xtask demo at several moments">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="The table of cargo xtask demo at several moments">
 <!-- Made by `cargo xtask demo --record docs/demo.svg`; not to be edited. -->
 <style>
 text {{ font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre; fill: #c9d1d9; }}

@@ -1,7 +1,7 @@
 //! The contract of a Kubernetes API, against a real kube-apiserver. Against the sandbox's stand-in: `crates/sandbox/tests/contract.rs`.
 
 use anyhow::ensure;
-use sandbox::contract::KUBERNETES_API;
+use sandbox::contract::{KUBERNETES_API, verify};
 use testbed::{Bed, Options, Progress};
 
 /// Without workers a bed comes up in seconds.
@@ -28,18 +28,8 @@ fn a_kube_apiserver_keeps_the_contract() {
 }
 
 async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
-    let client = bed.seed().admin().await?;
-    let mut broken = Vec::new();
-    for check in KUBERNETES_API {
-        if let Err(error) = check.run(&client).await {
-            broken.push(format!("{}: {error:#}", check.name));
-        }
-    }
-    progress.step(&format!(
-        "{} of {} rules of a Kubernetes API hold",
-        KUBERNETES_API.len() - broken.len(),
-        KUBERNETES_API.len()
-    ));
-    ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    let verdict = verify("a Kubernetes API", KUBERNETES_API, &bed.seed().admin().await?).await;
+    progress.step(&verdict.to_string());
+    ensure!(verdict.broken.is_empty(), "{verdict}");
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// A client and a namespace.
 #[derive(Clone)]
-pub struct Ground {
+pub(super) struct Ground {
     client: Client,
     namespace: String,
 }

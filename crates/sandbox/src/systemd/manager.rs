@@ -112,7 +112,7 @@ impl Manager {
         let unit = units.entry(name.to_owned()).or_default();
         // Units that do nothing are forgotten by systemd and read anew when somebody asks.
         if unit.is_down() || unit.files.load_state.is_empty() {
-            unit.files = Files::load(&self.root, name);
+            unit.read(Files::load(&self.root, name));
         }
         look(unit)
     }
@@ -132,7 +132,7 @@ impl Manager {
     pub(super) fn reload(&self) {
         self.tell(Signal::Reloading(true));
         for (name, unit) in locked(&self.units).iter_mut() {
-            unit.files = Files::load(&self.root, name);
+            unit.read(Files::load(&self.root, name));
         }
         self.tell(Signal::Reloading(false));
     }

@@ -40,6 +40,8 @@ impl Manager {
         if self.with(name, |unit| unit.active == "active") {
             return "done";
         }
+        // Restarts are counted since the last start that was asked for.
+        self.with(name, |unit| unit.n_restarts = 0);
         self.begin(name).await
     }
 
@@ -48,7 +50,11 @@ impl Manager {
         let files = self.with(name, |unit| unit.files.clone());
         if !self.with(name, |unit| unit.may_start(Instant::now())) {
             self.turn(name, |unit| {
-                (unit.active, unit.sub, unit.result) = ("failed", "failed", "start-limit-hit");
+                (unit.active, unit.sub) = ("failed", "failed");
+                // What failed before is the better reason.
+                if unit.result == "success" {
+                    unit.result = "start-limit-hit";
+                }
                 unit.main_pid = 0;
             });
             self.on_failure(&files);

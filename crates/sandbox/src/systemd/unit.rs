@@ -89,6 +89,14 @@ impl Unit {
         self.files.settings.last("Unit", "StartLimitBurst").and_then(|burst| burst.parse().ok()).unwrap_or(5)
     }
 
+    /// Takes what its files say now. What has no file, does not run and has not failed is forgotten.
+    pub(super) fn read(&mut self, files: Files) {
+        if files.load_state == "not-found" && self.active == "inactive" {
+            *self = Self { run: self.run, ..Self::default() };
+        }
+        self.files = files;
+    }
+
     /// There is nothing to stop.
     pub(super) fn is_down(&self) -> bool {
         matches!(self.active, "inactive" | "failed")
@@ -129,7 +137,8 @@ impl Files {
             };
         };
         let file = below(root, &fragment);
-        if std::fs::read_link(&file).is_ok_and(|target| target == Path::new("/dev/null")) {
+        let is_empty = std::fs::metadata(&file).is_ok_and(|found| found.is_file() && found.len() == 0);
+        if is_empty || std::fs::read_link(&file).is_ok_and(|target| target == Path::new("/dev/null")) {
             let message = format!("Unit {name} is masked.");
             return Self {
                 load_state: "masked",
