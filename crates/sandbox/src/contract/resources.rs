@@ -255,13 +255,17 @@ pub(super) async fn a_daemon_set_without_nodes_is_healthy(landscape: &Landscape)
 pub(super) async fn a_daemon_set_whose_pods_are_not_ready_is_not(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[daemon_set(&json!({}))]).await?;
     landscape.manage(json!({})).await?;
-    let managed = landscape.wait(&[("ResourcesApplied", "True"), ("ResourcesHealthy", "False")]).await?;
-    let conditions = managed["status"]["conditions"].as_array().into_iter().flatten();
-    let healthy = conditions.into_iter().find(|one| one["type"] == "ResourcesHealthy").context("no condition")?;
-    ensure!(healthy["reason"] == "DaemonSetUnhealthy", "{healthy}");
-    let message = healthy["message"].as_str().unwrap_or_default();
-    ensure!(message.contains(NAME) && message.contains("unavailable"), "{message}");
-    Ok(())
+    // Before its controller has looked at it there is another reason.
+    wait_for("its pods to be missed", LIMIT, || async {
+        let managed = landscape.wait(&[("ResourcesApplied", "True"), ("ResourcesHealthy", "False")]).await?;
+        let mut conditions = managed["status"]["conditions"].as_array().into_iter().flatten();
+        let healthy = conditions.find(|one| one["type"] == "ResourcesHealthy").context("no condition")?;
+        ensure!(healthy["reason"] == "DaemonSetUnhealthy", "{healthy}");
+        let message = healthy["message"].as_str().unwrap_or_default();
+        ensure!(message.contains(NAME) && message.contains("unavailable"), "{message}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 pub(super) async fn what_cannot_be_applied_is_told(landscape: &Landscape) -> anyhow::Result<()> {
