@@ -209,9 +209,11 @@ async fn levels(node: &Bench<'_>, progress: &Progress) -> anyhow::Result<()> {
 }
 
 async fn faults(node: &Bench<'_>, progress: &Progress) -> anyhow::Result<()> {
-    for (what, data) in [("invalid", json!({ "policy": "Active: baloons" })), ("empty", json!({}))] {
+    for (what, data, wrong) in
+        [("invalid", json!({ "policy": "Active: baloons" }), "policy.Active"), ("empty", json!({}), "the whole")]
+    {
         node.write_own(&data).await?;
-        node.reports("is not valid and is not handed to cri-resmgr").await?;
+        node.reports(&format!("is not valid and is not handed to cri-resmgr; wrong: {wrong}")).await?;
         ensure!(node.accepted()?["logger"].contains("of-default"), "something was pushed");
         progress.step(&format!("{what}: told and not pushed"));
     }
