@@ -74,7 +74,11 @@ impl Core {
                 Some("what it refused may be in effect in part".to_owned())
             }
         };
-        let Some(because) = because else { return };
+        let Some(because) = because else {
+            // It runs as it should: a later need of a restart is a new one.
+            self.memory.renewed_for = None;
+            return;
+        };
         if again {
             self.unsettled = Some((source.clone(), because));
             return;

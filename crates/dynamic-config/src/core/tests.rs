@@ -94,6 +94,24 @@ fn a_shrink_of_a_sticky_key_restarts_once_and_says_why() {
     assert_eq!(node.core.standing().renewal, None);
 }
 
+/// Found by [`random`]: "once" is for each change, not for ever.
+#[test]
+fn the_same_configuration_may_need_a_restart_again_later() {
+    let classes = "policy: {Active: none}\nblockio: {Classes: {a: [{Weight: '10'}]}}";
+    let mut node = started();
+    node.core.set_group(None);
+    for round in 1..4 {
+        node.core.set_maps(BTreeMap::from([config(DEFAULT, classes)]));
+        node.settle();
+        node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
+        node.settle();
+        assert!(node.core.standing().renewal.is_some(), "round {round}");
+        node.start(&format!("run-{}", round + 1));
+        node.settle();
+        assert_eq!((node.core.standing().renewal, node.core.standing().problem), (None, None), "round {round}");
+    }
+}
+
 #[test]
 fn a_restart_that_does_not_help_is_not_repeated() {
     let mut node = started();
