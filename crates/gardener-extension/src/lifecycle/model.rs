@@ -1,18 +1,19 @@
 //! A world for [`super::Lifecycle`]: one namespace with one Extension behind the API that the engine calls, people who change things at any
 //! moment, calls that fail, and an actuator that keeps a record. What the engine must never do is noted when it happens.
 
+mod actuator;
+mod people;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use async_trait::async_trait;
-use gardener_api::constants::{FORCE_DELETION_ANNOTATION, OPERATION_ANNOTATION, ROLE_LABEL, TIMESTAMP_ANNOTATION};
+use gardener_api::constants::{FORCE_DELETION_ANNOTATION, ROLE_LABEL};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
-use crate::{Actuator, ActuatorError, Context, Operation, Outcome};
+use crate::Operation;
 
 pub(super) const FINALIZER: &str = "extensions.gardener.cloud/model";
 pub(super) const FOREIGN: &str = "example.org/foreign";
@@ -120,100 +121,6 @@ impl World {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
-    }
-
-    /// Somebody else does something.
-    pub(super) fn act(&mut self, act: Act) {
-        let now = self.tick();
-        match act {
-            Act::Ask(operation) => {
-                if self.extension.is_none() {
-                    self.create();
-                }
-                let timestamp = now.to_string();
-                let Some(extension) = &mut self.extension else { return };
-                extension["metadata"]["annotations"][OPERATION_ANNOTATION] = json!(operation);
-                extension["metadata"]["annotations"][TIMESTAMP_ANNOTATION] = json!(timestamp);
-                self.asked = matches!(operation, "reconcile" | "restore" | "migrate").then_some(now);
-                self.bump();
-            }
-            Act::Delete => {
-                let Some(extension) = &mut self.extension else { return };
-                if extension["metadata"]["deletionTimestamp"].is_null() {
-                    extension["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-                    self.deletion_asked = true;
-                    self.asked = None;
-                    self.bump();
-                }
-                self.end_if_free();
-            }
-            Act::ChangeSpec => {
-                let Some(extension) = &mut self.extension else { return };
-                let generation = extension["metadata"]["generation"].as_i64().unwrap_or_default();
-                extension["metadata"]["generation"] = json!(generation + 1);
-                extension["spec"]["providerConfig"] = json!({ "change": now });
-                self.bump();
-            }
-            Act::ForeignFinalizer(hold) => {
-                let Some(extension) = &mut self.extension else { return };
-                let mut all = finalizers(extension);
-                all.retain(|found| found != FOREIGN);
-                // The API refuses new finalizers on an object in deletion.
-                if hold && extension["metadata"]["deletionTimestamp"].is_null() {
-                    all.push(FOREIGN.to_owned());
-                }
-                extension["metadata"]["finalizers"] = json!(all);
-                self.bump();
-                self.end_if_free();
-            }
-            Act::ShootFailed(failed) => {
-                self.shoot_failed = failed;
-                self.failed_throughout &= failed;
-                self.cluster_changed = true;
-            }
-            Act::Force => {
-                self.force = true;
-                self.cluster_changed = true;
-            }
-            Act::Cluster(there) => {
-                self.cluster_missing = !there;
-                self.cluster_changed = true;
-            }
-        }
-    }
-
-    fn create(&mut self) {
-        self.uids += 1;
-        (self.done, self.deletion_asked, self.force) = (None, false, false);
-        self.extension = Some(json!({
-            "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Extension",
-            "metadata": {
-                "name": "e", "namespace": "ns", "uid": self.uids.to_string(), "generation": 1,
-                "labels": { "foreign": "label" }, "annotations": {},
-            },
-            "spec": { "type": TYPE },
-            "status": {
-                "conditions": [{ "type": "Foreign", "status": "True", "reason": "R", "message": "m",
-                    "lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z" }],
-                "providerStatus": { "kept": true },
-            },
-        }));
-    }
-
-    fn bump(&mut self) {
-        self.revision += 1;
-        if let Some(extension) = &mut self.extension {
-            extension["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        }
-    }
-
-    fn end_if_free(&mut self) {
-        let free = |extension: &Value| {
-            !extension["metadata"]["deletionTimestamp"].is_null() && finalizers(extension).is_empty()
-        };
-        if self.extension.as_ref().is_some_and(free) {
-            self.extension = None;
-        }
     }
 
     fn serve(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
@@ -363,53 +270,4 @@ fn refuse(code: u16, reason: &str) -> (u16, Value) {
 pub(super) fn finalizers(extension: &Value) -> Vec<String> {
     let all = extension["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
     all.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
-}
-
-#[async_trait]
-impl Actuator for Shared {
-    async fn reconcile(&self, context: &Context) -> Result<Outcome, ActuatorError> {
-        self.call(Operation::Reconcile, context)
-    }
-
-    async fn delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
-        self.call(Operation::Delete, context)
-    }
-
-    async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
-        self.call(Operation::ForceDelete, context)
-    }
-
-    async fn migrate(&self, context: &Context) -> Result<Outcome, ActuatorError> {
-        self.call(Operation::Migrate, context)
-    }
-
-    async fn restore(&self, context: &Context) -> Result<Outcome, ActuatorError> {
-        self.call(Operation::Restore, context)
-    }
-}
-
-impl Shared {
-    fn call(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
-        let mut world = self.world();
-        let began = world.tick();
-        let last = context.extension.last_operation().map(|last| (last.type_, last.state));
-        let migrated =
-            last == Some((gardener_api::LastOperationType::Migrate, gardener_api::LastOperationState::Succeeded));
-        if migrated && !matches!(operation, Operation::Migrate | Operation::Restore) {
-            world.breaches.push(format!("{operation:?} after the Extension went to another seed"));
-        }
-        let ours = finalizers(&json!(context.extension.as_ref())).iter().any(|found| found == FINALIZER);
-        if !ours && operation != Operation::Migrate {
-            world.breaches.push(format!("{operation:?} without a finalizer"));
-        }
-        match world.results.pop_front().unwrap_or(Verdict::Done) {
-            Verdict::Done => {
-                world.done = Some((operation, began));
-                Ok(Outcome::Done)
-            }
-            Verdict::Pending => Ok(Outcome::Pending { message: "m".to_owned(), requeue_after: Duration::from_secs(1) }),
-            Verdict::Transient => Err(ActuatorError::transient("Reason", "m")),
-            Verdict::Configuration => Err(ActuatorError::configuration("Reason", "m")),
-        }
-    }
 }

@@ -1,0 +1,58 @@
+//! An actuator that does nothing, and keeps a record of what it was asked to do.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::{FINALIZER, Shared, Verdict, finalizers};
+use crate::{Actuator, ActuatorError, Context, Operation, Outcome};
+
+#[async_trait]
+impl Actuator for Shared {
+    async fn reconcile(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Reconcile, context)
+    }
+
+    async fn delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Delete, context)
+    }
+
+    async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::ForceDelete, context)
+    }
+
+    async fn migrate(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Migrate, context)
+    }
+
+    async fn restore(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.call(Operation::Restore, context)
+    }
+}
+
+impl Shared {
+    fn call(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
+        let mut world = self.world();
+        let began = world.tick();
+        let last = context.extension.last_operation().map(|last| (last.type_, last.state));
+        let migrated =
+            last == Some((gardener_api::LastOperationType::Migrate, gardener_api::LastOperationState::Succeeded));
+        if migrated && !matches!(operation, Operation::Migrate | Operation::Restore) {
+            world.breaches.push(format!("{operation:?} after the Extension went to another seed"));
+        }
+        let ours = finalizers(&json!(context.extension.as_ref())).iter().any(|found| found == FINALIZER);
+        if !ours && operation != Operation::Migrate {
+            world.breaches.push(format!("{operation:?} without a finalizer"));
+        }
+        match world.results.pop_front().unwrap_or(Verdict::Done) {
+            Verdict::Done => {
+                world.done = Some((operation, began));
+                Ok(Outcome::Done)
+            }
+            Verdict::Pending => Ok(Outcome::Pending { message: "m".to_owned(), requeue_after: Duration::from_secs(1) }),
+            Verdict::Transient => Err(ActuatorError::transient("Reason", "m")),
+            Verdict::Configuration => Err(ActuatorError::configuration("Reason", "m")),
+        }
+    }
+}
