@@ -3,9 +3,9 @@
 use std::fmt;
 
 use gardener_api::Extension;
-use gardener_api::constants::OPERATION_ANNOTATION;
+use gardener_api::constants::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -19,6 +19,11 @@ const CONFLICT_RETRIES: usize = 5;
 pub(super) struct ExtensionClient {
     api: Api<Extension>,
     pub(super) key: Key,
+}
+
+/// The same operation asked for again is another request: gardenlet stamps each.
+fn request(extension: &Extension) -> (Option<&str>, Option<&String>) {
+    (extension.operation_annotation(), extension.annotations().get(TIMESTAMP_ANNOTATION))
 }
 
 impl fmt::Display for ExtensionClient {
@@ -57,7 +62,7 @@ impl ExtensionClient {
         let mut tries = 0;
         loop {
             let Some(now) = self.get().await? else { return Ok(None) };
-            if now.operation_annotation().is_none() || now.operation_annotation() != served.operation_annotation() {
+            if now.operation_annotation().is_none() || request(&now) != request(served) {
                 return Ok(None);
             }
             match self.remove_annotation(&now).await {

@@ -16,7 +16,12 @@ impl World {
                 }
                 let timestamp = now.to_string();
                 let Some(extension) = &mut self.extension else { return };
-                extension["metadata"]["annotations"][OPERATION_ANNOTATION] = json!(operation);
+                let annotation = &mut extension["metadata"]["annotations"][OPERATION_ANNOTATION];
+                if *annotation == "wait-for-state" && operation == "unknown" {
+                    // Nobody ends that wait without a request.
+                    return;
+                }
+                *annotation = json!(operation);
                 extension["metadata"]["annotations"][TIMESTAMP_ANNOTATION] = json!(timestamp);
                 self.asked = matches!(operation, "reconcile" | "restore" | "migrate").then_some(now);
                 self.bump();
