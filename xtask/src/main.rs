@@ -9,6 +9,7 @@ mod e2e;
 mod images;
 mod kind_load;
 mod sandbox_demo;
+mod soak;
 mod terminal;
 mod test;
 mod tidy;
@@ -32,6 +33,8 @@ enum Command {
     E2e(e2e::E2eArgs),
     /// Checks everything that has to be green before a commit.
     Test(test::TestArgs),
+    /// What takes too long for every change: fuzzing.
+    Soak(soak::SoakArgs),
     /// The real components of a seed, a shoot and its workers.
     #[command(subcommand)]
     Testbed(bed::TestbedCommand),
@@ -76,6 +79,7 @@ impl Command {
             Self::Demo(args) => demo::run(&args, root),
             Self::E2e(args) => e2e::run(&args, root),
             Self::Test(args) => test::run(&args, root),
+            Self::Soak(args) => soak::run(&args, root),
             Self::Testbed(command) => bed::run(&command, root),
         }
     }

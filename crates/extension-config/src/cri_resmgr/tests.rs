@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -42,6 +43,26 @@ fn broken_configurations_give_exactly_these_errors() {
         let found: Vec<_> = found.iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect();
         assert_eq!(found, expected, "{}", path.display());
     }
+}
+
+/// Where the daemon is known to say something else, the documentation says why, and nowhere else.
+#[test]
+fn differences_to_the_daemon_are_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let documented: BTreeSet<&str> = text.lines().filter(|line| line.starts_with("| `")).flat_map(named).collect();
+    let different = |(path, text): &(PathBuf, String)| {
+        let differs = text.lines().any(|line| line == "# daemon: accepts");
+        differs.then(|| path.file_stem().unwrap().to_str().unwrap().to_owned())
+    };
+    let expected: BTreeSet<String> = corpus("broken").iter().filter_map(different).collect();
+    assert!(!expected.is_empty());
+    assert_eq!(documented, expected.iter().map(String::as_str).collect(), "{path}");
+}
+
+/// The names in the first column of a row.
+fn named(row: &str) -> impl Iterator<Item = &str> {
+    row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2)
 }
 
 proptest! {

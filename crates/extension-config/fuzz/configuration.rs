@@ -1,0 +1,48 @@
+//! Fuzzing of decoder and validator: libFuzzer calls this with whatever reaches new code. Run by `cargo xtask soak`; a finding is a panic, a text
+//! that takes too long, or a rule below that is broken.
+#![no_main]
+#![expect(missing_docs, reason = "the macro makes a function without any")]
+#![cfg_attr(clippy, expect(clippy::expect_used, reason = "a broken rule is a finding, and libFuzzer wants a panic"))]
+
+use extension_config::desired_state::{DesiredState, Phase};
+use extension_config::{Facts, cri_resmgr, resolve};
+use serde_json::Value;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    configuration(text);
+    drop(DesiredState::decode(text));
+    if let Ok(value) = serde_saphyr::from_str::<Value>(text) {
+        // An example is a patch of a Shoot.
+        let owner = value.pointer("/spec/extensions/0/providerConfig").unwrap_or(&value);
+        provider_config(owner);
+    }
+});
+
+fn configuration(text: &str) {
+    match cri_resmgr::check(text) {
+        Ok(checked) => {
+            let modules = checked.by_module().expect("what is accepted can be split by module");
+            assert!(!modules.is_empty(), "nothing is ever pushed empty");
+            assert!(modules.values().all(|module| !module.trim().is_empty()), "no module is pushed empty");
+        }
+        Err(findings) => assert!(!findings.is_empty(), "a refusal has a reason"),
+    }
+}
+
+fn provider_config(value: &Value) {
+    match resolve(None, Some(value), &Facts::default()) {
+        Ok(effective) => {
+            let state =
+                DesiredState { phase: Phase::Install, selection: effective.selection, daemon: effective.daemon };
+            let text = state.encode().expect("what is accepted can travel");
+            assert_eq!(DesiredState::decode(&text).ok().as_ref(), Some(&state), "and arrives as it was sent");
+            let texts = [&state.daemon.fallback_config, &state.daemon.force_config];
+            assert!(texts.into_iter().flatten().all(|text| cri_resmgr::check(text).is_ok()), "and is accepted there");
+        }
+        Err(problems) => {
+            assert!(problems.blames_the_shoot(), "there is no base configuration to blame");
+            assert!(!problems.places().is_empty() && !problems.to_string().is_empty(), "a refusal says where");
+        }
+    }
+}

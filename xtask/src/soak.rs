@@ -1,0 +1,59 @@
+//! `cargo xtask soak`: what takes too long for every change.
+
+mod fuzz;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::terminal::say;
+
+#[derive(Debug, Args)]
+pub(crate) struct SoakArgs {
+    /// Only those whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// How long each of them works.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: u64,
+}
+
+/// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
+type Member = (&'static str, &'static str, fn(&Path, Duration) -> anyhow::Result<String>);
+
+const MEMBERS: [Member; 1] =
+    [("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration)];
+
+pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
+    let only = args.only.as_deref().unwrap_or_default();
+    let chosen: Vec<&Member> = MEMBERS.iter().filter(|(name, ..)| name.contains(only)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = MEMBERS.iter().map(|(name, ..)| *name).collect();
+        bail!("nothing is called {only:?}; there is: {}", names.join(", "));
+    }
+    let mut rows = Vec::new();
+    for (name, what, work) in chosen {
+        say(&format!("== {name}: {what}"));
+        let start = Instant::now();
+        let outcome = work(root, Duration::from_secs(args.minutes.saturating_mul(60)));
+        rows.push((*name, start.elapsed(), outcome));
+    }
+    let mut out = std::io::stdout();
+    writeln!(out)?;
+    for (name, took, outcome) in &rows {
+        let (verdict, words) = match outcome {
+            Ok(words) => ("ok", words.clone()),
+            Err(error) => ("FAILED", format!("{error:#}")),
+        };
+        writeln!(out, "{name:<20} {verdict:<7} {took:>7.0?}  {words}")?;
+    }
+    let failed = rows.iter().filter(|(.., outcome)| outcome.is_err()).count();
+    writeln!(out, "\n{} passed, {failed} failed", rows.len() - failed)?;
+    if failed > 0 {
+        bail!("{failed} failed");
+    }
+    Ok(())
+}
