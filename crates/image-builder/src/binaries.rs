@@ -37,9 +37,18 @@ pub fn build(root: &Path, platform: Platform) -> Result<PathBuf, Error> {
     Ok(folder.join(target).join("release"))
 }
 
-/// The cargo that runs us, where one does.
+/// The cargo that runs us, where one does. What it tells its programs about their own package is not handed on: build
+/// scripts watch it (ring's does), and half of the crates would be built anew whenever another program asks.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (key, _) in std::env::vars_os().filter(|(key, _)| is_of_a_package(&key.to_string_lossy())) {
+        command.env_remove(key);
+    }
+    command
+}
+
+fn is_of_a_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 fn flags(root: &Path, cargo_home: &Path) -> String {
@@ -91,6 +100,21 @@ mod tests {
         assert_eq!(needs_loader(&own), Some(true));
         assert_eq!(needs_loader(b"#!/bin/sh\n"), None);
         assert_eq!(needs_loader(&own[..40]), None);
+    }
+
+    #[test]
+    fn cargo_is_not_told_whose_program_asks() {
+        // Set by the cargo that runs this test.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && std::env::var_os("CARGO_PKG_NAME").is_some());
+        let command = cargo();
+        let removed: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).map(|(key, _)| key).collect();
+        assert!(
+            removed.iter().any(|key| *key == "CARGO_MANIFEST_DIR")
+                && removed.iter().any(|key| *key == "CARGO_PKG_NAME")
+        );
+        for kept in ["CARGO_TARGET_DIR", "CARGO_HOME", "CARGO_PKGS", "PATH"] {
+            assert!(!is_of_a_package(kept), "{kept}");
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
         .await?;
     table.end();
     times.push(("on, one node rolled back", begin.elapsed()));
+    let made = leases(sandbox);
+    ensure!(made.iter().any(|name| name == names::SWITCH_LEASE), "the nodes switched by no slot: {made:?}");
     say(&format!("{}: {}", failing.name(), report.message));
     ensure!(kubelet_restarts(failing) == 0, "kubelet of {} was restarted for a daemon that never ran", failing.name());
     say(&format!("{}: kubelet stays on containerd and was not restarted; left of the try:", failing.name()));
@@ -101,6 +103,8 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     let off = table.until(sandbox, LOOK, sandbox.switch_off()).await?;
     table.end();
     times.push(("off", off));
+    let left = leases(sandbox);
+    ensure!(left.is_empty(), "Leases are left in the shoot: {left:?}");
     for ((node, before), after) in sandbox.nodes().iter().zip(&before).zip(trees(sandbox)?) {
         let difference = tree::diff(before, &after);
         ensure!(difference.is_empty(), "{} is not as before:\n{}", node.name(), difference.join("\n"));
@@ -119,6 +123,13 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     let (seed, shoot) = (sandbox.seed.requests(), sandbox.shoot.requests());
     say(&format!("{} nodes; {seed} requests to the seed's API, {shoot} to the shoot's", sandbox.nodes().len()));
     Ok(())
+}
+
+/// Our Leases in the shoot.
+fn leases(sandbox: &Sandbox) -> Vec<String> {
+    let all = sandbox.shoot.store().list("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE);
+    let names = all.iter().filter_map(|lease| lease["metadata"]["name"].as_str());
+    names.filter(|name| name.starts_with("cri-resmgr")).map(str::to_owned).collect()
 }
 
 fn kubelet_restarts(node: &Node) -> u64 {

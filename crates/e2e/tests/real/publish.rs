@@ -134,8 +134,9 @@ impl Shelf {
         let version = run("chroot", &[&format!("{bundle}/rootfs"), &format!("/{program}"), "--version"]).await?;
         ensure!(version.contains(env!("CARGO_PKG_VERSION")), "{program} says {version:?}");
         ensure_no_path_of_this_machine(Path::new(&format!("{bundle}/rootfs/{program}")))?;
-        let layers = image["LayersData"].as_array().context("skopeo tells no layers")?;
-        let bytes: u64 = layers.iter().filter_map(|layer| layer["Size"].as_u64()).sum();
+        let manifest = self.inspect(&reference).await?;
+        let layers = manifest["layers"].as_array().context("the manifest has no layers")?;
+        let bytes: u64 = layers.iter().filter_map(|layer| layer["size"].as_u64()).sum();
         self.progress.step(&format!("{name}: {digest}, {} KiB in {} layers", bytes / 1024, layers.len()));
         Ok(digest)
     }
