@@ -1,19 +1,24 @@
-//! The contract of a Kubernetes API, against a real kube-apiserver. Against the sandbox's stand-in: `crates/sandbox/tests/contract.rs`.
+//! The contracts, against the real components. Against the sandbox's stand-ins: `crates/sandbox/tests/contract.rs`.
 
 use anyhow::ensure;
-use sandbox::contract::{KUBERNETES_API, verify};
+use extension_config::names::node;
+use sandbox::contract::{
+    CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify,
+};
 use testbed::{Bed, Options, Progress};
 
-/// Without workers a bed comes up in seconds.
+const NAMESPACE: &str = "shoot--local--local";
+
+/// Nothing of ours runs on this bed.
 #[test]
-fn a_kube_apiserver_keeps_the_contract() {
+fn the_real_components_keep_the_contracts() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let progress = Progress::default();
     let options = Options {
         name: "contract".to_owned(),
         root: crate::root(),
-        shoot_namespace: "shoot--local--local".to_owned(),
-        workers: 0,
+        shoot_namespace: NAMESPACE.to_owned(),
+        workers: 1,
         progress: progress.clone(),
     };
     let outcome = runtime.block_on(async {
@@ -28,8 +33,22 @@ fn a_kube_apiserver_keeps_the_contract() {
 }
 
 async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
-    let verdict = verify("a Kubernetes API", KUBERNETES_API, &bed.seed().admin().await?).await;
-    progress.step(&verdict.to_string());
-    ensure!(verdict.broken.is_empty(), "{verdict}");
+    let (seed, shoot) = (bed.seed().admin().await?, bed.shoot().admin().await?);
+    let live = bed.workers()[0].live_root()?;
+    let mut verdicts = Vec::new();
+    told(progress, &mut verdicts, verify("a Kubernetes API", KUBERNETES_API, &seed).await);
+    let machine = Machine::at(&live).await?;
+    told(progress, &mut verdicts, verify("systemd", SYSTEMD, &machine).await);
+    let socket = live.join(node::CONTAINERD_SOCKET.trim_start_matches('/'));
+    told(progress, &mut verdicts, verify("containerd", CONTAINER_RUNTIME, &socket).await);
+    let landscape = Landscape::new(seed, shoot, NAMESPACE);
+    told(progress, &mut verdicts, verify("gardener-resource-manager", RESOURCE_MANAGER, &landscape).await);
+    let broken: Vec<&str> = verdicts.iter().flat_map(|verdict| &verdict.broken).map(String::as_str).collect();
+    ensure!(broken.is_empty(), "{}", broken.join("\n"));
     Ok(())
+}
+
+fn told(progress: &Progress, verdicts: &mut Vec<Verdict>, verdict: Verdict) {
+    progress.step(&verdict.to_string());
+    verdicts.push(verdict);
 }
