@@ -13,6 +13,8 @@ use crate::{artifacts, bed};
 
 /// Program and Debian package.
 const SHELLCHECK: &str = "shellcheck";
+/// Version of cargo-deny, which checks `deny.toml`.
+const CARGO_DENY: &str = "0.20.2";
 /// What made `examples/enabled-for-all.yaml`.
 const ENABLED_FOR_ALL: &[&str] = &[
     "--gardener",
@@ -50,6 +52,7 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
         bed::ensure_machine()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(testbed::ensure_programs(&[(SHELLCHECK, SHELLCHECK)]))?;
+        ensure_cargo_deny(root)?;
     }
     let mut tally = Tally::default();
     if args.only.is_none() {
@@ -92,8 +95,28 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     } else {
         say("== shellcheck is not here: the scripts are checked by `cargo xtask test --real`");
     }
+    if has_cargo_deny() {
+        check("licences, bans and sources of the dependencies", tally, || {
+            program(root, "cargo", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])
+        });
+    } else {
+        say("== cargo-deny is not here: the dependencies are checked by `cargo xtask test --real`");
+    }
     say("== tests of the workspace");
     cargo_test(root, &["test", "--workspace", "--locked", "--no-fail-fast"], &[], tally)
+}
+
+fn has_cargo_deny() -> bool {
+    Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|output| output.status.success())
+}
+
+/// Built once, into the user's folder of cargo's programs.
+fn ensure_cargo_deny(root: &Path) -> anyhow::Result<()> {
+    if has_cargo_deny() {
+        return Ok(());
+    }
+    say("== building cargo-deny (once; minutes)");
+    program(root, "cargo", &["install", "--locked", "--quiet", "cargo-deny", "--version", CARGO_DENY])
 }
 
 /// Every shell script of the repository.
