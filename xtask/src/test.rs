@@ -159,6 +159,7 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
             &daemon,
             tally,
         )?;
+        bed::runtime()?.block_on(on_a_worker(root, &artifacts, tally))?;
     }
     say("== tests on real components");
     let mut words =
@@ -167,6 +168,36 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         words.push(only);
     }
     cargo_test(root, &words, &artifacts.to_env(), tally)
+}
+
+/// The tests of crates that ask for a machine with a real systemd, containerd and cri-resmgr get a worker of a bed.
+async fn on_a_worker(root: &Path, artifacts: &e2e::Artifacts, tally: &mut Tally) -> anyhow::Result<()> {
+    const NAME: &str = "machine";
+    say("== tests that take a machine, on a worker that runs through cri-resmgr");
+    let options = e2e::StageOptions {
+        name: NAME.to_owned(),
+        root: root.to_owned(),
+        workers: 1,
+        artifacts: artifacts.clone(),
+        progress: testbed::Progress::default(),
+    };
+    let outcome = async {
+        let stage = e2e::Stage::up(options).await?;
+        stage.switch_on(None).await?;
+        let machine = stage.bed.workers().first().context("a bed without workers")?.live_root()?;
+        let machine = machine.display().to_string();
+        // Re-execution ends a bed's machine (`docs/development.md`).
+        let systemd = ["systemd-client", "SYSTEMD_CLIENT_TEST_ROOT", "reexec"];
+        for [package, variable, skipped] in [systemd, ["runtime-gate", "RUNTIME_GATE_TEST_ROOT", "nothing"]] {
+            let words = ["test", "--package", package, "--test", "real", "--locked", "--", "--ignored"];
+            let words = [&words[..], &["--test-threads=1", "--skip", skipped]].concat();
+            cargo_test(root, &words, &[(variable, machine.clone())], tally)?;
+        }
+        Ok(())
+    };
+    let outcome = outcome.await;
+    testbed::down(NAME).await?;
+    outcome
 }
 
 /// Runs `cargo test`, shows what it prints and adds up its `test result:` lines. A run that ends without success although
