@@ -1,7 +1,6 @@
 //! Fuzzing of decoder and validator: libFuzzer calls this with whatever reaches new code. Run by `cargo xtask soak`; a finding is a panic, a text
 //! that takes too long, or a rule below that is broken.
 #![no_main]
-#![expect(missing_docs, reason = "the macro makes a function without any")]
 #![cfg_attr(clippy, expect(clippy::expect_used, reason = "a broken rule is a finding, and libFuzzer wants a panic"))]
 
 use extension_config::desired_state::{DesiredState, Phase};
