@@ -30,6 +30,8 @@ const FAULTY: u8 = 20;
 /// A controller, and the way it goes to the API.
 struct Replica {
     name: String,
+    /// Of its ports.
+    args: [String; 2],
     daemon: Daemon,
     proxy: FaultProxy,
 }
@@ -94,23 +96,37 @@ impl Ground {
         let name = format!("seed-controller-{}", self.started);
         let port = 9200 + 2 * self.started;
         let args = [format!("--metrics-bind-address=:{port}"), format!("--health-bind-address=:{}", port + 1)];
+        let proxy = self.bed.fault_proxy().await?;
+        let daemon = self.launch(&name, &args, &proxy).await?;
+        Ok(Replica { name, args, daemon, proxy })
+    }
+
+    async fn launch(&self, name: &str, args: &[String], proxy: &FaultProxy) -> anyhow::Result<Daemon> {
         let vector = self.bed.dir().join("images-overwrite.yaml").display().to_string();
         let env = [("IMAGEVECTOR_OVERWRITE", vector.as_str())];
-        let proxy = self.bed.fault_proxy().await?;
-        let program = &self.artifacts.controller;
-        let daemon = self.bed.start_controller_at(proxy.url(), &name, program, &args, &env).await?;
-        Ok(Replica { name, daemon, proxy })
+        self.bed.start_controller_at(proxy.url(), name, &self.artifacts.controller, args, &env).await
+    }
+
+    /// Starts it again whenever it has ended, as its Deployment would: a leader that cannot renew its lease in time ends.
+    async fn keep_alive(&self, Replica { name, args, daemon, proxy }: &mut Replica) -> anyhow::Result<()> {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            if !daemon.is_alive() {
+                self.progress.step(&format!("{name} has ended; starting it again"));
+                *daemon = self.launch(name, args, proxy).await?;
+            }
+        }
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
         let (shoots, kills) = (asked("FAULT_SHOOTS", 20)?, asked("FAULT_KILLS", 3)?);
         let seed = self.bed.seed().admin().await?;
         let fleet = Fleet::new(seed.clone(), &crate::root(), shoots).await?;
-        let first = self.start().await?;
+        let mut first = self.start().await?;
         let played = tokio::spawn(fleet::play_resource_manager(seed));
         let outcome = async {
-            self.failing_calls(&fleet, &first).await?;
-            self.restarted_server(&fleet).await?;
+            self.failing_calls(&fleet, &mut first).await?;
+            self.restarted_server(&fleet, &mut first).await?;
             let last = self.killed_leaders(&fleet, first, kills).await?;
             self.sleeping_leader(&fleet, last).await
         }
@@ -120,23 +136,32 @@ impl Ground {
     }
 
     /// Every life of every Extension while a fifth of all calls fail.
-    async fn failing_calls(&self, fleet: &Fleet, replica: &Replica) -> anyhow::Result<()> {
+    async fn failing_calls(&self, fleet: &Fleet, replica: &mut Replica) -> anyhow::Result<()> {
         let start = Instant::now();
         replica.proxy.fail(FAULTY);
-        for round in ["created", "reconciled again"] {
-            fleet.ask("reconcile").await?;
-            fleet.wait_ready(LIMIT).await.with_context(|| format!("{round}, with {}", replica.proxy.summary()))?;
-        }
-        fleet.delete().await?;
-        fleet.wait_gone(LIMIT).await.with_context(|| format!("deleted, with {}", replica.proxy.summary()))?;
+        let lives = async {
+            for round in ["created", "reconciled again"] {
+                fleet.ask("reconcile").await?;
+                fleet.wait_ready(LIMIT).await.context(round)?;
+            }
+            fleet.delete().await?;
+            fleet.wait_gone(LIMIT).await.context("deleted")
+        };
+        let outcome = tokio::select! {
+            outcome = lives => outcome,
+            failed = self.keep_alive(replica) => failed,
+        };
+        outcome.with_context(|| format!("with {}", replica.proxy.summary()))?;
         replica.proxy.fail(0);
-        replica.daemon.ensure_alive()?;
+        if !replica.daemon.is_alive() {
+            replica.daemon = self.launch(&replica.name, &replica.args, &replica.proxy).await?;
+        }
         self.progress.step(&format!("failing calls: {:.0?}, {}", start.elapsed(), replica.proxy.summary()));
         Ok(())
     }
 
     /// The API server dies in the middle of ten reconciles of each of them.
-    async fn restarted_server(&mut self, fleet: &Fleet) -> anyhow::Result<()> {
+    async fn restarted_server(&mut self, fleet: &Fleet, replica: &mut Replica) -> anyhow::Result<()> {
         let start = Instant::now();
         for round in 0..10 {
             fleet.ask("reconcile").await?;
@@ -144,7 +169,11 @@ impl Ground {
                 self.bed.restart_seed(Duration::from_secs(2)).await?;
             }
         }
-        fleet.wait_ready(LIMIT).await.context("after a restart of the API server")?;
+        let outcome = tokio::select! {
+            outcome = fleet.wait_ready(LIMIT) => outcome,
+            failed = self.keep_alive(replica) => failed,
+        };
+        outcome.context("after a restart of the API server")?;
         self.progress.step(&format!(
             "restarted API server: {} reconciles in {:.0?}",
             10 * fleet.len(),
