@@ -24,6 +24,8 @@ const CONTROLLER_NAMESPACE: &str = "extension-cri-resmgr-extension-bed";
 const LIMIT: Duration = Duration::from_secs(240);
 /// A lease is taken over 15 s after its last renewal, and every step of it may meet a fault.
 const TAKEOVER: Duration = Duration::from_secs(90);
+/// In the middle of so many the API server is restarted.
+const RECONCILES: usize = 200;
 /// Part of the calls that fail, in percent.
 const FAULTY: u8 = 20;
 
@@ -119,7 +121,7 @@ impl Ground {
     }
 
     async fn run(&mut self) -> anyhow::Result<()> {
-        let (shoots, kills) = (asked("FAULT_SHOOTS", 20)?, asked("FAULT_KILLS", 3)?);
+        let (shoots, kills) = (asked("FAULT_SHOOTS", 10)?, asked("FAULT_KILLS", 3)?);
         let seed = self.bed.seed().admin().await?;
         let fleet = Fleet::new(seed.clone(), &crate::root(), shoots).await?;
         let mut first = self.start().await?;
@@ -160,12 +162,13 @@ impl Ground {
         Ok(())
     }
 
-    /// The API server dies in the middle of ten reconciles of each of them.
+    /// The API server dies in the middle of many reconciles.
     async fn restarted_server(&mut self, fleet: &Fleet, replica: &mut Replica) -> anyhow::Result<()> {
         let start = Instant::now();
-        for round in 0..10 {
+        let rounds = RECONCILES.div_ceil(fleet.len());
+        for round in 0..rounds {
             fleet.ask("reconcile").await?;
-            if round == 5 {
+            if round == rounds / 2 {
                 self.bed.restart_seed(Duration::from_secs(2)).await?;
             }
         }
@@ -176,7 +179,7 @@ impl Ground {
         outcome.context("after a restart of the API server")?;
         self.progress.step(&format!(
             "restarted API server: {} reconciles in {:.0?}",
-            10 * fleet.len(),
+            rounds * fleet.len(),
             start.elapsed()
         ));
         Ok(())
