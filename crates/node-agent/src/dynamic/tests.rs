@@ -99,7 +99,7 @@ impl Bench {
         let (standing, standings) = watch::channel(Standing::default());
         let surroundings = TestSurroundings { run: self.run.subscribe(), outside: Rc::clone(&self.outside) };
         let core = Core::new("n", self.outside.borrow().memory.clone());
-        let handover = Handover::new(self.socket.clone(), "n".to_owned()).within(Duration::from_millis(500));
+        let handover = Handover::new(self.socket.clone(), "n".to_owned()).within(Duration::from_secs(2));
         let channels = (self.duty.subscribe(), standing);
         let dynamic = Dynamic::new(core, surroundings, handover, channels, Metrics::default(), receiver.boxed_local());
         (dynamic, inputs, standings)
@@ -162,13 +162,14 @@ async fn a_configuration_and_adjustments_arrive_and_come_again_after_a_restart()
 async fn a_new_agent_pushes_nothing_needless() {
     let bench = Bench::new();
     let daemon = bench.daemon();
-    let (dynamic, inputs, _standing) = bench.agent();
+    let (dynamic, inputs, standing) = bench.agent();
     {
         let mut agent = std::pin::pin!(dynamic.run());
         inputs.unbounded_send(Input::Group(None)).unwrap();
         inputs.unbounded_send(maps("a")).unwrap();
         until(&mut agent, "the first hand-over", || daemon.configurations().len() == 1).await;
-        until(&mut agent, "the memory", || bench.outside.borrow().memory != Memory::default()).await;
+        // It is told after it was remembered.
+        until(&mut agent, "the standing", || standing.borrow().accepted.is_some()).await;
     }
     let (dynamic, inputs, _standing) = bench.agent();
     let mut agent = std::pin::pin!(dynamic.run());
