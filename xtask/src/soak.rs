@@ -1,5 +1,6 @@
 //! `cargo xtask soak`: what takes too long for every change.
 
+mod crash;
 mod fuzz;
 
 use std::io::Write as _;
@@ -24,8 +25,11 @@ pub(crate) struct SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, Duration) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 1] =
-    [("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration)];
+const MEMBERS: [Member; 3] = [
+    ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
+    ("crash-matrix", "places where a killed or failing agent leaves a node that does not mend", crash::matrix),
+    ("agent-restarts", "agents whose coming and going restarts something", crash::restarts),
+];
 
 pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
     let only = args.only.as_deref().unwrap_or_default();

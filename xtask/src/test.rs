@@ -159,6 +159,9 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
             &daemon,
             tally,
         )?;
+        say("== the agent, killed and failed at some of the places of the crash matrix");
+        let words = ["test", "--package", "crash-matrix", "--test", "short", "--locked", "--"];
+        cargo_test(root, &[&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat(), &[], tally)?;
         bed::runtime()?.block_on(on_a_worker(root, &artifacts, tally))?;
     }
     say("== tests on real components");

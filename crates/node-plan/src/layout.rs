@@ -89,6 +89,9 @@ pub(crate) const PREDECESSOR_FILE: &str = "/etc/cri-resmgr/EXTRA_OPTIONS.cfg";
 /// The daemon's cache of configuration, policy and allocations.
 pub(crate) const DAEMON_CACHE: &str = "/var/lib/cri-resmgr/cache";
 
+/// Where journal and lock are. Without a journal they are what an interrupted removal has left, or the lock of another agent.
+pub(crate) const BOOKKEEPING: [&str; 2] = [node::STATE_DIR, node::RUN_DIR];
+
 /// What the daemon makes itself; deleted at removal.
 #[must_use]
 pub fn daemon_paths() -> [&'static str; 3] {
@@ -103,6 +106,7 @@ pub fn watched_paths() -> Vec<&'static str> {
     paths.extend(FILES);
     paths.extend(LINKS.map(|(path, _)| path));
     paths.extend(daemon_paths());
+    paths.extend(BOOKKEEPING);
     paths.extend([DAEMON_CACHE, node::RUNTIME_ENV, PREDECESSOR_FILE]);
     paths
 }

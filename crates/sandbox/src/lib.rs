@@ -19,4 +19,5 @@ pub use bed::{BedFaults, NodeReport, SHOOT_NAMESPACE, Sandbox};
 pub use binaries::Binaries;
 pub use faults::{Fault, Faults};
 pub use node::{Node, NodeFaults, WORKER_POOL};
+pub use runtime::played_daemon;
 pub use systemd::UnitFacts;

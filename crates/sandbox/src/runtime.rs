@@ -23,6 +23,12 @@ pub(crate) fn played(name: &str) -> String {
     format!("#!/bin/sh\n# sandbox: {name}\nexit 1\n")
 }
 
+/// The text of a file that is played as the daemon.
+#[must_use]
+pub fn played_daemon() -> String {
+    played(PROXY)
+}
+
 const READY: Behaviour = Behaviour::Answers { runtime_ready: true };
 pub(crate) const CONTAINERD: &str = "containerd";
 pub(crate) const KUBELET: &str = "kubelet";

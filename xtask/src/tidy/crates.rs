@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-/// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. The last four
+/// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. The last five
 /// are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 19] = [
+const LEVELS: [(&str, u8); 20] = [
     ("gardener-api", 0),
     ("extension-config", 1),
     ("cri-client", 2),
@@ -22,6 +22,7 @@ const LEVELS: [(&str, u8); 19] = [
     ("seed-controller", 4),
     ("testbed", 5),
     ("sandbox", 6),
+    ("crash-matrix", 7),
     ("e2e", 7),
     ("xtask", 8),
 ];
@@ -35,10 +36,10 @@ const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 7] = [
     ),
     ("zbus", None, &["systemd-client", "testbed", "sandbox"]),
     ("tera", None, &["managed-resource"]),
-    ("nix", None, &["host", "runtime-gate", "node-agent", "testbed", "sandbox"]),
+    ("nix", None, &["host", "runtime-gate", "node-agent", "testbed", "sandbox", "crash-matrix"]),
     ("oci-client", None, &["image-builder"]),
     ("reqwest", None, &["image-builder"]),
-    ("anyhow", None, &["seed-controller", "node-agent", "testbed", "sandbox", "e2e", "xtask"]),
+    ("anyhow", None, &["seed-controller", "node-agent", "testbed", "sandbox", "crash-matrix", "e2e", "xtask"]),
 ];
 
 /// What `cargo metadata --no-deps` says, as far as it is needed.

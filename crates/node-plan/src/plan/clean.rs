@@ -5,7 +5,7 @@ use extension_config::names::node;
 use crate::entry::Entry;
 use crate::journal::{Change, Journal, Made, Phase, Restart};
 use crate::kubelet::Endpoint;
-use crate::layout::{DIRECTORIES, FILES, LINKS, any_trace, daemon_paths, is_our_directory, is_ours};
+use crate::layout::{BOOKKEEPING, DIRECTORIES, FILES, LINKS, any_trace, daemon_paths, is_our_directory, is_ours};
 use crate::observed::Observed;
 use crate::step::{Action, Cause, Step};
 
@@ -22,10 +22,11 @@ pub(super) fn steps(observed: &Observed, keep: Keep, because: &str) -> Vec<Step>
     let journal = observed.journal.clone().unwrap_or_default();
     let nothing_known = observed.journal.is_none() && !any_trace(observed) && !observed.override_loaded();
     let rolled_back = journal.phase == Phase::RolledBack && journal.made == Made::default();
-    if nothing_known || (rolled_back && keep == Keep::Journal) {
+    let half_forgotten = BOOKKEEPING.into_iter().any(|path| !observed.entry(path).is_absent());
+    if nothing_known && !half_forgotten || (rolled_back && keep == Keep::Journal) {
         return Vec::new();
     }
-    if rolled_back {
+    if nothing_known || rolled_back {
         return vec![Step::new(Action::Forget, because)];
     }
     let mut steps = vec![begin(observed, because)];

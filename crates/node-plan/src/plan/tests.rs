@@ -39,6 +39,17 @@ fn a_clean_node_is_left_alone() {
     assert_eq!(model, Model::default());
 }
 
+/// An agent that was killed, or failed, between the journal and the lock.
+#[test]
+fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
+    for path in crate::layout::BOOKKEEPING {
+        let mut model = Model::default();
+        model.entries.insert(path.into(), Entry::Directory { empty: false });
+        let steps: Vec<Action> = model.plan(&remove()).steps.into_iter().map(|step| step.action).collect();
+        assert_eq!(steps, [Action::Forget], "{path}");
+    }
+}
+
 #[test]
 fn kubelet_is_not_touched_before_the_proxy_is_proven_and_the_proxy_not_stopped_before_kubelet_has_left() {
     let steps = Model::default().plan(&install("none", "v1")).steps;

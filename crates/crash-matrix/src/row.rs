@@ -1,0 +1,211 @@
+//! The rows: what is done, what goes wrong, and where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use extension_config::desired_state::Phase;
+use nix::errno::Errno;
+
+use crate::lane::{Goal, Lane};
+use crate::operation::{Kind, Operation};
+use crate::tracer::{Effect, Fault};
+
+/// What the agent is doing when it goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scenario {
+    Install,
+    /// Another daemon.
+    Upgrade,
+    /// Another policy.
+    Policy,
+    /// Others spoiled the installation.
+    Heal,
+    Remove,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 5] = [Self::Install, Self::Upgrade, Self::Policy, Self::Heal, Self::Remove];
+
+    pub(crate) fn goal(self) -> Goal {
+        match self {
+            Self::Install | Self::Heal => Goal::INSTALLED,
+            Self::Upgrade => Goal::UPGRADED,
+            Self::Policy => Goal::ANOTHER_POLICY,
+            Self::Remove => Goal::REMOVED,
+        }
+    }
+
+    /// Brings a clean node to where this begins.
+    pub(crate) async fn prepare(self, lane: &Lane) -> anyhow::Result<()> {
+        if self != Self::Install {
+            lane.reach(Goal::INSTALLED).await?;
+        }
+        if self == Self::Heal {
+            lane.spoil().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn leaves_a_clean_node(self) -> bool {
+        self.goal().phase == Phase::Remove
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mishap {
+    /// SIGKILL just before a change; the next row kills just after it.
+    Killed,
+    /// EIO, once.
+    BadDisk,
+    /// ENOSPC from then on, until the agent has complained.
+    FullDisk,
+    /// EROFS from then on, until the agent has complained.
+    ReadOnly,
+    /// The connection to the bus breaks, once.
+    BusBreaks,
+    /// No message reaches the bus from then on, until the agent has complained.
+    BusGone,
+}
+
+impl Mishap {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Killed, Self::BadDisk, Self::FullDisk, Self::ReadOnly, Self::BusBreaks, Self::BusGone];
+
+    fn concerns(self) -> fn(Kind) -> bool {
+        match self {
+            // Between two looks nothing changes, so a kill at a look is one at the next change.
+            Self::Killed => |kind| kind != Kind::Ask,
+            Self::BadDisk | Self::ReadOnly => |kind| !kind.is_on_the_bus(),
+            Self::FullDisk => Kind::takes_space,
+            Self::BusBreaks | Self::BusGone => Kind::is_on_the_bus,
+        }
+    }
+
+    /// It goes on until it is lifted.
+    pub(crate) fn lasts(self) -> bool {
+        matches!(self, Self::FullDisk | Self::ReadOnly | Self::BusGone)
+    }
+
+    pub(crate) fn fault(self, at: usize) -> Fault {
+        let effect = match self {
+            Self::Killed => Effect::Kill,
+            Self::BadDisk => Effect::Fail(Errno::EIO),
+            Self::FullDisk => Effect::Fail(Errno::ENOSPC),
+            Self::ReadOnly => Effect::Fail(Errno::EROFS),
+            Self::BusBreaks | Self::BusGone => Effect::Fail(Errno::ECONNRESET),
+        };
+        Fault { concerns: self.concerns(), from: at, to: if self.lasts() { usize::MAX } else { at }, effect }
+    }
+}
+
+impl fmt::Display for Mishap {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Killed => "SIGKILL",
+            Self::BadDisk => "EIO once",
+            Self::FullDisk => "ENOSPC from then on",
+            Self::ReadOnly => "EROFS from then on",
+            Self::BusBreaks => "the bus breaks",
+            Self::BusGone => "no bus from then on",
+        })
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) scenario: Scenario,
+    pub(crate) mishap: Mishap,
+    /// Of the operations that the mishap concerns, from 1.
+    pub(crate) at: usize,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}, {} at {}", self.scenario, self.mishap, self.at)
+    }
+}
+
+/// A row for each operation that was seen in an undisturbed run and each mishap that concerns it; of those every `stride`-th.
+pub(crate) fn rows(scenario: Scenario, operations: &[Operation], stride: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for mishap in Mishap::ALL {
+        let concerned: Vec<&Operation> =
+            operations.iter().filter(|operation| (mishap.concerns())(operation.kind)).collect();
+        let stand_for_all = representatives(operations, mishap.concerns());
+        let at = (0..concerned.len()).filter(|at| stand_for_all.contains(at));
+        rows.extend(at.map(|at| Row { scenario, mishap, at: at + 1 }));
+    }
+    rows.into_iter().step_by(stride.max(1)).collect()
+}
+
+/// Positions among the concerned operations. Of equal ones between two other changes, the many writes of a large file and the many looks of
+/// a proof, the first, the second and the last stand for all.
+fn representatives(operations: &[Operation], concerns: fn(Kind) -> bool) -> BTreeSet<usize> {
+    let mut groups: BTreeMap<(usize, &Operation), Vec<usize>> = BTreeMap::new();
+    let (mut stretch, mut position) = (0, 0);
+    let mut last: Option<&Operation> = None;
+    for operation in operations {
+        if operation.kind != Kind::Ask && last != Some(operation) {
+            stretch += 1;
+            last = Some(operation);
+        }
+        if concerns(operation.kind) {
+            groups.entry((stretch, operation)).or_default().push(position);
+            position += 1;
+        }
+    }
+    let ends = |all: Vec<usize>| all.iter().copied().take(2).chain(all.last().copied()).collect::<Vec<_>>();
+    groups.into_values().flat_map(ends).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(kind: Kind) -> Operation {
+        Operation { kind, path: "/etc/a".into() }
+    }
+
+    #[test]
+    fn every_operation_goes_wrong_in_every_way() {
+        let operations = [Kind::Create, Kind::Ask, Kind::Remove, Kind::Order].map(seen);
+        let all: Vec<String> = rows(Scenario::Install, &operations, 1).iter().map(Row::to_string).collect();
+        assert_eq!(
+            all,
+            [
+                "Install, SIGKILL at 1",
+                "Install, SIGKILL at 2",
+                "Install, SIGKILL at 3",
+                "Install, EIO once at 1",
+                "Install, EIO once at 2",
+                "Install, ENOSPC from then on at 1",
+                "Install, EROFS from then on at 1",
+                "Install, EROFS from then on at 2",
+                "Install, the bus breaks at 1",
+                "Install, the bus breaks at 2",
+                "Install, no bus from then on at 1",
+                "Install, no bus from then on at 2",
+            ]
+        );
+        assert_eq!(rows(Scenario::Install, &operations, 4).len(), 3);
+    }
+
+    #[test]
+    fn a_large_file_is_not_killed_at_each_of_its_writes() {
+        let operations = [Kind::Create, Kind::Write, Kind::Write, Kind::Write, Kind::Write, Kind::Rename].map(seen);
+        let killed = rows(Scenario::Install, &operations, 1);
+        let at: Vec<usize> = killed.iter().filter(|row| row.mishap == Mishap::Killed).map(|row| row.at).collect();
+        assert_eq!(at, [1, 2, 3, 5, 6]);
+    }
+
+    #[test]
+    fn of_the_looks_between_two_changes_a_few_count() {
+        let looks = [Kind::Ask; 4].map(seen);
+        let operations = [&looks[..], &[seen(Kind::Order)], &looks].concat();
+        let broken = rows(Scenario::Install, &operations, 1);
+        let at: Vec<usize> = broken.iter().filter(|row| row.mishap == Mishap::BusBreaks).map(|row| row.at).collect();
+        assert_eq!(at, [1, 2, 4, 5, 6, 7, 9]);
+    }
+}

@@ -1,0 +1,43 @@
+//! The short cut of `cargo xtask soak --only crash-matrix` and `--only agent-restarts`.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use std::path::Path;
+use std::time::Duration;
+
+use crash_matrix::{Options, Outcome, restarts, run};
+use sandbox::Binaries;
+
+/// Every so-manieth row of each scenario.
+const STRIDE: usize = 29;
+const LANES: usize = 24;
+/// Never too short for the few rows.
+const LONGEST: Duration = Duration::from_secs(1200);
+const AGENTS: usize = 10;
+
+fn binaries() -> Binaries {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    Binaries::build(&root).unwrap()
+}
+
+fn told(outcome: &Outcome) {
+    let verdict = outcome.failure.as_deref().map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
+    println!("{}: {verdict}", outcome.row);
+}
+
+#[tokio::test]
+#[ignore = "minutes: run by `cargo xtask test --real`"]
+async fn killed_and_failed_at_some_places() {
+    let options = Options { binaries: binaries(), stride: STRIDE, time: LONGEST, lanes: LANES, progress: told };
+    let report = run(&options).await.unwrap();
+    println!("{}\n{:.0?}", report.table(), report.took);
+    assert!(report.outcomes.len() > 20, "{} rows", report.outcomes.len());
+    assert_eq!(report.left_out, 0);
+    assert_eq!(report.failures().count(), 0);
+}
+
+#[tokio::test]
+#[ignore = "minutes: run by `cargo xtask test --real`"]
+async fn agents_come_and_go() {
+    println!("{}", restarts(&binaries(), AGENTS).await.unwrap());
+}
