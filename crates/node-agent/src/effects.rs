@@ -111,6 +111,8 @@ pub(crate) struct UnitView {
 
 /// systemd.
 pub(crate) trait Units {
+    /// systemd's version.
+    async fn version(&self) -> Result<String>;
     /// A unit's state; a missing unit is `not-found`.
     async fn unit(&self, name: &str) -> Result<UnitView>;
     /// daemon-reload.

@@ -273,6 +273,10 @@ impl Files for Fake {
 }
 
 impl Units for Fake {
+    async fn version(&self) -> Result<String> {
+        self.call("version", |_| Ok("252".to_owned()))
+    }
+
     async fn unit(&self, name: &str) -> Result<UnitView> {
         self.call(name, |state| Ok(state.unit(name)))
     }

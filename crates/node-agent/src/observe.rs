@@ -49,6 +49,7 @@ pub(crate) async fn observe(effects: &impl Effects) -> Result<Observed> {
             var_lib: effects.free_space("/var/lib")?,
             run: effects.free_space("/run")?,
         },
+        systemd: effects.version().await?,
         architecture: std::env::consts::ARCH.to_owned(),
         cached_policy,
         slot: Slot::NotAsked,

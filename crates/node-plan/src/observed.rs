@@ -127,6 +127,8 @@ pub struct Observed {
     pub cpu_manager: CpuManager,
     /// Free space.
     pub space: Space,
+    /// systemd's version as it says it: `252.39-1~deb12u1`.
+    pub systemd: String,
     /// Architecture of the machine, by Rust's name.
     pub architecture: String,
     /// Policy in the daemon's cache, where there is one.

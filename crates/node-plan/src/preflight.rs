@@ -8,6 +8,9 @@ use crate::kubelet::check_unit_shape;
 use crate::layout::{PREDECESSOR_FILE, is_ours};
 use crate::observed::{CpuManager, Observed};
 
+/// The first with all that the units and their handling rely on: `/etc/systemd/system.control` among the unit paths, `InvocationID`,
+/// `GetUnitProcesses`, start limits in `[Unit]`. The bed has 252; nothing older than this one is in any image that Gardener still supports.
+const OLDEST_SYSTEMD: u32 = 239;
 /// systemd refuses to reload with less in `/run`.
 const RUN_RESERVE: u64 = 16 << 20;
 /// Room for texts, their temporary copies and a little growth of the journal.
@@ -37,6 +40,7 @@ pub fn refusals(observed: &Observed, installation: &Installation) -> Vec<Refusal
     let mut all = Vec::new();
     let mut refuse = |consequence, reason: String| all.push(Refusal { consequence, reason });
     kubelet(observed, &mut refuse);
+    systemd(observed, &mut refuse);
     payload(observed, installation, &mut refuse);
     foreign(observed, installation, &mut refuse);
     if observed.journal.as_ref().is_none_or(|journal| journal.applied.is_none()) {
@@ -68,6 +72,18 @@ fn kubelet(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
         CpuManager::Unreadable(reason) => {
             refuse(Consequence::Hold, format!("the configuration of kubelet cannot be read: {reason}"));
         }
+    }
+}
+
+/// A version that is no number is a build of somebody's own, who knows what it can do.
+fn systemd(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
+    let digits = observed.systemd.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+    let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
+    if digits[..end].parse::<u32>().is_ok_and(|version| version < OLDEST_SYSTEMD) {
+        refuse(
+            Consequence::Hold,
+            format!("systemd is of version {}, at least {OLDEST_SYSTEMD} is needed", observed.systemd),
+        );
     }
 }
 

@@ -98,6 +98,10 @@ fn done(what: &str, unit: &str, result: JobResult) -> Result<()> {
 }
 
 impl Units for RealNode {
+    async fn version(&self) -> Result<String> {
+        self.bus.read(async |systemd| systemd.version().await).await
+    }
+
     async fn unit(&self, name: &str) -> Result<UnitView> {
         let mut view = view(self.bus.read(async |systemd| systemd.load_unit(name).await).await?);
         let pid = view.unit.main_pid;

@@ -189,7 +189,9 @@ fn what_is_foreign_stays() {
 fn refusals_touch_nothing_and_name_the_reason() {
     type Spoil = fn(&mut Model);
     let unmarked = || Entry::File { sha256: "x".into(), mode: 0o755, own: true, marked: false };
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 9] = [
+        ("at least 239 is needed", |model| model.systemd = "234".into()),
+        ("at least 239 is needed", |model| model.systemd = "v219-78.el7".into()),
         ("$KUBELET_EXTRA_ARGS", |model| model.command = "/opt/bin/kubelet --v=2".into()),
         ("sed", |model| {
             model.command =

@@ -39,6 +39,7 @@ pub(super) struct Model {
     pub(super) command: String,
     pub(super) containerd: bool,
     pub(super) slot: Slot,
+    pub(super) systemd: String,
 }
 
 /// Where an execution is cut off.
@@ -78,6 +79,7 @@ impl Default for Model {
                 .into(),
             containerd: true,
             slot: Slot::Held,
+            systemd: "252.39-1~deb12u1".into(),
         }
     }
 }
@@ -133,6 +135,7 @@ impl Model {
             containerd_answers: self.containerd,
             cpu_manager: CpuManager::Policy(self.cpu_manager.clone()),
             space: Space { opt: 1 << 30, etc: 1 << 30, var_lib: 1 << 30, run: 1 << 30 },
+            systemd: self.systemd.clone(),
             architecture: "x86_64".into(),
             cached_policy: None,
             slot: self.slot.clone(),
