@@ -117,7 +117,7 @@ impl Lane {
             Ok(Some(()))
         })
         .await?;
-        self.ensure_runtime().await?;
+        self.until_runtime().await?;
         match goal.phase {
             Phase::Install => {
                 ensure!(self.node.is_on_proxy(), "kubelet is not on the proxy");

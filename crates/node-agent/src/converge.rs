@@ -54,10 +54,12 @@ pub(crate) async fn converge(
         effects.begin(&planned);
         let mut journal = observed.journal.clone();
         if let Err((step, error)) = run(effects, timing, &mut journal, &planned.steps).await {
-            if planned.target != Target::Installed || !error.is_proof() {
+            let leads_on = matches!(planned.target, Target::Installed | Target::Before);
+            if !leads_on || !error.is_proof() {
                 return Err(error);
             }
-            go_back(effects, &mut journal, &desired, &step, &error)?;
+            observed.journal.clone_from(&journal);
+            go_back(effects, observed, &desired, planned.target, &step, &error)?;
         }
     }
     let observed = observe(effects).await?;
@@ -115,20 +117,30 @@ fn request(journal: Option<&Journal>, desired: &Desired) -> Request {
     Request { failed_at: untold.map(|failure| failure.failed_at), attempt }
 }
 
-/// A failed proof goes into the journal, with the back-off that makes the next plan lead back to the bytes before.
+/// A failed proof goes into the journal, with the back-off that makes the next plan lead back: to what ran well before, or, when that fails
+/// as well or there was nothing, to the bytes before the installation.
 fn go_back(
     effects: &impl Effects,
-    journal: &mut Option<Journal>,
+    observed: Observed,
     desired: &Desired,
+    target: Target,
     step: &Action,
     error: &EffectError,
 ) -> Result<()> {
     let Desired::Installed(installation) = desired else { return Ok(()) };
     let reason = format!("{step}: {}", ErrorChain(error));
     tracing::error!(%reason, "rolling back");
-    let last = journal.as_ref().and_then(|journal| journal.backoff.clone());
-    let backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now());
-    record(effects, journal, &[Change::Failed(backoff)])
+    let last = observed.journal.as_ref().and_then(|journal| journal.backoff.clone());
+    // A node that runs as before loses its runtime for as long as another try fails, so that is tried rarely.
+    let runs_on = target == Target::Installed && installation.before(&observed).is_some();
+    let shortest = if runs_on { budget::LONGEST_DELAY_SECONDS } else { 0 };
+    let backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now(), shortest);
+    let mut changes = vec![Change::Failed(backoff)];
+    if target == Target::Before {
+        changes.push(Change::NothingProven);
+    }
+    let mut journal = observed.journal;
+    record(effects, &mut journal, &changes)
 }
 
 #[cfg(test)]

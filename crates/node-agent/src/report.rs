@@ -8,7 +8,7 @@ pub(crate) fn stage(plan: &Plan) -> Stage {
     match (plan.is_settled(), plan.target) {
         (true, Target::Installed) => Stage::Installed,
         (true, Target::Clean) => Stage::Clean,
-        (_, Target::RolledBack) => Stage::RolledBack,
+        (_, Target::RolledBack | Target::Before) => Stage::RolledBack,
         (_, Target::Unchanged) => Stage::Undecided,
         (false, _) if plan.steps.is_empty() && !plan.awaits_slot => Stage::Blocked,
         _ => Stage::Working,

@@ -12,7 +12,7 @@ use extension_config::names;
 use extension_config::node_report::{NodeReport, Stage};
 use futures::StreamExt;
 use host::HostRoot;
-use node_plan::{Desired, Journal, Renewal, StaticConfig};
+use node_plan::{Desired, Journal, Renewal, StaticConfig, budget};
 use observability::{BuildInfo, ErrorChain, LogConfig, ReadinessHandle, Server};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -147,7 +147,7 @@ impl Agent {
         let desire = |journal: Option<&Journal>| {
             let mut desired =
                 Desired::decide(&mounted.state, labels.as_ref(), journal, images.daemon.clone(), images.gate.clone());
-            let duty = duty(&desired, journal);
+            let duty = duty(&desired, journal, self.node.now());
             self.duty.send_if_modified(|current| {
                 let changed = *current != duty;
                 *current = duty;
@@ -273,7 +273,7 @@ impl Agent {
 }
 
 /// What the daemon may be given. Ours takes configurations when it was started by us and not with a forced configuration.
-fn duty(desired: &Desired, journal: Option<&Journal>) -> Duty {
+fn duty(desired: &Desired, journal: Option<&Journal>, now: u64) -> Duty {
     let installation = match desired {
         Desired::Undecided { .. } => return Duty::Undecided,
         Desired::Clean { .. } => return Duty::Off,
@@ -284,6 +284,8 @@ fn duty(desired: &Desired, journal: Option<&Journal>) -> Duty {
     match (&installation.config, phase) {
         (StaticConfig::Force(_), _) => Duty::Off,
         (_, Some(node_plan::Phase::RolledBack)) => Duty::RolledBack,
+        // Another configuration than the one that may be pushed on top of.
+        _ if budget::in_force(journal, &installation.attempt(), now).is_some() => Duty::RolledBack,
         (config, Some(node_plan::Phase::Installing | node_plan::Phase::Installed)) if started => {
             let fallback = config.text().unwrap_or(extension_config::effective::BUILT_IN_FALLBACK).to_owned();
             Duty::Serve { fallback }

@@ -29,16 +29,16 @@ pub fn next_switch(journal: &Journal, now: u64) -> Option<u64> {
 }
 
 /// The back-off after one more failure with these inputs. Failures are in a row when the inputs are the same and the last one is not longer ago
-/// than twice its wait and a window, so that a node that ran well for a while starts afresh.
+/// than twice its wait and a window, so that a node that ran well for a while starts afresh. The wait is `shortest` at least.
 #[must_use]
-pub fn after_failure(last: Option<&Backoff>, inputs: &str, reason: String, now: u64) -> Backoff {
+pub fn after_failure(last: Option<&Backoff>, inputs: &str, reason: String, now: u64, shortest: u64) -> Backoff {
     let in_a_row = last.filter(|last| {
         let wait = last.not_before.saturating_sub(last.failed_at);
         last.inputs == inputs && now <= last.failed_at + 2 * wait + WINDOW_SECONDS
     });
     let failures = in_a_row.map_or(0, |last| last.failures).saturating_add(1);
     let doublings = failures.saturating_sub(1).min(16);
-    let delay = (FIRST_DELAY_SECONDS << doublings).min(LONGEST_DELAY_SECONDS);
+    let delay = (FIRST_DELAY_SECONDS << doublings).max(shortest).min(LONGEST_DELAY_SECONDS);
     Backoff { failures, failed_at: now, not_before: now + delay, reason, inputs: inputs.to_owned(), told: false }
 }
 
@@ -80,19 +80,19 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_double_the_wait_up_to_a_limit() {
-        let mut last = after_failure(None, "a", "x".into(), 0);
+        let mut last = after_failure(None, "a", "x".into(), 0, 0);
         assert_eq!(last.not_before, FIRST_DELAY_SECONDS);
         for _ in 0..40 {
-            last = after_failure(Some(&last), "a", "x".into(), last.not_before);
+            last = after_failure(Some(&last), "a", "x".into(), last.not_before, 0);
         }
         assert_eq!(last.not_before - last.failed_at, LONGEST_DELAY_SECONDS);
-        assert_eq!(after_failure(Some(&last), "b", "x".into(), last.not_before).failures, 1);
-        assert_eq!(after_failure(Some(&last), "a", "x".into(), last.not_before + 100_000).failures, 1);
+        assert_eq!(after_failure(Some(&last), "b", "x".into(), last.not_before, 0).failures, 1);
+        assert_eq!(after_failure(Some(&last), "a", "x".into(), last.not_before + 100_000, 0).failures, 1);
     }
 
     #[test]
     fn other_inputs_and_a_clock_set_back_end_the_wait() {
-        let journal = Journal { backoff: Some(after_failure(None, "a", "x".into(), 10_000)), ..Journal::default() };
+        let journal = Journal { backoff: Some(after_failure(None, "a", "x".into(), 10_000, 0)), ..Journal::default() };
         assert!(in_force(Some(&journal), "a", 10_001).is_some());
         assert!(in_force(Some(&journal), "b", 10_001).is_none());
         assert!(in_force(Some(&journal), "a", 10_000 + FIRST_DELAY_SECONDS).is_none());

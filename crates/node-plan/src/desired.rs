@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::{Daemon, DesiredState, Phase};
+use extension_config::names::node;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Proven};
+use crate::observed::Observed;
 
 /// A file that the agent's image carries: the daemon or the gate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blob {
     /// SHA-256 of the content, in hexadecimal digits.
     pub sha256: String,
@@ -19,7 +22,7 @@ pub struct Blob {
 }
 
 /// The daemon's static configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StaticConfig {
     /// None at all: the daemon's built-in one.
     BuiltIn,
@@ -67,10 +70,39 @@ pub struct Installation {
     pub extra_options: String,
     /// The daemon.
     pub daemon: Blob,
+    /// The image carries another daemon; this one was kept on the host.
+    pub daemon_is_kept: bool,
     /// The gate.
     pub gate: Blob,
     /// A run of the daemon that has to end. Not one of the inputs: whatever runs afterwards is as good.
     pub renewal: Option<Renewal>,
+}
+
+impl Installation {
+    /// What is remembered of it once it is proven.
+    pub(crate) fn to_remember(&self) -> Proven {
+        Proven { config: self.config.clone(), extra_options: self.extra_options.clone(), daemon: self.daemon.clone() }
+    }
+
+    /// The one that was proven before this one; `None` when that was the same, or its daemon is not at hand any more.
+    #[must_use]
+    pub fn before(&self, observed: &Observed) -> Option<Self> {
+        let proven = observed.journal.as_ref()?.proven.as_ref()?;
+        let daemon_is_kept = proven.daemon.sha256 != self.daemon.sha256;
+        let is_there = |path: &str| observed.entry(path).has_content(&proven.daemon.sha256);
+        if daemon_is_kept && !is_there(node::KEPT_DAEMON) && !is_there(node::DAEMON) {
+            return None;
+        }
+        let before = Self {
+            config: proven.config.clone(),
+            extra_options: proven.extra_options.clone(),
+            daemon: proven.daemon.clone(),
+            daemon_is_kept,
+            gate: self.gate.clone(),
+            renewal: None,
+        };
+        (before.inputs() != self.inputs()).then_some(before)
+    }
 }
 
 /// A run of the daemon that has to end although it runs with the right files: what was pushed to it cannot take effect in it.
@@ -115,6 +147,7 @@ impl Desired {
                 config: StaticConfig::of(&state.daemon),
                 extra_options: state.daemon.extra_options.clone(),
                 daemon,
+                daemon_is_kept: false,
                 gate,
                 renewal: None,
             }))

@@ -34,6 +34,12 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Whether it is a file with this content.
+    #[must_use]
+    pub fn has_content(&self, wanted: &str) -> bool {
+        matches!(self, Self::File { sha256, .. } if sha256 == wanted)
+    }
+
     /// Whether there is nothing.
     #[must_use]
     pub fn is_absent(&self) -> bool {

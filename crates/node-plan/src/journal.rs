@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::budget;
+use crate::desired::{Blob, StaticConfig};
 use crate::step::Cause;
 
 /// Where the work on a node stands.
@@ -62,6 +63,18 @@ pub struct Backoff {
     pub told: bool,
 }
 
+/// What kubelet was last seen to run well through. Should its successor fail, the node goes back to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proven {
+    /// The daemon's static configuration.
+    pub config: StaticConfig,
+    /// Further options of its command line.
+    pub extra_options: String,
+    /// The daemon.
+    pub daemon: Blob,
+}
+
 /// What we made on the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
@@ -91,6 +104,8 @@ pub struct Journal {
     pub restarts: Vec<Restart>,
     /// The last failure.
     pub backoff: Option<Backoff>,
+    /// What kubelet ran well through.
+    pub proven: Option<Proven>,
 }
 
 /// One change of the journal.
@@ -116,6 +131,10 @@ pub enum Change {
     Failed(Backoff),
     /// The shoot was told of the failure.
     FailureTold,
+    /// kubelet was seen to run well through this.
+    Proven(Proven),
+    /// What was proven once does not prove itself any more.
+    NothingProven,
 }
 
 impl Journal {
@@ -134,6 +153,7 @@ impl Journal {
                 self.made = Made::default();
                 self.applied = None;
                 self.switched = false;
+                self.proven = None;
             }
             Change::ReloadPending(pending) => self.reload_pending = *pending,
             Change::DaemonStale => {
@@ -149,6 +169,8 @@ impl Journal {
             }
             Change::KubeletProven => self.kubelet_unproven = false,
             Change::Failed(backoff) => self.backoff = Some(backoff.clone()),
+            Change::Proven(proven) => self.proven = Some(proven.clone()),
+            Change::NothingProven => self.proven = None,
             Change::FailureTold => {
                 if let Some(backoff) = &mut self.backoff {
                     backoff.told = true;

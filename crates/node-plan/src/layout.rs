@@ -15,6 +15,8 @@ pub enum Source {
     Text(String),
     /// The daemon, from the agent's payload.
     Daemon,
+    /// Another file of the host.
+    Host(&'static str),
     /// The gate, from the agent's image.
     Gate,
 }
@@ -71,8 +73,9 @@ pub(crate) const DIRECTORIES: [&str; 10] = [
 const OWN_DIRECTORIES: [&str; 2] = ["/opt/gardener-extension-cri-resmgr", node::GATE_DIR];
 
 /// Every file that any version of an installation may have put there.
-pub(crate) const FILES: [&str; 9] = [
+pub(crate) const FILES: [&str; 10] = [
     node::DAEMON,
+    node::KEPT_DAEMON,
     node::GATE,
     node::FALLBACK_CONFIG,
     node::FORCE_CONFIG,
@@ -123,7 +126,7 @@ impl Installation {
             ManagedFile {
                 path: node::DAEMON,
                 mode: 0o755,
-                source: Source::Daemon,
+                source: if self.daemon_is_kept { Source::Host(node::KEPT_DAEMON) } else { Source::Daemon },
                 sha256: self.daemon.sha256.clone(),
                 role: FileRole::Daemon,
             },

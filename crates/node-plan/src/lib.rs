@@ -18,7 +18,7 @@ pub mod texts;
 
 pub use desired::{Blob, Desired, Installation, Renewal, StaticConfig};
 pub use entry::{Entry, MARKER};
-pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Restart};
+pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Proven, Restart};
 pub use kubelet::{Endpoint, UnitShapeError, check_unit_shape, cpu_manager_policy, effective_endpoint};
 pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};
 pub use observed::{CpuManager, Kubelet, Observed, Slot, Space, Unit};

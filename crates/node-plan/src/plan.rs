@@ -21,6 +21,8 @@ pub enum Target {
     Clean,
     /// Nothing of ours is left but the journal, until a back-off is over.
     RolledBack,
+    /// kubelet runs through the daemon as it was before a change that failed, until a back-off is over.
+    Before,
     /// Not known: everything stays as it is.
     Unchanged,
 }
@@ -85,6 +87,9 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
     }
     let inputs = installation.attempt();
     if let Some(backoff) = budget::in_force(observed.journal.as_ref(), &inputs, observed.now) {
+        if let Some(before) = installation.before(observed) {
+            return install::plan_back(observed, &before, backoff.not_before, &explain(backoff));
+        }
         let steps = clean::steps(observed, clean::Keep::Journal, &backoff.reason);
         return Plan {
             target: Target::RolledBack,

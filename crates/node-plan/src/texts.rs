@@ -147,7 +147,14 @@ mod tests {
 
     fn installation(config: StaticConfig, extra: &str) -> Installation {
         let blob = Blob { sha256: String::new(), size: 0, architecture: String::new() };
-        Installation { config, extra_options: extra.into(), daemon: blob.clone(), gate: blob, renewal: None }
+        Installation {
+            config,
+            extra_options: extra.into(),
+            daemon: blob.clone(),
+            daemon_is_kept: false,
+            gate: blob,
+            renewal: None,
+        }
     }
 
     #[test]

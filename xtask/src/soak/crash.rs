@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use crash_matrix::{Options, Outcome};
 use sandbox::Binaries;
 
@@ -17,7 +17,7 @@ const AGENTS: usize = 100;
 pub(super) fn matrix(root: &Path, time: Duration) -> anyhow::Result<String> {
     let binaries = Binaries::build(root)?;
     let options = Options { binaries, stride: 1, time, lanes: LANES, progress };
-    let report = crate::bed::runtime()?.block_on(crash_matrix::run(&options))?;
+    let report = unless_interrupted(crash_matrix::run(&options))?;
     say(&format!("\n{}\n", report.table()));
     let failed = report.failures().count();
     ensure!(failed == 0, "{failed} of {} rows do not hold", report.outcomes.len());
@@ -44,5 +44,15 @@ fn progress(outcome: &Outcome) {
 /// A hundred agents.
 pub(super) fn restarts(root: &Path, _time: Duration) -> anyhow::Result<String> {
     let binaries = Binaries::build(root)?;
-    crate::bed::runtime()?.block_on(crash_matrix::restarts(&binaries, AGENTS))
+    unless_interrupted(crash_matrix::restarts(&binaries, AGENTS))
+}
+
+/// What is dropped ends its agents and removes its nodes.
+fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    crate::bed::runtime()?.block_on(async {
+        tokio::select! {
+            done = work => done,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing is left behind"),
+        }
+    })
 }

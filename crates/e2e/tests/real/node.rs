@@ -59,6 +59,7 @@ const GROUPS: [&[(&str, Case)]; 4] = [
         failure::node_10_a_daemon_that_never_answers,
         failure::node_11_a_daemon_that_kubelet_cannot_use,
         failure::node_28_removal_while_the_proxy_is_dead,
+        failure::node_31_a_new_version_that_fails,
     ],
     cases![
         crash::node_14_killed_at_any_time,

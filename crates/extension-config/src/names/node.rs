@@ -6,6 +6,8 @@ pub const DAEMON: &str = "/opt/intel/bin/cri-resmgr";
 pub const GATE_DIR: &str = "/opt/gardener-extension-cri-resmgr/bin";
 /// The gate that decides at each kubelet start.
 pub const GATE: &str = "/opt/gardener-extension-cri-resmgr/bin/runtime-gate";
+/// The daemon that ran before an upgrade, until the new one is proven.
+pub const KEPT_DAEMON: &str = "/opt/gardener-extension-cri-resmgr/bin/cri-resmgr.before";
 
 /// Directory of the daemon's static configuration.
 pub const CONFIG_DIR: &str = "/etc/cri-resmgr";

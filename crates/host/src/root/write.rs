@@ -70,6 +70,18 @@ impl HostRoot {
         Ok(copied)
     }
 
+    /// [`Self::copy_in`] from another path below the root.
+    pub fn copy(
+        &self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        attributes: FileAttributes,
+        expected: Option<Checksum>,
+    ) -> Result<Copied> {
+        let mut source = self.open_file(from.as_ref())?;
+        self.copy_in(to, &mut source, attributes, expected)
+    }
+
     /// Makes the path a symbolic link with this text, atomically; an equal link is not touched. Refuses to replace anything but a link.
     pub fn ensure_symlink(&self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<Change> {
         let (path, target) = (path.as_ref(), target.as_ref());

@@ -22,6 +22,7 @@ fn install(policy: &str, version: &str) -> Desired {
         config: StaticConfig::Fallback(format!("policy:\n  Active: {policy}\n")),
         extra_options: String::new(),
         daemon: blob(version),
+        daemon_is_kept: false,
         gate: blob("gate"),
         renewal: None,
     }))

@@ -96,14 +96,15 @@ impl RealNode {
             Source::Text(text) => {
                 self.root.ensure_file(path, text.as_bytes(), attributes)?;
             }
+            _ if self.sha256(path)?.as_deref() == Some(sha256) => {
+                self.root.set_attributes(path, attributes)?;
+            }
+            Source::Host(from) => {
+                self.root.copy(from, path, attributes, expected)?;
+            }
             Source::Daemon | Source::Gate => {
-                let same = self.sha256(path)?.as_deref() == Some(sha256);
-                if same {
-                    self.root.set_attributes(path, attributes)?;
-                } else {
-                    let mut file = self.images.open(source)?;
-                    self.root.copy_in(path, &mut file, attributes, expected)?;
-                }
+                let mut file = self.images.open(source)?;
+                self.root.copy_in(path, &mut file, attributes, expected)?;
             }
         }
         Ok(())

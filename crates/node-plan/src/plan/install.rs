@@ -11,8 +11,10 @@ use crate::desired::Installation;
 use crate::entry::Entry;
 use crate::journal::{Applied, Change, Journal, Made, Phase, Restart};
 use crate::kubelet::Endpoint;
-use crate::layout::{DAEMON_CACHE, DIRECTORIES, FILES, FileRole, LINKS, ManagedFile, any_trace, daemon_paths, is_ours};
-use crate::observed::Observed;
+use crate::layout::{
+    DAEMON_CACHE, DIRECTORIES, FILES, FileRole, LINKS, ManagedFile, Source, any_trace, daemon_paths, is_ours,
+};
+use crate::observed::{Observed, Slot};
 use crate::plan::clean::left_down;
 use crate::plan::{Plan, Target};
 use crate::step::{Action, Cause, Step};
@@ -32,6 +34,16 @@ struct Planner<'a> {
     /// The daemon and its files stay as they are until a slot is held.
     leave_daemon: bool,
     awaits_slot: bool,
+}
+
+/// Back to what was proven before: that waits for nobody.
+pub(super) fn plan_back(observed: &Observed, before: &Installation, not_before: u64, because: &str) -> Plan {
+    let observed = Observed { slot: Slot::Held, ..observed.clone() };
+    let mut plan = plan(&observed, before);
+    plan.target = Target::Before;
+    plan.holds.insert(0, format!("{because}; until then what was there before"));
+    plan.retry_at = Some(plan.retry_at.map_or(not_before, |at| at.min(not_before)));
+    plan
 }
 
 pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
@@ -153,11 +165,17 @@ impl Planner<'_> {
         }
         for file in self.files.clone() {
             let stays = self.leave_daemon && matches!(file.role, FileRole::Daemon | FileRole::DaemonUnit);
+            if file.path == node::DAEMON && !stays {
+                self.keep_daemon();
+            }
             if file.role != FileRole::Override && !stays {
                 self.place(&file);
             }
         }
-        let wanted: Vec<&str> = self.files.iter().map(|file| file.path).collect();
+        let mut wanted: Vec<&str> = self.files.iter().map(|file| file.path).collect();
+        if self.proven_daemon().is_some() {
+            wanted.push(node::KEPT_DAEMON);
+        }
         for path in FILES.into_iter().filter(|path| !wanted.contains(path)) {
             if is_ours(self.observed, path) && !self.leave_daemon {
                 self.steps
@@ -176,6 +194,26 @@ impl Planner<'_> {
                 self.steps.push(step);
                 self.reload = true;
             }
+        }
+    }
+
+    /// Content of the daemon that was proven, when it is another one than the wanted.
+    fn proven_daemon(&self) -> Option<&str> {
+        let proven = &self.journal.proven.as_ref()?.daemon.sha256;
+        (*proven != self.installation.daemon.sha256).then_some(proven)
+    }
+
+    /// The daemon that works stays at hand until the new one has proven itself.
+    fn keep_daemon(&mut self) {
+        let Some(proven) = self.proven_daemon().map(str::to_owned) else { return };
+        let is_there = |path: &str| self.observed.entry(path).has_content(&proven);
+        if is_there(node::DAEMON) && !is_there(node::KEPT_DAEMON) {
+            let source = Source::Host(node::DAEMON);
+            let action = Action::WriteFile { path: node::KEPT_DAEMON.into(), mode: 0o755, source, sha256: proven };
+            self.steps.push(
+                Step::new(action, "the new daemon has not proven itself yet")
+                    .undo(Action::RemoveFile { path: node::KEPT_DAEMON.into() }),
+            );
         }
     }
 
@@ -339,6 +377,7 @@ impl Planner<'_> {
                     "the node is as desired only when kubelet runs well",
                 )
                 .after(Change::KubeletProven)
+                .after(Change::Proven(self.installation.to_remember()))
                 .after(Change::Phase(Phase::Installed)),
             );
         }

@@ -1,3 +1,4 @@
+mod before;
 mod model;
 mod random;
 mod slot;
@@ -248,7 +249,7 @@ fn a_failed_proof_leads_back_and_waits() {
     let mut model = Model { kubelet_likes_proxy: false, ..Model::default() };
     let desired = install("none", "v1");
     assert_eq!(model.converge(&desired), Err(Action::ProveKubelet { endpoint: Endpoint::Proxy }));
-    let backoff = budget::after_failure(None, &installation("none", "v1").attempt(), "why".into(), model.now);
+    let backoff = budget::after_failure(None, &installation("none", "v1").attempt(), "why".into(), model.now, 0);
     let not_before = backoff.not_before;
     model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
     assert_eq!(model.plan(&desired).target, Target::RolledBack);

@@ -6,7 +6,9 @@ use anyhow::ensure;
 use extension_config::desired_state::Phase;
 use extension_config::names::node as host;
 
-use super::lab::Lab;
+use testbed::wait_for;
+
+use super::lab::{Lab, WORK};
 
 /// How long we look whether something stays as it is.
 const QUIET: Duration = Duration::from_secs(15);
@@ -103,5 +105,29 @@ pub(super) async fn node_28_removal_while_the_proxy_is_dead(lab: &mut Lab<'_>) -
     lab.be_installed().await?;
     lab.kill_agent().await?;
     lab.shell("systemctl stop cri-resource-manager").await?;
+    lab.be_clean().await.map(drop)
+}
+
+/// The version before comes back, and kubelet with it if the guard has led it away meanwhile.
+pub(super) async fn node_31_a_new_version_that_fails(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+    lab.good_daemon()?;
+    lab.be_installed().await?;
+    let good = lab.shell(&format!("sha256sum <{}", host::DAEMON)).await?;
+    lab.kill_agent().await?;
+    lab.scripted_daemon("#!/bin/sh\nexit 1\n")?;
+    lab.start_agent().await?;
+    lab.until_it_says("until then what was there before").await?;
+    wait_for("the version before to run", WORK, || async {
+        lab.facts().await?.ensure_on_proxy(lab.worker).await?;
+        ensure!(lab.shell(&format!("sha256sum <{}", host::DAEMON)).await? == good, "another daemon is in place");
+        ensure!(!lab.exists(host::KEPT_DAEMON)?, "{} is still there", host::KEPT_DAEMON);
+        Ok(Some(()))
+    })
+    .await?;
+    // A version that works ends the wait.
+    lab.kill_agent().await?;
+    lab.newer_good_daemon().await?;
+    lab.start_agent().await?;
+    lab.until_installed().await?;
     lab.be_clean().await.map(drop)
 }

@@ -97,6 +97,12 @@ impl<'w> Lab<'w> {
         self.shell(&format!("cp {file} {file}.new && echo newer >>{file}.new && mv {file}.new {file}")).await.map(drop)
     }
 
+    /// The same after a payload that was something else.
+    pub(super) async fn newer_good_daemon(&self) -> anyhow::Result<()> {
+        self.good_daemon()?;
+        self.newer_daemon().await
+    }
+
     /// The payload holds a script instead of the daemon.
     pub(super) fn scripted_daemon(&self, script: &str) -> anyhow::Result<()> {
         self.worker.write(&format!("{DIR}/payload{}", host::DAEMON), script, 0o755)

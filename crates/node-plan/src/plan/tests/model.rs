@@ -33,6 +33,8 @@ pub(super) struct Model {
     pub(super) loaded: BTreeSet<String>,
     /// A daemon that was started answers.
     pub(super) daemon_works: bool,
+    /// But this version does not.
+    pub(super) broken: &'static str,
     /// kubelet runs well on the proxy.
     pub(super) kubelet_likes_proxy: bool,
     pub(super) cpu_manager: String,
@@ -53,7 +55,12 @@ pub(super) enum Cut {
 pub(super) const CUTS: [Cut; 3] = [Cut::BeforeEffect, Cut::AfterEffect, Cut::AfterStep];
 
 fn marked(path: &str, sha256: &str, mode: u32) -> Entry {
-    Entry::File { sha256: sha256.into(), mode, own: true, marked: path != node::DAEMON && path != node::GATE }
+    Entry::File {
+        sha256: sha256.into(),
+        mode,
+        own: true,
+        marked: ![node::DAEMON, node::KEPT_DAEMON, node::GATE].contains(&path),
+    }
 }
 
 impl Default for Model {
@@ -73,6 +80,7 @@ impl Default for Model {
             endpoint: Endpoint::Containerd,
             loaded: BTreeSet::new(),
             daemon_works: true,
+            broken: "",
             kubelet_likes_proxy: true,
             cpu_manager: "none".into(),
             command: "/opt/bin/kubelet --container-runtime-endpoint=unix:///run/containerd/containerd.sock $KUBELET_EXTRA_ARGS"
@@ -142,8 +150,13 @@ impl Model {
         }
     }
 
+    fn observe_entry(&self, path: &str) -> &Entry {
+        self.entries.get(path).unwrap_or(&Entry::Absent)
+    }
+
     pub(super) fn proxy_answers(&self) -> bool {
-        self.daemon.active && self.daemon_works
+        let is_broken = self.observe_entry(node::DAEMON).has_content(self.broken);
+        self.daemon.active && self.daemon_works && !is_broken
     }
 
     pub(super) fn plan(&self, desired: &Desired) -> Plan {
@@ -194,6 +207,12 @@ impl Model {
             Action::WriteFile { path, mode, source, sha256 } => {
                 if let Source::Text(text) = source {
                     assert!(text.starts_with(MARKER), "{path}");
+                }
+                if let Source::Host(from) = source {
+                    assert!(
+                        self.entries.get(*from).is_some_and(|entry| entry.has_content(sha256)),
+                        "{path} from {from}"
+                    );
                 }
                 assert!(self.has_parent(path), "{path} without its directory");
                 self.entries.insert(path.clone(), marked(path, sha256, *mode));
@@ -308,6 +327,10 @@ impl Model {
     }
 }
 
+pub(super) fn file(content: &str) -> Entry {
+    marked(node::DAEMON, content, 0o755)
+}
+
 pub(super) fn blob(name: &str) -> Blob {
     Blob { sha256: name.into(), size: 40 << 20, architecture: "x86_64".into() }
 }
@@ -317,6 +340,7 @@ pub(super) fn installation(policy: &str, version: &str) -> Installation {
         config: StaticConfig::Fallback(format!("policy:\n  Active: {policy}\n")),
         extra_options: String::new(),
         daemon: blob(version),
+        daemon_is_kept: false,
         gate: blob("gate"),
         renewal: None,
     }

@@ -61,7 +61,7 @@ fn healing_going_back_and_removing_need_none() {
     assert_eq!(tampered.tree(), start.tree());
     let mut failed = start.clone();
     let attempt = super::model::installation("none", "v1").attempt();
-    let backoff = budget::after_failure(None, &attempt, "why".into(), failed.now);
+    let backoff = budget::after_failure(None, &attempt, "why".into(), failed.now, 0);
     failed.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
     assert_eq!((failed.converge(&desired), failed.endpoint), (Ok(1), Endpoint::Containerd));
     let mut leaving = start;

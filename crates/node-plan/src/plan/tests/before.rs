@@ -1,0 +1,134 @@
+//! A change that fails leads back to what was proven before it.
+
+use extension_config::names::node;
+
+use super::model::{self, CUTS, Model, install, installation, remove};
+use crate::budget;
+use crate::desired::Desired;
+use crate::entry::Entry;
+use crate::journal::Change;
+use crate::kubelet::Endpoint;
+use crate::plan::Target;
+use crate::step::{Action, Restarts};
+
+/// Runs well with v1; a try of `desired` has failed.
+fn failed(broken: &'static str, desired: &Desired) -> Model {
+    let mut model = Model::default();
+    model.converge(&install("none", "v1")).unwrap();
+    model.broken = broken;
+    model.daemon_works = broken != "any";
+    model.now += 1000;
+    assert_eq!(model.converge(desired), Err(Action::ProveDaemon));
+    tell(&mut model, desired, &[]);
+    model
+}
+
+fn tell(model: &mut Model, desired: &Desired, more: &[Change]) {
+    let Desired::Installed(wanted) = desired else { unreachable!() };
+    let last = model.journal.as_ref().and_then(|journal| journal.backoff.clone());
+    let backoff = budget::after_failure(last.as_ref(), &wanted.attempt(), "it crashed".into(), model.now, 0);
+    let journal = model.journal.as_mut().unwrap();
+    journal.apply(&Change::Failed(backoff));
+    for change in more {
+        journal.apply(change);
+    }
+}
+
+fn daemon(model: &Model) -> Option<&Entry> {
+    model.entries.get(node::DAEMON)
+}
+
+#[test]
+fn a_new_daemon_that_fails_makes_room_for_the_one_before() {
+    let desired = install("none", "v2");
+    let mut model = failed("v2", &desired);
+    assert!(model.entries[node::KEPT_DAEMON].has_content("v1"), "kept until the new one is proven");
+    // The guard has led kubelet away meanwhile.
+    model.endpoint = Endpoint::Containerd;
+    let plan = model.plan(&desired);
+    assert_eq!(plan.target, Target::Before);
+    assert!(!plan.awaits_slot && plan.retry_at.is_some());
+    assert_eq!(model.converge(&desired), Ok(1));
+    assert!(daemon(&model).is_some_and(|entry| entry.has_content("v1")));
+    assert!(!model.entries.contains_key(node::KEPT_DAEMON), "what runs need not be kept");
+    assert_eq!(model.endpoint, Endpoint::Proxy);
+    let plan = model.plan(&desired);
+    assert!(plan.steps.is_empty() && !plan.is_settled() && plan.holds[0].contains("it crashed"), "{plan:?}");
+    // Other inputs may be tried at once, and what works stays.
+    assert_eq!(model.converge(&install("none", "v3")), Ok(0));
+    assert!(daemon(&model).is_some_and(|entry| entry.has_content("v3")));
+    assert!(!model.entries.contains_key(node::KEPT_DAEMON));
+    assert_eq!(model.converge(&remove()), Ok(1));
+    assert_eq!(model.tree(), Model::default().tree());
+}
+
+#[test]
+fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
+    let mut model = Model::default();
+    model.converge(&install("none", "v1")).unwrap();
+    let mut wanted = installation("none", "v1");
+    wanted.extra_options = "--nonsense".into();
+    let desired = Desired::Installed(Box::new(wanted));
+    model.daemon_works = false;
+    assert_eq!(model.converge(&desired), Err(Action::ProveDaemon));
+    tell(&mut model, &desired, &[]);
+    model.daemon_works = true;
+    assert_eq!(model.converge(&desired), Ok(0));
+    let before = installation("none", "v1").files();
+    for file in before {
+        assert!(model.entries[file.path].has_content(&file.sha256), "{}", file.path);
+    }
+}
+
+#[test]
+fn where_that_fails_as_well_the_node_is_made_clean() {
+    let desired = install("none", "v2");
+    let mut model = failed("any", &desired);
+    assert_eq!(model.converge(&desired), Err(Action::ProveDaemon));
+    tell(&mut model, &desired, &[Change::NothingProven]);
+    assert_eq!(model.plan(&desired).target, Target::RolledBack);
+    model.converge(&desired).unwrap();
+    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!(model.endpoint, Endpoint::Containerd);
+}
+
+#[test]
+fn the_way_back_may_be_interrupted_anywhere() {
+    let desired = install("none", "v2");
+    let start = failed("v2", &desired);
+    let mut straight = start.clone();
+    straight.converge(&desired).unwrap();
+    for number in 0..start.plan(&desired).steps.len() {
+        for cut in CUTS {
+            for goal in [&desired, &remove(), &install("none", "v3"), &install("none", "v1")] {
+                let mut model = start.clone();
+                model.interrupt(&desired, number, cut);
+                model.converge(goal).unwrap();
+                let what = format!("cut at step {number} {cut:?}, then {goal:?}");
+                assert!(model.plan(goal).steps.is_empty(), "{what}");
+                if goal == &desired {
+                    assert_eq!(model.tree(), straight.tree(), "{what}");
+                }
+                if goal == &remove() {
+                    assert_eq!(model.tree(), Model::default().tree(), "{what}");
+                }
+                assert!(!model.entries.contains_key(node::KEPT_DAEMON), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_at_hand_any_more_is_not_gone_back_to() {
+    let desired = install("none", "v2");
+    let mut model = failed("v2", &desired);
+    model.entries.remove(node::KEPT_DAEMON);
+    assert_eq!(model.plan(&desired).target, Target::RolledBack);
+    // Somebody altered the running daemon: then it is not what was proven.
+    let mut model = Model::default();
+    model.converge(&install("none", "v1")).unwrap();
+    model.entries.insert(node::DAEMON.into(), model::file("other"));
+    let plan = model.plan(&desired);
+    assert!(!plan.steps.iter().any(|step| step.action.to_string().contains(node::KEPT_DAEMON)), "{plan:?}");
+    assert!(!plan.restarts(Restarts::Kubelet));
+}
