@@ -7,10 +7,12 @@ mod landscape;
 mod node;
 pub mod rbac;
 mod stage;
+mod traffic;
 mod workload;
 
 pub use artifacts::Artifacts;
 pub use landscape::Landscape;
 pub use node::{Endpoint, NodeFacts};
 pub use stage::{Stage, StageOptions};
+pub use traffic::{Counts, Readiness, Traffic};
 pub use workload::{Container, Workload};

@@ -1,27 +1,44 @@
 //! On and off, as a Shoot's owner does it.
 
+use std::time::Duration;
+
 use anyhow::ensure;
-use e2e::{NodeFacts, Workload};
+use e2e::{NodeFacts, Readiness, Stage, Traffic, Workload};
 
 use crate::on_stage;
 
-/// Four times on and off, with a pod on every worker that must not notice, one restart of kubelet for each switch and a
-/// file tree as before after each time off.
+/// A Node that is not Ready for longer is given up by the controller manager.
+const GRACE: Duration = Duration::from_secs(40);
+
+/// Four times on and off on three workers, with a pod on each that must not notice, steady traffic between them of which nothing may be lost,
+/// exactly one restart of kubelet for each switch, and a file tree as before after each time off.
 #[test]
 fn on_and_off_four_times_with_a_pod_running_throughout() {
-    on_stage("main-job", 2, async |stage, progress| {
+    on_stage("main-job", 3, async |stage, progress| {
         let workload = Workload::deploy(stage.bed.shoot().admin().await?, stage.bed.workers().len()).await?;
+        let traffic = Traffic::start(stage.bed.shoot().admin().await?, stage.bed.workers()).await?;
+        let readiness = Readiness::watch(stage.bed.shoot().admin().await?);
+        let begin = kubelet_starts(stage).await?;
         let before = stage.trees()?;
         let containers = workload.containers().await?;
         for round in 1..=4 {
             let took = stage.switch_on(None).await?;
             progress.step(&format!("round {round}: on after {took:.1?}"));
+            let starts = kubelet_starts(stage).await?;
             let on = stage.facts().await?;
             for worker in stage.bed.workers() {
                 workload.run_pod(&format!("through-the-proxy-{round}"), worker.name()).await?;
             }
             let took = stage.switch_off().await?;
             progress.step(&format!("round {round}: off after {took:.1?}"));
+            let after = kubelet_starts(stage).await?;
+            ensure!(
+                after.iter().zip(&starts).all(|(after, before)| *after == before + 1),
+                "round {round}: kubelet was started {after:?} times instead of once more than {starts:?}"
+            );
+            let (gaps, longest) = readiness.take();
+            progress.step(&format!("round {round}: Nodes were not Ready {gaps} times, {longest:.1?} at the longest"));
+            ensure!(longest < GRACE, "round {round}: a Node was not Ready for {longest:.1?}");
             ensure!(
                 workload.containers().await? == containers,
                 "round {round}: the workload's containers were restarted"
@@ -32,8 +49,23 @@ fn on_and_off_four_times_with_a_pod_running_throughout() {
                 ensure!(on.kubelet_invocation != off.kubelet_invocation, "kubelet runs on without a restart");
             }
         }
+        let counts = traffic.counts(stage.bed.workers()).await?;
+        progress.step(&format!("traffic between the workers meanwhile: {counts:?}"));
+        ensure!(counts.lost == 0 && counts.answered > 1000, "{counts:?}");
+        let starts = kubelet_starts(stage).await?;
+        ensure!(starts.iter().zip(&begin).all(|(now, begin)| *now == begin + 2 * 4), "starts of kubelet: {starts:?}");
         Ok(())
     });
+}
+
+/// How often kubelet was started on each worker since it booted.
+async fn kubelet_starts(stage: &Stage) -> anyhow::Result<Vec<usize>> {
+    let lines = "journalctl --sync; journalctl --quiet --no-pager -o cat -u kubelet | grep -c '^Started kubelet'; true";
+    let mut starts = Vec::new();
+    for worker in stage.bed.workers() {
+        starts.push(worker.shell(lines).await?.trim().parse()?);
+    }
+    Ok(starts)
 }
 
 /// A reconcile with nothing new, a new agent pod and a restarted controller restart neither kubelet nor the daemon.
