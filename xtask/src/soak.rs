@@ -1,5 +1,6 @@
 //! `cargo xtask soak`: what takes too long for every change.
 
+mod controller;
 mod crash;
 mod fuzz;
 
@@ -25,10 +26,16 @@ pub(crate) struct SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, Duration) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 3] = [
+const MEMBERS: [Member; 5] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     ("crash-matrix", "places where a killed or failing agent leaves a node that does not mend", crash::matrix),
     ("agent-restarts", "agents whose coming and going restarts something", crash::restarts),
+    (
+        "controller-histories",
+        "histories of an Extension that end in a state the contract forbids",
+        controller::histories,
+    ),
+    ("controller-faults", "what a faulty API server and leaders that are killed leave unfinished", controller::faults),
 ];
 
 pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {

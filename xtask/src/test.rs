@@ -42,9 +42,9 @@ pub(crate) struct TestArgs {
 
 /// Tests passed and failed, and the checks that are no test binaries: each counts as one.
 #[derive(Debug, Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
 }
 
 pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
@@ -164,13 +164,32 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         cargo_test(root, &[&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat(), &[], tally)?;
         bed::runtime()?.block_on(on_a_worker(root, &artifacts, tally))?;
     }
+    e2e(root, &artifacts, args.only.as_deref(), &[], tally)
+}
+
+/// The tests of a bed whose name contains `only`, with more variables for them.
+pub(crate) fn on_real_components(
+    root: &Path,
+    only: Option<&str>,
+    more: &[(&str, String)],
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    say("== building the images under test");
+    e2e(root, &artifacts::build(root)?, only, more, tally)
+}
+
+fn e2e(
+    root: &Path,
+    artifacts: &e2e::Artifacts,
+    only: Option<&str>,
+    more: &[(&str, String)],
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     say("== tests on real components");
     let mut words =
         vec!["test", "--package", "e2e", "--test", "real", "--locked", "--", "--test-threads=1", "--nocapture"];
-    if let Some(only) = &args.only {
-        words.push(only);
-    }
-    cargo_test(root, &words, &artifacts.to_env(), tally)
+    words.extend(only);
+    cargo_test(root, &words, &[&artifacts.to_env()[..], more].concat(), tally)
 }
 
 /// The tests of crates that ask for a machine with a real systemd, containerd and cri-resmgr get a worker of a bed.
@@ -205,7 +224,7 @@ async fn on_a_worker(root: &Path, artifacts: &e2e::Artifacts, tally: &mut Tally)
 
 /// Runs `cargo test`, shows what it prints and adds up its `test result:` lines. A run that ends without success although
 /// no test failed (a test that does not compile, a crash) counts as one failure.
-fn cargo_test(root: &Path, words: &[&str], env: &[(&str, String)], tally: &mut Tally) -> anyhow::Result<()> {
+pub(crate) fn cargo_test(root: &Path, words: &[&str], env: &[(&str, String)], tally: &mut Tally) -> anyhow::Result<()> {
     let envs = env.iter().map(|(key, value)| (*key, value.as_str()));
     let mut child = Command::new("cargo").args(words).envs(envs).current_dir(root).stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().context("cargo's output is piped")?;

@@ -1,0 +1,37 @@
+//! The seed controller: many more of the histories and the faults that its tests have a short cut of.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use crate::test::{self, Tally};
+
+/// About ten minutes on two cores.
+const HISTORIES: &str = "20000";
+const SHOOTS: &str = "100";
+const KILLS: &str = "50";
+
+/// The property test of `gardener_extension::lifecycle`.
+pub(super) fn histories(root: &Path, _time: Duration) -> anyhow::Result<String> {
+    let mut tally = Tally::default();
+    let words = ["test", "--package", "gardener-extension", "--lib", "--locked", "--", "lifecycle"];
+    test::cargo_test(root, &words, &[("PROPTEST_CASES", HISTORIES.to_owned())], &mut tally)?;
+    all_passed(&tally)?;
+    Ok(format!("{HISTORIES} histories"))
+}
+
+/// Needs what `cargo xtask test --real` needs.
+pub(super) fn faults(root: &Path, _time: Duration) -> anyhow::Result<String> {
+    crate::bed::ensure_machine()?;
+    let mut tally = Tally::default();
+    let more = [("FAULT_SHOOTS", SHOOTS.to_owned()), ("FAULT_KILLS", KILLS.to_owned())];
+    test::on_real_components(root, Some("faults::"), &more, &mut tally)?;
+    all_passed(&tally)?;
+    Ok(format!("{SHOOTS} shoots, {KILLS} leaders killed"))
+}
+
+fn all_passed(tally: &Tally) -> anyhow::Result<()> {
+    ensure!(tally.failed == 0 && tally.passed > 0, "{} passed, {} failed", tally.passed, tally.failed);
+    Ok(())
+}
