@@ -25,6 +25,8 @@ enum Fault {
     TooManyRequests,
     InternalError,
     Delay,
+    /// There is no answer, ever: the caller has to give up.
+    Hang,
     /// The call is served, and its answer lost.
     AnswerLost,
     /// The connection ends; a watch runs for a while before.
@@ -35,6 +37,8 @@ const FAULTS: [Fault; 6] =
     [Fault::Conflict, Fault::TooManyRequests, Fault::InternalError, Fault::Delay, Fault::AnswerLost, Fault::Dropped];
 /// How long a delayed call is held up.
 const DELAY: Duration = Duration::from_secs(2);
+/// One of so many delays is for ever.
+const HANGS: u64 = 12;
 /// Life of a watch that is dropped.
 const WATCH: Duration = Duration::from_secs(3);
 
@@ -114,8 +118,13 @@ impl State {
             return None;
         }
         let fault = FAULTS[usize::try_from((random / 100) % 6).unwrap_or_default()];
-        // Nobody conflicts with a reader.
-        let fault = if fault == Fault::Conflict && method == Method::GET { Fault::InternalError } else { fault };
+        let fault = match fault {
+            // Nobody conflicts with a reader.
+            Fault::Conflict if method == Method::GET => Fault::InternalError,
+            // Each costs the caller half a minute.
+            Fault::Delay if (random / 600).is_multiple_of(HANGS) => Fault::Hang,
+            other => other,
+        };
         *self.injected().entry(fault).or_default() += 1;
         Some(fault)
     }
@@ -156,6 +165,7 @@ async fn answer(
         Some(Fault::TooManyRequests) => return refusal(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
         Some(Fault::InternalError) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Some(Fault::Delay) => tokio::time::sleep(DELAY).await,
+        Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Dropped) if watches => {
             let cut = Arc::clone(cut);
             tokio::spawn(async move {
