@@ -89,7 +89,7 @@ pub const TOKEN_KEY: &str = "token";
 /// Key of the generic kubeconfig's Secret.
 pub const KUBECONFIG_KEY: &str = "kubeconfig";
 /// Annotation on an object of a ManagedResource: gardener-resource-manager takes the object's finalizers away when its deletion
-/// takes longer than this (since v1.81; older ones wait on).
+/// takes longer than this (gardener/gardener#8584, of October 2023: v1.81; older ones wait on).
 pub const FINALIZE_DELETION_AFTER_ANNOTATION: &str = "resources.gardener.cloud/finalize-deletion-after";
 
 /// Label of a node: the worker pool that it belongs to.
