@@ -1,6 +1,6 @@
 //! Observe, plan, execute, until nothing is left to do.
 
-use node_plan::{Action, Change, Desired, Journal, Observed, Plan, Slot, Step, Target, budget, plan};
+use node_plan::{Action, Change, Desired, Installation, Journal, Observed, Plan, Slot, Step, Target, budget, plan};
 use observability::ErrorChain;
 
 use crate::effects::{EffectError, Effects, Request, Result};
@@ -128,7 +128,7 @@ fn go_back(
     error: &EffectError,
 ) -> Result<()> {
     let Desired::Installed(installation) = desired else { return Ok(()) };
-    let reason = format!("{step}: {}", ErrorChain(error));
+    let reason = format!("{step}: {}{}", ErrorChain(error), hint(step, installation));
     tracing::error!(%reason, "rolling back");
     let last = observed.journal.as_ref().and_then(|journal| journal.backoff.clone());
     // A node that runs as before loses its runtime for as long as another try fails, so that is tried rarely.
@@ -141,6 +141,14 @@ fn go_back(
     }
     let mut journal = observed.journal;
     record(effects, &mut journal, &changes)
+}
+
+/// What a loader says on the host the agent cannot read there.
+fn hint(step: &Action, installation: &Installation) -> String {
+    match (&installation.daemon.needs, step) {
+        (Some(version), Action::ProveDaemon) => format!(" (this cri-resmgr needs {version} or newer on the node)"),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use extension_config::names::node;
 use host::{Checksum, Owner};
 use node_plan::{Blob, Source};
+use object::Endianness;
+use object::elf::FileHeader64;
+use object::read::ReadCache;
+use object::read::elf::FileHeader as _;
 
 use crate::effects::{EffectError, Result};
 
@@ -53,7 +57,7 @@ fn blob(path: &Path) -> Result<Blob> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Blob { sha256: String::new(), size: 0, architecture: "missing".to_owned() });
+            return Ok(Blob { sha256: String::new(), size: 0, architecture: "missing".to_owned(), needs: None });
         }
         Err(error) => return Err(unreadable(path, error)),
     };
@@ -70,7 +74,30 @@ fn blob(path: &Path) -> Result<Blob> {
     let size = file.metadata().map_err(|source| unreadable(path, source))?.len();
     let sum = Checksum::of_reader(&mut std::io::BufReader::with_capacity(1 << 16, file));
     let sha256 = sum.map_err(|source| unreadable(path, source))?.to_string();
-    Ok(Blob { sha256, size, architecture })
+    let needs = File::open(path).ok().and_then(newest_glibc);
+    Ok(Blob { sha256, size, architecture, needs })
+}
+
+/// The newest of the versions of glibc among those that a program asks for; `None` for one that asks for none, or is no ELF file.
+fn newest_glibc(file: File) -> Option<String> {
+    let data = ReadCache::new(file);
+    let header = FileHeader64::<Endianness>::parse(&data).ok()?;
+    let endian = header.endian().ok()?;
+    let sections = header.sections(endian, &data).ok()?;
+    let (mut libraries, link) = sections.gnu_verneed(endian, &data).ok()??;
+    let strings = sections.strings(endian, &data, link).ok()?;
+    let mut newest: Option<(Vec<u32>, String)> = None;
+    while let Ok(Some((_, mut versions))) = libraries.next() {
+        while let Ok(Some(version)) = versions.next() {
+            let Some(name) = version.name(endian, strings).ok().and_then(|name| std::str::from_utf8(name).ok()) else {
+                continue;
+            };
+            let Some(number) = name.strip_prefix("GLIBC_") else { continue };
+            let Ok(number) = number.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>() else { continue };
+            newest = newest.max(Some((number, name.to_owned())));
+        }
+    }
+    newest.map(|(_, name)| name)
 }
 
 /// Rust's name of the machine that a 64-bit little-endian ELF file is for.
@@ -94,11 +121,18 @@ mod tests {
         let found = blob(&own).unwrap();
         assert_eq!(found.architecture, std::env::consts::ARCH);
         assert_eq!(found.size, std::fs::metadata(own).unwrap().len());
+        if cfg!(target_env = "gnu") {
+            let needs = found.needs.unwrap();
+            assert!(needs.starts_with("GLIBC_2."), "{needs}");
+        }
     }
 
     #[test]
     fn what_is_missing_or_strange_is_named() {
         assert_eq!(blob(std::path::Path::new("/nonexistent/x")).unwrap().architecture, "missing");
         assert_eq!(architecture(&[0; 20]), "unknown");
+        let script = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(script.path(), "#!/bin/sh\n").unwrap();
+        assert_eq!(blob(script.path()).unwrap().needs, None);
     }
 }

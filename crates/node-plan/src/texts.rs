@@ -146,7 +146,7 @@ mod tests {
     use crate::desired::{Blob, Installation, StaticConfig};
 
     fn installation(config: StaticConfig, extra: &str) -> Installation {
-        let blob = Blob { sha256: String::new(), size: 0, architecture: String::new() };
+        let blob = Blob { sha256: String::new(), size: 0, architecture: String::new(), needs: None };
         Installation {
             config,
             extra_options: extra.into(),

@@ -332,7 +332,7 @@ pub(super) fn file(content: &str) -> Entry {
 }
 
 pub(super) fn blob(name: &str) -> Blob {
-    Blob { sha256: name.into(), size: 40 << 20, architecture: "x86_64".into() }
+    Blob { sha256: name.into(), size: 40 << 20, architecture: "x86_64".into(), needs: None }
 }
 
 pub(super) fn installation(policy: &str, version: &str) -> Installation {
