@@ -149,6 +149,8 @@ pub const SYSTEMD: &[Check<Machine>] = checks![
     units::what_fails_again_and_again_is_given_up,
     units::a_failed_unit_stays_without_its_file_until_it_is_reset,
     units::a_unit_is_stopped_in_any_state,
+    units::a_stop_cancels_the_start_that_runs,
+    units::what_waits_to_be_started_again_can_be_stopped,
     units::enabling_makes_the_link_and_disabling_takes_it,
     units::a_condition_holds_back_without_a_failure,
     units::a_timer_starts_its_unit_again_and_again,

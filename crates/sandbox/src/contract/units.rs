@@ -218,6 +218,42 @@ pub(super) async fn a_unit_is_stopped_in_any_state(machine: &Machine) -> anyhow:
     Ok(())
 }
 
+pub(super) async fn a_stop_cancels_the_start_that_runs(machine: &Machine) -> anyhow::Result<()> {
+    let systemd = &machine.systemd;
+    let waits = machine.program("waits", "touch $R/opt/contract/waits; exec sleep 1000")?;
+    let runs = machine.program("runs", "touch $R/opt/contract/runs; exec sleep 1000")?;
+    machine.unit(A, &format!("[Service]\nExecStartPre={waits}\nExecStart={runs}\n")).await?;
+    let stop = async {
+        let path = machine.path("/opt/contract/waits");
+        wait_for("the command before the start", LIMIT, || async { Ok(path.exists().then_some(())) }).await?;
+        let state = machine.state(A).await?;
+        ensure!(state.active_state == ActiveState::Activating && state.sub_state == "start-pre", "{state:?}");
+        Ok(systemd.stop(A, LIMIT).await?)
+    };
+    let (started, stopped) = tokio::join!(systemd.start(A, LIMIT), stop);
+    ensure!(started? == JobResult::Canceled, "the start goes on");
+    ensure!(stopped? == JobResult::Done, "the stop fails");
+    let state = machine.state(A).await?;
+    ensure!(state.active_state == ActiveState::Inactive && state.sub_state == "dead", "{state:?}");
+    let service = machine.service(A).await?;
+    ensure!(service.main_pid == 0 && service.result == "success", "{service:?}");
+    ensure!(!machine.path("/opt/contract/runs").exists(), "it was started after the stop");
+    ensure!(!systemd.list_jobs().await?.iter().any(|job| job.unit == A), "jobs are left");
+    Ok(())
+}
+
+pub(super) async fn what_waits_to_be_started_again_can_be_stopped(machine: &Machine) -> anyhow::Result<()> {
+    let fails = machine.program("fails", "exit 3")?;
+    machine.unit(A, &format!("[Service]\nExecStart={fails}\nRestart=always\nRestartSec=1000\n")).await?;
+    machine.start(A).await?;
+    let waits = machine.wait("its end", A, |unit| unit.sub_state == "auto-restart").await?;
+    ensure!(waits.active_state == ActiveState::Activating, "{waits:?}");
+    ensure!(machine.systemd.stop(A, LIMIT).await? == JobResult::Done, "the stop fails");
+    let state = machine.state(A).await?;
+    ensure!(state.active_state == ActiveState::Inactive && state.sub_state == "dead", "{state:?}");
+    Ok(())
+}
+
 pub(super) async fn enabling_makes_the_link_and_disabling_takes_it(machine: &Machine) -> anyhow::Result<()> {
     let (systemd, runs) = (&machine.systemd, machine.runs()?);
     machine.unit(A, &format!("[Service]\nExecStart={runs}\n[Install]\nWantedBy=multi-user.target\n")).await?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinHandle;
 
 use super::Programs;
@@ -31,6 +31,8 @@ pub(super) enum JobKind {
     Start,
     Stop,
     Restart,
+    /// systemd's own, for the run that has ended.
+    AutoRestart(u64),
 }
 
 impl JobKind {
@@ -38,9 +40,16 @@ impl JobKind {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
-            Self::Restart => "restart",
+            Self::Restart | Self::AutoRestart(_) => "restart",
         }
     }
+}
+
+/// A job that waits or runs.
+struct Job {
+    unit: String,
+    kind: JobKind,
+    cancel: oneshot::Sender<()>,
 }
 
 /// Kind, path and target of a link that was made or removed.
@@ -61,7 +70,7 @@ pub(super) struct Manager {
     units: Mutex<BTreeMap<String, Unit>>,
     /// One job of a unit at a time.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    jobs: Mutex<BTreeMap<u32, (String, JobKind)>>,
+    jobs: Mutex<BTreeMap<u32, Job>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     signals: broadcast::Sender<Signal>,
     last_job: AtomicU32,
@@ -163,18 +172,45 @@ impl Manager {
                 _ => Refusal { name: files.load_error.0, message: files.load_error.1 },
             });
         }
+        if kind == JobKind::Stop {
+            self.cancel_starts(name);
+        }
         let id = self.last_job.fetch_add(1, Ordering::Relaxed) + 1;
-        locked(&self.jobs).insert(id, (name.to_owned(), kind));
+        let (cancel, canceled) = oneshot::channel();
+        locked(&self.jobs).insert(id, Job { unit: name.to_owned(), kind, cancel });
         self.tell(Signal::JobNew { id, unit: name.to_owned() });
         let name = name.to_owned();
         self.spawn(|manager| async move {
             let turn = Arc::clone(locked(&manager.turns).entry(name.clone()).or_default());
-            let _turn = turn.lock().await;
-            let result = manager.carry_out(&name, kind).await;
+            let mut own_turn = None;
+            let work = async {
+                own_turn = Some(turn.lock().await);
+                manager.carry_out(&name, kind).await
+            };
+            // The sender lives until the job is done, so that nothing but a cancellation ends the wait for it.
+            let result = tokio::select! {
+                biased;
+                Ok(()) = canceled => "canceled",
+                result = work => result,
+            };
             locked(&manager.jobs).remove(&id);
             manager.tell(Signal::JobRemoved { id, unit: name, result });
+            // Who waits for its turn tells of its end after us.
+            drop(own_turn);
         });
         Ok(id)
+    }
+
+    /// A stop conflicts with every start of its unit, and the later job wins, as with the mode `replace`. The programs that a start runs end
+    /// with it; the stop that follows does the rest.
+    fn cancel_starts(&self, name: &str) {
+        let mut jobs = locked(&self.jobs);
+        let conflicting: Vec<u32> =
+            jobs.iter().filter(|(_, job)| job.unit == name && job.kind != JobKind::Stop).map(|(id, _)| *id).collect();
+        for job in conflicting.iter().filter_map(|id| jobs.remove(id)) {
+            // One that has just ended is beyond it.
+            let _ended = job.cancel.send(());
+        }
     }
 
     /// Queues a job and waits for its end.
@@ -192,10 +228,13 @@ impl Manager {
     }
 
     pub(super) fn jobs(&self) -> Vec<(u32, String, JobKind)> {
-        locked(&self.jobs).iter().map(|(id, (unit, kind))| (*id, unit.clone(), *kind)).collect()
+        locked(&self.jobs).iter().map(|(id, job)| (*id, job.unit.clone(), job.kind)).collect()
     }
 
     async fn carry_out(&self, name: &str, kind: JobKind) -> &'static str {
+        if let JobKind::AutoRestart(run) = kind {
+            return self.restart_by_itself(name, run).await;
+        }
         let is_timer = Path::new(name).extension().is_some_and(|kind| kind == "timer");
         if kind != JobKind::Start {
             if is_timer { self.stop_timer(name) } else { self.stop_service(name).await }

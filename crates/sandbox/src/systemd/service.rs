@@ -185,12 +185,19 @@ impl Manager {
         let name = name.to_owned();
         self.spawn(|manager| async move {
             tokio::time::sleep(Duration::from_secs_f64(pause)).await;
-            let waits = |unit: &mut super::unit::Unit| unit.run == run && unit.sub == "auto-restart";
-            if manager.with(&name, waits) {
-                manager.with(&name, |unit| unit.n_restarts += 1);
-                manager.begin(&name).await;
-            }
+            // A unit whose file is gone meanwhile is not started again.
+            drop(manager.queue(&name, JobKind::AutoRestart(run)));
         });
+    }
+
+    /// What `Restart=` asks for after a run that has ended, unless it was stopped or started meanwhile.
+    pub(super) async fn restart_by_itself(&self, name: &str, run: u64) -> &'static str {
+        let waits = self.with(name, |unit| {
+            let waits = unit.run == run && unit.sub == "auto-restart";
+            unit.n_restarts += u32::from(waits);
+            waits
+        });
+        if waits { self.begin(name).await } else { "canceled" }
     }
 
     fn failed(&self, name: &str, files: &Files, exit: Exit) -> &'static str {
