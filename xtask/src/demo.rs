@@ -7,8 +7,9 @@ use clap::Args;
 use e2e::{NodeFacts, Stage, StageOptions, Workload};
 use testbed::{Progress, Worker};
 
+use crate::sandbox_demo::{self, Nodes};
 use crate::terminal::say;
-use crate::{artifacts, bed, sandbox_demo};
+use crate::{artifacts, bed};
 
 const NAME: &str = "demo";
 
@@ -17,11 +18,17 @@ pub(crate) struct DemoArgs {
     /// On real components: needs root, Go and some GiB of disk.
     #[arg(long)]
     real: bool,
-    /// Number of nodes of the stand-ins; the last one fails at first.
-    #[arg(long, default_value_t = 3, conflicts_with = "real", value_parser = clap::value_parser!(u8).range(2..=20))]
-    nodes: u8,
+    /// Number of nodes of the stand-ins, the last of which fails at first; more than 20 are nodes in memory.
+    #[arg(long, default_value_t = 3, conflicts_with = "real", value_parser = clap::value_parser!(u16).range(2..))]
+    nodes: u16,
+    /// Nodes in memory: agents in one process, in a time that runs faster.
+    #[arg(long, conflicts_with = "real")]
+    simulated: bool,
+    /// So many of the nodes fail at first, such as 3%; they are nodes in memory then.
+    #[arg(long, conflicts_with = "real", value_name = "PERCENT", value_parser = percent)]
+    fail: Option<f64>,
     /// Draws moments of the table into this SVG file.
-    #[arg(long, conflicts_with = "real", value_name = "FILE")]
+    #[arg(long, conflicts_with_all = ["real", "simulated", "fail"], value_name = "FILE")]
     record: Option<PathBuf>,
     /// Number of real workers.
     #[arg(long, default_value_t = 1, requires = "real")]
@@ -31,9 +38,32 @@ pub(crate) struct DemoArgs {
     keep: bool,
 }
 
+/// Nodes with processes of their own, at most.
+const PROCESSES: u8 = 20;
+
+impl DemoArgs {
+    fn stand_ins(&self) -> anyhow::Result<Nodes> {
+        match u8::try_from(self.nodes) {
+            Ok(nodes) if nodes <= PROCESSES && !self.simulated && self.fail.is_none() => Ok(Nodes::Processes(nodes)),
+            _ => {
+                ensure!(self.record.is_none(), "nodes in memory have no table to record: at most {PROCESSES} nodes");
+                Ok(Nodes::InMemory(self.nodes, self.fail.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text);
+    match number.trim().parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("a percentage from 0% to 100%".to_owned()),
+    }
+}
+
 pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
     if !args.real {
-        return sandbox_demo::run(root, args.nodes, args.record.as_ref());
+        return sandbox_demo::run(root, args.stand_ins()?, args.record.as_ref());
     }
     bed::ensure_machine()?;
     let artifacts = artifacts::build(root)?;
@@ -111,4 +141,41 @@ async fn show_units(worker: &Worker) -> anyhow::Result<()> {
         say(&format!("    {line}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        demo: DemoArgs,
+    }
+
+    fn stand_ins(words: &str) -> anyhow::Result<Nodes> {
+        Line::try_parse_from(std::iter::once("demo").chain(words.split_whitespace()))?.demo.stand_ins()
+    }
+
+    #[test]
+    fn few_nodes_have_processes_and_many_are_in_memory() {
+        let table = [
+            ("", "Processes(3)"),
+            ("--nodes 20", "Processes(20)"),
+            ("--nodes 21", "InMemory(21, 0.0)"),
+            ("--simulated", "InMemory(3, 0.0)"),
+            ("--fail 0", "InMemory(3, 0.0)"),
+            ("--nodes 1000 --fail 3%", "InMemory(1000, 3.0)"),
+        ];
+        for (words, expected) in table {
+            assert_eq!(format!("{:?}", stand_ins(words).unwrap()), expected, "{words}");
+        }
+        for words in
+            ["--nodes 1", "--fail x", "--fail 101%", "--fail nan", "--nodes 30 --record f", "--fail 3% --record f"]
+        {
+            assert!(stand_ins(words).is_err(), "{words}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the main job on stand-ins, with the real programs, for anybody on any machine.
 
+mod crowd;
 mod picture;
 mod story;
 mod table;
@@ -7,25 +8,60 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sandbox::{Binaries, Sandbox};
+use sandbox::{Binaries, Sandbox, WORKER_POOL};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal::say;
 use table::Film;
 
+/// A worker pool that is not meant.
+const OTHER_POOL: &str = "other";
+
+/// What is shown of the nodes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Nodes {
+    /// So many, each with systemd and processes of its own.
+    Processes(u8),
+    /// So many in memory, of which so many percent fail at first.
+    InMemory(u16, f64),
+}
+
+impl Nodes {
+    async fn up(self, root: &Path, binaries: &Binaries) -> anyhow::Result<Sandbox> {
+        match self {
+            Self::Processes(count) => Sandbox::up(root, binaries, &pools(count)).await,
+            Self::InMemory(count, _) => Sandbox::simulated(root, binaries, count, crowd::speed(count)).await,
+        }
+    }
+
+    async fn tell(self, sandbox: &Sandbox, root: &Path, film: &mut Film) -> anyhow::Result<()> {
+        match self {
+            Self::Processes(_) => story::tell(sandbox, root, film).await,
+            Self::InMemory(count, percent) => crowd::tell(sandbox, root, crowd::share(count, percent)).await,
+        }
+    }
+}
+
+/// The second of three and more nodes is of another pool than the rest.
+fn pools(nodes: u8) -> Vec<&'static str> {
+    let pool = |place| if place == 1 && nodes > 2 { OTHER_POOL } else { WORKER_POOL };
+    (0..nodes).map(pool).collect()
+}
+
 /// Builds the programs, shows them, and takes everything down again. What was shown is drawn into `record`.
-pub(crate) fn run(root: &Path, nodes: u8, record: Option<&PathBuf>) -> anyhow::Result<()> {
+pub(crate) fn run(root: &Path, nodes: Nodes, record: Option<&PathBuf>) -> anyhow::Result<()> {
     say("building gardener-extension-cri-resmgr, cri-resmgr-node-agent and runtime-gate");
     let binaries = Binaries::build(root)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Many nodes keep their API busy, which then must not have to wait for them.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut film = Film::default();
     runtime.block_on(async {
         let sandbox = tokio::select! {
-            sandbox = Sandbox::up(root, &binaries, nodes) => sandbox?,
+            sandbox = nodes.up(root, &binaries) => sandbox?,
             () = asked_to_stop() => anyhow::bail!("interrupted; nothing is left behind"),
         };
         let shown = tokio::select! {
-            shown = story::tell(&sandbox, root, &mut film) => shown,
+            shown = nodes.tell(&sandbox, root, &mut film) => shown,
             () = asked_to_stop() => {
                 sandbox.down().await?;
                 anyhow::bail!("interrupted; nothing is left behind")

@@ -33,5 +33,10 @@ pub(crate) enum DesiredFileError {
 pub(crate) fn read(path: &Path) -> Result<Mounted, DesiredFileError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| DesiredFileError::Unreadable { path: path.to_owned(), source })?;
-    Ok(Mounted { state: DesiredState::decode(&text)?, hash: hash8(&text) })
+    decode(&text)
+}
+
+/// The file's text.
+pub(crate) fn decode(text: &str) -> Result<Mounted, DesiredFileError> {
+    Ok(Mounted { state: DesiredState::decode(text)?, hash: hash8(text) })
 }

@@ -1,47 +1,13 @@
 //! A node in memory that fails, or lets the agent die, at any call that a test names.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use extension_config::names::node;
-use node_plan::{Action, Cause, Entry, Journal, MARKER, Plan, Slot, Source, Unit};
+use node_plan::{Action, Cause, Entry, Journal, Plan, Slot};
+
+pub(crate) use crate::memory::State;
 
 use crate::effects::{EffectError, Effects, Files, Paced, Permit, Request, Result, Socket, UnitView, Units, Witnesses};
-
-/// What stands at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Thing {
-    Directory,
-    File { sha256: String, mode: u32, marked: bool },
-    Link(String),
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) active: bool,
-    pub(crate) failed: bool,
-    pub(crate) starts: u32,
-}
-
-/// Everything on the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) now: u64,
-    pub(crate) things: BTreeMap<String, Thing>,
-    pub(crate) journal: Option<Journal>,
-    pub(crate) daemon: Process,
-    pub(crate) timer: Process,
-    pub(crate) kubelet: Process,
-    pub(crate) on_proxy: bool,
-    pub(crate) loaded: BTreeSet<String>,
-    /// The daemon that is started now answers.
-    pub(crate) daemon_works: bool,
-    /// How long a look at the proxy takes, in seconds.
-    pub(crate) proxy_hangs_for: u64,
-    /// kubelet stays up on the proxy.
-    pub(crate) kubelet_works_on_proxy: bool,
-}
 
 /// At which call what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,21 +33,7 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn new() -> Self {
-        let things = ["/etc/default", "/etc/systemd/system/multi-user.target.wants"];
-        let state = State {
-            now: 10_000,
-            things: things.map(|path| (path.to_owned(), Thing::Directory)).into(),
-            journal: None,
-            daemon: Process::default(),
-            timer: Process::default(),
-            kubelet: Process { active: true, failed: false, starts: 1 },
-            on_proxy: false,
-            loaded: BTreeSet::new(),
-            daemon_works: true,
-            proxy_hangs_for: 0,
-            kubelet_works_on_proxy: true,
-        };
-        Self::from_state(state)
+        Self::from_state(State::new(10_000))
     }
 
     pub(crate) fn from_state(state: State) -> Self {
@@ -113,131 +65,13 @@ impl Fake {
     }
 }
 
-impl State {
-    fn proxy_answers(&self) -> bool {
-        self.daemon.active && self.daemon_works
-    }
-
-    fn entry(&self, path: &str) -> Entry {
-        match self.things.get(path) {
-            None => Entry::Absent,
-            Some(Thing::Directory) => {
-                let empty =
-                    !self.things.keys().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
-                Entry::Directory {
-                    empty: empty && !path.starts_with("/etc/default") && !path.ends_with("multi-user.target.wants"),
-                }
-            }
-            Some(Thing::File { sha256, mode, marked }) => {
-                Entry::File { sha256: sha256.clone(), mode: *mode, own: true, marked: *marked }
-            }
-            Some(Thing::Link(target)) => Entry::Link { target: target.clone() },
-        }
-    }
-
-    fn apply(&mut self, action: &Action) {
-        match action {
-            Action::MakeDirectory { path } => {
-                self.things.insert(path.clone(), Thing::Directory);
-            }
-            Action::WriteFile { path, mode, source, sha256 } => {
-                let marked = matches!(source, Source::Text(text) if text.starts_with(MARKER));
-                self.things.insert(path.clone(), Thing::File { sha256: sha256.clone(), mode: *mode, marked });
-            }
-            Action::MakeLink { path, target } => {
-                self.things.insert(path.clone(), Thing::Link(target.clone()));
-            }
-            Action::RemoveFile { path } => {
-                self.things.remove(path);
-            }
-            Action::RemoveDirectory { path } => {
-                if self.entry(path) == (Entry::Directory { empty: true }) {
-                    self.things.remove(path);
-                }
-            }
-            Action::RemoveTree { path } => {
-                self.things.retain(|other, _| other != path && !other.starts_with(&format!("{path}/")));
-            }
-            other => panic!("{other} is no file action"),
-        }
-    }
-
-    fn unit(&self, name: &str) -> UnitView {
-        let idle = Process::default();
-        let (process, file, letter) = match name {
-            node::DAEMON_UNIT => (&self.daemon, node::DAEMON_UNIT_FILE, 'd'),
-            node::GUARD_TIMER => (&self.timer, node::GUARD_TIMER_FILE, 't'),
-            node::GUARD_UNIT => (&idle, node::GUARD_UNIT_FILE, 'g'),
-            _ => (&self.kubelet, "", 'k'),
-        };
-        let load_state = if file.is_empty() || self.loaded.contains(file) { "loaded" } else { "not-found" };
-        let active_state = if process.active {
-            "active"
-        } else if process.failed {
-            "failed"
-        } else {
-            "inactive"
-        };
-        let mut view = UnitView {
-            unit: Unit {
-                load_state: load_state.into(),
-                active_state: active_state.into(),
-                sub_state: "running".into(),
-                invocation: if process.starts == 0 { String::new() } else { format!("{letter}{}", process.starts) },
-                main_pid: u32::from(process.active),
-                n_restarts: 0,
-                fragment: file.into(),
-                drop_ins: BTreeSet::new(),
-            },
-            exec_start: Vec::new(),
-            command_line: None,
-        };
-        if file.is_empty() {
-            let fixed =
-                "/opt/bin/kubelet --config=/k --container-runtime-endpoint=unix:///run/containerd/containerd.sock";
-            view.exec_start = vec![format!("{fixed} $KUBELET_EXTRA_ARGS").split(' ').map(str::to_owned).collect()];
-            view.unit.drop_ins = self.loaded.iter().filter(|file| *file == node::KUBELET_DROP_IN).cloned().collect();
-            let more = if self.on_proxy { node::KUBELET_ENDPOINT_ARGUMENT } else { "" };
-            view.command_line = process.active.then(|| format!("{fixed} {more}"));
-        }
-        view
-    }
-
-    fn start(&mut self, unit: &str, again: bool) -> Result<()> {
-        if unit == node::KUBELET_UNIT {
-            self.on_proxy = self.loaded.contains(node::KUBELET_DROP_IN) && self.proxy_answers();
-            let up = !self.on_proxy || self.kubelet_works_on_proxy;
-            self.kubelet = Process { active: up, failed: !up, starts: self.kubelet.starts + 1 };
-            if self.on_proxy {
-                let env = Thing::File { sha256: String::new(), mode: 0o600, marked: false };
-                self.things.insert(node::RUNTIME_ENV.into(), env);
-            }
-            return Ok(());
-        }
-        let file = format!("{}/{unit}", node::UNIT_DIR);
-        if !self.loaded.contains(&file) {
-            return Err(EffectError::Proof(format!("{unit} is not loaded")));
-        }
-        let process = if unit == node::DAEMON_UNIT { &mut self.daemon } else { &mut self.timer };
-        if again || !process.active {
-            *process = Process { active: true, failed: false, starts: process.starts + 1 };
-        }
-        if unit == node::DAEMON_UNIT {
-            for path in [node::DAEMON_STATE_DIR, node::DAEMON_RUN_DIR] {
-                self.things.insert(path.into(), Thing::Directory);
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Files for Fake {
     fn entry(&self, path: &str) -> Result<Entry> {
         self.call(path, |state| Ok(state.entry(path)))
     }
 
     fn read_text(&self, path: &str) -> Result<Option<String>> {
-        self.call(path, |_| Ok((path == "/k").then(|| "cpuManagerPolicy: none\n".to_owned())))
+        self.call(path, |_| Ok(crate::memory::text(path)))
     }
 
     fn free_space(&self, path: &str) -> Result<u64> {
@@ -258,10 +92,7 @@ impl Files for Fake {
 
     fn apply(&self, action: &Action) -> Result<()> {
         assert!(self.locked.get() && self.state.borrow().journal.is_some(), "{action} without lock or journal");
-        self.call(&action.to_string(), |state| {
-            state.apply(action);
-            Ok(())
-        })
+        self.call(&action.to_string(), |state| state.apply(action))
     }
 
     fn forget(&self) -> Result<()> {
@@ -283,9 +114,7 @@ impl Units for Fake {
 
     async fn reload(&self) -> Result<()> {
         self.call("reload", |state| {
-            let files =
-                state.things.iter().filter(|(path, thing)| path.contains("systemd") && **thing != Thing::Directory);
-            state.loaded = files.map(|(path, _)| path.clone()).collect();
+            state.reload();
             Ok(())
         })
     }
@@ -296,8 +125,7 @@ impl Units for Fake {
 
     async fn stop(&self, unit: &str) -> Result<()> {
         self.call(&format!("stop {unit}"), |state| {
-            let process = if unit == node::DAEMON_UNIT { &mut state.daemon } else { &mut state.timer };
-            process.active = false;
+            state.stop(unit);
             Ok(())
         })
     }
@@ -308,9 +136,7 @@ impl Units for Fake {
 
     async fn reset_failed(&self, unit: &str) -> Result<()> {
         self.call(&format!("reset {unit}"), |state| {
-            if unit == node::KUBELET_UNIT {
-                state.kubelet.failed = false;
-            }
+            state.reset_failed(unit);
             Ok(())
         })
     }

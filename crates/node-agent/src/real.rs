@@ -3,6 +3,7 @@
 mod cluster;
 mod files;
 mod pace;
+mod switch_slot;
 mod units;
 
 use std::cell::{Cell, RefCell};
@@ -11,18 +12,18 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use extension_config::names::node;
-use extension_config::node_report::Stage;
 use host::{HostLock, HostRoot, Journal as JournalFile};
-use node_plan::{Action, Journal, Plan, Restarts};
-use observability::ReadinessHandle;
+use node_plan::{Action, Blob, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
 pub(crate) use cluster::Cluster;
+#[cfg(feature = "simulation")]
+pub(crate) use cluster::kubeconfig;
+pub(crate) use switch_slot::SwitchSlot;
 
+use crate::agent::{Node, Telemetry};
 use crate::effects::{EffectError, Effects, Paced, Permit, Request, Result, Socket, Witnesses};
-use crate::metrics::Metrics;
 use crate::payload::Images;
-use crate::report;
 use files::Sums;
 use units::Bus;
 
@@ -30,13 +31,6 @@ use units::Bus;
 const JOURNAL_VERSION: u32 = 1;
 /// Longest wait for an answer of a runtime.
 const PROBE: Duration = Duration::from_secs(3);
-
-/// Where the work shows while it goes on.
-#[derive(Debug, Clone)]
-pub(crate) struct Telemetry {
-    pub(crate) metrics: Metrics,
-    pub(crate) readiness: ReadinessHandle,
-}
 
 /// The node that the agent runs on.
 pub(crate) struct RealNode {
@@ -46,15 +40,12 @@ pub(crate) struct RealNode {
     sums: RefCell<HashMap<String, Sums>>,
     bus: Bus,
     cluster: Rc<Cluster>,
+    slot: SwitchSlot,
     lock: RefCell<Option<HostLock>>,
     stop: watch::Receiver<bool>,
     telemetry: Option<Telemetry>,
     restarted: Cell<bool>,
     begin: Instant,
-    /// Hash of the desired state, of which failures are remembered.
-    desired: RefCell<String>,
-    /// When to ask for a slot again.
-    ask_again: Cell<Duration>,
 }
 
 impl RealNode {
@@ -72,44 +63,32 @@ impl RealNode {
             root,
             images,
             sums: RefCell::default(),
+            slot: SwitchSlot::new(Rc::clone(&cluster)),
             cluster,
             lock: RefCell::default(),
             stop,
             telemetry,
             restarted: Cell::new(false),
             begin: Instant::now(),
-            desired: RefCell::default(),
-            ask_again: Cell::default(),
         }
     }
 
     pub(crate) fn bus(&self) -> &Bus {
         &self.bus
     }
+}
 
-    /// Whether we restarted kubelet since the last call.
-    pub(crate) fn take_restarted(&self) -> bool {
+impl Node for RealNode {
+    fn slot(&self) -> &SwitchSlot {
+        &self.slot
+    }
+
+    fn payload(&self) -> (&Blob, &Blob) {
+        (&self.images.daemon, &self.images.gate)
+    }
+
+    fn take_restarted(&self) -> bool {
         self.restarted.replace(false)
-    }
-
-    /// What is desired from now on, by its hash.
-    pub(crate) fn desires(&self, hash: &str) {
-        hash.clone_into(&mut self.desired.borrow_mut());
-    }
-
-    /// When to ask for a slot again.
-    pub(crate) fn ask_again(&self) -> Duration {
-        self.ask_again.get()
-    }
-
-    async fn tell_of_stop(&self, stopped_now: bool) {
-        if stopped_now {
-            self.cluster.event(true, "CriResmgrSwitchesStopped", &pace::stopped()).await;
-        }
-    }
-
-    pub(crate) fn images(&self) -> &Images {
-        &self.images
     }
 }
 
@@ -151,26 +130,11 @@ impl Witnesses for RealNode {
 
 impl Paced for RealNode {
     async fn take_slot(&self, request: &Request) -> Permit {
-        let desired = self.desired.borrow().clone();
-        let permit = self.cluster.take_slot(&desired, request).await;
-        tracing::info!(slot = ?permit.slot, "asked for a switch slot");
-        self.ask_again.set(permit.again_in);
-        self.tell_of_stop(permit.stopped_now).await;
-        permit
+        self.slot.take_slot(request).await
     }
 
     async fn give_back_slot(&self, request: &Request) -> bool {
-        let desired = self.desired.borrow().clone();
-        match self.cluster.give_back_slot(&desired, request).await {
-            Ok(stopped_now) => {
-                self.tell_of_stop(stopped_now).await;
-                true
-            }
-            Err(reason) => {
-                tracing::warn!(%reason, "the switch slot could not be given back; it ends with its time");
-                false
-            }
-        }
+        self.slot.give_back_slot(request).await
     }
 }
 
@@ -188,20 +152,17 @@ impl Effects for RealNode {
     }
 
     fn begin(&self, plan: &Plan) {
-        let Some(Telemetry { metrics, readiness }) = &self.telemetry else { return };
-        metrics.stage_is(Stage::Working);
-        readiness.set(Err(format!("{}: {}", Stage::Working.as_str(), report::message(plan))));
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.begin(plan);
+        }
     }
 
     fn done(&self, action: &Action) {
         if action.restarts() == Restarts::Kubelet {
             self.restarted.set(true);
         }
-        let Some(Telemetry { metrics, .. }) = &self.telemetry else { return };
-        match (action, action.restarts()) {
-            (Action::RestartKubelet { cause }, _) => metrics.kubelet_restarted(cause.as_str()),
-            (Action::Restart { .. }, Restarts::Daemon) => metrics.daemon_restarted(),
-            _ => {}
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.done(action);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! collection of owned objects and one representation of each kind.
 
 mod apply;
+mod calls;
 mod failure;
 mod fields;
 mod http;
@@ -17,8 +18,6 @@ mod watch;
 mod write;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -38,7 +37,7 @@ use crate::faults::Faults;
 pub struct ApiServer {
     store: Store,
     url: String,
-    requests: Arc<AtomicU64>,
+    calls: calls::Calls,
     faults: Faults<u16>,
     cut: watch_channel::Sender<()>,
     task: AbortHandle,
@@ -57,9 +56,9 @@ impl ApiServer {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for an API server")?;
         let url = format!("http://{}", listener.local_addr()?);
-        let requests = Arc::new(AtomicU64::new(0));
+        let calls = calls::Calls::default();
         let (faults, cut) = (Faults::default(), watch_channel::Sender::new(()));
-        let front = http::Front { store: store.clone(), requests: Arc::clone(&requests), faults: faults.clone() };
+        let front = http::Front { store: store.clone(), calls: calls.clone(), faults: faults.clone() };
         let mut cuts = cut.subscribe();
         let task = tokio::spawn(async move {
             // Dropped with this task, and all connections with it.
@@ -75,7 +74,7 @@ impl ApiServer {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { store, url, requests, faults, cut, task: task.abort_handle() })
+        Ok(Self { store, url, calls, faults, cut, task: task.abort_handle() })
     }
 
     /// What is stored.
@@ -87,7 +86,12 @@ impl ApiServer {
     /// Requests so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+        self.calls.counts().map(|(_, count)| count).sum()
+    }
+
+    /// Requests so far by what they ask for, in the words of RBAC.
+    pub fn requests_by_verb(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.calls.counts().filter(|(_, count)| *count > 0)
     }
 
     /// What goes wrong with requests, described as `PATCH /api/v1/…?…`; a refusal is an HTTP status.

@@ -2,12 +2,15 @@
 
 mod controller;
 mod look;
+mod simulated;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use extension_config::names;
+use node_agent::simulation::Simulation;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::gardenlet::{Gardenlet, example_shoot};
@@ -16,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{ApiServer, Writer};
 use crate::binaries::Binaries;
-use crate::daemon_set::{self, Image, PodHost};
+use crate::daemon_set::{self, Image, PodHost, ProcessRunner, Runner};
 use crate::faults::Faults;
 use crate::node::Node;
 use crate::resource_manager;
@@ -31,7 +34,8 @@ pub const SHOOT_NAMESPACE: &str = "shoot--local--local";
 const CONTROLLER_NAMESPACE: &str = "extension-cri-resmgr";
 /// Folder with what stands for the daemon's payload.
 const PAYLOAD: &str = "payload";
-/// Credentials for the shoot.
+/// Credentials for the seed, and for the shoot.
+const OF_SEED: &str = "seed.yaml";
 const OF_SHOOT: &str = "shoot.yaml";
 /// How long anything may take before it is called a failure.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -44,6 +48,7 @@ pub struct Sandbox {
     /// The shoot's API.
     pub shoot: ApiServer,
     nodes: Vec<Node>,
+    simulation: Option<Arc<Simulation>>,
     gardenlet: Gardenlet,
     example: Value,
     binaries: Binaries,
@@ -52,6 +57,60 @@ pub struct Sandbox {
     faults: BedFaults,
     // Last: what runs in it ends before it is removed.
     dir: TempDir,
+}
+
+/// The two APIs in a folder, before anything runs on them.
+struct Ground {
+    dir: TempDir,
+    seed: ApiServer,
+    shoot: ApiServer,
+}
+
+impl Ground {
+    async fn prepare() -> anyhow::Result<Self> {
+        // Paths of sockets have about a hundred characters at most.
+        let dir = tempfile::Builder::new().prefix("cri-resmgr-").tempdir().context("no temporary folder")?;
+        let (seed, shoot) = (ApiServer::start().await?, ApiServer::start().await?);
+        for name in [SHOOT_NAMESPACE, CONTROLLER_NAMESPACE] {
+            let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+            seed.store().create("", "namespaces", "", namespace, &Writer::named("gardenlet"))?;
+        }
+        seed.write_kubeconfig(&dir.path().join(OF_SEED))?;
+        shoot.write_kubeconfig(&dir.path().join(OF_SHOOT))?;
+        Ok(Self { dir, seed, shoot })
+    }
+
+    /// Starts what makes it a seed and a shoot, whose pods run so on the nodes with these names.
+    fn run(self, repository: &Path, binaries: &Binaries, runners: Vec<(String, Runner)>) -> anyhow::Result<Sandbox> {
+        let Self { dir, seed, shoot } = self;
+        let faults = BedFaults::default();
+        let host = |(node, runner)| PodHost { node, runner, faults: faults.pods.clone() };
+        let hosts = runners.into_iter().map(host).collect();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(resource_manager::run(
+            seed.store().clone(),
+            shoot.store().clone(),
+            faults.resource_manager.clone(),
+        ));
+        tasks.spawn(daemon_set::run(shoot.store().clone(), hosts));
+        let (of_seed, log) = (dir.path().join(OF_SEED), dir.path().join("controller.log"));
+        let controller = Controller::start(&binaries.controller, &of_seed, CONTROLLER_NAMESPACE, log)?;
+        let gardenlet = Gardenlet::new(seed.client()?, SHOOT_NAMESPACE, names::EXTENSION_TYPE);
+        let example = example_shoot(repository, SHOOT_NAMESPACE)?;
+        Ok(Sandbox {
+            seed,
+            shoot,
+            nodes: Vec::new(),
+            simulation: None,
+            gardenlet,
+            example,
+            binaries: binaries.clone(),
+            controller,
+            tasks,
+            faults,
+            dir,
+        })
+    }
 }
 
 /// What goes wrong with the parts that are neither an API nor a node.
@@ -64,67 +123,37 @@ pub struct BedFaults {
 }
 
 impl Sandbox {
-    /// Brings everything up, with the extension not yet switched on. `repository` has `examples/shoot.yaml`.
+    /// Brings everything up, with the extension not yet switched on, and with a node in each of these worker pools. `repository` has
+    /// `examples/shoot.yaml`.
     ///
     /// # Errors
     /// When something does not start.
-    pub async fn up(repository: &Path, binaries: &Binaries, nodes: u8) -> anyhow::Result<Self> {
-        // Paths of sockets have about a hundred characters at most.
-        let dir = tempfile::Builder::new().prefix("cri-resmgr-").tempdir().context("no temporary folder")?;
-        let (seed, shoot) = (ApiServer::start().await?, ApiServer::start().await?);
-        for name in [SHOOT_NAMESPACE, CONTROLLER_NAMESPACE] {
-            let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-            seed.store().create("", "namespaces", "", namespace, &Writer::named("gardenlet"))?;
-        }
-        let faults = BedFaults::default();
-        let (of_seed, of_shoot) = (dir.path().join("seed.yaml"), dir.path().join(OF_SHOOT));
-        seed.write_kubeconfig(&of_seed)?;
-        shoot.write_kubeconfig(&of_shoot)?;
-        let payload = dir.path().join(PAYLOAD);
+    pub async fn up(repository: &Path, binaries: &Binaries, pools: &[&str]) -> anyhow::Result<Self> {
+        let ground = Ground::prepare().await?;
+        let dir = ground.dir.path();
+        let payload = dir.join(PAYLOAD);
         let daemon = payload.join(names::node::DAEMON.trim_start_matches('/'));
         std::fs::create_dir_all(daemon.parent().unwrap_or(&payload))?;
         std::fs::write(&daemon, played(PROXY))?;
         let image = Image { agent: binaries.agent.clone(), gate: binaries.gate.clone(), payload };
-        let pods = dir.path().join("pods");
+        let pods = dir.join("pods");
         std::fs::create_dir_all(&pods)?;
-        let (mut all, mut hosts) = (Vec::new(), Vec::new());
-        for number in 1..=nodes {
-            let name = format!("node-{number}");
-            let root = dir.path().join(&name);
-            let host = PodHost {
-                node: name.clone(),
+        let (mut all, mut runners) = (Vec::new(), Vec::new());
+        for (place, pool) in pools.iter().enumerate() {
+            let name = format!("node-{}", place + 1);
+            let root = dir.join(&name);
+            let runner = ProcessRunner {
                 root: root.clone(),
                 pods: pods.clone(),
                 image: image.clone(),
-                kubeconfig: of_shoot.clone(),
-                faults: faults.pods.clone(),
+                kubeconfig: dir.join(OF_SHOOT),
             };
-            hosts.push(host);
-            all.push(Node::boot(&name, root, shoot.store()).await?);
+            runners.push((name.clone(), Runner::Process(runner)));
+            all.push(Node::boot_in(pool, &name, root, ground.shoot.store()).await?);
         }
-        let mut tasks = JoinSet::new();
-        tasks.spawn(resource_manager::run(
-            seed.store().clone(),
-            shoot.store().clone(),
-            faults.resource_manager.clone(),
-        ));
-        tasks.spawn(daemon_set::run(shoot.store().clone(), hosts));
-        let controller =
-            Controller::start(&binaries.controller, &of_seed, CONTROLLER_NAMESPACE, dir.path().join("controller.log"))?;
-        let gardenlet = Gardenlet::new(seed.client()?, SHOOT_NAMESPACE, names::EXTENSION_TYPE);
-        let example = example_shoot(repository, SHOOT_NAMESPACE)?;
-        Ok(Self {
-            seed,
-            shoot,
-            nodes: all,
-            gardenlet,
-            example,
-            binaries: binaries.clone(),
-            controller,
-            tasks,
-            faults,
-            dir,
-        })
+        let mut sandbox = ground.run(repository, binaries, runners)?;
+        sandbox.nodes = all;
+        Ok(sandbox)
     }
 
     /// The nodes.
@@ -164,7 +193,7 @@ impl Sandbox {
         let start = Instant::now();
         self.gardenlet.sync_cluster(&self.with_extension(None, true)).await?;
         self.gardenlet.delete_extension().await?;
-        self.gardenlet.wait_deleted(PATIENCE).await?;
+        self.gardenlet.wait_deleted(self.removal_patience()).await?;
         for node in &self.nodes {
             let daemon = node.unit(names::node::DAEMON_UNIT);
             anyhow::ensure!(
@@ -181,11 +210,22 @@ impl Sandbox {
                 node.name()
             );
         }
+        for node in self.memory_nodes() {
+            anyhow::ensure!(!node.is_on_proxy() && node.is_ready(), "{} is not back on containerd", node.name());
+        }
         wait_for("the agents' pods to be gone", PATIENCE, || async {
             Ok(self.shoot.store().list("", "pods", names::SHOOT_NAMESPACE).is_empty().then_some(()))
         })
         .await?;
         Ok(start.elapsed())
+    }
+
+    /// The most memory that the controller and this process have had so far, in bytes.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn peak_memory(&self) -> anyhow::Result<(u64, u64)> {
+        Ok((self.controller.peak_memory()?, crate::memory::peak("self")?))
     }
 
     fn with_extension(&self, provider_config: Option<&Value>, disabled: bool) -> Value {

@@ -1,58 +1,57 @@
 //! What the DaemonSet controller and kubelet do with our DaemonSet: a pod for each node that is selected, which runs its program as a real
 //! process, with the mounts and variables of the pod in the form of flags.
 
+mod object;
 mod pod;
+mod process;
+mod runner;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::Digest as _;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{Store, Writer, text};
 use crate::faults::Faults;
 use pod::Keeper;
+pub(crate) use process::{Image, ProcessRunner};
+pub(crate) use runner::Runner;
 
 const MANAGER: &str = "kube-controller-manager";
-/// Between two looks at the pods' readiness.
+/// Between two looks at the pods' readiness, at most.
 const LOOK: Duration = Duration::from_millis(250);
+/// And at least, for each node: a crowd of them writes much, and is looked at as a whole.
+const PAUSE: Duration = Duration::from_micros(250);
+/// Pods that are made at a look: the real controller's client is held to a rate, too, and images are pulled at different speeds.
+const PODS_AT_A_LOOK: usize = 25;
 
 /// Where pods run.
 #[derive(Debug, Clone)]
 pub(crate) struct PodHost {
     /// Name of the Node.
     pub(crate) node: String,
-    /// The node's root, mounted into pods.
-    pub(crate) root: PathBuf,
-    /// Where volumes and logs of pods are.
-    pub(crate) pods: PathBuf,
-    /// What stands for the content of the image.
-    pub(crate) image: Image,
-    /// Stands for the pod's service account.
-    pub(crate) kubeconfig: PathBuf,
-    /// What goes wrong with the pods' processes.
+    /// How its pods' programs run.
+    pub(crate) runner: Runner,
+    /// What goes wrong with the pods.
     pub(crate) faults: Faults<()>,
 }
 
-/// The agent's image, unpacked.
-#[derive(Debug, Clone)]
-pub(crate) struct Image {
-    /// The agent.
-    pub(crate) agent: PathBuf,
-    /// The gate.
-    pub(crate) gate: PathBuf,
-    /// The directory `/payload`.
-    pub(crate) payload: PathBuf,
-}
+/// By namespace and name of the DaemonSet, and by node.
+type Keepers = BTreeMap<(String, String, String), Keeper>;
 
 /// Serves the DaemonSets of a shoot until it is dropped; so end the processes of all pods.
 pub(crate) async fn run(shoot: Store, hosts: Vec<PodHost>) {
     let mut changes = shoot.changes();
-    let mut keepers: BTreeMap<(String, String, String), Keeper> = BTreeMap::new();
+    let mut keepers = Keepers::new();
+    let mut pace = interval(LOOK.min(PAUSE * u32::try_from(hosts.len()).unwrap_or(u32::MAX).max(1)));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        pace.tick().await;
         changes.mark_unchanged();
-        let sets = shoot.list("apps", "daemonsets", "");
+        let sets: Vec<Arc<Value>> = shoot.list("apps", "daemonsets", "").into_iter().map(Arc::new).collect();
         keepers.retain(|(namespace, name, _), keeper| {
             let is_wanted = sets
                 .iter()
@@ -73,47 +72,39 @@ pub(crate) async fn run(shoot: Store, hosts: Vec<PodHost>) {
     }
 }
 
-fn serve(
-    shoot: &Store,
-    hosts: &[PodHost],
-    set: &Value,
-    keepers: &mut BTreeMap<(String, String, String), Keeper>,
-) -> anyhow::Result<()> {
+fn serve(shoot: &Store, hosts: &[PodHost], set: &Arc<Value>, keepers: &mut Keepers) -> anyhow::Result<()> {
     let (namespace, name) = (text(set, "/metadata/namespace").to_owned(), text(set, "/metadata/name").to_owned());
+    let key = |host: &PodHost| (namespace.clone(), name.clone(), host.node.clone());
     let revision = hex::encode(sha2::Sha256::digest(set["spec"]["template"].to_string()))[..10].to_owned();
-    let (mut desired, mut current, mut renewed, mut ready) = (0, 0, 0, 0);
-    // Pods that are not ready, and so count against what may be away.
-    let mut absent = 0;
-    for host in hosts {
-        let node = shoot.get("", "nodes", "", &host.node);
-        let key = (namespace.clone(), name.clone(), host.node.clone());
-        let is_selected = node.is_some_and(|node| selects(set, &node));
-        if !is_selected {
-            if let Some(keeper) = keepers.get(&key) {
-                keeper.want(None);
-            }
-            continue;
+    let is_selected =
+        |host: &&PodHost| shoot.read("", "nodes", "", &host.node, |node| selects(set, node)) == Some(true);
+    let (selected, others): (Vec<&PodHost>, Vec<&PodHost>) = hosts.iter().partition(is_selected);
+    for host in others {
+        if let Some(keeper) = keepers.get(&key(host)) {
+            keeper.want(None);
         }
-        desired += 1;
-        let keeper = keepers.entry(key).or_insert_with(|| Keeper::start(shoot.clone(), host.clone()));
+    }
+    let desired = i64::try_from(selected.len())?;
+    let (mut current, mut renewed, mut ready) = (0, 0, 0);
+    let mut outdated = Vec::new();
+    for host in selected {
+        let keeper = keepers.entry(key(host)).or_insert_with(|| Keeper::start(shoot.clone(), host.clone()));
         let state = keeper.state();
-        absent += i64::from(!state.ready);
         current += i64::from(state.revision.is_some());
         renewed += i64::from(state.revision.as_ref() == Some(&revision));
         ready += i64::from(state.ready);
-    }
-    for host in hosts {
-        let key = (namespace.clone(), name.clone(), host.node.clone());
-        let Some(keeper) = keepers.get(&key) else { continue };
-        let is_selected = shoot.get("", "nodes", "", &host.node).is_some_and(|node| selects(set, &node));
-        let state = keeper.state();
-        if !is_selected || keeper.is_told(&revision) {
-            continue;
+        if !keeper.is_told(&revision) {
+            outdated.push((key(host), state.ready));
         }
+    }
+    // Pods that are not ready count against what may be away.
+    let mut absent = desired - ready;
+    for (key, is_ready) in outdated.into_iter().take(PODS_AT_A_LOOK) {
+        let Some(keeper) = keepers.get(&key) else { continue };
         // A pod that is not ready anyway may be replaced at any time.
-        if !state.ready || absent < max_unavailable(set, desired) {
-            absent += i64::from(state.ready);
-            keeper.want(Some((revision.clone(), set.clone())));
+        if !is_ready || absent < max_unavailable(set, desired) {
+            absent += i64::from(is_ready);
+            keeper.want(Some((revision.clone(), Arc::clone(set))));
         }
     }
     let status = json!({ "status": {

@@ -15,7 +15,7 @@ use crate::faults::Faults;
 use crate::runtime::{CONTAINERD, KUBELET, NodePrograms, ProgramFaults, played, register};
 use crate::systemd::{Systemd, UnitFacts, on_this_machine};
 
-/// The worker pool of all nodes.
+/// The worker pool of `examples/shoot.yaml`.
 pub const WORKER_POOL: &str = "local";
 
 /// As Gardener writes it (v1.149, `components/kubelet`).
@@ -66,6 +66,7 @@ pub struct NodeFaults {
 #[derive(Debug)]
 pub struct Node {
     name: String,
+    pool: String,
     root: PathBuf,
     systemd: Systemd,
     faults: NodeFaults,
@@ -77,6 +78,14 @@ impl Node {
     /// # Errors
     /// When its files or its bus cannot be made.
     pub async fn boot(name: &str, root: PathBuf, shoot: &Store) -> anyhow::Result<Self> {
+        Self::boot_in(WORKER_POOL, name, root, shoot).await
+    }
+
+    /// The same for a node of another worker pool.
+    ///
+    /// # Errors
+    /// When its files or its bus cannot be made.
+    pub async fn boot_in(pool: &str, name: &str, root: PathBuf, shoot: &Store) -> anyhow::Result<Self> {
         let write = |path: &str, text: &str| {
             let path = on_this_machine(&root, path);
             std::fs::create_dir_all(path.parent().unwrap_or(&root))?;
@@ -97,20 +106,26 @@ impl Node {
         std::fs::create_dir_all(on_this_machine(&root, "/run"))?;
         std::os::unix::fs::symlink("/etc/systemd/system/kubelet.service", wants.join(host::KUBELET_UNIT))?;
         std::os::unix::fs::symlink("/usr/lib/systemd/system/containerd.service", wants.join(host::CONTAINERD_UNIT))?;
-        register(shoot, name, WORKER_POOL)?;
+        register(shoot, name, pool)?;
         let faults = ProgramFaults::default();
         let programs =
             NodePrograms { root: root.clone(), node: name.to_owned(), shoot: shoot.clone(), faults: faults.clone() };
         let systemd = Systemd::boot(&root, Arc::new(programs)).await?;
         let ProgramFaults { programs, containerd } = faults;
         let faults = NodeFaults { systemd: systemd.faults().clone(), containerd, programs };
-        Ok(Self { name: name.to_owned(), root, systemd, faults })
+        Ok(Self { name: name.to_owned(), pool: pool.to_owned(), root, systemd, faults })
     }
 
     /// Name of its Node object.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its worker pool.
+    #[must_use]
+    pub fn pool(&self) -> &str {
+        &self.pool
     }
 
     /// Its root folder on this machine.

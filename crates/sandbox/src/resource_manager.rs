@@ -4,6 +4,7 @@
 mod health;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use sha2::Digest as _;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::{Store, Writer, text};
 use crate::faults::{Fault, Faults};
@@ -19,6 +21,9 @@ const GROUP: &str = "resources.gardener.cloud";
 const PLURAL: &str = "managedresources";
 const FINALIZER: &str = "resources.gardener.cloud/gardener-resource-manager";
 const MANAGER: &str = "gardener-resource-manager";
+
+/// Between two looks, at least.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Order in which kinds are applied; the rest comes last.
 const FIRST: [&str; 9] = [
@@ -37,7 +42,11 @@ const FIRST: [&str; 9] = [
 /// `reconcile NAME` is what may go wrong: it is refused with a text, begins later, or is not done.
 pub(crate) async fn run(seed: Store, shoot: Store, faults: Faults<String>) {
     let (mut of_seed, mut of_shoot) = (seed.changes(), shoot.changes());
+    // Every Lease that is written somewhere is a change; a look at everything for each of them would be all that is ever done.
+    let mut pace = interval(PAUSE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        pace.tick().await;
         of_seed.mark_unchanged();
         of_shoot.mark_unchanged();
         for resource in seed.list(GROUP, PLURAL, "") {

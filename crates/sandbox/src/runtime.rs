@@ -1,6 +1,7 @@
 //! What runs on a node: containerd, the proxy and kubelet, played.
 
 mod kubelet;
+pub(crate) mod kubelets;
 mod relay;
 
 use std::any::Any;

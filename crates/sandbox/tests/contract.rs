@@ -7,7 +7,7 @@ use sandbox::api::ApiServer;
 use sandbox::contract::{
     CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify,
 };
-use sandbox::{Binaries, SHOOT_NAMESPACE, Sandbox};
+use sandbox::{Binaries, SHOOT_NAMESPACE, Sandbox, WORKER_POOL};
 
 #[expect(clippy::print_stdout, reason = "the result is shown beside that of the real components")]
 fn ensure_kept(verdicts: &[Verdict]) -> anyhow::Result<()> {
@@ -28,7 +28,7 @@ async fn the_stand_in_keeps_the_contract_of_a_kubernetes_api() -> anyhow::Result
 #[tokio::test]
 async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, 1).await?;
+    let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[WORKER_POOL]).await?;
     let (node, mut verdicts) = (&sandbox.nodes()[0], Vec::new());
     let machine = Machine::at(node.root()).await?;
     verdicts.push(verify("systemd", SYSTEMD, &machine).await);

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use cri_client::fake::Code;
-use sandbox::{Binaries, Fault, Node, Sandbox};
+use sandbox::{Binaries, Fault, Node, Sandbox, WORKER_POOL};
 use testbed::tree;
 
 /// On and off with the faults that `script` prepares; a fault that never struck proves nothing.
 async fn on_and_off(script: impl AsyncFn(&Sandbox, &Node) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, 1).await?;
+    let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[WORKER_POOL]).await?;
     let outcome = async {
         let node = &sandbox.nodes()[0];
         let before = tree::snapshot(node.root())?;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use extension_config::names;
 use futures::future::try_join_all;
-use sandbox::{Fault, Node, Sandbox};
-use serde_json::Value;
+use sandbox::{Fault, Node, Sandbox, WORKER_POOL};
+use serde_json::{Value, json};
 use testbed::tree::{self, Snapshot};
 use testbed::wait_for;
 
@@ -20,8 +20,10 @@ const LOOK: Duration = Duration::from_millis(200);
 const CRASH: Duration = Duration::from_secs(10);
 /// Until the controllers have told each other.
 const NEWS: Duration = Duration::from_secs(30);
+/// Of the Shoot's providerConfig.
+const API_VERSION: &str = "cri-resmgr.extensions.gardener.cloud/v1alpha1";
 /// What the Shoot's owner changes to.
-const CHANGED: &str = "examples/provider-config/balloons.yaml";
+pub(super) const CHANGED: &str = "examples/provider-config/balloons.yaml";
 
 /// Shows everything.
 pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> anyhow::Result<()> {
@@ -29,7 +31,9 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     let mut times = Vec::new();
     let before = trees(sandbox)?;
     let (failing, others) = sandbox.nodes().split_last().context("there is no node")?;
-    let first = others.first().context("with one node nothing could be compared")?;
+    // Nodes switch one after the other, with ten seconds of proof each; one that is not meant shows something else in no time.
+    let (others, left_alone): (Vec<&Node>, Vec<&Node>) = others.iter().partition(|node| node.pool() == WORKER_POOL);
+    let first = *others.first().context("with one node nothing could be compared")?;
     say(&format!(
         "a seed, a shoot and {} nodes run, all stand-ins; the three programs are the real ones",
         sandbox.nodes().len()
@@ -38,10 +42,14 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     // The agents are held back until their plan was shown.
     sandbox.faults().pods.add("start", .., Fault::Break);
     failing.faults().programs.add("start proxy", .., Fault::Break);
-    say(&format!("\nthe Shoot's owner switches the extension on; on {} the daemon will crash", failing.name()));
+    say(&format!(
+        "\nthe Shoot's owner switches the extension on for the worker pool {WORKER_POOL}; on {} the daemon will crash",
+        failing.name()
+    ));
     let begin = Instant::now();
     let mut table = Table::begin(film, "switched on, and the daemon of one node crashes");
-    table.until(sandbox, LOOK, sandbox.switch_on(None)).await?;
+    let selecting = for_the_pool(&json!({ "apiVersion": API_VERSION, "kind": "CriResourceManagerConfig" }));
+    table.until(sandbox, LOOK, sandbox.switch_on(Some(&selecting))).await?;
     wait_for("the desired state in the shoot", NEWS, || async { sandbox.desired_state().map(Some) }).await?;
     say(&format!("what the agent of {} is about to do (cri-resmgr-node-agent plan):", first.name()));
     let plan = sandbox.plan(first).await?;
@@ -50,10 +58,12 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     }
     ensure!(plan.contains("[kubelet]"), "the plan has no restart of kubelet:\n{plan}");
     sandbox.faults().pods.clear();
-    let (_, report) = table
+    let report = table
         .until(sandbox, LOOK, async {
             let installed = try_join_all(others.iter().map(|node| sandbox.wait_installed(node)));
-            tokio::try_join!(installed, sandbox.wait_rolled_back(failing))
+            let left_alone = try_join_all(left_alone.iter().map(|node| sandbox.wait_left_alone(node)));
+            let (_, _, report) = tokio::try_join!(installed, left_alone, sandbox.wait_rolled_back(failing))?;
+            Ok(report)
         })
         .await?;
     table.end();
@@ -70,29 +80,36 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     show_difference(&before[0], first)?;
     say(&format!("  kubelet runs as: {}", first.unit(names::node::KUBELET_UNIT).command_line));
 
+    for node in &left_alone {
+        let pool = node.pool();
+        say(&format!("{}: the worker pool {pool} is not meant; it was left alone", node.name()));
+    }
+
     failing.faults().programs.clear();
     say(&format!(
         "\n{} is mended, and the owner changes the configuration ({CHANGED}), which ends its wait",
         failing.name()
     ));
     let begin = Instant::now();
-    let restarts: Vec<u64> = others.iter().map(kubelet_restarts).collect();
-    let changed = provider_config(root)?;
+    let restarts: Vec<u64> = others.iter().copied().map(kubelet_restarts).collect();
+    let changed = for_the_pool(&provider_config(root)?);
     let mut table = Table::begin(film, "mended, and another configuration");
     table
         .until(sandbox, LOOK, async {
             sandbox.switch_on(Some(&changed)).await?;
-            try_join_all(sandbox.nodes().iter().map(|node| sandbox.wait_installed(node))).await?;
+            try_join_all(others.iter().chain([&failing]).map(|node| sandbox.wait_installed(node))).await?;
             sandbox.wait_healthy().await
         })
         .await?;
     table.end();
     times.push(("changed, that node recovered", begin.elapsed()));
     ensure!(
-        restarts == others.iter().map(kubelet_restarts).collect::<Vec<_>>(),
+        restarts == others.iter().copied().map(kubelet_restarts).collect::<Vec<_>>(),
         "kubelet was restarted for a changed configuration"
     );
-    say("every node runs through cri-resource-manager; the others took the configuration without a restart of kubelet");
+    say(
+        "every node of the pool runs through cri-resource-manager; the others took the configuration without a restart of kubelet",
+    );
 
     let took = first.crash_proxy(CRASH).await?;
     times.push(("daemon killed, answers again", took));
@@ -105,15 +122,7 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     times.push(("off", off));
     let left = leases(sandbox);
     ensure!(left.is_empty(), "Leases are left in the shoot: {left:?}");
-    for ((node, before), after) in sandbox.nodes().iter().zip(&before).zip(trees(sandbox)?) {
-        let difference = tree::diff(before, &after);
-        ensure!(difference.is_empty(), "{} is not as before:\n{}", node.name(), difference.join("\n"));
-        let (paths, restarts) = (before.len(), kubelet_restarts(node));
-        say(&format!(
-            "  {}: {paths} paths, each as before; kubelet was restarted {restarts} times in all",
-            node.name()
-        ));
-    }
+    ensure_as_before(sandbox, &before)?;
     times.push(("in all", start.elapsed()));
 
     say("");
@@ -125,8 +134,24 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     Ok(())
 }
 
+/// Every file tree, and a restart of kubelet for each switch.
+fn ensure_as_before(sandbox: &Sandbox, before: &[Snapshot]) -> anyhow::Result<()> {
+    for ((node, before), after) in sandbox.nodes().iter().zip(before).zip(trees(sandbox)?) {
+        let difference = tree::diff(before, &after);
+        ensure!(difference.is_empty(), "{} is not as before:\n{}", node.name(), difference.join("\n"));
+        let (paths, restarts) = (before.len(), kubelet_restarts(node));
+        let wanted = if node.pool() == WORKER_POOL { 2 } else { 0 };
+        ensure!(restarts == wanted, "kubelet of {} was restarted {restarts} times, not {wanted}", node.name());
+        say(&format!(
+            "  {}: {paths} paths, each as before; kubelet was restarted {restarts} times in all",
+            node.name()
+        ));
+    }
+    Ok(())
+}
+
 /// Our Leases in the shoot.
-fn leases(sandbox: &Sandbox) -> Vec<String> {
+pub(super) fn leases(sandbox: &Sandbox) -> Vec<String> {
     let all = sandbox.shoot.store().list("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE);
     let names = all.iter().filter_map(|lease| lease["metadata"]["name"].as_str());
     names.filter(|name| name.starts_with("cri-resmgr")).map(str::to_owned).collect()
@@ -153,7 +178,7 @@ fn shortened(line: &str) -> &str {
 }
 
 /// The condition that tells the owner of a node that is not as desired.
-async fn told(sandbox: &Sandbox) -> anyhow::Result<String> {
+pub(super) async fn told(sandbox: &Sandbox) -> anyhow::Result<String> {
     wait_for("the Extension to tell of it", NEWS, || async {
         let bad = sandbox.conditions().into_iter().find(|(_, status, _)| status != "True");
         Ok(bad.map(|(kind, status, message)| format!("{kind} is {status}: {message}")))
@@ -161,7 +186,14 @@ async fn told(sandbox: &Sandbox) -> anyhow::Result<String> {
     .await
 }
 
-fn provider_config(root: &Path) -> anyhow::Result<Value> {
+/// The same for nodes of the one worker pool only.
+fn for_the_pool(provider_config: &Value) -> Value {
+    let mut selecting = provider_config.clone();
+    selecting["selection"] = json!({ "workerPools": [WORKER_POOL] });
+    selecting
+}
+
+pub(super) fn provider_config(root: &Path) -> anyhow::Result<Value> {
     let path = root.join(CHANGED);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let shoot: Value = serde_saphyr::from_str(&text)?;

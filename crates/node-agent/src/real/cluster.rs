@@ -37,11 +37,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// From a kubeconfig file, or from the pod's service account.
     pub(crate) async fn connect(node_name: String, kubeconfig: Option<&std::path::Path>) -> Self {
-        let client = match config(kubeconfig).await {
+        let client = match self::kubeconfig(kubeconfig).await {
             Ok(config) => Client::try_from(config).map_err(|error| error.to_string()),
             Err(reason) => Err(reason),
         };
         let client = client.map_err(|reason| tracing::error!(%reason, "the API server cannot be used")).ok();
+        Self::new(node_name, client)
+    }
+
+    /// With a client that is there, if one is.
+    pub(crate) fn new(node_name: String, client: Option<Client>) -> Self {
         let pace = client.clone().map(|client| Pace::new(client, &node_name));
         Self { node_name, client, pace, labels: RefCell::default(), uid: RefCell::default() }
     }
@@ -208,8 +213,9 @@ impl Cluster {
     }
 }
 
-async fn config(kubeconfig: Option<&std::path::Path>) -> Result<Config, String> {
-    let Some(path) = kubeconfig else {
+/// What leads to the API server: a kubeconfig file, or the pod's service account.
+pub(crate) async fn kubeconfig(path: Option<&std::path::Path>) -> Result<Config, String> {
+    let Some(path) = path else {
         return Config::incluster().map_err(|error| observability::ErrorChain(&error).to_string());
     };
     let file =

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::Failure;
+use super::calls::Calls;
 use super::object::{only_metadata, text};
 use super::resource::Resource;
 use super::selector::Selector;
@@ -33,7 +33,7 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 #[derive(Debug, Clone)]
 pub(super) struct Front {
     pub(super) store: Store,
-    pub(super) requests: Arc<AtomicU64>,
+    pub(super) calls: Calls,
     pub(super) faults: Faults<u16>,
 }
 
@@ -42,11 +42,21 @@ pub(super) async fn serve(stream: TcpStream, front: Front) {
     // Answers are small and awaited.
     let _only_slower_without = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request| {
-        front.requests.fetch_add(1, Ordering::Relaxed);
+        count(&front.calls, &request);
         answer(request, front.clone())
     });
     // A client that goes away ends its connection with an error; that is its business.
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+}
+
+fn count(calls: &Calls, request: &Request<Incoming>) {
+    let named = Target::parse(request.uri().path()).ok().map(|target| target.name.is_some());
+    let query = parse_query(request.uri().query().unwrap_or_default());
+    calls.count(request.method(), named, query.get("watch").is_some_and(|value| asks_to_watch(value)));
+}
+
+fn asks_to_watch(value: &str) -> bool {
+    matches!(value, "true" | "1")
 }
 
 /// What a request is about.
@@ -139,7 +149,7 @@ async fn respond(request: Request<Incoming>, store: Store) -> Result<Response<Bo
     };
     match (&head.method, call.target.name.clone()) {
         (&Method::GET, Some(name)) => call.get(&name),
-        (&Method::GET, None) if matches!(call.parameter("watch"), "true" | "1") => call.watch(),
+        (&Method::GET, None) if asks_to_watch(call.parameter("watch")) => call.watch(),
         (&Method::GET, None) => call.list(),
         (&Method::POST, None) => call.create(),
         (&Method::PUT, Some(name)) => call.change(&name, &Change::Replace(&decode(&call.body)?)),

@@ -111,6 +111,28 @@ impl Store {
             .collect()
     }
 
+    /// Looks at one object without a copy of it.
+    pub(crate) fn read<T>(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+        look: impl FnOnce(&Value) -> T,
+    ) -> Option<T> {
+        let resource = Resource::by_plural(group, plural).ok()?;
+        // The lock is for the search only.
+        let found = self.lock().get(&Key::new(resource, namespace, name)).map(|stored| Arc::clone(&stored.object));
+        found.map(|object| look(&object))
+    }
+
+    /// Looks at all objects of a kind without copies of them; in all namespaces where none is given.
+    pub fn visit(&self, group: &str, plural: &str, namespace: &str, look: impl FnMut(&Value)) {
+        let Ok(resource) = Resource::by_plural(group, plural) else { return };
+        let found = self.lock().list(resource, namespace, &Selector::default());
+        found.iter().map(AsRef::as_ref).for_each(look);
+    }
+
     /// Forgets the log: watches that want to go on from before now learn that it expired.
     pub fn compact(&self) {
         let mut state = self.lock();

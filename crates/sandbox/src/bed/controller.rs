@@ -68,6 +68,11 @@ impl Controller {
         Ok(Self { stop, pid, task })
     }
 
+    /// The most memory that its process has had so far, in bytes.
+    pub(super) fn peak_memory(&self) -> anyhow::Result<u64> {
+        crate::memory::peak(&self.pid.load(Ordering::Relaxed).to_string())
+    }
+
     /// Kills its process.
     pub(super) fn crash(&self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.pid.load(Ordering::Relaxed))?;

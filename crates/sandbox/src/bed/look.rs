@@ -1,5 +1,6 @@
 //! What is seen of a sandbox, and waiting for it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -14,6 +15,9 @@ use tokio::process::Command;
 use super::{OF_SHOOT, PATIENCE, PAYLOAD, SHOOT_NAMESPACE, Sandbox};
 use crate::api::text;
 use crate::node::Node;
+
+/// So many pods explain a failure.
+const SHOWN: usize = 5;
 
 /// What an agent tells of its node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -41,6 +45,24 @@ impl Sandbox {
             let report = self.report(node.name()).unwrap_or_default();
             anyhow::ensure!(
                 node.is_on_proxy() && report.stage == "Installed" && self.desired_state()?.0 == report.desired,
+                "{} {}",
+                report.stage,
+                report.message
+            );
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Waits until a node's agent tells, for the desired state of now, that nothing of the extension is on it.
+    ///
+    /// # Errors
+    /// Where it stands when the time is over.
+    pub async fn wait_left_alone(&self, node: &Node) -> anyhow::Result<()> {
+        wait_for(&format!("{} to be left alone", node.name()), PATIENCE, || async {
+            let report = self.report(node.name()).unwrap_or_default();
+            anyhow::ensure!(
+                !node.is_on_proxy() && report.stage == "Clean" && self.desired_state()?.0 == report.desired,
                 "{} {}",
                 report.stage,
                 report.message
@@ -105,6 +127,18 @@ impl Sandbox {
         Ok((extension_config::desired_state::hash8(text), text.to_owned()))
     }
 
+    /// Waits until another desired state than these is in the shoot, and gives its hash.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub async fn desired_state_of_now(&self, former: &BTreeSet<String>) -> anyhow::Result<String> {
+        wait_for("another desired state in the shoot", PATIENCE, || async {
+            let (hash, _) = self.desired_state()?;
+            Ok((!former.contains(&hash)).then_some(hash))
+        })
+        .await
+    }
+
     /// What an agent would do on a node now, as its `plan` command prints it.
     ///
     /// # Errors
@@ -162,7 +196,8 @@ impl Sandbox {
             format!("--- {}\n{end}\n", log.file_name().unwrap_or_default().to_string_lossy())
         };
         let pods = self.shoot.store().list("", "pods", names::SHOOT_NAMESPACE);
-        let pods = pods.iter().map(|pod| format!("--- {}: {}\n", text(pod, "/metadata/name"), pod["status"]));
+        let pods =
+            pods.iter().take(SHOWN).map(|pod| format!("--- {}: {}\n", text(pod, "/metadata/name"), pod["status"]));
         pods.chain(logs.iter().map(end)).collect()
     }
 }

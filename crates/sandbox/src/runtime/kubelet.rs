@@ -1,7 +1,8 @@
 //! kubelet: registers its Node, renews its Lease as long as its runtime answers.
 
+use std::fmt::Display;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cri_client::RuntimeClient;
 use extension_config::names;
@@ -11,7 +12,9 @@ use crate::api::{Failure, Store, Writer};
 
 /// Namespace of the Leases.
 const NODE_LEASES: &str = "kube-node-lease";
-/// A fifth of kubelet's own, so that a demo takes less than a minute.
+/// Between two renewals of its Lease.
+pub(super) const HEARTBEAT_OF_KUBELET: Duration = Duration::from_secs(10);
+/// A fifth of it, so that a demo takes less than a minute.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(2);
 const MANAGER: &str = "kubelet";
@@ -32,6 +35,40 @@ pub(crate) fn register(shoot: &Store, node: &str, pool: &str) -> Result<Value, F
     shoot.create("", "nodes", "", node, &Writer::named(MANAGER))
 }
 
+/// What one kubelet tells of itself at one moment, since 1970. Nobody but it writes either, and a Node that was deleted needs neither, so that errors say nothing.
+pub(super) struct Heartbeat<'a> {
+    pub(super) shoot: &'a Store,
+    pub(super) node: &'a str,
+    pub(super) at: Duration,
+}
+
+impl Heartbeat<'_> {
+    /// Renews the Lease.
+    pub(super) fn renew(&self) {
+        let at = jiff::Timestamp::UNIX_EPOCH.saturating_add(self.at).unwrap_or(jiff::Timestamp::MAX);
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": { "name": self.node, "namespace": NODE_LEASES },
+            "spec": {
+                "holderIdentity": self.node, "leaseDurationSeconds": 40,
+                "renewTime": at.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
+            },
+        });
+        drop(self.shoot.apply(&lease, &Writer::named(MANAGER)));
+    }
+
+    /// Tells whether the Node is ready.
+    pub(super) fn tell(&self, runtime: Result<(), impl Display>) {
+        let (status, reason, message) = match runtime {
+            Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
+            Err(error) => ("False", "KubeletNotReady", format!("container runtime is down: {error}")),
+        };
+        let conditions = json!([{ "type": "Ready", "status": status, "reason": reason, "message": message }]);
+        let patch = json!({ "status": { "conditions": conditions } });
+        drop(self.shoot.merge("", "nodes", "", self.node, &patch, &Writer::named(MANAGER).status()));
+    }
+}
+
 /// Runs until it is dropped.
 pub(super) async fn run(node: String, endpoint: PathBuf, shoot: Store) {
     // Unlike a bare connect, one connection that is kept sees a proxy that was replaced behind it.
@@ -42,24 +79,10 @@ pub(super) async fn run(node: String, endpoint: PathBuf, shoot: Store) {
             client = None;
         }
         // A kubelet without a runtime still renews its Lease; its Node says that it is not ready.
-        let lease = json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": { "name": node, "namespace": NODE_LEASES },
-            "spec": {
-                "holderIdentity": node, "leaseDurationSeconds": 40,
-                "renewTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
-            },
-        });
-        let (status, reason, message) = match &answer {
-            Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
-            Err(error) => ("False", "KubeletNotReady", format!("container runtime is down: {error}")),
-        };
-        let conditions = json!([{ "type": "Ready", "status": status, "reason": reason, "message": message }]);
-        let patch = json!({ "status": { "conditions": conditions } });
-        let writer = Writer::named(MANAGER);
-        // Nobody but us writes either, and a Node that was deleted needs neither.
-        drop(shoot.apply(&lease, &writer));
-        drop(shoot.merge("", "nodes", "", &node, &patch, &writer.status()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let heartbeat = Heartbeat { shoot: &shoot, node: &node, at: now };
+        heartbeat.renew();
+        heartbeat.tell(answer.as_ref().copied());
         tokio::time::sleep(HEARTBEAT).await;
     }
 }

@@ -1,0 +1,260 @@
+//! The agent's rounds: work on the node, then tell readiness, metrics, the Lease and the pod's gate what it is.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use dynamic_config::{Duty, Standing};
+use extension_config::desired_state::Phase;
+use extension_config::node_report::{NodeReport, Stage};
+use node_plan::{Action, Blob, Desired, Journal, Plan, Renewal, Restarts, StaticConfig, budget};
+use observability::{ErrorChain, ReadinessHandle};
+use tokio::sync::watch;
+
+use crate::converge::{Outcome, converge};
+use crate::desired_file::{DesiredFileError, Mounted};
+use crate::effects::{EffectError, Effects};
+use crate::metrics::Metrics;
+use crate::prove::Timing;
+use crate::real::{Cluster, SwitchSlot};
+use crate::report;
+
+/// The net below all events.
+const RESYNC: Duration = Duration::from_secs(60);
+/// Wait after an error; doubled up to [`LONGEST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(120);
+
+/// A node that an agent can stay with.
+pub(crate) trait Node: Effects {
+    /// The node's slot among those of the shoot.
+    fn slot(&self) -> &SwitchSlot;
+    /// The daemon and the gate of the agent's image.
+    fn payload(&self) -> (&Blob, &Blob);
+    /// Whether we restarted kubelet since the last call.
+    fn take_restarted(&self) -> bool;
+}
+
+/// Where the work shows while it goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Telemetry {
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: ReadinessHandle,
+}
+
+impl Telemetry {
+    /// A plan is begun: from now on the node is not as desired.
+    pub(crate) fn begin(&self, plan: &Plan) {
+        self.metrics.stage_is(Stage::Working);
+        self.readiness.set(Err(format!("{}: {}", Stage::Working.as_str(), report::message(plan))));
+    }
+
+    /// A step was done.
+    pub(crate) fn done(&self, action: &Action) {
+        match (action, action.restarts()) {
+            (Action::RestartKubelet { cause }, _) => self.metrics.kubelet_restarted(cause.as_str()),
+            (Action::Restart { .. }, Restarts::Daemon) => self.metrics.daemon_restarted(),
+            _ => {}
+        }
+    }
+}
+
+/// The agent of one node.
+pub(crate) struct Agent<N> {
+    node: N,
+    cluster: Rc<Cluster>,
+    pod: Option<String>,
+    telemetry: Telemetry,
+    reported: RefCell<Option<NodeReport>>,
+    gated: RefCell<Option<bool>>,
+    invocation: RefCell<Option<String>>,
+    failures: u32,
+    duty: watch::Sender<Duty>,
+    standing: watch::Receiver<Standing>,
+}
+
+impl<N: Node> Agent<N> {
+    /// An agent that writes the gate of `pod`, where it is given; what it says and hears of the dynamic configuration goes over `dynamic`.
+    pub(crate) fn new(
+        node: N,
+        cluster: Rc<Cluster>,
+        pod: Option<String>,
+        telemetry: Telemetry,
+        (duty, standing): (watch::Sender<Duty>, watch::Receiver<Standing>),
+    ) -> Self {
+        Self {
+            node,
+            cluster,
+            pod,
+            telemetry,
+            reported: RefCell::default(),
+            gated: RefCell::default(),
+            invocation: RefCell::default(),
+            failures: 0,
+            duty,
+            standing,
+        }
+    }
+
+    /// Its node.
+    pub(crate) fn node(&self) -> &N {
+        &self.node
+    }
+
+    /// One round of work; how long to wait for the next when nothing happens.
+    pub(crate) async fn round(&mut self, mounted: Result<Mounted, DesiredFileError>) -> Duration {
+        let mounted = match mounted {
+            Ok(mounted) => mounted,
+            Err(error) => return self.failed(&ErrorChain(&error).to_string(), None).await,
+        };
+        let labels = self.cluster.labels().await;
+        self.node.slot().desires(&mounted.hash);
+        let (daemon, gate) = self.node.payload();
+        let desire = |journal: Option<&Journal>| {
+            let mut desired = Desired::decide(&mounted.state, labels.as_ref(), journal, daemon.clone(), gate.clone());
+            let duty = duty(&desired, journal, self.node.now());
+            self.duty.send_if_modified(|current| {
+                let changed = *current != duty;
+                *current = duty;
+                changed
+            });
+            if let Desired::Installed(installation) = &mut desired {
+                installation.renewal = self.standing.borrow().renewal.as_ref().map(|renewal| Renewal {
+                    invocation: renewal.invocation.clone(),
+                    because: renewal.because.clone(),
+                });
+            }
+            desired
+        };
+        match converge(&self.node, &Timing::REAL, desire).await {
+            Ok(outcome) => {
+                self.failures = 0;
+                self.count_foreign_restart(&outcome);
+                let stage = report::stage(&outcome.plan);
+                let message = report::message(&outcome.plan);
+                let restarts = report::restarts(outcome.observed.journal.as_ref());
+                self.tell(stage, &message, &mounted, restarts, outcome.plan.retry_at).await;
+                if outcome.plan.awaits_slot {
+                    return self.node.slot().ask_again().min(RESYNC);
+                }
+                let now = outcome.observed.now;
+                let retry = outcome.plan.retry_at.map(|at| Duration::from_secs(at.saturating_sub(now).max(1)));
+                retry.map_or(RESYNC, |retry| retry.min(RESYNC))
+            }
+            Err(EffectError::Stopping) => Duration::ZERO,
+            Err(error) => self.failed(&ErrorChain(&error).to_string(), Some(&mounted)).await,
+        }
+    }
+
+    async fn failed(&mut self, reason: &str, mounted: Option<&Mounted>) -> Duration {
+        self.telemetry.metrics.failed();
+        self.failures = self.failures.saturating_add(1);
+        let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
+        tracing::error!(%reason, retry_in = ?wait, "the node is not as desired");
+        if let Some(mounted) = mounted {
+            self.tell(Stage::Working, reason, mounted, 0, None).await;
+        } else {
+            self.telemetry.metrics.stage_is(Stage::Undecided);
+            self.telemetry.readiness.set(Err(reason.to_owned()));
+        }
+        wait
+    }
+
+    /// Readiness, metric, Lease, and last the pod's gate: once it is open in the phase `Remove`, the agent may be taken away.
+    async fn tell(&self, stage: Stage, message: &str, mounted: &Mounted, restarts: usize, retry_at: Option<u64>) {
+        // Nothing about configurations may stand in the way of a removal.
+        let standing = if stage == Stage::Installed { self.standing.borrow().clone() } else { Standing::default() };
+        let problem = standing.problem.map(|problem| problem.message);
+        let message = problem.as_deref().filter(|_| message.is_empty()).unwrap_or(message);
+        let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
+        self.telemetry.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
+        self.telemetry.metrics.stage_is(stage);
+        let report = NodeReport {
+            stage,
+            phase: mounted.state.phase.as_str().to_owned(),
+            desired: mounted.hash.clone(),
+            since: self.node.now(),
+            restarts,
+            message: message.to_owned(),
+            config: standing.accepted.map(|source| source.to_string()),
+            retry_at,
+        };
+        if !self.reported.borrow().as_ref().is_some_and(|last| report.says_the_same(last)) {
+            self.write_report(report, settled && mounted.state.phase == Phase::Remove).await;
+        }
+        self.gate(settled, message).await;
+    }
+
+    /// `leaving`: nothing of the extension shall stay in the shoot either.
+    async fn write_report(&self, report: NodeReport, leaving: bool) {
+        tracing::info!(stage = report.stage.as_str(), message = report.message, "the node");
+        let last = self.reported.borrow().as_ref().map(|last| last.stage);
+        self.announce(last, report.stage, &report.message).await;
+        let written = if leaving { self.cluster.withdraw_report().await } else { self.cluster.report(&report).await };
+        match written {
+            Ok(()) => *self.reported.borrow_mut() = Some(report),
+            Err(reason) => tracing::warn!(%reason, "the report could not be written"),
+        }
+    }
+
+    /// The pod's readiness gate, when it has to change.
+    async fn gate(&self, as_desired: bool, message: &str) {
+        let Some(pod) = &self.pod else { return };
+        if *self.gated.borrow() == Some(as_desired) {
+            return;
+        }
+        match self.cluster.gate(pod, as_desired, message).await {
+            Ok(()) => *self.gated.borrow_mut() = Some(as_desired),
+            Err(reason) => tracing::warn!(%reason, "the readiness gate of the pod could not be written"),
+        }
+    }
+
+    /// What people should see on the Node: changes of the stage. The first look of an agent at a node that is as desired is no news.
+    async fn announce(&self, last: Option<Stage>, stage: Stage, message: &str) {
+        match stage {
+            Stage::RolledBack if last != Some(stage) => self.cluster.event(true, "CriResmgrRolledBack", message).await,
+            Stage::Blocked if last != Some(stage) => self.cluster.event(true, "CriResmgrBlocked", message).await,
+            Stage::Installed if last.is_some_and(|last| last != stage) => {
+                self.cluster.event(false, "CriResmgrInstalled", "kubelet runs through cri-resmgr").await;
+            }
+            Stage::Clean if last.is_some_and(|last| last != stage) => {
+                let note =
+                    "cri-resmgr is removed; CPU and memory pins of running containers stay until they are recreated";
+                self.cluster.event(false, "CriResmgrRemoved", note).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// A new run of kubelet that no step of ours began was caused by somebody else.
+    fn count_foreign_restart(&self, outcome: &Outcome) {
+        let now = outcome.observed.kubelet.unit.invocation.clone();
+        let mut last = self.invocation.borrow_mut();
+        if last.as_ref().is_some_and(|last| *last != now) && !self.node.take_restarted() {
+            self.telemetry.metrics.kubelet_restarted("foreign");
+        }
+        *last = Some(now);
+    }
+}
+
+/// What the daemon may be given. Ours takes configurations when it was started by us and not with a forced configuration.
+fn duty(desired: &Desired, journal: Option<&Journal>, now: u64) -> Duty {
+    let installation = match desired {
+        Desired::Undecided { .. } => return Duty::Undecided,
+        Desired::Clean { .. } => return Duty::Off,
+        Desired::Installed(installation) => installation,
+    };
+    let phase = journal.map(|journal| journal.phase);
+    let started = journal.is_some_and(|journal| journal.applied.is_some());
+    match (&installation.config, phase) {
+        (StaticConfig::Force(_), _) => Duty::Off,
+        (_, Some(node_plan::Phase::RolledBack)) => Duty::RolledBack,
+        // Another configuration than the one that may be pushed on top of.
+        _ if budget::in_force(journal, &installation.attempt(), now).is_some() => Duty::RolledBack,
+        (config, Some(node_plan::Phase::Installing | node_plan::Phase::Installed)) if started => {
+            let fallback = config.text().unwrap_or(extension_config::effective::BUILT_IN_FALLBACK).to_owned();
+            Duty::Serve { fallback }
+        }
+        _ => Duty::Undecided,
+    }
+}

@@ -1,0 +1,47 @@
+//! The node agent of the cri-resmgr extension: observe, plan, execute, report.
+//!
+//! A library, so that `cargo xtask demo` can let a thousand agents work on nodes in memory ([`simulation`]); what ships is the program.
+
+mod agent;
+mod cli;
+mod converge;
+mod desired_file;
+mod dynamic;
+mod effects;
+mod execute;
+#[cfg(test)]
+mod fake;
+mod inspect;
+#[cfg(any(test, feature = "simulation"))]
+mod memory;
+mod metrics;
+mod observe;
+mod payload;
+mod prove;
+mod real;
+mod report;
+mod run;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+mod wake;
+
+use anyhow::Context;
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// What the program does: reads its command line and carries it out. The first call in a process.
+///
+/// # Errors
+/// What stood in the way.
+pub fn program() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    // Only the first call in a process can fail, and this is it.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the event loop")?;
+    match cli.command {
+        Command::Run(options) => runtime.block_on(run::run(options)),
+        Command::Status(options) => runtime.block_on(inspect::status(&options)),
+        Command::Plan(options) => runtime.block_on(inspect::plan(&options)),
+    }
+}
