@@ -179,7 +179,7 @@ pub(super) fn share(nodes: u16, percent: f64) -> usize {
 
 /// How much faster than the clock: so fast that few nodes take seconds, and so slow that many can keep up on two processors.
 pub(super) fn speed(nodes: u16) -> u32 {
-    (2000 / u32::from(nodes.max(1))).clamp(2, 40)
+    (1000 / u32::from(nodes.max(1))).clamp(1, 40)
 }
 
 #[cfg(test)]
