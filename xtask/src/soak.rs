@@ -3,6 +3,7 @@
 mod controller;
 mod crash;
 mod fuzz;
+mod reproducible;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub(crate) struct SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, Duration) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 5] = [
+const MEMBERS: [Member; 6] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     ("crash-matrix", "places where a killed or failing agent leaves a node that does not mend", crash::matrix),
     ("agent-restarts", "agents whose coming and going restarts something", crash::restarts),
@@ -36,6 +37,7 @@ const MEMBERS: [Member; 5] = [
         controller::histories,
     ),
     ("controller-faults", "what a faulty API server and leaders that are killed leave unfinished", controller::faults),
+    ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),
 ];
 
 pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
