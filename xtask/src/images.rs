@@ -1,5 +1,6 @@
 //! `cargo xtask images`: both images, without a container engine.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +14,7 @@ use image_builder::reference::Reference;
 use image_builder::registry::Upload;
 use image_builder::sbom::{self, Packages};
 use image_builder::tree::Tree;
-use image_builder::{Digest, binaries, payload};
+use image_builder::{Digest, binaries, payload, toolchain};
 
 use crate::controller_registration::{CHART, chart_reference};
 use crate::terminal::{Transfer, say};
@@ -103,15 +104,13 @@ struct Ground {
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let definitions = ImageDefinition::read_all(&root.join("deploy/images"))?;
-    // Every reference is checked before minutes go into a build.
-    for definition in &definitions {
-        Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
-    }
+    let platforms: BTreeSet<Platform> = args.platforms.iter().copied().collect();
+    check(args, &definitions, &platforms)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let payload = runtime.block_on(find_payload(args, root))?;
     let facts = facts(args, root);
     let mut grounds = Vec::new();
-    for platform in args.platforms.iter().copied() {
+    for platform in platforms {
         say(&format!("building the binaries for {platform}"));
         let packages = sbom::packages(root, platform)?;
         grounds.push(Ground { platform, binaries: binaries::build(root, platform)?, packages });
@@ -133,6 +132,26 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
         (None, [definition, ..]) => bail!("image {} is not built: {WAYS}", definition.name),
         _ => Ok(()),
     }
+}
+
+/// Whatever would fail later is told before minutes go into a build.
+fn check(args: &ImagesArgs, definitions: &[ImageDefinition], platforms: &BTreeSet<Platform>) -> anyhow::Result<()> {
+    for definition in definitions {
+        Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
+        let (name, made_for) = (&definition.name, &definition.platforms);
+        match made_for.iter().filter(|platform| platforms.contains(platform)).count() {
+            0 => {
+                let made_for: Vec<String> = made_for.iter().map(ToString::to_string).collect();
+                bail!("nothing is built: {name} is made for {} alone; ask for that, too", made_for.join(", "));
+            }
+            1 => {}
+            _ if matches!(args.output, OutputForm::DockerArchive) => {
+                bail!("nothing is built: a docker-archive holds one platform; take oci-archive or layout")
+            }
+            _ => {}
+        }
+    }
+    platforms.iter().try_for_each(|platform| Ok(toolchain::ensure(*platform)?))
 }
 
 /// The chart, too, leaves as a file, and goes where `helm push` would put it.
@@ -195,18 +214,8 @@ fn build(
             say(&format!("{} is not made for {platform}", definition.name));
             continue;
         }
-        for name in definition.binaries() {
-            let path = binaries.join(name);
-            let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            if binaries::needs_loader(&content) != Some(false) {
-                bail!("{} is no static program: an image without a file system cannot start it", path.display());
-            }
-        }
-        let layers = definition.layers(Inputs { root, binaries, payload })?;
+        let layers = definition.layers(*platform, Inputs { root, binaries, payload })?;
         images.push(image::build(definition, *platform, &layers, facts)?);
-    }
-    if images.is_empty() {
-        bail!("{} is made for none of the platforms asked for", definition.name);
     }
     Ok(images)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::image::Platform;
-use crate::{Error, program};
+use crate::{Error, program, toolchain};
 
 /// The packages whose programs ship, and the programs' names.
 pub(crate) const PROGRAMS: [(&str, &str); 3] = [
@@ -23,7 +23,7 @@ const FLAG_SEPARATOR: &str = "\u{1f}";
 /// away for the same reason.
 ///
 /// # Errors
-/// [`Error::Program`] when the build fails, [`Error::Program`] too when a binary turns out to need a loader.
+/// [`Error::Program`] when the build fails. [`toolchain::ensure`] says beforehand what is missing for it.
 pub fn build(root: &Path, platform: Platform) -> Result<PathBuf, Error> {
     let target = platform.rust_target();
     let mut command = cargo();
@@ -32,6 +32,7 @@ pub fn build(root: &Path, platform: Platform) -> Result<PathBuf, Error> {
         command.args(["--package", package]);
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, &cargo_home()));
+    command.envs(toolchain::linker(platform));
     program::run(&mut command)?;
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
     Ok(folder.join(target).join("release"))
@@ -68,39 +69,9 @@ fn cargo_home() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/.cargo"))
 }
 
-/// Whether an ELF file asks for a dynamic loader (a program header of type `PT_INTERP`); `None` when it is no 64 bit
-/// little-endian ELF file. An image without a file system can only start one that does not.
-#[must_use]
-pub fn needs_loader(elf: &[u8]) -> Option<bool> {
-    const PT_INTERP: u32 = 3;
-    if elf.get(..6)? != [0x7f, b'E', b'L', b'F', 2, 1] {
-        return None;
-    }
-    let offset = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
-    let size = usize::from(u16::from_le_bytes(elf.get(54..56)?.try_into().ok()?));
-    let count = usize::from(u16::from_le_bytes(elf.get(56..58)?.try_into().ok()?));
-    for index in 0..count {
-        let at = offset.checked_add(index.checked_mul(size)?)?;
-        let kind = u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?);
-        if kind == PT_INTERP {
-            return Some(true);
-        }
-    }
-    Some(false)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_dynamic_program_needs_a_loader() {
-        // This test's own binary is linked dynamically.
-        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        assert_eq!(needs_loader(&own), Some(true));
-        assert_eq!(needs_loader(b"#!/bin/sh\n"), None);
-        assert_eq!(needs_loader(&own[..40]), None);
-    }
 
     #[test]
     fn cargo_is_not_told_whose_program_asks() {

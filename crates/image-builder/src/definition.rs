@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::Error;
 use crate::image::Platform;
+use crate::payload::DAEMON;
 use crate::tree::{Node, Tree};
+use crate::{Error, elf};
 
 /// One image.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,11 +122,27 @@ impl ImageDefinition {
         self.layers.iter().flat_map(|layer| &layer.files).filter_map(|file| file.binary.as_deref())
     }
 
-    /// The layers' contents.
+    /// The layers' contents, for `platform`.
     ///
     /// # Errors
-    /// [`Error::Io`] for a source that is missing, [`Error::Definition`] when the payload is needed and absent.
-    pub fn layers(&self, inputs: Inputs<'_>) -> Result<Vec<Tree>, Error> {
+    /// [`Error::Io`] for a source that is missing, [`Error::Definition`] when the payload is needed and absent,
+    /// [`Error::Unfit`] for a program that does not run on the platform, or not without files that no image of ours has.
+    pub fn layers(&self, platform: Platform, inputs: Inputs<'_>) -> Result<Vec<Tree>, Error> {
+        for path in self.binaries().map(|name| inputs.binaries.join(name)) {
+            let content = std::fs::read(&path).map_err(Error::io("read", &path))?;
+            let unfit = match (elf::platform(&content), elf::needs_loader(&content)) {
+                (found, _) if found != Some(platform) => is_for(found),
+                (_, Some(false)) => continue,
+                (_, _) => "is no static program: an image without a file system cannot start it".to_owned(),
+            };
+            return Err(Error::Unfit { path, reason: unfit, platform });
+        }
+        if let Some(content) = inputs.payload.filter(|_| self.needs_payload()).and_then(|tree| tree.file(DAEMON))
+            && elf::platform(content) != Some(platform)
+        {
+            let reason = is_for(elf::platform(content));
+            return Err(Error::Unfit { path: Path::new("the payload's").join(DAEMON), reason, platform });
+        }
         self.layers.iter().map(|layer| self.layer(layer, inputs)).collect()
     }
 
@@ -148,6 +165,10 @@ impl ImageDefinition {
         }
         Ok(tree)
     }
+}
+
+fn is_for(platform: Option<Platform>) -> String {
+    platform.map_or_else(|| "is no program of a known platform".to_owned(), |platform| format!("is for {platform}"))
 }
 
 impl FileDefinition {
@@ -202,8 +223,10 @@ layers:
 
     #[test]
     fn a_missing_payload_is_an_error() {
-        let definition = ImageDefinition::parse(GOOD).unwrap();
+        let definition = ImageDefinition::parse(&GOOD.replace("binary: tool", "file: tool")).unwrap();
         let here = Path::new(".");
-        assert!(definition.layers(Inputs { root: here, binaries: here, payload: None }).is_err());
+        let error =
+            definition.layers(Platform::LinuxAmd64, Inputs { root: here, binaries: here, payload: None }).unwrap_err();
+        assert!(matches!(error, Error::Definition { .. }), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::image::Platform;
 
 /// What can go wrong while artefacts are made. `Display` never repeats the source.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,24 @@ pub enum Error {
         path: PathBuf,
         /// What is missing or wrong.
         reason: String,
+    },
+    /// A program that is to be in an image for one platform is not one that runs there.
+    #[error("{} {reason}, and cannot be in an image for {platform}", path.display())]
+    Unfit {
+        /// The program's file.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+        /// The image's platform.
+        platform: Platform,
+    },
+    /// This machine cannot build for a platform.
+    #[error("nothing is built: for {platform} install {}", lacks.join(" and "))]
+    Target {
+        /// The platform.
+        platform: Platform,
+        /// What is missing, each with the command that brings it.
+        lacks: Vec<String>,
     },
     /// A program that was started failed; its last lines stand in the text.
     #[error("{program} failed ({status}): {stderr}")]

@@ -33,6 +33,16 @@ pub enum Platform {
 }
 
 impl Platform {
+    /// The one that this program itself was built for; `None` when it is none of ours.
+    #[must_use]
+    pub fn of_this_machine() -> Option<Self> {
+        match (std::env::consts::OS, std::env::consts::ARCH) {
+            ("linux", "x86_64") => Some(Self::LinuxAmd64),
+            ("linux", "aarch64") => Some(Self::LinuxArm64),
+            _ => None,
+        }
+    }
+
     /// The architecture in Go's words, as manifests have it.
     #[must_use]
     pub fn architecture(self) -> &'static str {

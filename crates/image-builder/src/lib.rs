@@ -9,6 +9,7 @@
 //! | [`definition`] | `deploy/images/*.yaml` → what an image is made of |
 //! | [`image`] | trees and a configuration → blobs, manifest, index |
 //! | [`layout`] | an image → OCI layout, `oci-archive`, `docker-archive` |
+//! | [`elf`], [`toolchain`] | which platform a program is for, and which can be built here |
 //! | [`chart`] | a chart's folder → `.tgz` |
 //! | [`payload`] | the daemon's release archive: a file, a download, or built from source |
 //! | [`sbom`] | crates and Go modules of an image → its software bill of materials |
@@ -18,6 +19,7 @@ pub mod binaries;
 pub mod chart;
 pub mod definition;
 pub mod digest;
+pub mod elf;
 mod error;
 pub mod gzip;
 pub mod image;
@@ -27,6 +29,7 @@ mod program;
 pub mod reference;
 pub mod registry;
 pub mod sbom;
+pub mod toolchain;
 pub mod tree;
 
 pub use digest::Digest;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use image_builder::chart::Chart;
 use image_builder::definition::ImageDefinition;
-use image_builder::image::{self, Artifact, INDEX, MANIFEST, Platform};
+use image_builder::image::{self, Artifact, INDEX, Image, MANIFEST, Platform};
 use image_builder::payload::{Progress, download};
 use image_builder::reference::Reference;
 use image_builder::registry::Upload;
@@ -34,9 +34,11 @@ fn serve(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> String 
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let request = read(&stream);
-            let (status, headers, body) = answer(&request);
-            let head =
-                format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
+            let (status, mut headers, body) = answer(&request);
+            if !headers.contains("Content-Length") {
+                headers = format!("{headers}Content-Length: {}\r\n", body.len());
+            }
+            let head = format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{headers}\r\n");
             stream.write_all(head.as_bytes()).unwrap();
             if request.method != "HEAD" {
                 stream.write_all(&body).unwrap();
@@ -120,6 +122,37 @@ async fn an_interrupted_download_goes_on_or_begins_anew() {
     }
 }
 
+/// A server that breaks off in the middle of the first transfer.
+#[tokio::test]
+async fn what_came_before_a_break_is_not_asked_for_again() {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
+    let address = serve(move |request| {
+        seen.lock().unwrap().push(request.range);
+        match request.range {
+            // More is promised than comes, and the connection ends.
+            None => (200, format!("Content-Length: {}\r\n", CONTENT.len()), CONTENT[..7].to_vec()),
+            Some(start) => (206, String::new(), CONTENT[start..].to_vec()),
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (path, url) = (folder.path().join("archive"), format!("http://{address}/archive"));
+    let error = download(&url, Digest::of(CONTENT), &path, |_| ()).await.unwrap_err();
+    assert!(matches!(error, Error::Transfer { .. }) && !path.exists(), "{error}");
+    download(&url, Digest::of(CONTENT), &path, |_| ()).await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
+    assert_eq!(*requests.lock().unwrap(), [None, Some(7)]);
+}
+
+#[tokio::test]
+async fn a_file_with_another_content_is_not_taken_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive");
+    std::fs::write(&path, "what an attacker or an older release left").unwrap();
+    download(&format!("http://{}/archive", files(true)), Digest::of(CONTENT), &path, |_| ()).await.unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
+}
+
 #[tokio::test]
 async fn a_missing_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,14 +209,42 @@ fn listed(blob: &[u8], about: &str) -> Option<Value> {
     })
 }
 
-#[tokio::test]
-async fn a_document_about_an_image_is_found_with_and_without_the_registry_s_help() {
+/// An image without any file.
+fn empty_image(platform: Platform) -> Image {
     const DEFINITION: &str = "name: i\ntitle: t\ndescription: d\nuser: \"1:1\"\nentrypoint: [/i]\n\
-        platforms: [linux/amd64]\nlayers: [{files: []}]\n";
+        platforms: [linux/amd64, linux/arm64]\nlayers: [{files: []}]\n";
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("i.yaml"), DEFINITION).unwrap();
     let definition = ImageDefinition::read(&folder.path().join("i.yaml")).unwrap();
-    let image = image::build(&definition, Platform::LinuxAmd64, &[], &BTreeMap::new()).unwrap();
+    image::build(&definition, platform, &[], &BTreeMap::new()).unwrap()
+}
+
+#[tokio::test]
+async fn an_index_leads_to_each_platform_and_each_has_its_own_document() {
+    let (address, stored) = registry(true);
+    let images = [Platform::LinuxAmd64, Platform::LinuxArm64].map(empty_image);
+    let upload = Upload::begin(&Reference::new(Some(&address), "i", "1").unwrap(), false).await.unwrap();
+    let digest = upload.images(&images, |_, _| ()).await.unwrap();
+    for image in &images {
+        let bill = Artifact::about(image, "text/x", "bill", image.platform.to_string().into()).unwrap();
+        upload.referrer(&bill, |_, _| ()).await.unwrap();
+    }
+    let stored = stored.lock().unwrap();
+    assert_eq!(Digest::of(&stored["/v2/i/manifests/1"]), digest);
+    let index: Value = serde_json::from_slice(&stored["/v2/i/manifests/1"]).unwrap();
+    assert_eq!((&index["mediaType"], index["manifests"].as_array().unwrap().len()), (&json!(INDEX), 2));
+    for (image, entry) in images.iter().zip(index["manifests"].as_array().unwrap()) {
+        assert_eq!(entry["platform"]["architecture"], image.platform.architecture());
+        let digest = entry["digest"].as_str().unwrap();
+        assert_eq!(stored[&format!("/v2/i/manifests/{digest}")], image.manifest.content);
+        let about: Vec<Value> = stored.values().filter_map(|blob| listed(blob, digest)).collect();
+        assert_eq!(about.len(), 1, "{} has {about:?}", image.platform);
+    }
+}
+
+#[tokio::test]
+async fn a_document_about_an_image_is_found_with_and_without_the_registry_s_help() {
+    let image = empty_image(Platform::LinuxAmd64);
     let documents = ["one", "other"].map(|text| Artifact::about(&image, "text/x", text, text.into()).unwrap());
     for lists in [true, false] {
         let (address, stored) = registry(lists);
