@@ -29,9 +29,9 @@ pub(crate) struct E2eArgs {
     /// Image with a shell and nsenter, for the pods that look at nodes.
     #[arg(long, default_value = "registry.k8s.io/e2e-test-images/busybox:1.36.1-1")]
     probe_image: String,
-    /// Longest time for each step.
-    #[arg(long, default_value_t = 30)]
-    minutes: u64,
+    /// Longest time for each step; 0.5 is half a minute.
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
 }
 
 /// Runs the command in the repository at `root`.
@@ -52,7 +52,7 @@ async fn landscape(args: &E2eArgs) -> anyhow::Result<Landscape> {
         .await
         .with_context(|| format!("kubeconfig {path}"))?;
     let garden = kube::Client::try_from(config)?;
-    let patience = Duration::from_secs(args.minutes.saturating_mul(60));
+    let patience = Duration::try_from_secs_f64(args.minutes * 60.0).context("--minutes")?;
     Ok(Landscape::new(garden, &args.namespace, &args.shoot, &args.probe_image, patience))
 }
 
@@ -89,7 +89,7 @@ mod tests {
             shoot: "y".to_owned(),
             example: "examples/shoot.yaml".into(),
             probe_image: "busybox".to_owned(),
-            minutes: 1,
+            minutes: 1.0,
         }
     }
 
