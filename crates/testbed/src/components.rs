@@ -1,4 +1,7 @@
-//! The programs of the bed: built from Go modules that `deploy/testbed/` pins, cached by what they were built from.
+//! The programs of the bed: those of the machine where they will do, else built from Go modules that `deploy/testbed/` pins, and
+//! cached by what they were built from.
+
+mod installed;
 
 use std::path::{Path, PathBuf};
 
@@ -14,38 +17,42 @@ pub struct Component {
     pub name: &'static str,
     /// Folder below `deploy/testbed/` with its go.mod and go.sum.
     pub family: &'static str,
-    /// Go package.
+    /// Go package that is built.
     package: &'static str,
+    /// Go package whose module's version is the program's.
+    versioned_by: &'static str,
 }
 
 /// etcd of both API servers.
-pub const ETCD: Component = Component { name: "etcd", family: "etcd", package: "go.etcd.io/etcd/server/v3" };
+pub const ETCD: Component = component("etcd", "etcd", "go.etcd.io/etcd/server/v3");
 /// The API server of seed and shoot.
-pub const KUBE_APISERVER: Component = kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
+pub const KUBE_APISERVER: Component = component("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver");
 /// The shoot's controller manager.
 pub const KUBE_CONTROLLER_MANAGER: Component =
-    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+    component("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager");
 /// The shoot's scheduler.
-pub const KUBE_SCHEDULER: Component = kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
+pub const KUBE_SCHEDULER: Component = component("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler");
 /// The workers' kubelet.
-pub const KUBELET: Component = kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
+pub const KUBELET: Component = component("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet");
 /// Gardener's resource manager.
-pub const RESOURCE_MANAGER: Component = Component {
-    name: "gardener-resource-manager",
-    family: "gardener",
-    package: "github.com/gardener/gardener/cmd/gardener-resource-manager",
-};
+pub const RESOURCE_MANAGER: Component =
+    component("gardener-resource-manager", "gardener", "github.com/gardener/gardener/cmd/gardener-resource-manager");
 /// The API server of a garden, which judges registrations.
-pub const GARDENER_APISERVER: Component = Component {
-    name: "gardener-apiserver",
-    family: "gardener",
-    package: "github.com/gardener/gardener/cmd/gardener-apiserver",
+pub const GARDENER_APISERVER: Component =
+    component("gardener-apiserver", "gardener", "github.com/gardener/gardener/cmd/gardener-apiserver");
+/// Judges registrations for a Gardener from before v1.123, by its own types and checks: a few lines of ours around its
+/// module, because its whole API server would take minutes to build.
+pub const OLD_REGISTRATION: Component = Component {
+    name: "old-registration",
+    family: "gardener-old",
+    package: ".",
+    versioned_by: "github.com/gardener/gardener",
 };
 /// Helm itself, which renders the extension's chart as gardenlet does.
-pub const HELM: Component = Component { name: "helm", family: "helm", package: "helm.sh/helm/v3/cmd/helm" };
+pub const HELM: Component = component("helm", "helm", "helm.sh/helm/v3/cmd/helm");
 
-const fn kubernetes(name: &'static str, package: &'static str) -> Component {
-    Component { name, family: "kubernetes", package }
+const fn component(name: &'static str, family: &'static str, package: &'static str) -> Component {
+    Component { name, family, package, versioned_by: package }
 }
 
 /// The folder of pinned modules.
@@ -55,8 +62,8 @@ pub fn pins(root: &Path) -> PathBuf {
 }
 
 impl Component {
-    /// The program: from `$KUBEBUILDER_ASSETS` for etcd and kube-apiserver where it is set, else from the cache, else
-    /// built.
+    /// The program: from `$KUBEBUILDER_ASSETS`, whose user has chosen its version; else from the PATH, if it is as good as the
+    /// pinned one; else from the cache; else built.
     ///
     /// # Errors
     /// When it has to be built and the build fails.
@@ -64,11 +71,15 @@ impl Component {
         if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
             let file = PathBuf::from(assets).join(self.name);
             if file.is_file() {
+                progress.step(&format!("taking {} from KUBEBUILDER_ASSETS", self.name));
                 return Ok(file);
             }
         }
         let module = pins(root).join(self.family);
         let version = self.version(&module)?;
+        if let Some(program) = installed::on_the_path(self.name, &version, progress).await {
+            return Ok(program);
+        }
         let target =
             cache_dir()?.join("bin").join(format!("{}-{version}-{}", self.name, fingerprint(&module)?)).join(self.name);
         if target.is_file() {
@@ -98,8 +109,8 @@ impl Component {
     fn version(self, module: &Path) -> anyhow::Result<String> {
         let path = module.join("go.mod");
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        required_version(&text, self.package)
-            .with_context(|| format!("{} requires no module of {}", path.display(), self.package))
+        required_version(&text, self.versioned_by)
+            .with_context(|| format!("{} requires no module of {}", path.display(), self.versioned_by))
     }
 }
 
@@ -118,10 +129,11 @@ fn required_version(go_mod: &str, package: &str) -> Option<String> {
         .map(|(_, version)| version)
 }
 
+/// Of all that it is built from. Where there is source of ours, `main.go` comes after the two files that are always there.
 fn fingerprint(module: &Path) -> anyhow::Result<String> {
     let mut hash = sha2::Sha256::new();
-    for name in ["go.mod", "go.sum"] {
-        let path = module.join(name);
+    let source = module.join("main.go");
+    for path in [module.join("go.mod"), module.join("go.sum")].into_iter().chain(source.exists().then_some(source)) {
         hash.update(std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }
     Ok(hex::encode(hash.finalize())[..12].to_owned())

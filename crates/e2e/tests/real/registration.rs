@@ -10,6 +10,7 @@ use image_builder::chart::Chart;
 use image_builder::gzip;
 use image_builder::tree::Tree;
 use serde_json::{Value, json};
+use testbed::components::OLD_REGISTRATION;
 use testbed::{Bed, Options, Progress, run};
 
 const BED: &str = "registration";
@@ -88,6 +89,24 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     run(&xtask, &["controller-registration", "--enable-for-all", "--output", &file]).await?;
     let error = garden.register(Path::new(&file)).await.err().context("globallyEnabled was taken")?;
     ensure!(format!("{error:#}").contains("globallyEnabled"), "{error:#}");
+    check_old(&example, Path::new(&file), progress).await
+}
+
+/// The same before the types of an old Gardener: what is for all versions, and what is for old ones alone.
+async fn check_old(for_all_versions: &Path, enabled_for_all: &Path, progress: &Progress) -> anyhow::Result<()> {
+    let judge = OLD_REGISTRATION.obtain(&crate::root(), progress).await?.display().to_string();
+    for (file, enabled) in [(for_all_versions, false), (enabled_for_all, true)] {
+        let name = file.display().to_string();
+        let stored: Vec<Value> = serde_json::from_str(&run(&judge, &[&name]).await.with_context(|| name.clone())?)?;
+        ensure_chart_inside(&stored[0]).context(name)?;
+        let resource = &stored[1]["spec"]["resources"][0];
+        ensure!(resource["globallyEnabled"] == json!(enabled), "{resource}");
+    }
+    // That it judges, too: today's words are refused.
+    let today = crate::root().join("examples/enabled-for-all.yaml").display().to_string();
+    let error = run(&judge, &[&today]).await.err().context("autoEnable was taken by an old Gardener")?;
+    ensure!(format!("{error:#}").contains("autoEnable"), "{error:#}");
+    progress.step("an old Gardener's types and checks take what is for all versions, and what is for old ones");
     Ok(())
 }
 
