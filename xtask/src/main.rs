@@ -5,6 +5,8 @@ mod bed;
 mod chart;
 mod controller_registration;
 mod demo;
+#[cfg(test)]
+mod documented;
 mod e2e;
 mod images;
 mod kind_load;

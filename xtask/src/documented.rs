@@ -1,0 +1,161 @@
+//! Every command that the documentation tells people to type is one that there is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+
+/// Where people are told what to type.
+const TEXTS: [&str; 6] = [
+    "README.md",
+    "docs/development.md",
+    "docs/installation.md",
+    "docs/local-gardener.md",
+    "docs/node-trials.md",
+    "docs/operations.md",
+];
+/// What stands for one of several things, and one of them.
+const PLACEHOLDERS: [(&str, &str); 2] = [("WAY", "--payload from-source"), ("…", "")];
+/// Options of programs that are not ours.
+const FOREIGN: [&str; 1] = ["--authfile"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A command as it stands in a text.
+#[derive(Debug)]
+struct Told {
+    words: Vec<String>,
+    /// It is there to be typed as it is; else a sentence speaks of it.
+    whole: bool,
+}
+
+/// Lines of the fenced blocks for a shell, with continued lines joined; and what stands in single back-ticks elsewhere.
+fn commands(text: &str) -> Vec<Told> {
+    let mut found = Vec::new();
+    let mut add = |command: &str, whole| found.push(Told { words: words(command), whole });
+    let mut block: Option<bool> = None;
+    let mut continued = String::new();
+    for line in text.lines() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            block = if block.is_some() { None } else { Some(language == "sh") };
+        } else if block == Some(true) {
+            match line.split(" #").next().unwrap_or_default().trim_end().strip_suffix('\\') {
+                Some(part) => continued.push_str(part),
+                None => add(&format!("{}{line}", std::mem::take(&mut continued)), true),
+            }
+        } else if block.is_none() {
+            line.split('`').skip(1).step_by(2).for_each(|command| add(command, false));
+        }
+    }
+    found.retain(|told| !told.words.is_empty());
+    found
+}
+
+/// The words of a command up to its comment, without quotes; assignments before it are left out.
+fn words(command: &str) -> Vec<String> {
+    let words = command.split_whitespace().take_while(|word| !word.starts_with('#') && *word != "|");
+    let words = words.flat_map(|word| match PLACEHOLDERS.iter().find(|(placeholder, _)| word == *placeholder) {
+        Some((_, instead)) => instead.split_whitespace().map(str::to_owned).collect(),
+        None => vec![word.trim_matches('"').to_owned()],
+    });
+    words.skip_while(|word| word.contains('=') && !word.starts_with('-')).collect()
+}
+
+fn all_commands() -> Vec<(&'static str, Told)> {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    TEXTS.into_iter().flat_map(|name| commands(&read(name)).into_iter().map(move |told| (name, told))).collect()
+}
+
+#[test]
+fn every_documented_xtask_is_one() {
+    let mut parsed = 0;
+    for (text, Told { words, whole }) in all_commands() {
+        let [cargo, xtask, arguments @ ..] = words.as_slice() else { continue };
+        if (cargo.as_str(), xtask.as_str()) != ("cargo", "xtask") {
+            continue;
+        }
+        let outcome = crate::Command::try_parse_from(std::iter::once(xtask).chain(arguments));
+        // A sentence may name a command without what it needs.
+        let accepted = |kind| kind == ErrorKind::DisplayHelp || (kind == ErrorKind::MissingRequiredArgument && !whole);
+        if let Err(error) = outcome
+            && !accepted(error.kind())
+        {
+            panic!("{text}: {}: {error}", words.join(" "));
+        }
+        parsed += 1;
+    }
+    assert!(parsed > 30, "only {parsed} commands were found");
+}
+
+#[test]
+fn every_documented_option_is_one_of_a_command() {
+    let command = crate::Command::command();
+    let known: Vec<String> = command
+        .get_subcommands()
+        .flat_map(|command| {
+            command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments))
+        })
+        .filter_map(|argument| argument.get_long().map(|long| format!("--{long}")))
+        .collect();
+    let text = std::fs::read_to_string(root().join("docs/installation.md")).unwrap();
+    let mut seen = 0;
+    // In tables and sentences, where no command stands before them.
+    for Told { words, .. } in commands(&text).into_iter().filter(|told| told.words[0].starts_with("--")) {
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(known.contains(option) || FOREIGN.contains(&option.as_str()), "no command has {option}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "only {seen} options were found");
+}
+
+#[test]
+fn every_documented_script_is_there_and_knows_its_options() {
+    let mut seen = 0;
+    for (text, Told { words, .. }) in all_commands() {
+        let Some(script) = words.first().filter(|word| word.starts_with("scripts/")) else { continue };
+        let help = Command::new(root().join(script)).arg("--help").output().unwrap();
+        let help = String::from_utf8_lossy(&help.stdout);
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(option.as_str()), "{text}: {script} has no {option}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 5, "only {seen} scripts were found");
+}
+
+#[test]
+fn every_documented_file_is_there() {
+    let mut seen = 0;
+    for (text, Told { words, .. }) in all_commands() {
+        let files = words.iter().filter(|word| {
+            ["examples/", "scripts/", "charts/", "deploy/", "docs/", "crates/"].iter().any(|top| word.starts_with(top))
+        });
+        for file in files.map(|file| file.trim_end_matches([',', ';', ')'])) {
+            assert!(exists(file), "{text}: there is no {file}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "only {seen} files were found");
+}
+
+/// One `*` stands for any one folder.
+fn exists(file: &str) -> bool {
+    let Some((before, after)) = file.split_once("/*/") else { return root().join(file).exists() };
+    let folders: Vec<PathBuf> =
+        std::fs::read_dir(root().join(before)).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    folders.iter().any(|folder| folder.join(after).exists())
+}
+
+#[test]
+fn commands_are_found_in_blocks_and_in_sentences() {
+    let text = "Say `cargo xtask a` or\n\n```sh\n# a comment\nX=1 cargo xtask b \\   # why\n    --c WAY # d\n```\n```yaml\ncargo: e\n```\n";
+    let found: Vec<_> = commands(text).into_iter().map(|told| (told.words.join(" "), told.whole)).collect();
+    assert_eq!(
+        found,
+        [("cargo xtask a".to_owned(), false), ("cargo xtask b --c --payload from-source".to_owned(), true)]
+    );
+}
