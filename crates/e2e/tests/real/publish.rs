@@ -7,6 +7,10 @@ use anyhow::{Context as _, ensure};
 use e2e::Artifacts;
 use extension_config::names::{CONTROLLER_NAME, INSTALLATION_IMAGE};
 use image_builder::chart::Chart;
+use image_builder::definition::{ImageDefinition, Inputs};
+use image_builder::image::{self, Annotations, Platform};
+use image_builder::layout::{self, Output};
+use image_builder::reference::Reference;
 use serde_json::{Value, json};
 use testbed::components::HELM;
 use testbed::{Progress, Registry, run};
@@ -60,6 +64,7 @@ impl Shelf {
             let digest = self.ensure_image(name, program, user, &first).await.with_context(|| name.to_owned())?;
             self.ensure_bill(name, &digest).await.with_context(|| format!("the bill of {name}"))?;
         }
+        self.ensure_index().await.context("an index of two platforms")?;
         self.ensure_chart().await
     }
 
@@ -184,6 +189,41 @@ impl Shelf {
         let said = run("go", &["version", "-m", &daemon]).await?;
         let lines = said.lines().filter(|line| line.starts_with("\tdep\t") || line.starts_with("\tmod\t"));
         Ok(lines.count() + 1)
+    }
+
+    /// An archive of two platforms, as `--platform` makes it where both can be built: skopeo finds each platform's image in it,
+    /// and the registry takes them all. Its programs are headers alone.
+    async fn ensure_index(&self) -> anyhow::Result<()> {
+        const DEFINITION: &str = "name: both\ntitle: t\ndescription: d\nuser: \"1:1\"\nentrypoint: [/tool]\n\
+            platforms: [linux/amd64, linux/arm64]\nlayers: [{files: [{path: /tool, binary: tool, mode: \"0755\"}]}]\n";
+        let file = self.path("both.yaml");
+        std::fs::write(&file, DEFINITION)?;
+        let definition = ImageDefinition::read(&file)?;
+        let mut images = Vec::new();
+        for (platform, machine) in [(Platform::LinuxAmd64, 62), (Platform::LinuxArm64, 183)] {
+            let binaries = self.path(platform.architecture());
+            std::fs::create_dir(&binaries)?;
+            let header = [&[0x7f, b'E', b'L', b'F', 2, 1][..], &[0; 12], &[machine], &[0; 45]].concat();
+            std::fs::write(binaries.join("tool"), header)?;
+            let inputs = Inputs { root: self.dir.path(), binaries: &binaries, payload: None };
+            let layers = definition.layers(platform, inputs)?;
+            images.push(image::build(&definition, platform, &layers, &Annotations::new())?);
+        }
+        let reference = Reference::new(Some(&self.repository()), "both", TAG)?;
+        let digest = layout::write(&images, &reference, Output::OciArchive, &self.path("both.oci.tar"))?;
+        let (archive, remote) = (format!("oci-archive:{}", self.text("both.oci.tar")), format!("docker://{reference}"));
+        self.skopeo(&["copy", "--quiet", "--all", "--dest-tls-verify=false", &archive, &remote]).await?;
+        let index = self.inspect(&reference.to_string()).await?;
+        ensure!(index["manifests"].as_array().is_some_and(|all| all.len() == images.len()), "{index}");
+        for image in &images {
+            let architecture = image.platform.architecture();
+            let of = ["inspect", "--tls-verify=false", "--override-arch", architecture];
+            let found: Value =
+                serde_json::from_str(&self.skopeo(&[&of[..], &["--raw", "--config", &remote]].concat()).await?)?;
+            ensure!(found["architecture"] == architecture, "for {architecture} skopeo finds {found}");
+        }
+        self.progress.step(&format!("both: {digest}, an index of {} platforms", images.len()));
+        Ok(())
     }
 
     async fn ensure_chart(&self) -> anyhow::Result<()> {
