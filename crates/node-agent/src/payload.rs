@@ -93,7 +93,9 @@ fn newest_glibc(file: File) -> Option<String> {
                 continue;
             };
             let Some(number) = name.strip_prefix("GLIBC_") else { continue };
-            let Ok(number) = number.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>() else { continue };
+            let Ok(number) = number.split('.').map(str::parse).collect::<std::result::Result<Vec<u32>, _>>() else {
+                continue;
+            };
             newest = newest.max(Some((number, name.to_owned())));
         }
     }

@@ -193,5 +193,5 @@ async fn attend(order: Order, client: Client, clock: Clock, metrics: Metrics) {
 
 /// What stands for the files of the agent's image.
 fn blob(name: &str) -> Blob {
-    Blob { sha256: name.to_owned(), size: 1 << 20, architecture: std::env::consts::ARCH.to_owned() }
+    Blob { sha256: name.to_owned(), size: 1 << 20, architecture: std::env::consts::ARCH.to_owned(), needs: None }
 }

@@ -9,12 +9,13 @@ use std::process::Output;
 use std::sync::Arc;
 
 use gardener::{Care, Gardener};
-use sandbox::{Binaries, Fault, Sandbox};
+use sandbox::{Binaries, Fault, Sandbox, WORKER_POOL};
 
 /// Runs the command as a person does, and gives its end and what Gardener saw of it.
-async fn run(care: Care, nodes: u8, minutes: &str, prepare: impl Fn(&Sandbox)) -> (Output, Arc<Gardener>) {
+async fn run(care: Care, nodes: usize, minutes: &str, prepare: impl Fn(&Sandbox)) -> (Output, Arc<Gardener>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let sandbox = Arc::new(Sandbox::up(root, &Binaries::build(root).unwrap(), nodes).await.unwrap());
+    let sandbox =
+        Arc::new(Sandbox::up(root, &Binaries::build(root).unwrap(), &vec![WORKER_POOL; nodes]).await.unwrap());
     prepare(&sandbox);
     let gardener = Gardener::start(Arc::clone(&sandbox), care);
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_xtask"));

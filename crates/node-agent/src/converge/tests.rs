@@ -17,7 +17,8 @@ const TIMING: Timing = Timing {
 };
 
 fn install(policy: &str, version: &str) -> Desired {
-    let blob = |name: &str| Blob { sha256: name.into(), size: 1, architecture: std::env::consts::ARCH.into(), needs: None };
+    let blob =
+        |name: &str| Blob { sha256: name.into(), size: 1, architecture: std::env::consts::ARCH.into(), needs: None };
     Desired::Installed(Box::new(Installation {
         config: StaticConfig::Fallback(format!("policy:\n  Active: {policy}\n")),
         extra_options: String::new(),
