@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) loaded: BTreeSet<String>,
     /// The daemon that is started now answers.
     pub(crate) daemon_works: bool,
+    /// But one with this content does not.
+    pub(crate) broken_daemon: &'static str,
     /// How long a look at the proxy takes, in seconds.
     pub(crate) proxy_hangs_for: u64,
     /// kubelet stays up on the proxy.
@@ -59,13 +61,16 @@ impl State {
             on_proxy: false,
             loaded: BTreeSet::new(),
             daemon_works: true,
+            broken_daemon: "",
             proxy_hangs_for: 0,
             kubelet_works_on_proxy: true,
         }
     }
 
     pub(crate) fn proxy_answers(&self) -> bool {
-        self.daemon.active && self.daemon_works
+        let is_broken =
+            matches!(self.things.get(node::DAEMON), Some(Thing::File { sha256, .. }) if sha256 == self.broken_daemon);
+        self.daemon.active && self.daemon_works && !is_broken
     }
 
     pub(crate) fn entry(&self, path: &str) -> Entry {

@@ -172,6 +172,33 @@ async fn a_roll_back_may_be_interrupted_at_every_call() {
     }
 }
 
+/// The version before comes back, whatever becomes of the agent meanwhile; kubelet is left alone all the time.
+#[tokio::test]
+async fn a_bad_upgrade_leads_back_and_may_be_interrupted_at_every_call() {
+    let mut start = installed().await;
+    start.broken_daemon = "v2";
+    let desired = install("none", "v2");
+    let straight = Fake::from_state(start.clone());
+    let outcome = work(&straight, &desired).await.unwrap();
+    assert_eq!(outcome.plan.target, Target::Before);
+    assert_eq!(crate::report::stage(&outcome.plan), extension_config::node_report::Stage::RolledBack);
+    let wait = outcome.plan.retry_at.unwrap() - straight.state.borrow().now;
+    assert!(wait > 1000, "a runtime that fails again is a gap in service, so not after {wait} s");
+    for number in 0..straight.calls.get() {
+        for failure in [Failure::Before, Failure::After] {
+            let fake = Fake::from_state(start.clone());
+            fake.fail_at.set(Some((number, failure)));
+            drop(work(&fake, &desired).await);
+            let (fake, outcome) = next_agent(fake, &desired).await;
+            let what = format!("call {number} {failure:?}");
+            assert_eq!(outcome.plan.target, Target::Before, "{what}");
+            let state = fake.state.into_inner();
+            assert_eq!(state.things, start.things, "{what}");
+            assert_eq!((state.kubelet.starts, state.on_proxy), (start.kubelet.starts, true), "{what}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_hanging_daemon_is_restarted_and_kubelet_is_not() {
     let fake = Fake::from_state(installed().await);
