@@ -220,24 +220,25 @@ pub(super) async fn a_unit_is_stopped_in_any_state(machine: &Machine) -> anyhow:
 
 pub(super) async fn a_stop_cancels_the_start_that_runs(machine: &Machine) -> anyhow::Result<()> {
     let systemd = &machine.systemd;
-    let waits = machine.program("waits", "touch $R/opt/contract/waits; exec sleep 1000")?;
-    let runs = machine.program("runs", "touch $R/opt/contract/runs; exec sleep 1000")?;
+    let waits = machine.program("waits", "touch $R/opt/contract/begun; exec sleep 1000")?;
+    let runs = machine.program("runs", "touch $R/opt/contract/ran; exec sleep 1000")?;
     machine.unit(A, &format!("[Service]\nExecStartPre={waits}\nExecStart={runs}\n")).await?;
     let stop = async {
-        let path = machine.path("/opt/contract/waits");
+        let path = machine.path("/opt/contract/begun");
         wait_for("the command before the start", LIMIT, || async { Ok(path.exists().then_some(())) }).await?;
         let state = machine.state(A).await?;
         ensure!(state.active_state == ActiveState::Activating && state.sub_state == "start-pre", "{state:?}");
-        Ok(systemd.stop(A, LIMIT).await?)
+        anyhow::Ok(systemd.stop(A, LIMIT).await?)
     };
-    let (started, stopped) = tokio::join!(systemd.start(A, LIMIT), stop);
-    ensure!(started? == JobResult::Canceled, "the start goes on");
-    ensure!(stopped? == JobResult::Done, "the stop fails");
+    let start = async { anyhow::Ok(systemd.start(A, LIMIT).await?) };
+    let (started, stopped) = tokio::try_join!(start, stop)?;
+    ensure!(started == JobResult::Canceled, "the start ends as {started}");
+    ensure!(stopped == JobResult::Done, "the stop ends as {stopped}");
     let state = machine.state(A).await?;
     ensure!(state.active_state == ActiveState::Inactive && state.sub_state == "dead", "{state:?}");
     let service = machine.service(A).await?;
     ensure!(service.main_pid == 0 && service.result == "success", "{service:?}");
-    ensure!(!machine.path("/opt/contract/runs").exists(), "it was started after the stop");
+    ensure!(!machine.path("/opt/contract/ran").exists(), "it was started after the stop");
     ensure!(!systemd.list_jobs().await?.iter().any(|job| job.unit == A), "jobs are left");
     Ok(())
 }
