@@ -213,6 +213,8 @@ impl Manager {
     }
 
     pub(super) async fn stop_service(&self, name: &str) {
+        // A command of `ExecStartPre` has died with its job.
+        let was_killed = self.with(name, |unit| unit.active == "activating" && unit.sub == "start-pre");
         let stop = self.with(name, |unit| unit.stop.take());
         if let Some(stop) = stop {
             self.turn(name, |unit| (unit.active, unit.sub) = ("deactivating", "stop-sigterm"));
@@ -223,8 +225,13 @@ impl Manager {
         }
         self.turn(name, |unit| {
             unit.run += 1;
-            (unit.active, unit.sub, unit.main_pid) = ("inactive", "dead", 0);
+            unit.main_pid = 0;
             unit.command_line.clear();
+            if was_killed {
+                (unit.active, unit.sub, unit.result) = ("failed", "failed", "signal");
+            } else {
+                (unit.active, unit.sub) = ("inactive", "dead");
+            }
         });
     }
 
