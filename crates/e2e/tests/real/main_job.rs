@@ -18,6 +18,8 @@ fn on_and_off_four_times_with_a_pod_running_throughout() {
         let workload = Workload::deploy(stage.bed.shoot().admin().await?, stage.bed.workers().len()).await?;
         let traffic = Traffic::start(stage.bed.shoot().admin().await?, stage.bed.workers()).await?;
         let readiness = Readiness::watch(stage.bed.shoot().admin().await?);
+        // A server that was not there yet may have cost a client its first requests.
+        let at_first = traffic.counts(stage.bed.workers()).await?;
         let begin = kubelet_starts(stage).await?;
         let before = stage.trees()?;
         let containers = workload.containers().await?;
@@ -51,7 +53,7 @@ fn on_and_off_four_times_with_a_pod_running_throughout() {
         }
         let counts = traffic.counts(stage.bed.workers()).await?;
         progress.step(&format!("traffic between the workers meanwhile: {counts:?}"));
-        ensure!(counts.lost == 0 && counts.answered > 1000, "{counts:?}");
+        ensure!(counts.lost == at_first.lost && counts.answered > 1000, "{counts:?} after {at_first:?}");
         let starts = kubelet_starts(stage).await?;
         ensure!(starts.iter().zip(&begin).all(|(now, begin)| *now == begin + 2 * 4), "starts of kubelet: {starts:?}");
         Ok(())
