@@ -19,6 +19,7 @@ pub mod managed_resources;
 pub mod metrics;
 pub mod operation;
 mod queue;
+pub mod retry;
 pub mod shoot_access;
 mod status;
 mod watch;

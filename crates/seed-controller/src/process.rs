@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use extension_config::names;
 use gardener_api::constants::HEARTBEAT_LEASE_NAME;
+use gardener_extension::retry::retrying_client;
 use gardener_extension::{Controller, ControllerConfig, ControllerHandle, HealthConfig, Metrics};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -40,7 +41,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let (base_watch, revision) = BaseConfigWatch::new(Arc::clone(&base), &mut registry);
 
     let (elector, fence) = election(&options, &client)?;
-    let fenced = lease::fenced_client(client.clone(), fence.clone());
+    // The elector has its own way with failures, and little time.
+    let fenced = lease::fenced_client(retrying_client(client.clone()).context("set up the client")?, fence.clone());
     let actuator = CriResmgr { manifests, images, base, removals: Removals::default() };
     let controller = Controller::new(fenced.clone(), config(&options), Arc::new(actuator), metrics);
     let handle = controller.handle();
