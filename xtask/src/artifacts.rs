@@ -13,7 +13,9 @@ const REGISTRY: &str = "testbed.local";
 
 /// Builds both images with the daemon's payload from source.
 pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {
-    let dir = testbed::cache_dir()?.join("dist").join(std::process::id().to_string());
+    let dist = testbed::cache_dir()?.join("dist");
+    remove_former(&dist)?;
+    let dir = dist.join(std::process::id().to_string());
     let tag = env!("CARGO_PKG_VERSION");
     let folder = dir.display().to_string();
     let words = ["images", "--registry", REGISTRY, "--tag", tag, "--payload", "from-source"];
@@ -32,6 +34,29 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {
     })
 }
 
+/// Each run has a folder of its process's number, and several may be at work. Those of processes that have ended, however they did, go.
+fn remove_former(dist: &Path) -> anyhow::Result<()> {
+    let entries = match std::fs::read_dir(dist) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        found => found.with_context(|| format!("cannot read {}", dist.display()))?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_former = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()).is_some_and(|process| {
+            process != std::process::id() && !Path::new("/proc").join(process.to_string()).exists()
+        });
+        if is_former {
+            let path = entry.path();
+            match std::fs::remove_dir_all(&path) {
+                // Another run was faster.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.with_context(|| format!("cannot remove {}", path.display()))?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The daemon itself, unpacked from its payload, for tests that ask it what it thinks of a configuration.
 fn daemon(root: &Path) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -42,4 +67,31 @@ fn daemon(root: &Path) -> anyhow::Result<PathBuf> {
     std::fs::write(&path, program).with_context(|| format!("cannot write {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_ended_processes_left_goes() -> anyhow::Result<()> {
+        let dist = tempfile::tempdir()?;
+        let mut child = std::process::Command::new("true").spawn()?;
+        child.wait()?;
+        let (ended, own) = (child.id().to_string(), std::process::id().to_string());
+        for folder in [ended.as_str(), own.as_str(), "1", "other"] {
+            std::fs::create_dir_all(dist.path().join(folder).join("inside"))?;
+        }
+        std::fs::write(dist.path().join("cri-resmgr"), "")?;
+        remove_former(dist.path())?;
+        remove_former(&dist.path().join("absent"))?;
+        let mut left: Vec<String> = std::fs::read_dir(dist.path())?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<anyhow::Result<_>>()?;
+        left.sort();
+        let mut kept = [own.as_str(), "1", "other", "cri-resmgr"];
+        kept.sort_unstable();
+        assert_eq!(left, kept);
+        Ok(())
+    }
 }

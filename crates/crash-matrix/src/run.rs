@@ -29,15 +29,17 @@ pub struct Options {
     pub time: Duration,
     /// So many rows at a time.
     pub lanes: usize,
-    /// Called with each row that has ended.
-    pub progress: fn(&Outcome),
+    /// Places of rows that held in an earlier run, and their [`Outcome::more_restarts`]: they count and are not run again.
+    pub held: BTreeMap<String, i64>,
 }
 
 /// How a row ended.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// What went wrong, and where.
-    pub row: String,
+    /// Scenario, mishap and place: the row's name, the same in each run.
+    pub place: String,
+    /// What the mishap struck; empty for a row of an earlier run.
+    pub struck: String,
     /// Restarts of kubelet beyond those of an undisturbed run.
     pub more_restarts: i64,
     /// Why the row does not hold.
@@ -63,6 +65,13 @@ pub struct Report {
 struct Recorded {
     operations: Vec<Operation>,
     restarts: i64,
+}
+
+impl Outcome {
+    fn of(row: &Row) -> Self {
+        let (scenario, mishap) = (row.scenario, row.mishap);
+        Self { place: row.to_string(), struck: String::new(), more_restarts: 0, failure: None, scenario, mishap }
+    }
 }
 
 impl Report {
@@ -94,11 +103,11 @@ impl Report {
     }
 }
 
-/// Runs the matrix.
+/// Runs the matrix. `progress` is called with each row that has ended.
 ///
 /// # Errors
 /// When an undisturbed run fails, or no lane can be made. A row that does not hold is no error: see [`Report::failures`].
-pub async fn run(options: &Options) -> anyhow::Result<Report> {
+pub async fn run(options: &Options, progress: impl Fn(&Outcome)) -> anyhow::Result<Report> {
     let start = Instant::now();
     let recordings = Scenario::ALL.map(|scenario| record(&options.binaries, scenario));
     let recorded: BTreeMap<Scenario, Recorded> =
@@ -109,16 +118,18 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     // Should the time be too short, then some of each kind were run: the order looks like a random one, but is the same each time.
     let count = all.len();
+    let (mut outcomes, mut all) = former(options, all);
     all.sort_by_cached_key(|row| spread(row.at, row.scenario as usize, row.mishap as usize));
     // A lane is used again by the next row, unless a row has spoiled it.
     let idle: Arc<Mutex<Vec<Lane>>> = Arc::default();
-    let outcomes: Vec<Outcome> = stream::iter(all)
+    let progress = &progress;
+    let ended: Vec<Outcome> = stream::iter(all)
         .take_while(|_| std::future::ready(start.elapsed() < options.time))
         .map(|row| {
             let (idle, restarts) = (Arc::clone(&idle), recorded[&row.scenario].restarts);
             async move {
                 let outcome = on_a_lane(options, &idle, &row, restarts).await;
-                (options.progress)(&outcome);
+                progress(&outcome);
                 outcome
             }
         })
@@ -128,7 +139,20 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     for lane in idle.lock().await.drain(..) {
         lane.down().await;
     }
+    outcomes.extend(ended);
     Ok(Report { left_out: count - outcomes.len(), outcomes, recorded, took: start.elapsed() })
+}
+
+/// Outcomes that are known, and rows that are to be run.
+fn former(options: &Options, all: Vec<Row>) -> (Vec<Outcome>, Vec<Row>) {
+    let (mut known, mut left) = (Vec::new(), Vec::new());
+    for row in all {
+        match options.held.get(&row.to_string()) {
+            Some(more_restarts) => known.push(Outcome { more_restarts: *more_restarts, ..Outcome::of(&row) }),
+            None => left.push(row),
+        }
+    }
+    (known, left)
 }
 
 /// Multiplicative hashing by the golden ratio.
@@ -162,8 +186,7 @@ fn since(lane: &Lane, starts: u64) -> anyhow::Result<i64> {
 }
 
 async fn on_a_lane(options: &Options, idle: &Mutex<Vec<Lane>>, row: &Row, restarts: i64) -> Outcome {
-    let mut outcome =
-        Outcome { row: row.to_string(), more_restarts: 0, failure: None, scenario: row.scenario, mishap: row.mishap };
+    let mut outcome = Outcome::of(row);
     let found = idle.lock().await.pop();
     let lane = match found {
         Some(lane) => lane,
@@ -174,7 +197,7 @@ async fn on_a_lane(options: &Options, idle: &Mutex<Vec<Lane>>, row: &Row, restar
     };
     match carry_out(&lane, row).await {
         Ok((struck, counted)) => {
-            outcome.row = format!("{row}: {struck}");
+            outcome.struck = struck;
             outcome.more_restarts = counted - restarts;
             idle.lock().await.push(lane);
         }

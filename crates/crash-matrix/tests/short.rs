@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ fn binaries() -> Binaries {
 
 fn told(outcome: &Outcome) {
     let verdict = outcome.failure.as_deref().map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
-    println!("{}: {verdict}", outcome.row);
+    println!("{}: {}: {verdict}", outcome.place, outcome.struck);
 }
 
 #[tokio::test]
 #[ignore = "minutes: run by `cargo xtask test --real`"]
 async fn killed_and_failed_at_some_places() {
-    let options = Options { binaries: binaries(), stride: STRIDE, time: LONGEST, lanes: LANES, progress: told };
-    let report = run(&options).await.unwrap();
+    let options = Options { binaries: binaries(), stride: STRIDE, time: LONGEST, lanes: LANES, held: BTreeMap::new() };
+    let report = run(&options, told).await.unwrap();
     println!("{}\n{:.0?}", report.table(), report.took);
     assert!(report.outcomes.len() > 20, "{} rows", report.outcomes.len());
     assert_eq!(report.left_out, 0);

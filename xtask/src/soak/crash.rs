@@ -1,10 +1,14 @@
 //! The node agent, killed and failed everywhere, and coming and going.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use crash_matrix::{Options, Outcome};
+use image_builder::digest::Digest;
 use sandbox::Binaries;
 
 use crate::terminal::say;
@@ -13,32 +17,77 @@ use crate::terminal::say;
 const LANES: usize = 40;
 const AGENTS: usize = 100;
 
-/// As many rows as there is time for; all of them take an hour or two.
+/// As many rows as there is time for. Those that held with the same programs in an earlier run count: all of them take hours.
 pub(super) fn matrix(root: &Path, time: Duration) -> anyhow::Result<String> {
     let binaries = Binaries::build(root)?;
-    let options = Options { binaries, stride: 1, time, lanes: LANES, progress };
-    let report = unless_interrupted(crash_matrix::run(&options))?;
+    let record = Record::of(&binaries)?;
+    let held = record.read()?;
+    let before = held.len();
+    let options = Options { binaries, stride: 1, time, lanes: LANES, held };
+    let report = unless_interrupted(crash_matrix::run(&options, |outcome| {
+        tell(outcome);
+        if let Err(error) = record.add(outcome) {
+            say(&format!("this row will be run again: {error:#}"));
+        }
+    }))?;
     say(&format!("\n{}\n", report.table()));
     let failed = report.failures().count();
     ensure!(failed == 0, "{failed} of {} rows do not hold", report.outcomes.len());
     let most = report.outcomes.iter().map(|outcome| outcome.more_restarts).max().unwrap_or_default();
     let left_out = match report.left_out {
         0 => "no row was left out".to_owned(),
-        count => format!("{count} rows were LEFT OUT for want of time"),
+        count => format!("{count} rows were LEFT OUT for want of time: run it again to go on"),
     };
     Ok(format!(
-        "{} rows hold, {left_out}; at most {most} restarts of kubelet more than undisturbed",
+        "{} rows hold, {before} of them in earlier runs, {left_out}; at most {most} restarts of kubelet more than undisturbed",
         report.outcomes.len()
     ))
 }
 
-fn progress(outcome: &Outcome) {
-    let Outcome { row, more_restarts, failure, .. } = outcome;
+fn tell(outcome: &Outcome) {
+    let Outcome { place, struck, more_restarts, failure, .. } = outcome;
     match failure {
-        None if *more_restarts == 0 => say(&format!("ok      {row}")),
-        None => say(&format!("ok      {row} ({more_restarts:+} restarts of kubelet)")),
-        Some(failure) => say(&format!("FAILED  {row}: {failure}")),
+        None if *more_restarts == 0 => say(&format!("ok      {place}: {struck}")),
+        None => say(&format!("ok      {place}: {struck} ({more_restarts:+} restarts of kubelet)")),
+        Some(failure) => say(&format!("FAILED  {place}: {failure}")),
     }
+}
+
+/// The rows that held with these very programs, a line each.
+struct Record(PathBuf);
+
+impl Record {
+    fn of(binaries: &Binaries) -> anyhow::Result<Self> {
+        let mut programs = Vec::new();
+        for program in [&std::env::current_exe()?, &binaries.agent, &binaries.gate] {
+            programs.extend(std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?);
+        }
+        let dir = testbed::cache_dir()?.join("soak").join("crash-matrix");
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir.join(Digest::of(&programs).hex())))
+    }
+
+    fn read(&self) -> anyhow::Result<BTreeMap<String, i64>> {
+        let text = match std::fs::read_to_string(&self.0) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            found => found.with_context(|| format!("cannot read {}", self.0.display()))?,
+        };
+        Ok(text.split_inclusive('\n').filter_map(line).collect())
+    }
+
+    fn add(&self, Outcome { place, more_restarts, failure, .. }: &Outcome) -> anyhow::Result<()> {
+        if failure.is_none() {
+            let mut file = File::options().create(true).append(true).open(&self.0)?;
+            file.write_all(format!("{more_restarts}\t{place}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// A line that was cut off is a row that is run again.
+fn line(text: &str) -> Option<(String, i64)> {
+    let (more_restarts, place) = text.strip_suffix('\n')?.split_once('\t')?;
+    Some((place.to_owned(), more_restarts.parse().ok()?))
 }
 
 /// A hundred agents.
@@ -55,4 +104,16 @@ fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyho
             _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing is left behind"),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_line_that_was_cut_off_does_not_count() {
+        assert_eq!(line("1\tInstall, SIGKILL at 12\n"), Some(("Install, SIGKILL at 12".to_owned(), 1)));
+        assert_eq!(line("1\tInstall, SIGKILL at 1"), None);
+        assert_eq!(line("Install\n"), None);
+    }
 }
