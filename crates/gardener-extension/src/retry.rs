@@ -57,19 +57,18 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Accidents {
 
     fn retry(
         &mut self,
-        _: &mut Request<Body>,
+        request: &mut Request<Body>,
         outcome: &mut Result<Response<B>, BoxError>,
     ) -> Option<tokio::time::Sleep> {
-        let by_accident = match outcome {
-            Ok(response) => {
-                matches!(response.status(), StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY)
-            }
-            Err(_) => true,
-        };
+        let status = outcome.as_ref().ok().map(Response::status);
+        let by_accident =
+            status.is_none_or(|status| matches!(status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY));
         if !by_accident || self.made_again == RETRIES {
             return None;
         }
         self.made_again += 1;
+        let (method, path) = (request.method(), request.uri().path());
+        tracing::debug!(%method, path, ?status, "a call is made again");
         Some(self.backoff.next_backoff())
     }
 

@@ -72,13 +72,16 @@ pub enum LogError {
     AlreadySet,
 }
 
+/// Every call that fails is told once more by who made it, with its object; kube's own line has neither, and comes even when the
+/// next try succeeds. `debug,kube_client::client::builder=debug` has it back.
+const SILENT: &str = "kube_client::client::builder=off";
+
 /// Sets up logging for the whole process: to stderr, times in UTC.
 ///
 /// # Errors
 /// When the level cannot be understood or logging is set up already.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
-    let filter =
-        EnvFilter::try_new(&config.level).map_err(|source| LogError::Level { level: config.level.clone(), source })?;
+    let filter = filter(&config.level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     match config.format {
         LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
@@ -87,9 +90,25 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     .map_err(|_| LogError::AlreadySet)
 }
 
+fn filter(level: &str) -> Result<EnvFilter, LogError> {
+    let wrong = |source| LogError::Level { level: level.to_owned(), source };
+    // Checked by itself, so that the error is about what was given.
+    EnvFilter::try_new(level).map_err(wrong)?;
+    EnvFilter::try_new(format!("{SILENT},{level}")).map_err(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kube_is_silent_unless_asked() -> Result<(), LogError> {
+        let text = filter("info")?.to_string();
+        assert!(text.contains(SILENT) && text.contains("info"), "{text}");
+        let text = filter("info,kube_client::client::builder=debug")?.to_string();
+        assert!(text.contains("kube_client::client::builder=debug") && !text.contains(SILENT), "{text}");
+        Ok(())
+    }
 
     #[test]
     fn formats_are_read_and_written_alike() -> Result<(), LogError> {
