@@ -44,6 +44,15 @@ if [[ ${#archives[@]} -eq 0 ]]; then
   exit 1
 fi
 for archive in "${archives[@]}"; do
+  # Both forms of an image hold one name, which in a node belongs to what was loaded last: an old build would take it from a new one.
+  case "$archive" in
+    *.oci.tar) other=${archive%.oci.tar}.docker.tar ;;
+    *) other=${archive%.docker.tar}.oci.tar ;;
+  esac
+  if [[ $other -nt $archive ]]; then
+    echo "leaving out $archive: $other is newer"
+    continue
+  fi
   echo "loading $archive"
   kind load image-archive "$archive" --name "$name"
 done

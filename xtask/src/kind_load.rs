@@ -10,6 +10,9 @@ use image_builder::layout::Output;
 
 use crate::terminal::say;
 
+/// The forms of archive that kind takes.
+const FORMS: [Output; 2] = [Output::OciArchive, Output::DockerArchive];
+
 /// Loads what `cargo xtask images` wrote into the nodes of a kind cluster.
 #[derive(Debug, Args)]
 pub(crate) struct KindLoadArgs {
@@ -33,6 +36,10 @@ pub(crate) fn run(args: &KindLoadArgs, root: &Path) -> anyhow::Result<()> {
         bail!("no archives in {}: run `cargo xtask images` first", dir.display());
     }
     for name in archives {
+        if let Some(newer) = newer_form(&dir, &name)? {
+            say(&format!("leaving out {name}: {newer} is newer"));
+            continue;
+        }
         say(&format!("loading {name} into {}", args.name));
         let status = Command::new("kind")
             .args(["load", "image-archive"])
@@ -45,16 +52,40 @@ pub(crate) fn run(args: &KindLoadArgs, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The archives of our images among the files of a folder, sorted. kind takes both forms of archive.
+/// The archives of our images among the files of a folder, sorted.
 fn archives(mut names: Vec<String>) -> Vec<String> {
-    let suffixes = [Output::OciArchive.suffix(), Output::DockerArchive.suffix()];
-    names.retain(|name| name.starts_with(CONTROLLER_NAME) && suffixes.iter().any(|suffix| name.ends_with(suffix)));
+    names.retain(|name| name.starts_with(CONTROLLER_NAME) && FORMS.iter().any(|form| name.ends_with(form.suffix())));
     names.sort();
     names
 }
 
+/// The archive of the same image in the other form, if it is newer. Both hold one name, which in a node belongs to what was
+/// loaded last: an old build would take it from a new one.
+fn newer_form(dir: &Path, name: &str) -> anyhow::Result<Option<String>> {
+    let age = |name: &str| {
+        let path = dir.join(name);
+        match path.metadata().and_then(|metadata| metadata.modified()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).with_context(|| format!("cannot look at {}", path.display())),
+        }
+    };
+    let own = age(name)?;
+    for form in FORMS {
+        let Some(stem) = name.strip_suffix(form.suffix()) else { continue };
+        for other in FORMS.into_iter().filter(|other| *other != form) {
+            let other = format!("{stem}{}", other.suffix());
+            if age(&other)? > own {
+                return Ok(Some(other));
+            }
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -74,5 +105,26 @@ mod tests {
                 "gardener-extension-cri-resmgr-installation-0.1.0.oci.tar"
             ]
         );
+    }
+
+    #[test]
+    fn an_older_build_in_the_other_form_is_left_out() -> anyhow::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let now = SystemTime::now();
+        for (name, age) in
+            [("a.oci.tar", 1), ("a.docker.tar", 2), ("b.oci.tar", 2), ("b.docker.tar", 1), ("c.oci.tar", 3)]
+        {
+            std::fs::File::create(dir.path().join(name))?.set_modified(now - Duration::from_secs(age))?;
+        }
+        for (name, newer) in [
+            ("a.oci.tar", None),
+            ("a.docker.tar", Some("a.oci.tar")),
+            ("b.oci.tar", Some("b.docker.tar")),
+            ("b.docker.tar", None),
+            ("c.oci.tar", None),
+        ] {
+            assert_eq!(newer_form(dir.path(), name)?.as_deref(), newer, "{name}");
+        }
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::{Digest, Error};
 /// The form of an image's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// An OCI image layout in one tar: `ctr images import`, `skopeo copy oci-archive:…`, `podman load`.
+    /// An OCI image layout in one tar: `ctr images import`, `kind load image-archive`, `skopeo copy oci-archive:…`, `podman load`.
     OciArchive,
     /// What `docker load` and `kind load image-archive` take; one platform only.
     DockerArchive,

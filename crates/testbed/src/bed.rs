@@ -62,14 +62,7 @@ impl Bed {
     /// # Errors
     /// When the machine lacks something, or a component does not get ready; what was started is then taken down.
     pub async fn up(options: Options) -> anyhow::Result<Self> {
-        let cache = crate::cache_dir()?;
-        let lacks = prerequisites::check(&cache);
-        anyhow::ensure!(
-            lacks.is_empty(),
-            "this machine lacks:\n{}",
-            lacks.iter().map(|lack| format!("  {} — {}", lack.what, lack.mend)).collect::<Vec<_>>().join("\n")
-        );
-        prerequisites::install_packages().await?;
+        prerequisites::ensure().await?;
         ledger::down(&options.name).await.context("cannot take down what an earlier run has left")?;
         let name = options.name.clone();
         match Self::start(options).await {
@@ -136,7 +129,7 @@ impl Bed {
         let count = self.options.workers;
         self.options.progress.step(&format!("booting {count} worker(s)"));
         let kubelet = KUBELET.obtain(&self.options.root, &self.options.progress).await?;
-        let boot = components::pins(&self.options.root).join("node/boot.sh");
+        let boot = components::boot_script(&self.options.root);
         for number in 1..=count {
             let name = format!("worker-{number}");
             let netns = self.network.add_worker(number, count).await?;

@@ -50,6 +50,8 @@ pub const OLD_REGISTRATION: Component = Component {
 };
 /// Helm itself, which renders the extension's chart as gardenlet does.
 pub const HELM: Component = component("helm", "helm", "helm.sh/helm/v3/cmd/helm");
+/// kind itself, which loads image archives into the nodes of its clusters.
+pub const KIND: Component = component("kind", "kind", "sigs.k8s.io/kind");
 
 const fn component(name: &'static str, family: &'static str, package: &'static str) -> Component {
     Component { name, family, package, versioned_by: package }
@@ -59,6 +61,11 @@ const fn component(name: &'static str, family: &'static str, package: &'static s
 #[must_use]
 pub fn pins(root: &Path) -> PathBuf {
     root.join("deploy/testbed")
+}
+
+/// What boots a worker.
+pub(crate) fn boot_script(root: &Path) -> PathBuf {
+    pins(root).join("node/boot.sh")
 }
 
 impl Component {

@@ -64,11 +64,25 @@ pub fn check(cache: &Path) -> Vec<Lack> {
     lacks
 }
 
+/// The machine has what a bed needs, or gets it.
+///
+/// # Errors
+/// All that it lacks, or when apt-get fails.
+pub(crate) async fn ensure() -> anyhow::Result<()> {
+    let lacks = check(&crate::cache_dir()?);
+    anyhow::ensure!(
+        lacks.is_empty(),
+        "this machine lacks:\n{}",
+        lacks.iter().map(|lack| format!("  {} — {}", lack.what, lack.mend)).collect::<Vec<_>>().join("\n")
+    );
+    install_packages().await
+}
+
 /// Installs the Debian packages that are missing.
 ///
 /// # Errors
 /// When apt-get fails.
-pub(crate) async fn install_packages() -> anyhow::Result<()> {
+async fn install_packages() -> anyhow::Result<()> {
     let missing = missing_packages();
     let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     for (file, package) in [("/bin/busybox", "busybox-static"), ("/usr/lib/cni/bridge", "containernetworking-plugins")]

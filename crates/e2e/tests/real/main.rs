@@ -7,10 +7,12 @@ mod contract;
 mod dynamic;
 mod fail_open;
 mod faults;
+mod kind;
 mod main_job;
 mod node;
 mod publish;
 mod registration;
+mod two_platforms;
 
 use std::path::{Path, PathBuf};
 

@@ -7,13 +7,12 @@ use anyhow::{Context as _, ensure};
 use e2e::Artifacts;
 use extension_config::names::{CONTROLLER_NAME, INSTALLATION_IMAGE};
 use image_builder::chart::Chart;
-use image_builder::definition::{ImageDefinition, Inputs};
-use image_builder::image::{self, Annotations, Platform};
-use image_builder::layout::{self, Output};
 use image_builder::reference::Reference;
 use serde_json::{Value, json};
 use testbed::components::HELM;
 use testbed::{Progress, Registry, run};
+
+use crate::two_platforms;
 
 /// A user and its password, as the registry (bcrypt) and Docker's configuration (base64) keep them.
 const HTPASSWD: &str = "pusher:$2b$05$abcdefghijklmnopqrstuux7DVfxfgfXTmp/9Tsk6HzX2QQGjxePG\n";
@@ -191,38 +190,25 @@ impl Shelf {
         Ok(lines.count() + 1)
     }
 
-    /// An archive of two platforms, as `--platform` makes it where both can be built: skopeo finds each platform's image in it,
-    /// and the registry takes them all. Its programs are headers alone.
+    /// skopeo finds each platform's image in an archive of two, and the registry takes them all.
     async fn ensure_index(&self) -> anyhow::Result<()> {
-        const DEFINITION: &str = "name: both\ntitle: t\ndescription: d\nuser: \"1:1\"\nentrypoint: [/tool]\n\
-            platforms: [linux/amd64, linux/arm64]\nlayers: [{files: [{path: /tool, binary: tool, mode: \"0755\"}]}]\n";
-        let file = self.path("both.yaml");
-        std::fs::write(&file, DEFINITION)?;
-        let definition = ImageDefinition::read(&file)?;
-        let mut images = Vec::new();
-        for (platform, machine) in [(Platform::LinuxAmd64, 62), (Platform::LinuxArm64, 183)] {
-            let binaries = self.path(platform.architecture());
-            std::fs::create_dir(&binaries)?;
-            let header = [&[0x7f, b'E', b'L', b'F', 2, 1][..], &[0; 12], &[machine], &[0; 45]].concat();
-            std::fs::write(binaries.join("tool"), header)?;
-            let inputs = Inputs { root: self.dir.path(), binaries: &binaries, payload: None };
-            let layers = definition.layers(platform, inputs)?;
-            images.push(image::build(&definition, platform, &layers, &Annotations::new())?);
-        }
         let reference = Reference::new(Some(&self.repository()), "both", TAG)?;
-        let digest = layout::write(&images, &reference, Output::OciArchive, &self.path("both.oci.tar"))?;
+        let digest = two_platforms::write(&reference, &self.path("both.oci.tar"))?;
         let (archive, remote) = (format!("oci-archive:{}", self.text("both.oci.tar")), format!("docker://{reference}"));
         self.skopeo(&["copy", "--quiet", "--all", "--dest-tls-verify=false", &archive, &remote]).await?;
         let index = self.inspect(&reference.to_string()).await?;
-        ensure!(index["manifests"].as_array().is_some_and(|all| all.len() == images.len()), "{index}");
-        for image in &images {
-            let architecture = image.platform.architecture();
+        ensure!(
+            index["manifests"].as_array().is_some_and(|all| all.len() == two_platforms::PLATFORMS.len()),
+            "{index}"
+        );
+        for platform in two_platforms::PLATFORMS {
+            let architecture = platform.architecture();
             let of = ["inspect", "--tls-verify=false", "--override-arch", architecture];
             let found: Value =
                 serde_json::from_str(&self.skopeo(&[&of[..], &["--raw", "--config", &remote]].concat()).await?)?;
             ensure!(found["architecture"] == architecture, "for {architecture} skopeo finds {found}");
         }
-        self.progress.step(&format!("both: {digest}, an index of {} platforms", images.len()));
+        self.progress.step(&format!("both: {digest}, an index of {} platforms", two_platforms::PLATFORMS.len()));
         Ok(())
     }
 
