@@ -80,7 +80,13 @@ impl Lifecycle {
     /// Looks at the object and says when to look again.
     pub(crate) async fn look(&self, key: &Key, triggers: Triggers) -> Next {
         // A change of what is awaited means nothing when nothing is.
-        let triggers = if self.tracks.is_unfinished(key) { triggers } else { triggers.without(Trigger::Awaited) };
+        let triggers = if self.tracks.goes_on(key) {
+            triggers.union(Trigger::Awaited.into())
+        } else if self.tracks.is_unfinished(key) {
+            triggers
+        } else {
+            triggers.without(Trigger::Awaited)
+        };
         if triggers.is_loud() {
             self.tracks.forgive(key);
         }
@@ -146,12 +152,19 @@ impl Lifecycle {
         }
         self.tracks.is_of(key, extension.uid());
         // Most looks end here, without another call. The Shoot can only forbid, never ask.
-        if let Decision::Ignore(reason) = decide(self.situation(&extension, None), triggers) {
+        let situation = self.situation(&extension, None);
+        if let Decision::Ignore(reason) = decide(situation, triggers) {
+            let freed = Situation { annotation: Annotation::Absent, ..situation };
+            if reason == Ignored::WaitsForState && matches!(decide(freed, triggers), Decision::Run(_)) {
+                self.tracks.held_up(key);
+            }
             return Ok(Ending::Ignored(reason));
         }
         let surroundings = self.surroundings(&key.namespace).await?;
         match decide(self.situation(&extension, surroundings.shoot.as_deref()), triggers) {
             Decision::Ignore(reason) => {
+                // But for its Shoot it would be worked on.
+                self.tracks.held_up(key);
                 tracing::debug!(object.r#ref = %key, ?reason, "left alone");
                 Ok(Ending::Ignored(reason))
             }

@@ -238,6 +238,15 @@ fn histories_that_were_found() {
             Fate::AnswerLost,
             vec![],
         ),
+        // What was cut off by the end of the process, while the Shoot was failed, too.
+        (vec![ask("reconcile"), Observe, Look, Step::Restart, failed, Observe, Look], 6, Fate::Failed, vec![]),
+        // The same while its state was waited for.
+        (
+            vec![ask("reconcile"), Observe, Look, Step::Restart, Observe, ask("wait-for-state"), Look, ask("unknown")],
+            6,
+            Fate::Failed,
+            vec![],
+        ),
         // The last write of a migration fails, and the annotation does not say migrate any more.
         (
             vec![ask("reconcile"), Observe, Look, ask("migrate"), Observe, Look, ask("reconcile")],

@@ -13,6 +13,8 @@ struct Track {
     uid: Option<String>,
     /// An operation was begun and is not complete, whatever is forgiven.
     unfinished: bool,
+    /// It was to be worked on when that was not allowed.
+    held_up: bool,
     /// Failures in a row.
     failures: u32,
     /// Since when something is awaited.
@@ -58,6 +60,17 @@ impl Tracks {
             }
             track.uid = uid;
         }
+    }
+
+    /// There is something to do that may not be done now. What asked for it (that this process had just started, say) will not ask
+    /// again: the next change of anything is reason enough.
+    pub(crate) fn held_up(&self, key: &Key) {
+        self.lock().entry(key.clone()).or_default().held_up = true;
+    }
+
+    /// Whether something was held up. It is no more.
+    pub(crate) fn goes_on(&self, key: &Key) -> bool {
+        self.lock().get_mut(key).is_some_and(|track| std::mem::take(&mut track.held_up))
     }
 
     /// Counts a failure; answers how many there were in a row.
@@ -134,6 +147,16 @@ mod tests {
         tokio::time::advance(Duration::from_secs(100)).await;
         let tracks = Tracks::default();
         assert_eq!(tracks.pending(&key(), Duration::from_secs(90)), Duration::from_secs(90));
+    }
+
+    #[test]
+    fn what_is_held_up_goes_on_once_and_is_no_failure() {
+        let tracks = Tracks::default();
+        assert!(!tracks.goes_on(&key()));
+        tracks.held_up(&key());
+        assert!(tracks.goes_on(&key()));
+        assert!(!tracks.goes_on(&key()) && !tracks.is_unfinished(&key()));
+        assert_eq!(tracks.failed(&key()), 1);
     }
 
     #[test]
