@@ -122,8 +122,10 @@ fn ensure_cargo_deny(root: &Path) -> anyhow::Result<()> {
 /// Every shell script of the repository.
 fn scripts(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut all = vec![".ci/run".to_owned(), "deploy/testbed/node/boot.sh".to_owned()];
-    for entry in std::fs::read_dir(root.join("scripts"))? {
-        all.push(format!("scripts/{}", entry?.file_name().to_string_lossy()));
+    for folder in ["scripts", "deploy/testbed/vm"] {
+        for entry in std::fs::read_dir(root.join(folder))? {
+            all.push(format!("{folder}/{}", entry?.file_name().to_string_lossy()));
+        }
     }
     all.sort();
     Ok(all)
