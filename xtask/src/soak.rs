@@ -1,5 +1,6 @@
 //! `cargo xtask soak`: what takes too long for every change.
 
+mod cgroup_v2;
 mod controller;
 mod crash;
 mod fuzz;
@@ -27,7 +28,7 @@ pub(crate) struct SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, Duration) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 6] = [
+const MEMBERS: [Member; 7] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     ("crash-matrix", "places where a killed or failing agent leaves a node that does not mend", crash::matrix),
     ("agent-restarts", "agents whose coming and going restarts something", crash::restarts),
@@ -37,6 +38,7 @@ const MEMBERS: [Member; 6] = [
         controller::histories,
     ),
     ("controller-faults", "what a faulty API server and leaders that are killed leave unfinished", controller::faults),
+    ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
     ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),
 ];
 

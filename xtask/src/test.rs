@@ -122,8 +122,10 @@ fn ensure_cargo_deny(root: &Path) -> anyhow::Result<()> {
 /// Every shell script of the repository.
 fn scripts(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut all = [".ci/run", "deploy/testbed/kind/docker", "deploy/testbed/node/boot.sh"].map(str::to_owned).to_vec();
-    for entry in std::fs::read_dir(root.join("scripts"))? {
-        all.push(format!("scripts/{}", entry?.file_name().to_string_lossy()));
+    for folder in ["scripts", "deploy/testbed/vm"] {
+        for entry in std::fs::read_dir(root.join(folder))? {
+            all.push(format!("{folder}/{}", entry?.file_name().to_string_lossy()));
+        }
     }
     all.sort();
     Ok(all)

@@ -117,7 +117,9 @@ impl NodeFacts {
     pub async fn ensure_on_proxy(&self, worker: &Worker) -> anyhow::Result<String> {
         self.ensure_switched()?;
         let socket = worker.live_root()?.join(host::RELAY_SOCKET.trim_start_matches('/'));
-        let answer = cri_client::probe(&socket, PROBE).await.context("cri-resource-manager does not answer")?;
+        let answer = cri_client::probe(&socket, testbed::patient(PROBE))
+            .await
+            .context("cri-resource-manager does not answer")?;
         anyhow::ensure!(answer.is_ready(), "the runtime behind cri-resource-manager is not ready");
         Ok(format!("{} {}", answer.version.name, answer.version.version))
     }

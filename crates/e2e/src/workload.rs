@@ -82,30 +82,52 @@ impl Workload {
         Ok(running.collect())
     }
 
+    /// For pods alone: nothing is deployed.
+    #[must_use]
+    pub fn none(shoot: kube::Client) -> Self {
+        Self { shoot }
+    }
+
     /// Starts one more pod on `node`, waits until it runs, and removes it again.
     ///
     /// # Errors
     /// When it does not run.
     pub async fn run_pod(&self, name: &str, node: &str) -> anyhow::Result<Container> {
+        let container = self.start_pod(name, node).await?;
+        self.remove_pod(name).await?;
+        Ok(container)
+    }
+
+    /// Starts one more pod on `node` and waits until it runs.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn start_pod(&self, name: &str, node: &str) -> anyhow::Result<Container> {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": name },
             "spec": { "nodeName": node, "terminationGracePeriodSeconds": 1, "tolerations": [{ "operator": "Exists" }], "containers": [pod_container()] },
         });
         self.pods().create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-        let container = wait_for(&format!("pod {name} to run on {node}"), RUNNING, || async {
+        wait_for(&format!("pod {name} to run on {node}"), RUNNING, || async {
             let pod = self.pods().get(name).await?;
             running_container(&pod)
                 .map_or_else(|| anyhow::bail!("{}", json!(pod.status)), |container| Ok(Some(container)))
         })
-        .await?;
+        .await
+    }
+
+    /// Removes a pod and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it is still there.
+    pub async fn remove_pod(&self, name: &str) -> anyhow::Result<()> {
         self.pods().delete(name, &kube::api::DeleteParams::default()).await?;
         wait_for(&format!("pod {name} to be gone"), RUNNING, || async {
             Ok(self.pods().get_opt(name).await?.is_none().then_some(()))
         })
         .await
-        .context("a pod that ran cannot be stopped")?;
-        Ok(container)
+        .context("a pod that ran cannot be stopped")
     }
 }
 

@@ -24,6 +24,7 @@ mod progress;
 mod registry;
 mod resource_manager;
 pub mod tree;
+mod virtual_machine;
 mod worker;
 
 pub use bed::{Bed, Options};
@@ -39,12 +40,24 @@ pub use prerequisites::{Lack, check, ensure_programs};
 pub use process::Daemon;
 pub use progress::Progress;
 pub use registry::Registry;
+pub use virtual_machine::VirtualMachine;
 pub use worker::Worker;
 
 use std::time::{Duration, Instant};
 
-/// Calls `probe` until it gives a value or `limit` has passed; then an error that says `what` was awaited and what the
-/// last attempt said.
+/// How many times longer bed and tests wait for anything: for machines that are slow, such as emulated ones. The product's
+/// own deadlines are not touched by it.
+const PATIENCE: &str = "TESTBED_PATIENCE";
+
+/// `limit`, as much longer as `TESTBED_PATIENCE` says.
+#[must_use]
+pub fn patient(limit: Duration) -> Duration {
+    let times = std::env::var(PATIENCE).ok().and_then(|times| times.parse().ok());
+    limit.saturating_mul(times.unwrap_or(1))
+}
+
+/// Calls `probe` until it gives a value or `limit`, made longer by [`patient`], has passed; then an error that says `what`
+/// was awaited and what the last attempt said.
 ///
 /// # Errors
 /// When the limit has passed.
@@ -53,7 +66,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = anyhow::Result<Option<T>>>,
 {
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), patient(limit));
     let mut last = String::from("nothing yet");
     while start.elapsed() < limit {
         match tokio::time::timeout(limit.saturating_sub(start.elapsed()), probe()).await {
@@ -62,7 +75,8 @@ where
             Ok(Err(error)) => last = format!("{error:#}"),
             Err(_) => break,
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Where everything is slower, looking as often as elsewhere would be much of the load.
+        tokio::time::sleep(patient(Duration::from_millis(200))).await;
     }
     anyhow::bail!("waited {:.0?} for {what}; last: {last}", start.elapsed())
 }

@@ -7,6 +7,23 @@ set -eu
 group=$1 root=$2 machine=$3
 shift 3
 
+run() {
+    SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 exec systemd-nspawn --directory="$root" --boot --register=no --keep-unit --machine="$machine" \
+        --console=pipe --resolv-conf=off --capability=all --system-call-filter='@keyring @mount bpf perf_event_open' \
+        --bind=/dev/kmsg "$@" </dev/null
+}
+
+# cgroup v2: below our group, systemd-nspawn makes one of its own for the machine, with a namespace that shows no more.
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    read -r controllers </sys/fs/cgroup/cgroup.controllers
+    for controller in $controllers; do
+        echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || echo "no controller $controller for machines" >&2
+    done
+    mkdir -p "/sys/fs/cgroup/$group"
+    echo $$ >"/sys/fs/cgroup/$group/cgroup.procs"
+    run "$@"
+fi
+
 if [ "${BOOT_STAGE:-outer}" = outer ]; then
     while read -r _ dir type _; do
         case $type in cgroup | cgroup2) ;; *) continue ;; esac
@@ -23,27 +40,19 @@ fi
 
 unset BOOT_STAGE
 mounts=$(cat /proc/mounts)
-unified=$(echo "$mounts" | awk '$2 == "/sys/fs/cgroup" && $3 == "cgroup2"')
-if [ -n "$unified" ]; then
-    mount -t cgroup2 cgroup2 /sys/fs/cgroup
-else
-    mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup
-    echo "$mounts" | while read -r _ dir type options _; do
-        case $type in
-        cgroup)
-            mkdir -p "$dir"
-            controllers=$(echo "$options" | tr , '\n' | grep -vE '^(rw|ro|relatime|nosuid|nodev|noexec)$' | paste -sd, -)
-            mount -t cgroup -o "$controllers" cgroup "$dir"
-            ;;
-        cgroup2)
-            mkdir -p "$dir"
-            mount -t cgroup2 cgroup2 "$dir"
-            ;;
-        esac
-    done
-fi
+mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup
+echo "$mounts" | while read -r _ dir type options _; do
+    case $type in
+    cgroup)
+        mkdir -p "$dir"
+        controllers=$(echo "$options" | tr , '\n' | grep -vE '^(rw|ro|relatime|nosuid|nodev|noexec)$' | paste -sd, -)
+        mount -t cgroup -o "$controllers" cgroup "$dir"
+        ;;
+    cgroup2)
+        mkdir -p "$dir"
+        mount -t cgroup2 cgroup2 "$dir"
+        ;;
+    esac
+done
 
-export SYSTEMD_NSPAWN_API_VFS_WRITABLE=1
-exec systemd-nspawn --directory="$root" --boot --register=no --keep-unit --machine="$machine" --console=pipe --resolv-conf=off \
-    --capability=all --system-call-filter='@keyring @mount bpf perf_event_open' \
-    --bind=/sys/fs/cgroup --bind=/dev/kmsg "$@" </dev/null
+run --bind=/sys/fs/cgroup "$@"

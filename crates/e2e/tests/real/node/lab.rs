@@ -68,6 +68,11 @@ impl<'w> Lab<'w> {
         Ok(std::fs::rename(unfinished, to)?)
     }
 
+    /// The shoot's API, with all rights.
+    pub(super) fn shoot(&self) -> kube::Client {
+        self.shoot.clone()
+    }
+
     /// A path of the machine as seen from here.
     pub(super) fn path(&self, path: &str) -> anyhow::Result<PathBuf> {
         Ok(self.worker.live_root()?.join(path.trim_start_matches('/')))
@@ -110,7 +115,11 @@ impl<'w> Lab<'w> {
 
     /// Has the agent see this desired state.
     pub(super) async fn desire(&self, phase: Phase, extra_options: &str) -> anyhow::Result<()> {
-        let fallback_config = (phase == Phase::Install).then(|| "policy:\n  Active: none\n".to_owned());
+        self.desire_with(phase, extra_options, "policy:\n  Active: none\n").await
+    }
+
+    async fn desire_with(&self, phase: Phase, extra_options: &str, config: &str) -> anyhow::Result<()> {
+        let fallback_config = (phase == Phase::Install).then(|| config.to_owned());
         let state = DesiredState {
             phase,
             selection: Selection::default(),
@@ -218,6 +227,16 @@ impl<'w> Lab<'w> {
     /// With the agent running, installed, whatever was before.
     pub(super) async fn be_installed(&self) -> anyhow::Result<NodeFacts> {
         self.desire(Phase::Install, "").await?;
+        self.installed().await
+    }
+
+    /// The same with this configuration of the daemon.
+    pub(super) async fn be_installed_with(&self, config: &str) -> anyhow::Result<NodeFacts> {
+        self.desire_with(Phase::Install, "", config).await?;
+        self.installed().await
+    }
+
+    async fn installed(&self) -> anyhow::Result<NodeFacts> {
         if !self.is_running().await? {
             // An agent reads its payload once.
             self.good_daemon()?;
