@@ -82,7 +82,7 @@ pub(crate) async fn ensure() -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When apt-get fails.
-async fn install_packages() -> anyhow::Result<()> {
+pub(crate) async fn install_packages() -> anyhow::Result<()> {
     let missing = missing_packages();
     let mut packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     for (file, package) in [("/bin/busybox", "busybox-static"), ("/usr/lib/cni/bridge", "containernetworking-plugins")]
