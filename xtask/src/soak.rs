@@ -72,3 +72,13 @@ pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// What is dropped ends what it has started, and removes it.
+fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    crate::bed::runtime()?.block_on(async {
+        tokio::select! {
+            done = work => done,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing is left behind"),
+        }
+    })
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use testbed::{Progress, VirtualMachine};
 
+use super::unless_interrupted;
 use crate::terminal::say;
 use crate::{artifacts, bed};
 
@@ -38,7 +39,7 @@ pub(super) fn node(root: &Path, _time: Duration) -> anyhow::Result<String> {
     job.push_str("test \"$(stat --file-system --format=%T /sys/fs/cgroup)\" = cgroup2fs\n");
     writeln!(job, "{} --test-threads=1 --nocapture node::node", quoted(&tests.display().to_string()))?;
     let progress = Progress::default();
-    bed::runtime()?.block_on(async {
+    unless_interrupted(async {
         let machine = VirtualMachine::obtain(root, &progress).await?;
         progress.step("booting a machine with cgroup v2, emulated: this takes a while");
         machine.run(&job, &progress, say).await

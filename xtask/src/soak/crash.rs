@@ -6,11 +6,12 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use crash_matrix::{Options, Outcome};
 use image_builder::digest::Digest;
 use sandbox::Binaries;
 
+use super::unless_interrupted;
 use crate::terminal::say;
 
 /// Rows mostly wait: for proofs, and for agents that try again.
@@ -94,16 +95,6 @@ fn line(text: &str) -> Option<(String, i64)> {
 pub(super) fn restarts(root: &Path, _time: Duration) -> anyhow::Result<String> {
     let binaries = Binaries::build(root)?;
     unless_interrupted(crash_matrix::restarts(&binaries, AGENTS))
-}
-
-/// What is dropped ends its agents and removes its nodes.
-fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    crate::bed::runtime()?.block_on(async {
-        tokio::select! {
-            done = work => done,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted; nothing is left behind"),
-        }
-    })
 }
 
 #[cfg(test)]
