@@ -22,9 +22,7 @@ const AGENTS: usize = 100;
 pub(super) fn matrix(root: &Path, time: Duration) -> anyhow::Result<String> {
     let binaries = Binaries::build(root)?;
     let record = Record::of(&binaries)?;
-    let held = record.read()?;
-    let before = held.len();
-    let options = Options { binaries, stride: 1, time, lanes: LANES, held };
+    let options = Options { binaries, stride: 1, time, lanes: LANES, held: record.read()? };
     let report = unless_interrupted(crash_matrix::run(&options, |outcome| {
         tell(outcome);
         if let Err(error) = record.add(outcome) {
@@ -35,6 +33,7 @@ pub(super) fn matrix(root: &Path, time: Duration) -> anyhow::Result<String> {
     let failed = report.failures().count();
     ensure!(failed == 0, "{failed} of {} rows do not hold", report.outcomes.len());
     let most = report.outcomes.iter().map(|outcome| outcome.more_restarts).max().unwrap_or_default();
+    let before = report.outcomes.iter().filter(|outcome| outcome.struck.is_empty()).count();
     let left_out = match report.left_out {
         0 => "no row was left out".to_owned(),
         count => format!("{count} rows were LEFT OUT for want of time: run it again to go on"),
