@@ -62,9 +62,17 @@ static() {
 if ! encoded=$(short_lived) || [[ -z $encoded ]]; then
   encoded=$(static)
 fi
-if [[ -n $output ]]; then
-  umask 077
-  base64 --decode <<<"$encoded" >"$output"
-else
+if [[ -z $output ]]; then
   base64 --decode <<<"$encoded"
+  exit
 fi
+if [[ -e $output && ! -f $output ]]; then
+  echo "--output $output is there, and is no file" >&2
+  exit 2
+fi
+# Written to, a file would keep its mode, and a link lead elsewhere: a new file takes the place of both.
+umask 077
+temporary=$(mktemp "$(dirname -- "$output")/.kubeconfig.XXXXXXXX")
+trap 'rm -f "$temporary"' EXIT
+base64 --decode <<<"$encoded" >"$temporary"
+mv --force --no-target-directory -- "$temporary" "$output"

@@ -77,10 +77,48 @@ fn a_kubeconfig_comes_from_the_request_or_else_from_the_secret() {
 #[test]
 fn a_kubeconfig_in_a_file_is_for_its_owner_alone() {
     let kubectl = stand_in("kubectl", "printf b2xk");
-    let file = kubectl.path().join("config");
-    let output = run("shoot-kubeconfig.sh", &["--output", file.to_str().unwrap()], &kubectl);
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config");
+    // Not there, readable by everybody, and a link that somebody else has put there.
+    let other = folder.path().join("other");
+    std::fs::write(&other, "other").unwrap();
+    let open = || {
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "before").unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    };
+    let link = || {
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&other, &file).unwrap();
+    };
+    for (what, before) in [("none", &(|| ()) as &dyn Fn()), ("open", &open), ("link", &link)] {
+        before();
+        let output = run("shoot-kubeconfig.sh", &["--output", file.to_str().unwrap()], &kubectl);
+        assert!(output.status.success(), "{what}: {output:?}");
+        let made = std::fs::symlink_metadata(&file).unwrap();
+        assert!(made.is_file(), "{what}");
+        assert_eq!(made.permissions().mode() & 0o777, 0o600, "{what}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "old", "{what}");
+    }
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "other");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else stays");
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_had_leaves_the_old_one_alone() {
+    for body in ["exit 1", "printf '%%%%'"] {
+        let kubectl = stand_in("kubectl", body);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        std::fs::write(&file, "before").unwrap();
+        let output = run("shoot-kubeconfig.sh", &["--output", file.to_str().unwrap()], &kubectl);
+        assert!(!output.status.success(), "{body}: {output:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "before", "{body}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{body}");
+    }
+    let kubectl = stand_in("kubectl", "printf b2xk");
+    let folder = kubectl.path().to_str().unwrap();
+    assert_eq!(run("shoot-kubeconfig.sh", &["--output", folder], &kubectl).status.code(), Some(2), "a folder");
 }
 
 #[test]
