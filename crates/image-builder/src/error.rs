@@ -77,6 +77,20 @@ pub enum Error {
         /// The digest of what came.
         actual: Digest,
     },
+    /// Content is larger than it may be.
+    #[error("{what}: more than {limit} bytes; refused")]
+    TooLarge {
+        /// Which content.
+        what: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A text is no URL from which something could be downloaded. It may hold a password and is not repeated.
+    #[error("the URL is none from which a file can be downloaded: {reason}")]
+    Url {
+        /// What is wrong.
+        reason: String,
+    },
     /// A text is no sha256.
     #[error("{0:?} is not a sha256 (64 hexadecimal digits)")]
     DigestSyntax(String),

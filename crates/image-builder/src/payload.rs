@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::tree::{Node, Tree};
 use crate::{Digest, Error, gzip};
 
-pub use download::{Progress, download};
+pub use download::{Limits, Progress, Source, download};
 pub use source::payload_from_source;
 
 /// The daemon's path in the archive, and on the node.
@@ -27,24 +27,31 @@ pub fn version_in(name: &str) -> Option<&str> {
 /// [`Error::Payload`] when the daemon is missing or is no program, [`Error::Archive`] or [`Error::Path`] when the
 /// archive is damaged or holds something that does not belong there.
 pub fn read(path: &Path) -> Result<Tree, Error> {
+    unpack(&std::fs::read(path).map_err(Error::io("read", path))?, path)
+}
+
+/// The same as [`read`], for an archive whose digest is known: nothing of another one is so much as unpacked.
+///
+/// # Errors
+/// [`Error::Digest`] for another content, and those of [`read`].
+pub fn read_verified(path: &Path, expected: Digest) -> Result<Tree, Error> {
     let packed = std::fs::read(path).map_err(Error::io("read", path))?;
+    let actual = Digest::of(&packed);
+    if actual != expected {
+        return Err(Error::Digest { what: path.display().to_string(), expected, actual });
+    }
+    unpack(&packed, path)
+}
+
+fn unpack(packed: &[u8], path: &Path) -> Result<Tree, Error> {
     let name = path.display().to_string();
-    let tree = uniform(&Tree::from_tar(&gzip::decompress(&packed, &name)?, &name)?)?;
+    let tree = uniform(&Tree::from_tar(&gzip::decompress(packed, &name)?, &name)?)?;
     let wrong = |reason: String| Error::Payload { path: path.to_path_buf(), reason };
     match tree.get(DAEMON) {
         Some(Node::File { content, mode: 0o755 }) if content.starts_with(b"\x7fELF") => Ok(tree),
         Some(Node::File { .. }) => Err(wrong(format!("{DAEMON} is no executable ELF file"))),
         _ => Err(wrong(format!("{DAEMON} is missing"))),
     }
-}
-
-/// The same as [`read`], for an archive whose digest is known.
-pub fn read_verified(path: &Path, expected: Digest) -> Result<Tree, Error> {
-    let actual = Digest::of(&std::fs::read(path).map_err(Error::io("read", path))?);
-    if actual != expected {
-        return Err(Error::Digest { what: path.display().to_string(), expected, actual });
-    }
-    read(path)
 }
 
 fn uniform(tree: &Tree) -> Result<Tree, Error> {

@@ -1,11 +1,14 @@
 //! The payload from a URL whose content is known beforehand.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
 
 use reqwest::header::RANGE;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode, Url};
 use sha2::{Digest as _, Sha256};
 
 use crate::{Digest, Error};
@@ -19,13 +22,74 @@ pub struct Progress {
     pub total: Option<u64>,
 }
 
-/// Downloads `url` to `path` unless a file with that digest is there already. What an interrupted download left
-/// (`path` with `.part`) is continued when the server can. A file whose digest differs is removed and refused:
-/// content is never trusted because it came first.
+/// What a download may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For the answer to begin, and between two parts of it. How long all of it takes depends on the network and is not limited.
+    pub stall: Duration,
+    /// Size of the file, in bytes.
+    pub size: u64,
+}
+
+impl Limits {
+    /// For a release of cri-resource-manager. Those that there were have some 30 MiB.
+    pub const PAYLOAD: Self =
+        Self { connect: Duration::from_secs(10), stall: Duration::from_secs(60), size: 512 * 1024 * 1024 };
+}
+
+/// Where a download comes from. Shown without user, password and query: a signed URL has its signature there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Source(Url);
+
+impl Source {
+    /// The last part of the path.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.0.path().rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl FromStr for Source {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let url = Url::parse(text).map_err(|error| Error::Url { reason: error.to_string() })?;
+        match url.scheme() {
+            "https" | "http" => Ok(Self(url)),
+            _ => Err(Error::Url { reason: "it begins with neither https:// nor http://".to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let query = if self.0.query().is_some() { "?…" } else { "" };
+        write!(f, "{}{}{query}", self.0.origin().ascii_serialization(), self.0.path())
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Downloads `source` to `path` unless a file with that digest is there already. What an interrupted download left
+/// (`path` with `.part`) is continued when the server can. A file whose digest differs, or that is larger than `limits` allow, is
+/// removed and refused: content is never trusted because it came first.
 ///
 /// # Errors
-/// [`Error::Transfer`] for the connection or an HTTP status, [`Error::Digest`] for other content.
-pub async fn download(url: &str, expected: Digest, path: &Path, mut report: impl FnMut(Progress)) -> Result<(), Error> {
+/// [`Error::Transfer`] for the connection, an HTTP status or a time-out, [`Error::Digest`] for other content,
+/// [`Error::TooLarge`] for too much of it.
+pub async fn download(
+    source: &Source,
+    expected: Digest,
+    path: &Path,
+    limits: Limits,
+    mut report: impl FnMut(Progress),
+) -> Result<(), Error> {
     if path.exists() && digest_of(path)? == expected {
         return Ok(());
     }
@@ -35,25 +99,35 @@ pub async fn download(url: &str, expected: Digest, path: &Path, mut report: impl
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
-    fetch(url, part, &mut report).await?;
+    let fetched = fetch(source, part, limits, &mut report).await;
+    if matches!(fetched, Err(Error::TooLarge { .. })) && part.exists() {
+        fs::remove_file(part).map_err(Error::io("remove", part))?;
+    }
+    fetched?;
     let actual = digest_of(part)?;
     if actual != expected {
         fs::remove_file(part).map_err(Error::io("remove", part))?;
-        return Err(Error::Digest { what: url.to_owned(), expected, actual });
+        return Err(Error::Digest { what: source.to_string(), expected, actual });
     }
     fs::rename(part, path).map_err(Error::io("write", path))
 }
 
-async fn fetch(url: &str, part: &Path, report: &mut impl FnMut(Progress)) -> Result<(), Error> {
-    let failed = |source: reqwest::Error| Error::Transfer {
-        what: format!("cannot download {url}"),
-        source: Box::new(source.without_url()),
+async fn fetch(source: &Source, part: &Path, limits: Limits, report: &mut impl FnMut(Progress)) -> Result<(), Error> {
+    let failed = |error: reqwest::Error| Error::Transfer {
+        what: format!("cannot download {source}"),
+        source: Box::new(error.without_url()),
+    };
+    let bounded = |bytes: u64| {
+        let too_large = || Error::TooLarge { what: source.to_string(), limit: limits.size };
+        (bytes <= limits.size).then_some(()).ok_or_else(too_large)
     };
     // One provider for the process; that another part of it was first is fine.
     let _already_installed = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder().build().map_err(failed)?;
+    let client =
+        Client::builder().connect_timeout(limits.connect).read_timeout(limits.stall).build().map_err(failed)?;
     let have = part.metadata().map_or(0, |metadata| metadata.len());
-    let mut request = client.get(url);
+    bounded(have)?;
+    let mut request = client.get(source.0.clone());
     if have > 0 {
         request = request.header(RANGE, format!("bytes={have}-"));
     }
@@ -63,10 +137,12 @@ async fn fetch(url: &str, part: &Path, report: &mut impl FnMut(Progress)) -> Res
     }
     let mut response = response.error_for_status().map_err(failed)?;
     let (mut file, mut done) = target(&response, part, have)?;
-    let total = response.content_length().map(|rest| done + rest);
+    let total = response.content_length().map(|rest| done.saturating_add(rest));
+    bounded(total.unwrap_or_default())?;
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        file.write_all(&chunk).map_err(Error::io("write", part))?;
         done += chunk.len() as u64;
+        bounded(done)?;
+        file.write_all(&chunk).map_err(Error::io("write", part))?;
         report(Progress { done, total });
     }
     file.sync_all().map_err(Error::io("write", part))
@@ -89,6 +165,34 @@ fn digest_of(path: &Path) -> Result<Digest, Error> {
         match file.read(&mut buffer).map_err(Error::io("read", path))? {
             0 => return Ok(Digest::finish(hasher)),
             count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_shown_without_its_secrets() {
+        for (text, shown) in [
+            ("https://files.example.com/a/b.tar.gz", "https://files.example.com/a/b.tar.gz"),
+            ("https://user:secret@files.example.com:8443/b.tar.gz", "https://files.example.com:8443/b.tar.gz"),
+            ("http://secret@[fd00::1]/b.tar.gz?X-Signature=secret#secret", "http://[fd00::1]/b.tar.gz?…"),
+        ] {
+            let source: Source = text.parse().unwrap();
+            assert_eq!((source.to_string(), source.file_name()), (shown.to_owned(), "b.tar.gz"));
+            assert_eq!(format!("{source:?}"), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_source_is_refused_without_being_shown() {
+        for text in
+            ["", "secret", "secret:secret@files.example.com/b", "ftp://u:secret@h/b", "https://u:secret@:99999/"]
+        {
+            let error = text.parse::<Source>().unwrap_err();
+            assert!(matches!(error, Error::Url { .. }) && !error.to_string().contains("secret"), "{error}");
         }
     }
 }
