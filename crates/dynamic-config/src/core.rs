@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::adjustments::{Adjustment, Errors};
 use crate::memory::{By, Memory, Refused, Run};
-use crate::selection::{self, Data, Group, Source};
+use crate::selection::{self, Data, Group, Read, Source};
 use crate::standing::{Renewal, Standing, refusal, unsettled};
 
 /// What the node's state allows.
@@ -69,6 +69,8 @@ pub struct Core {
     adjustments: Option<BTreeMap<String, Adjustment>>,
     /// The run in the memory is up.
     running: bool,
+    /// The content that was read last, by its hash, and what came of it.
+    read: Option<(String, Result<Read, Vec<String>>)>,
     /// The configuration that is being pushed, checked.
     checked: Option<(String, Kept)>,
     /// Why the run would have to end once more.
@@ -90,6 +92,7 @@ impl Core {
             group: Group::Unknown,
             adjustments: None,
             running: false,
+            read: None,
             checked: None,
             unsettled: None,
             probe: None,
@@ -170,13 +173,18 @@ impl Core {
             self.memory.refused = None;
         }
         let cached = cached().filter(|data| !data.is_empty());
+        let read = cached.as_ref().map(selection::read);
+        let fallback = || self.fallback.as_ref().map(selection::read);
+        let kept = read.clone().or_else(fallback).and_then(|read| Some(read.ok()?.kept));
+        // What cannot be read is at least not the static configuration.
+        let read = read.and_then(Result::ok).map(|read| read.data);
         self.unsettled = None;
         self.probe = None;
         self.memory.run = Some(Run {
             invocation: invocation.to_owned(),
-            started_with: cached.as_ref().map(selection::hash),
+            started_with: read.or(cached).as_ref().map(selection::hash),
             accepted: None,
-            kept: cached.as_ref().or(self.fallback.as_ref()).and_then(|data| selection::check(data).ok()),
+            kept,
             // Adjustments do not outlive a run. A run that was there before us may have some.
             adjustments: before.is_some().then(BTreeMap::new),
             faults: BTreeMap::new(),
@@ -199,6 +207,15 @@ impl Core {
         match push {
             Push::Config { source, .. } => self.config_answered(source, answer),
             Push::Adjustments { set } => self.adjustments_answered(set, answer),
+        }
+    }
+
+    /// What of the ConfigMap for this node the daemon is not given, each key with the reason; a few of them, and how many more.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        match &self.read {
+            Some((_, Ok(read))) if self.serves() => &read.left_out,
+            _ => &[],
         }
     }
 

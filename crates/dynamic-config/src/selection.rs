@@ -87,17 +87,32 @@ pub(crate) fn hash(data: &Data) -> String {
     hex::encode(hasher.finalize())[..8].to_owned()
 }
 
-/// Checks a content. Error: the keys that are wrong, without their values.
-pub(crate) fn check(data: &Data) -> Result<Kept, Vec<String>> {
+/// A content without faults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Read {
+    /// In canonical form: what the daemon is given, and what is compared.
+    pub(crate) data: Data,
+    /// What of it stays in a running daemon.
+    pub(crate) kept: Kept,
+    /// Keys that the daemon is not given, each with the reason.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Reads a content. Error: the keys that are wrong, without their values.
+pub(crate) fn read(data: &Data) -> Result<Read, Vec<String>> {
     match cri_resmgr::check_modules(data) {
-        Ok(good) => Ok(good.kept()),
+        Ok(good) => Ok(Read {
+            data: good.by_module(),
+            kept: good.kept(),
+            left_out: good.left_out.iter().map(|finding| format!("{} {}", finding.path, finding.message)).collect(),
+        }),
         Err(findings) => Err(findings.into_iter().map(|finding| finding.path).collect()),
     }
 }
 
 /// The static configuration in the form in which a running daemon takes it.
 pub(crate) fn modules_of(text: &str) -> Option<Data> {
-    cri_resmgr::check(text).ok()?.by_module().ok()
+    Some(cri_resmgr::check(text).ok()?.by_module())
 }
 
 #[cfg(test)]

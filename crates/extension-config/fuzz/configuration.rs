@@ -21,9 +21,14 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 fn configuration(text: &str) {
     match cri_resmgr::check(text) {
         Ok(checked) => {
-            let modules = checked.by_module().expect("what is accepted can be split by module");
+            let modules = checked.by_module();
             assert!(!modules.is_empty(), "nothing is ever pushed empty");
             assert!(modules.values().all(|module| !module.trim().is_empty()), "no module is pushed empty");
+            let again = cri_resmgr::check(checked.canonical()).expect("what travels is accepted");
+            assert_eq!(again.canonical(), checked.canonical(), "and stays as it is");
+            assert!(again.left_out.is_empty(), "and nothing more is left out of it");
+            let pushed = cri_resmgr::check_modules(&modules).expect("what is pushed is accepted");
+            assert_eq!(pushed.canonical(), checked.canonical(), "and is the same");
         }
         Err(findings) => assert!(!findings.is_empty(), "a refusal has a reason"),
     }

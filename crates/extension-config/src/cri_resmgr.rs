@@ -6,16 +6,24 @@
 
 mod cpus;
 mod document;
+mod json;
 mod kept;
 mod policy;
 mod rdt;
+mod report;
 mod schema;
+mod sieve;
 mod value;
 mod walk;
 
-pub use document::{Checked, Finding, check, check_modules};
+pub(crate) use document::check_within;
+pub use document::{Checked, canonical, check, check_modules};
+pub(crate) use json::{is_within, text as canonical_text};
 pub use kept::Kept;
-pub(crate) use value::is_duration;
+pub use report::Finding;
+pub(crate) use report::Steps;
+pub(crate) use sieve::{TO_FILES, is_stderr_threshold, is_vmodule};
+pub(crate) use value::{is_duration, nanoseconds};
 
 #[cfg(test)]
 mod tests;

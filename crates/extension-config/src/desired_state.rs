@@ -157,10 +157,16 @@ impl DesiredState {
     }
 }
 
+/// SHA-256 of a text in hexadecimal digits: by this the agent's pod knows the one text that it is meant to follow.
+#[must_use]
+pub fn sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
 /// First eight hexadecimal digits of the SHA-256 of a text.
 #[must_use]
 pub fn hash8(text: &str) -> String {
-    let mut digits = hex::encode(Sha256::digest(text.as_bytes()));
+    let mut digits = sha256(text);
     digits.truncate(8);
     digits
 }

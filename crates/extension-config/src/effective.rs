@@ -1,13 +1,14 @@
 //! The configuration that takes effect: the shoot's over the operator's over our own, checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::cri_resmgr::{self, Checked};
+use crate::cri_resmgr::{self, Checked, Steps};
 use crate::desired_state::{Daemon, Selection};
 use crate::extra_options;
 use crate::key::ConfigKey;
+use crate::limits;
 use crate::names;
 use crate::problem::{Origin, Problem, Problems};
 use crate::provider_config::{self, Written};
@@ -50,8 +51,10 @@ pub struct Effective {
 
 /// Merges and checks. `base` is the data of the operator's ConfigMap, if there is one.
 ///
+/// Its cost is bounded by [`limits`], but still some ten milliseconds at worst: nothing for an event loop.
+///
 /// # Errors
-/// Everything that is wrong. A key of the base configuration that the shoot overrides is not looked at.
+/// What is wrong. A key of the base configuration that the shoot overrides is not looked at.
 pub fn resolve(
     base: Option<&BTreeMap<String, String>>,
     provider_config: Option<&Value>,
@@ -67,73 +70,107 @@ pub fn resolve(
         entries.insert(ConfigKey::Fallback, (Origin::BuiltIn, written));
     }
 
-    let mut warnings = Vec::new();
+    let mut warnings = Warnings::default();
     let mut checked = BTreeMap::new();
+    let mut options = extra_options::Options::default();
+    let mut steps = Steps::default();
+    let mut bytes = 0;
     for (key, (origin, written)) in &entries {
         if *key == ConfigKey::ExtraOptions {
-            problems.extend(extra_options::check(&written.text).into_iter().map(|m| problem(*origin, written, "", m)));
+            match extra_options::canonical(&written.text) {
+                Ok(good) => options = good,
+                Err(all) => problems.extend(all.into_iter().map(|message| problem(*origin, written, "", &message))),
+            }
             continue;
         }
-        match cri_resmgr::check(&written.text) {
+        match cri_resmgr::check_within(&written.text, &mut steps) {
             Ok(good) => {
-                warnings.extend(good.warnings.iter().map(|w| problem(*origin, written, &w.path, w.message.clone())));
+                bytes += good.canonical().len();
+                if bytes > limits::EFFECTIVE_BYTES {
+                    let most = limits::EFFECTIVE_BYTES;
+                    let message =
+                        format!("all configurations up to this one have {bytes} bytes as JSON, allowed: {most}");
+                    problems.push(problem(*origin, written, "", &message));
+                    break;
+                }
                 checked.insert(key.clone(), good);
             }
             Err(findings) => {
-                problems.extend(findings.into_iter().map(|f| problem(*origin, written, &f.path, f.message)));
+                problems.extend(findings.into_iter().map(|f| problem(*origin, written, &f.path, &f.message)));
             }
         }
     }
-    let mut dynamic = BTreeMap::new();
-    for (key, good) in checked.iter().filter(|(key, _)| key.is_dynamic()) {
-        match good.by_module() {
-            Ok(data) => drop(dynamic.insert(format!("{}{key}", names::DYNAMIC_CONFIG_MAP_PREFIX), data)),
-            Err(error) => {
-                let (origin, written) = &entries[key];
-                problems.push(problem(*origin, written, "", error.to_string()));
-            }
-        }
+    problems.none_or(())?;
+    for (key, good) in &checked {
+        let (origin, written) = &entries[key];
+        let told = good.left_out.iter().chain(&good.warnings);
+        warnings.extend(told.map(|finding| problem(*origin, written, &finding.path, &finding.message)));
     }
-    if let Some(problems) = Problems::new(problems) {
-        return Err(problems);
+    if let Some((origin, written)) = entries.get(&ConfigKey::ExtraOptions) {
+        warnings.extend(options.left_out.iter().map(|message| problem(*origin, written, "", message)));
     }
     warn_of_policies(&entries, &checked, &mut warnings);
     warn_of_workers(&shoot.selection, facts, &mut warnings);
 
-    let text = |key| entries.get(&key).map(|(_, written)| written.text.clone());
+    let text = |key| checked.get(&key).map(|good: &Checked| good.canonical().to_owned());
+    let dynamic = checked.iter().filter(|(key, _)| key.is_dynamic());
     Ok(Effective {
         daemon: Daemon {
             fallback_config: text(ConfigKey::Fallback),
             force_config: text(ConfigKey::Force),
-            // Blanks at the ends would be a change that is none.
-            extra_options: text(ConfigKey::ExtraOptions).unwrap_or_default().trim().to_owned(),
+            extra_options: options.text,
         },
-        dynamic,
+        dynamic: dynamic
+            .map(|(key, good)| (format!("{}{key}", names::DYNAMIC_CONFIG_MAP_PREFIX), good.by_module()))
+            .collect(),
         selection: shoot.selection,
         origins: entries.iter().map(|(key, (origin, _))| (key.to_string(), *origin)).collect(),
-        warnings,
+        warnings: warnings.told(),
     })
 }
 
-fn problem(origin: Origin, written: &Written, path: &str, message: String) -> Problem {
-    Problem { origin, config: written.field.clone(), path: path.to_owned(), message }
+fn problem(origin: Origin, written: &Written, path: &str, message: &str) -> Problem {
+    Problem::new(origin, &written.field, path, message)
+}
+
+/// The first few warnings, and how many more there are.
+#[derive(Default)]
+struct Warnings {
+    first: Vec<Problem>,
+    more: usize,
+}
+
+impl Warnings {
+    fn push(&mut self, warning: Problem) {
+        if self.first.len() < limits::WARNINGS {
+            self.first.push(warning);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn extend(&mut self, warnings: impl IntoIterator<Item = Problem>) {
+        warnings.into_iter().for_each(|warning| self.push(warning));
+    }
+
+    fn told(mut self) -> Vec<Problem> {
+        if self.more > 0 {
+            self.first.push(Problem::new(Origin::Shoot, "", "", &format!("and {} more warnings", self.more)));
+        }
+        self.first
+    }
 }
 
 /// A running daemon takes another policy only after a restart and a reset of its state.
 fn warn_of_policies(
     entries: &BTreeMap<ConfigKey, (Origin, Written)>,
     checked: &BTreeMap<ConfigKey, Checked>,
-    warnings: &mut Vec<Problem>,
+    warnings: &mut Warnings,
 ) {
     if checked.contains_key(&ConfigKey::Force) {
         for (key, (origin, written)) in entries {
             if !matches!(key, ConfigKey::Force | ConfigKey::ExtraOptions) && *origin != Origin::BuiltIn {
-                warnings.push(problem(
-                    *origin,
-                    written,
-                    "",
-                    "has no effect while there is a force configuration".into(),
-                ));
+                warnings.push(problem(*origin, written, "", "has no effect while there is a force configuration"));
             }
         }
         return;
@@ -145,16 +182,18 @@ fn warn_of_policies(
             "{} differs from the fallback's policy {}: the daemon changes its policy only when it is restarted and its policy state reset",
             good.active, fallback.active
         );
-        warnings.push(problem(*origin, written, "policy.Active", message));
+        warnings.push(problem(*origin, written, "policy.Active", &message));
     }
 }
 
-fn warn_of_workers(selection: &Selection, facts: &Facts, warnings: &mut Vec<Problem>) {
+fn warn_of_workers(selection: &Selection, facts: &Facts, warnings: &mut Warnings) {
     let mut warn = |config: &str, message: String| {
-        warnings.push(Problem { origin: Origin::Shoot, config: config.into(), path: String::new(), message });
+        warnings.push(Problem::new(Origin::Shoot, config, "", &message));
     };
+    let workers: HashMap<&str, &WorkerFacts> =
+        facts.workers.iter().map(|worker| (worker.name.as_str(), worker)).collect();
     for pool in selection.worker_pools.iter().flatten() {
-        match facts.workers.iter().find(|worker| worker.name == *pool) {
+        match workers.get(pool.as_str()) {
             None if !facts.workers.is_empty() => {
                 warn("selection.workerPools", format!("there is no worker pool {pool:?}"));
             }

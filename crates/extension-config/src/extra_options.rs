@@ -1,5 +1,7 @@
 //! The daemon's further command line options.
 
+use crate::{cri_resmgr, limits};
+
 /// Options that belong to us: with another value the daemon would not sit where the node agent and the gate look for it.
 const OURS: [&str; 9] = [
     "runtime-socket",
@@ -26,11 +28,20 @@ const SWITCHES: [&str; 9] = [
     "skip_headers",
     "skip_log_headers",
 ];
-/// Options with a Go duration.
-const DURATIONS: [&str; 2] = ["metrics-interval", "rebalance-interval"];
-/// Options with any other value.
-const VALUES: [&str; 15] = [
-    "force-config-signal",
+/// An option with another value: what of it is handed on, and what that is called.
+type Valued = (&'static str, fn(&str) -> bool, &'static str);
+
+const VALUES: [Valued; 6] = [
+    ("metrics-interval", is_interval, INTERVAL),
+    ("rebalance-interval", is_interval, INTERVAL),
+    ("v", is_level, "a whole number of at least 0"),
+    ("vmodule", cri_resmgr::is_vmodule, "a list such as policy=5,cache=3"),
+    ("stderrthreshold", cri_resmgr::is_stderr_threshold, "one of INFO, WARNING, ERROR, FATAL"),
+    ("force-config-signal", is_signal, "one of SIGHUP, SIGUSR1, SIGUSR2"),
+];
+const INTERVAL: &str = "0, or a time from 100ms to 8760h";
+/// Options with which the daemon would use other files and folders, as root, than those that it has to.
+const FILES: [&str; 11] = [
     "host-root",
     "external-visualizers",
     "cgroup-mount",
@@ -42,22 +53,37 @@ const VALUES: [&str; 15] = [
     "log_dir",
     "log_file",
     "log_file_max_size",
-    "stderrthreshold",
-    "v",
-    "vmodule",
 ];
 
-/// Checks the options word by word. Every error names the word and what is allowed.
-pub(crate) fn check(text: &str) -> Vec<String> {
+/// Options that the daemon may have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Words as they were written, separated by single blanks.
+    pub text: String,
+    /// What the daemon is not given, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Reads options word by word; gives the one text for what they say, without those that reach files, and without values that would end the
+/// daemon. The canonical form of a canonical text is the text itself.
+///
+/// # Errors
+/// What is wrong. Every error names the word and what is allowed.
+pub fn canonical(text: &str) -> Result<Options, Vec<String>> {
+    if text.len() > limits::EXTRA_OPTIONS_BYTES {
+        return Err(vec![format!("has {} bytes, allowed: {}", text.len(), limits::EXTRA_OPTIONS_BYTES)]);
+    }
     if let Some(bad) = text.chars().find(|c| !is_plain(*c)) {
         // The text stands in an environment file of systemd, which has quoting rules of its own.
-        return vec![format!("{bad:?} is not allowed, allowed: letters, digits, blanks and -_=.,:/+@%")];
+        return Err(vec![format!("{bad:?} is not allowed, allowed: letters, digits, blanks and -_=.,:/+@%")]);
     }
     let mut problems = Vec::new();
+    let mut kept = Vec::new();
+    let mut left_out = Vec::new();
     let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
     while let Some(word) = words.next() {
         let Some(option) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            problems.push(format!("{word:?} is not an option"));
+            problems.push(format!("{:?} is not an option", shown(word)));
             continue;
         };
         let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
@@ -66,28 +92,81 @@ pub(crate) fn check(text: &str) -> Vec<String> {
         } else if ENDING.contains(&name) {
             problems.push(format!("--{name} makes the daemon end"));
         } else if SWITCHES.contains(&name) {
-            if value.is_some_and(|value| !matches!(value, "true" | "false")) {
-                problems.push(format!("--{name} takes true or false"));
+            match value {
+                Some("false") if name == "logtostderr" => {
+                    left_out.push(format!("--{name} is left out: {}", cri_resmgr::TO_FILES));
+                }
+                None | Some("true" | "false") => kept.push(word.to_owned()),
+                Some(_) => problems.push(format!("--{name} takes true or false")),
             }
-        } else if DURATIONS.contains(&name) || VALUES.contains(&name) {
-            let Some(value) = value.or_else(|| words.next_if(|next| !next.starts_with('-'))) else {
-                problems.push(format!("--{name} needs a value"));
-                continue;
+        } else if let Some(known) = VALUES.iter().map(|(known, ..)| known).chain(&FILES).find(|known| **known == name) {
+            let (written, value) = match (value, words.peek()) {
+                (Some(value), _) => (word.to_owned(), value),
+                (None, Some(next)) if !next.starts_with('-') => {
+                    (format!("{word} {next}"), words.next().unwrap_or_default())
+                }
+                (None, _) => {
+                    problems.push(format!("--{name} needs a value"));
+                    continue;
+                }
             };
-            if DURATIONS.contains(&name) && !crate::cri_resmgr::is_duration(value) {
-                problems.push(format!("--{name}: {value:?} is not a duration, allowed for instance: 10s, 1m30s"));
+            match VALUES.iter().find(|(name, ..)| name == known) {
+                None => left_out.push(format!("--{name} is left out: the daemon would use other files by it, as root")),
+                Some((_, passes, _)) if passes(value) => kept.push(written),
+                Some((_, _, allowed)) if is_interval_of_old(name, value) => {
+                    problems.push(format!("--{name}: {:?} is not a duration, allowed: {allowed}", shown(value)));
+                }
+                Some((_, _, allowed)) => {
+                    left_out.push(format!(
+                        "--{name} is left out: {:?} would end the daemon or be of no use, allowed: {allowed}",
+                        shown(value)
+                    ));
+                }
             }
         } else {
-            problems.push(format!(
-                "there is no option --{name}, allowed: --{}",
-                [&SWITCHES[..], &DURATIONS[..], &VALUES[..]].concat().join(", --")
-            ));
+            problems.push(format!("there is no option --{}, allowed: --{}", shown(name), allowed()));
         }
         if OURS.contains(&name) && value.is_none() {
             words.next_if(|next| !next.starts_with('-'));
         }
     }
-    problems
+    if problems.is_empty() {
+        return Ok(Options { text: kept.join(" "), left_out: first(left_out, limits::WARNINGS) });
+    }
+    Err(first(problems, limits::FINDINGS))
+}
+
+/// What was never accepted is refused as ever.
+fn is_interval_of_old(name: &str, value: &str) -> bool {
+    name.ends_with("-interval") && !cri_resmgr::is_duration(value)
+}
+
+fn first(mut all: Vec<String>, most: usize) -> Vec<String> {
+    let more = all.len().saturating_sub(most);
+    all.truncate(most);
+    all.extend((more > 0).then(|| format!("and {more} more")));
+    all
+}
+
+fn shown(word: &str) -> String {
+    limits::cut(word, 60)
+}
+
+fn allowed() -> String {
+    let values = VALUES.iter().map(|(name, ..)| *name);
+    SWITCHES.into_iter().chain(values).collect::<Vec<_>>().join(", --")
+}
+
+fn is_interval(value: &str) -> bool {
+    cri_resmgr::nanoseconds(value).is_some_and(|time| time == 0.0 || (1e8..=8760.0 * 3600e9).contains(&time))
+}
+
+fn is_level(value: &str) -> bool {
+    value.parse::<i32>().is_ok_and(|level| level >= 0)
+}
+
+fn is_signal(value: &str) -> bool {
+    matches!(value, "SIGHUP" | "SIGUSR1" | "SIGUSR2")
 }
 
 fn is_plain(c: char) -> bool {
@@ -96,19 +175,63 @@ fn is_plain(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::canonical;
 
     #[test]
     fn good_options() {
-        for text in [
-            "",
-            "  ",
-            "--metrics-interval 10s",
-            "-metrics-interval=10s --disable-policy-switch",
-            "--rebalance-interval 1m30s --allow-untested-runtimes=true",
-            "--cgroup-path /sys/fs/cgroup --force-config-signal SIGHUP",
+        for (text, expected) in [
+            ("", ""),
+            ("  ", ""),
+            ("--metrics-interval 10s", "--metrics-interval 10s"),
+            ("-metrics-interval=10s  --disable-policy-switch ", "-metrics-interval=10s --disable-policy-switch"),
+            (
+                " --rebalance-interval 1m30s --allow-untested-runtimes=true",
+                "--rebalance-interval 1m30s --allow-untested-runtimes=true",
+            ),
+            (
+                "-v 2 --vmodule a=1,b=2 --stderrthreshold=warning --force-config-signal SIGHUP",
+                "-v 2 --vmodule a=1,b=2 --stderrthreshold=warning --force-config-signal SIGHUP",
+            ),
         ] {
-            assert_eq!(check(text), Vec::<String>::new(), "{text:?}");
+            let found = canonical(text).unwrap_or_else(|problems| panic!("{text:?}: {problems:?}"));
+            assert_eq!((found.text.as_str(), found.left_out.len()), (expected, 0), "{text:?}");
+            assert_eq!(canonical(&found.text).as_ref(), Ok(&found), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn options_that_reach_files_and_values_that_end_the_daemon_are_left_out() {
+        for option in [
+            "--log_file=/etc/cron.d/x",
+            "--log_dir /etc/cron.d",
+            "-log_dir=/etc/cron.d",
+            "--external-visualizers=/var/lib/kubelet/pods",
+            "--bpf-install-path=/tmp",
+            "--host-root /x",
+            "--cgroup-mount=/x",
+            "--cgroup-path=/x",
+            "--cgroup-v2-dir=/x",
+            "--kubelet-cgroup-root=/x",
+            "--log_backtrace_at=a.go:1",
+            "--logtostderr=false",
+            "--log_file_max_size=1",
+            "--rebalance-interval=9999999999h",
+            "--metrics-interval=-1s",
+            "--metrics-interval=1ns",
+            "--v=%n",
+            "--v=-1",
+            "--vmodule=x",
+            "--stderrthreshold=loud",
+            "--force-config-signal=SIGKILL",
+        ] {
+            let found =
+                canonical(&format!("--disable-ui {option} --v=2")).unwrap_or_else(|all| panic!("{option}: {all:?}"));
+            assert_eq!(found.text, "--disable-ui --v=2", "{option}");
+            let name = option.trim_start_matches('-').split(['=', ' ']).next().unwrap_or_default();
+            assert!(
+                found.left_out.len() == 1 && found.left_out[0].starts_with(&format!("--{name} is left out: ")),
+                "{found:?}"
+            );
         }
     }
 
@@ -121,7 +244,7 @@ mod tests {
             ("--disable-ui=maybe", "--disable-ui takes true or false"),
             (
                 "--metrics-interval disable",
-                "--metrics-interval: \"disable\" is not a duration, allowed for instance: 10s, 1m30s",
+                "--metrics-interval: \"disable\" is not a duration, allowed: 0, or a time from 100ms to 8760h",
             ),
             ("--metrics-interval --disable-ui", "--metrics-interval needs a value"),
             ("metrics", "\"metrics\" is not an option"),
@@ -132,12 +255,20 @@ mod tests {
                 "--log x",
                 "there is no option --log, allowed: --disable-policy-switch, --allow-untested-runtimes, --disable-ui, \
                  --add_dir_header, --alsologtostderr, --logtostderr, --one_output, --skip_headers, --skip_log_headers, \
-                 --metrics-interval, --rebalance-interval, --force-config-signal, --host-root, --external-visualizers, \
-                 --cgroup-mount, --cgroup-v2-dir, --cgroup-path, --kubelet-cgroup-root, --bpf-install-path, \
-                 --log_backtrace_at, --log_dir, --log_file, --log_file_max_size, --stderrthreshold, --v, --vmodule",
+                 --metrics-interval, --rebalance-interval, --v, --vmodule, --stderrthreshold, --force-config-signal",
             ),
         ] {
-            assert_eq!(check(text).first().map(String::as_str), Some(expected), "{text:?}");
+            let found = canonical(text).unwrap_err();
+            assert_eq!(found.first().map(String::as_str), Some(expected), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_said_is_bounded() {
+        assert_eq!(canonical(&"x ".repeat(3000)).unwrap_err(), ["has 6000 bytes, allowed: 4096"]);
+        let problems = canonical(&"--y ".repeat(1000)).unwrap_err();
+        assert_eq!((problems.len(), problems.last().map(String::as_str)), (21, Some("and 980 more")));
+        let options = canonical(&"--log_file=x ".repeat(300)).unwrap();
+        assert_eq!((options.left_out.len(), options.text.as_str()), (11, ""));
     }
 }

@@ -6,8 +6,9 @@
 pub mod cri_resmgr;
 pub mod desired_state;
 pub mod effective;
-mod extra_options;
+pub mod extra_options;
 mod key;
+pub mod limits;
 pub mod names;
 pub mod node_report;
 mod problem;

@@ -37,6 +37,8 @@ pub const SHOOT_ACCESS_SECRET: &str = "shoot-access-extension-cri-resmgr";
 pub const SHOOT_NAMESPACE: &str = "kube-system";
 /// DaemonSet, ServiceAccount and RBAC objects of the node agent.
 pub const NODE_AGENT: &str = "cri-resmgr-node-agent";
+/// ValidatingAdmissionPolicy, and its binding, that makes an agent's token worth one node.
+pub const NODE_AGENT_POLICY: &str = "node-agent.cri-resmgr.extensions.gardener.cloud";
 /// Container of the node agent's pod.
 pub const NODE_AGENT_CONTAINER: &str = "node-agent";
 /// Label that tells what belongs to the node agent: its pods, its Leases, and everything that the ManagedResource holds.

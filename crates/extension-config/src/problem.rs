@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::limits;
+
 /// Who wrote a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +30,15 @@ pub struct Problem {
 }
 
 impl Problem {
+    pub(crate) fn new(origin: Origin, config: impl AsRef<str>, path: &str, message: &str) -> Self {
+        Self {
+            origin,
+            config: limits::cut(config.as_ref(), limits::PATH_CHARACTERS),
+            path: limits::cut(path, limits::PATH_CHARACTERS),
+            message: limits::cut(message, limits::MESSAGE_CHARACTERS),
+        }
+    }
+
     fn place(&self) -> String {
         let author = match self.origin {
             Origin::BuiltIn => "built-in configuration",
@@ -45,49 +56,107 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong; never empty.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Problems(Vec<Problem>);
+/// What is wrong: the first [`limits::FINDINGS`] of it, and how much more there is. As an error never empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Problems {
+    first: Vec<Problem>,
+    more: usize,
+    of_the_shoot: bool,
+}
 
 impl Problems {
-    /// `None` when nothing is wrong.
-    pub(crate) fn new(problems: Vec<Problem>) -> Option<Self> {
-        (!problems.is_empty()).then_some(Self(problems))
+    pub(crate) fn push(&mut self, problem: Problem) {
+        self.of_the_shoot |= problem.origin == Origin::Shoot;
+        if self.first.len() < limits::FINDINGS {
+            self.first.push(problem);
+        } else {
+            self.more += 1;
+        }
     }
 
-    /// Exactly one.
-    pub(crate) fn one(problem: Problem) -> Self {
-        Self(vec![problem])
+    pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        problems.into_iter().for_each(|problem| self.push(problem));
     }
 
-    /// Each of them.
+    /// The value, when nothing is wrong.
+    pub(crate) fn none_or<T>(self, value: T) -> Result<T, Self> {
+        if self.first.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// Each of those that are told.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.first.iter()
     }
 
     /// Where something is wrong, without what stands there: for logs and Events, which more people read than the status.
     #[must_use]
     pub fn places(&self) -> String {
-        let mut places: Vec<String> = self.0.iter().map(Problem::place).collect();
+        let mut places: Vec<String> = self.first.iter().map(Problem::place).collect();
         places.dedup();
-        format!("invalid: {}", places.join("; "))
+        self.told("invalid: ", &places)
     }
 
     /// Whether the shoot's owner has something to mend.
     #[must_use]
     pub fn blames_the_shoot(&self) -> bool {
-        self.0.iter().any(|problem| problem.origin == Origin::Shoot)
+        self.of_the_shoot
+    }
+
+    /// As many as fit, and how many do not.
+    fn told(&self, start: &str, all: &[String]) -> String {
+        let mut text = start.to_owned();
+        for (index, one) in all.iter().enumerate() {
+            let comma = if index > 0 { "; " } else { "" };
+            if text.len() + comma.len() + one.len() + MORE_BYTES > limits::ERROR_BYTES {
+                return format!("{text}; and {} more", all.len() - index + self.more);
+            }
+            text = text + comma + one;
+        }
+        if self.more > 0 { format!("{text}; and {} more", self.more) } else { text }
     }
 }
 
+/// Room for "; and N more".
+const MORE_BYTES: usize = 40;
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("; ")?;
-            }
-            problem.fmt(f)?;
+        f.write_str(&self.told("", &self.first.iter().map(ToString::to_string).collect::<Vec<_>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Origin, Problem, Problems};
+
+    #[test]
+    fn what_is_told_is_bounded_and_blame_is_not_lost() {
+        let mut problems = Problems::default();
+        for index in 0..1000 {
+            problems.push(Problem::new(
+                Origin::Base,
+                format!("{index}{}", "é".repeat(1000)),
+                &"p".repeat(1000),
+                &format!("{index}{}", "m".repeat(9999)),
+            ));
         }
-        Ok(())
+        assert!(!problems.blames_the_shoot());
+        problems.push(Problem::new(Origin::Shoot, "x", "", "y"));
+        assert!(problems.blames_the_shoot());
+        for text in [problems.to_string(), problems.places()] {
+            assert!(text.len() <= 4096 && text.len() > 2000, "{}", text.len());
+            assert!(text.ends_with(" more"), "{text}");
+        }
+        assert!(
+            problems.to_string().contains("and 998 more") || problems.to_string().contains("and 997 more"),
+            "{problems}"
+        );
+    }
+
+    #[test]
+    fn one_that_is_long_is_told() {
+        let mut problems = Problems::default();
+        problems.push(Problem::new(Origin::Shoot, "𝒳".repeat(1000), &"𝒳".repeat(1000), &"𝒳".repeat(1000)));
+        assert!(problems.to_string().starts_with("providerConfig: 𝒳") && problems.to_string().len() <= 4096 + 100);
     }
 }

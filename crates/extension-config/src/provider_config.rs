@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::cri_resmgr::{canonical_text, is_within};
 use crate::desired_state::Selection;
 use crate::key::{self, ConfigKey};
+use crate::limits;
 use crate::problem::{Origin, Problem, Problems};
 
 /// `apiVersion` of the typed form.
@@ -123,54 +125,69 @@ pub fn json_schema() -> Result<String, serde_json::Error> {
     Ok(text)
 }
 
+/// Reads the JSON text of a providerConfig, if it is not too long.
+///
+/// # Errors
+/// The owner's mistake: too long, nested too deeply, or no JSON.
+pub fn read(text: &str) -> Result<Value, Problems> {
+    is_short(text.len() <= limits::PROVIDER_CONFIG_BYTES)?;
+    serde_json::from_str(text).map_err(|error| problem(String::new(), &format!("cannot be read: {error}")).into())
+}
+
+fn is_short(short: bool) -> Result<(), Problems> {
+    let message = format!("has more than {0} bytes, allowed: {0}", limits::PROVIDER_CONFIG_BYTES);
+    if short { Ok(()) } else { Err(problem(String::new(), &message).into()) }
+}
+
+fn problem(path: String, message: &str) -> Problem {
+    Problem::new(Origin::Shoot, path, "", message)
+}
+
 /// Reads a providerConfig. Absent and null mean that the owner configured nothing.
+///
+/// # Errors
+/// Everything that is wrong with it as such; the texts in it are not looked at.
 pub fn decode(raw: Option<&Value>) -> Result<ProviderConfig, Problems> {
-    let problem = |path: String, message: String| {
-        Problem { origin: Origin::Shoot, config: path, path: String::new(), message }.into()
-    };
+    is_short(raw.is_none_or(|value| is_within(value, limits::PROVIDER_CONFIG_BYTES)))?;
     match raw {
         None | Some(Value::Null) => Ok(ProviderConfig::default()),
         Some(Value::Object(fields)) => {
             let version = fields.get("apiVersion");
             let kind = fields.get("kind");
             if version.is_none() && kind.is_none() {
-                return from_untyped(strict::<Untyped>(raw)?);
+                return from_untyped(strict::<Untyped>(fields)?);
             }
             if version.and_then(Value::as_str) != Some(API_VERSION) {
-                return Err(problem("apiVersion".into(), format!("must be {API_VERSION:?}")));
+                return Err(problem("apiVersion".into(), &format!("must be {API_VERSION:?}")).into());
             }
             if kind.and_then(Value::as_str) != Some(KIND) {
-                return Err(problem("kind".into(), format!("must be {KIND:?}")));
+                return Err(problem("kind".into(), &format!("must be {KIND:?}")).into());
             }
-            from_typed(strict::<CriResourceManagerConfig>(raw)?)
+            from_typed(strict::<CriResourceManagerConfig>(fields)?)
         }
-        Some(_) => Err(problem(String::new(), "must be an object".into())),
+        Some(_) => Err(problem(String::new(), "must be an object").into()),
     }
 }
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self::one(problem)
+        let mut problems = Self::default();
+        problems.push(problem);
+        problems
     }
 }
 
-fn strict<T: serde::de::DeserializeOwned>(raw: Option<&Value>) -> Result<T, Problems> {
-    let value = raw.cloned().unwrap_or_default();
-    serde_path_to_error::deserialize(value).map_err(|error| {
+fn strict<'a, T: Deserialize<'a>>(fields: &'a Map<String, Value>) -> Result<T, Problems> {
+    serde_path_to_error::deserialize(fields).map_err(|error| {
         let path = error.path().to_string();
-        Problem {
-            origin: Origin::Shoot,
-            config: if path == "." { String::new() } else { path },
-            path: String::new(),
-            message: error.into_inner().to_string(),
-        }
-        .into()
+        problem(if path == "." { String::new() } else { path }, &error.into_inner().to_string()).into()
     })
 }
 
 fn from_untyped(untyped: Untyped) -> Result<ProviderConfig, Problems> {
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let mut configs = BTreeMap::new();
+    problems.extend(count("configs", untyped.configs.len(), limits::CONFIGURATIONS));
     for (name, text) in untyped.configs {
         let field = format!("configs.{name}");
         match ConfigKey::parse(&name) {
@@ -184,8 +201,9 @@ fn from_untyped(untyped: Untyped) -> Result<ProviderConfig, Problems> {
 
 fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problems> {
     let Configs { fallback, force, extra_options, default, groups, nodes } = typed.configs;
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let mut configs = BTreeMap::new();
+    problems.extend(count("configs", groups.len() + nodes.len(), limits::CONFIGURATIONS));
     let singles = [(ConfigKey::Fallback, fallback), (ConfigKey::Force, force), (ConfigKey::Default, default)];
     let maps = [("groups", "group", groups), ("nodes", "node", nodes)];
     for (key, document) in singles {
@@ -200,18 +218,22 @@ fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problem
     for (list, prefix, documents) in maps {
         for (name, document) in documents {
             let field = format!("configs.{list}.{name}");
-            match ConfigKey::parse(&format!("{prefix}.{name}")) {
-                Some(key) => drop(configs.insert(key, document.written(field)?)),
-                None => problems.push(Problem {
-                    origin: Origin::Shoot,
-                    config: field,
-                    path: String::new(),
-                    message: "the name must consist of lower case letters, digits, '-' and '.'".into(),
-                }),
+            if let Some(key) = ConfigKey::parse(&format!("{prefix}.{name}")) {
+                configs.insert(key, document.written(field)?);
+            } else {
+                let message = "the name must consist of lower case letters, digits, '-' and '.'";
+                problems.push(problem(field, message));
             }
         }
     }
     let SelectionConfig { worker_pools, match_labels } = typed.selection;
+    let pools = worker_pools.as_ref().map_or(0, Vec::len);
+    problems.extend(count("selection.workerPools", pools, limits::WORKER_POOLS));
+    let long = worker_pools.iter().flatten().find(|name| name.len() > limits::NAME_BYTES);
+    problems.extend(long.map(|name| {
+        let message = format!("a name has {} bytes, allowed: {}", name.len(), limits::NAME_BYTES);
+        problem("selection.workerPools".into(), &message)
+    }));
     finish(
         ProviderConfig { configs, selection: Selection { worker_pools, match_labels } },
         problems,
@@ -219,27 +241,30 @@ fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problem
     )
 }
 
-fn finish(config: ProviderConfig, mut problems: Vec<Problem>, labels_at: &str) -> Result<ProviderConfig, Problems> {
+fn count(field: &str, count: usize, most: usize) -> Option<Problem> {
+    (count > most).then(|| problem(field.into(), &format!("has {count} entries, allowed: {most}")))
+}
+
+fn finish(config: ProviderConfig, mut problems: Problems, labels_at: &str) -> Result<ProviderConfig, Problems> {
+    problems.extend(count(labels_at, config.selection.match_labels.len(), limits::MATCH_LABELS));
     for (label, value) in &config.selection.match_labels {
         if let Err(message) = crate::selection::check(label, value) {
-            problems.push(Problem {
-                origin: Origin::Shoot,
-                config: format!("{labels_at}.{label}"),
-                path: String::new(),
-                message,
-            });
+            problems.push(problem(format!("{labels_at}.{label}"), &message));
         }
     }
-    match Problems::new(problems) {
-        None => Ok(config),
-        Some(problems) => Err(problems),
-    }
+    problems.none_or(config)
 }
 
 /// Reads the operator's base configuration: the data of its ConfigMap, with the keys of the original.
-pub(crate) fn decode_base(data: &BTreeMap<String, String>) -> (BTreeMap<ConfigKey, Written>, Vec<Problem>) {
-    let mut problems = Vec::new();
+pub(crate) fn decode_base(data: &BTreeMap<String, String>) -> (BTreeMap<ConfigKey, Written>, Problems) {
+    let mut problems = Problems::default();
     let mut configs = BTreeMap::new();
+    let bytes: usize = data.iter().map(|(name, text)| name.len() + text.len()).sum();
+    if bytes > limits::PROVIDER_CONFIG_BYTES {
+        let message = format!("has {bytes} bytes, allowed: {}", limits::PROVIDER_CONFIG_BYTES);
+        problems.push(Problem::new(Origin::Base, "", "", &message));
+        return (configs, problems);
+    }
     for (name, text) in data {
         match ConfigKey::parse(name) {
             Some(key) => drop(configs.insert(key, Written { field: name.clone(), text: text.clone() })),
@@ -250,25 +275,16 @@ pub(crate) fn decode_base(data: &BTreeMap<String, String>) -> (BTreeMap<ConfigKe
 }
 
 fn unknown_key(origin: Origin, config: String) -> Problem {
-    Problem {
-        origin,
-        config,
-        path: String::new(),
-        message: format!("there is no such configuration, allowed: {}", key::ALLOWED),
-    }
+    Problem::new(origin, config, "", &format!("there is no such configuration, allowed: {}", key::ALLOWED))
 }
 
 impl Document {
     fn written(self, field: String) -> Result<Written, Problems> {
         let text = match self {
             Self::Text(text) => text,
-            Self::Object(object) => serde_saphyr::to_string(&object).map_err(|error| {
-                Problems::one(Problem {
-                    origin: Origin::Shoot,
-                    config: field.clone(),
-                    path: String::new(),
-                    message: error.to_string(),
-                })
+            // JSON is YAML, and what is in quotes is read as it is.
+            Self::Object(object) => canonical_text(&object, limits::PROVIDER_CONFIG_BYTES).ok_or_else(|| {
+                problem(field.clone(), &format!("has more than {} bytes", limits::PROVIDER_CONFIG_BYTES))
             })?,
         };
         Ok(Written { field, text })

@@ -1,7 +1,7 @@
 //! Does the real daemon agree with our verdict on the corpus?
 //!
 //! Needs the daemon's binary: `CRI_RESMGR=/path/to/cri-resmgr cargo test -p extension-config --test daemon -- --ignored`.
-//! It starts with each configuration and without a runtime; that it begins to wait for one is its yes, that it ends is its no.
+//! It starts with each configuration, a valid one in the form in which it travels, and without a runtime; that it begins to wait for one is its yes, that it ends is its no.
 //! Where it accepts what we refuse, the file says `# daemon: accepts`: it ignores unknown deep keys, takes the last of two
 //! equal keys, and looks at some values only when they are used.
 
@@ -54,7 +54,16 @@ fn the_daemon_agrees() {
                 continue;
             }
             let expected = kind == "valid" || text.lines().any(|line| line == LENIENT);
-            let found = accepts(&daemon, &path).unwrap();
+            let found = match extension_config::cri_resmgr::canonical(&text) {
+                Ok(canonical) => {
+                    let directory = tempfile::tempdir().unwrap();
+                    let file = directory.path().join("canonical.cfg");
+                    // As the agent writes it, below a comment.
+                    std::fs::write(&file, format!("# a comment\n{canonical}")).unwrap();
+                    accepts(&daemon, &file).unwrap()
+                }
+                Err(_) => accepts(&daemon, &path).unwrap(),
+            };
             if found != expected {
                 differences.push(format!("{}: expected {expected}, the daemon says {found}", path.display()));
             }

@@ -2,11 +2,28 @@
 
 use super::{Answer, Core, Push};
 use crate::memory::{By, Refused};
-use crate::selection::{self, Data, FALLBACK, Selected, Source};
+use crate::selection::{self, Data, FALLBACK, Read, Selected, Source};
+
+/// A configuration for the daemon, by the hash of its canonical form, or of its texts where these cannot be read.
+pub(super) struct Candidate {
+    source: Source,
+    read: Result<Read, Vec<String>>,
+}
+
+impl Candidate {
+    /// Reads a content, unless it is the one that was read last.
+    fn of(name: &str, data: &Data, last: &mut Option<(String, Result<Read, Vec<String>>)>) -> Self {
+        let raw = selection::hash(data);
+        let known = last.take().filter(|(hash, _)| *hash == raw);
+        let (_, read) = last.insert(known.unwrap_or_else(|| (raw.clone(), selection::read(data))));
+        let hash = read.as_ref().map_or(raw, |read| selection::hash(&read.data));
+        Self { source: Source { name: name.to_owned(), hash }, read: read.clone() }
+    }
+}
 
 impl Core {
     pub(super) fn next_config(&mut self) -> Option<Push> {
-        let (source, data) = self.candidate()?;
+        let Candidate { source, read } = self.candidate()?;
         let run = self.memory.run.as_mut()?;
         if let Some(accepted) = run.accepted.as_mut().filter(|accepted| accepted.hash == source.hash) {
             // Perhaps the same content under another name.
@@ -20,8 +37,8 @@ impl Core {
         }
         self.memory.refused = None;
         self.unsettled = None;
-        match selection::check(&data) {
-            Ok(kept) => {
+        match read {
+            Ok(Read { data, kept, .. }) => {
                 self.checked = Some((source.hash.clone(), kept));
                 Some(Push::Config { source, data })
             }
@@ -33,19 +50,18 @@ impl Core {
     }
 
     /// The configuration that the daemon shall run with; `None`: not known, or the one that it has anyway.
-    fn candidate(&mut self) -> Option<(Source, Data)> {
-        let named =
-            |name: &str, data: &Data| (Source { name: name.to_owned(), hash: selection::hash(data) }, data.clone());
+    fn candidate(&mut self) -> Option<Candidate> {
         match selection::select(self.maps.as_ref(), &self.node, &self.group) {
             Selected::Unknown => None,
-            Selected::Map(name, data) => Some(named(name, data)),
+            Selected::Map(name, data) => Some(Candidate::of(name, data, &mut self.read)),
             Selected::None => {
+                self.read = None;
                 // A daemon that was never given anything runs with its static configuration. One that was keeps that for ever, over its
                 // restarts too, so it is given the static one: there is no way to give it none.
                 let run = self.memory.run.as_ref()?;
                 let has = run.accepted.as_ref().map(|accepted| &accepted.hash).or(run.started_with.as_ref());
-                let found = self.fallback.as_ref().map(|data| named(FALLBACK, data));
-                let wanted = found.filter(|(source, _)| has.is_some_and(|has| *has != source.hash));
+                let found = self.fallback.as_ref().map(|data| Candidate::of(FALLBACK, data, &mut None));
+                let wanted = found.filter(|found| has.is_some_and(|has| *has != found.source.hash));
                 if wanted.is_none() {
                     self.memory.refused = None;
                     self.unsettled = None;

@@ -72,6 +72,59 @@ fn without_any_config_map_the_static_configuration_comes_back_and_nothing_is_pus
 }
 
 #[test]
+fn another_text_for_the_same_is_not_pushed_again() {
+    let data = |text: &str| (DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text.to_owned())]));
+    let mut node = started();
+    node.core.set_group(None);
+    for text in ["{Active: none}", "# a comment\nActive: none\n", "Active:  \"none\"", r#"{"Active":"none"}"#] {
+        node.core.set_maps(BTreeMap::from([data(text)]));
+        node.settle();
+    }
+    assert_eq!(node.daemon.pushed, [data(r#"{"Active":"none"}"#)]);
+    // What an agent before us pushed as it was written is in the daemon's cache, and the static configuration says the same.
+    node.daemon.cached = Some(data("Active:   none").1);
+    node.start("run-2");
+    node.core.set_maps(BTreeMap::new());
+    node.settle();
+    assert_eq!(node.daemon.pushed.len(), 1);
+}
+
+/// W3, W5: what was read is pushed, never the text.
+#[test]
+fn keys_that_reach_files_and_line_breaks_of_others_are_not_pushed() {
+    let mut node = started();
+    node.core.set_group(None);
+    let texts = [
+        ("dump", "{File: /etc/cron.d/x, Debug: true}"),
+        ("logger", "Klog: {log_dir: /etc, skip_headers: 'false'}"),
+        ("policy", "# a comment\u{2028}static-pools: {ConfDirPath: /x}\nActive: none"),
+    ];
+    let data: BTreeMap<_, _> = texts.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+    node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), data)]));
+    node.settle();
+    let pushed: Vec<_> = node.daemon.pushed[0].1.iter().map(|(key, text)| format!("{key}: {text}")).collect();
+    assert_eq!(
+        pushed,
+        [r#"dump: {"Debug":true}"#, r#"logger: {"Klog":{"skip_headers":false}}"#, r#"policy: {"Active":"none"}"#]
+    );
+    let left_out: Vec<_> = node.core.left_out().iter().map(|told| told.split(' ').next().unwrap()).collect();
+    assert_eq!(left_out, ["dump.File", "logger.Klog.log_dir"]);
+}
+
+/// W12: one content is refused at once, whatever its size.
+#[test]
+fn a_huge_content_is_refused_and_named() {
+    let mut node = started();
+    node.core.set_group(None);
+    let lists = "{Socket: 0},".repeat(100_000);
+    let text = format!("{{Active: none, static-pools: {{pools: {{a: {{cpuLists: [{lists}]}}}}}}}}");
+    node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text)]))]));
+    node.settle();
+    assert!(node.daemon.pushed.is_empty());
+    assert!(node.core.standing().problem.is_some());
+}
+
+#[test]
 fn a_shrink_of_a_sticky_key_restarts_once_and_says_why() {
     let classes = |names: &str| format!("policy: {{Active: none}}\nblockio: {{Classes: {{{names}}}}}");
     let mut node = started();

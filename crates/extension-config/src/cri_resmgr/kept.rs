@@ -6,6 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::json;
+use crate::desired_state::hash8;
+use crate::limits;
+
 /// Keys whose default is an empty map or list: the daemon's reset to defaults does not clear them. With the depth to which a new value is
 /// merged into the old one (0: the key's own entries).
 const STICKY: [(&[&str], usize); 6] = [
@@ -27,7 +31,7 @@ const FOLLOW: [&str; 3] = ["none", "topology-aware", "memtier"];
 pub struct Kept {
     /// The active policy: another one takes over at a restart only.
     pub active: String,
-    /// Paths of all entries below sticky keys.
+    /// Paths of all entries below sticky keys; for a key with more than [`limits::KEPT_ENTRIES`], the key with a hash of its value.
     pub entries: BTreeSet<String>,
     /// Available and reserved resources, where the policy reads them at its start only.
     pub resources: BTreeMap<String, Value>,
@@ -42,7 +46,14 @@ impl Kept {
                 at = at.and_then(|value| value.get(name));
             }
             if let Some(value) = at {
-                collect(value, &names.join("."), depth, &mut entries);
+                let path = names.join(".");
+                if count(value, depth) > limits::KEPT_ENTRIES {
+                    // Another value restarts the daemon, although perhaps nothing in it is gone.
+                    let text = json::text(value, usize::MAX).unwrap_or_default();
+                    entries.insert(format!("{path} (as a whole, {})", hash8(&text)));
+                } else {
+                    collect(value, &path, depth, &mut entries);
+                }
             }
         }
         let policy = tree.get("policy").and_then(Value::as_object);
@@ -73,6 +84,16 @@ impl Kept {
     pub fn absorb(&mut self, next: Self) {
         let before = std::mem::replace(self, next);
         self.entries.extend(before.entries);
+    }
+}
+
+/// Entries that [`collect`] would give.
+fn count(value: &Value, depth: usize) -> usize {
+    let below = |child| 1 + if depth > 0 { count(child, depth - 1) } else { 0 };
+    match value {
+        Value::Object(map) => map.values().map(below).sum(),
+        Value::Array(list) => list.iter().map(below).sum(),
+        _ => 0,
     }
 }
 
@@ -156,6 +177,22 @@ mod tests {
         let mut run = kept("blockio: {Classes: {a: [{Weight: '10'}]}}");
         run.absorb(kept("blockio: {Classes: {b: [{Weight: '10'}]}}"));
         assert!(run.restart_for(&kept("blockio: {Classes: {b: [{Weight: '10'}]}}")).is_some());
+    }
+
+    #[test]
+    fn many_entries_are_kept_as_one() {
+        let name = "a".repeat(200);
+        let pools = |lists: usize, socket: u32| {
+            let list = format!("{{Socket: {socket}}},").repeat(lists);
+            kept(&format!("policy: {{static-pools: {{pools: {{{name}: {{cpuLists: [{list}]}}}}}}}}"))
+        };
+        assert_eq!(pools(10, 1).entries.len(), 22);
+        let (many, other) = (pools(1000, 1), pools(1000, 2));
+        assert_eq!(many.entries.len(), 1);
+        assert_eq!(many.restart_for(&many), None);
+        assert!(
+            many.restart_for(&other).is_some_and(|reason| reason.contains("policy.static-pools.pools (as a whole"))
+        );
     }
 
     #[test]

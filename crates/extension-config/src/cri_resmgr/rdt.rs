@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::cpus;
+use crate::limits;
 
 pub(crate) const CACHE_ALLOCATION: &str = "a share such as \"60%\", \"20-60%\" or \"0xf0\", or a map from cache ids (all, 0-1) to a share or to unified, code, data";
 pub(crate) const BANDWIDTH_ALLOCATION: &str =
@@ -43,7 +44,8 @@ pub(crate) fn is_bandwidth_allocation(value: &Value) -> bool {
 }
 
 fn are_ids(text: &str) -> bool {
-    text == "all" || cpus::cpuset(text).is_some_and(|ids| !ids.is_empty())
+    // They are keys.
+    text == "all" || text.len() <= limits::NAME_BYTES && cpus::cpuset(text).is_some_and(|ids| !ids.is_empty())
 }
 
 /// A percentage, a range of percentages, a mask of cache ways, or a list of ways.

@@ -3,8 +3,17 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::check;
+use super::document::check_within;
+use super::report::Steps;
+use super::{canonical, check, check_modules};
+use crate::limits;
 
+#[path = "../../hostile/texts.rs"]
+#[expect(dead_code, reason = "providerConfigs are for the test of time and memory")]
+mod hostile;
+
+/// Marks the keys of a valid configuration that the daemon is not given, all of them, in this order.
+const LEFT_OUT: &str = "# left out: ";
 /// Marks the findings that a broken configuration must give, all of them, in this order.
 const EXPECTED: &str = "# error: ";
 
@@ -26,10 +35,124 @@ fn valid_configurations_are_accepted() {
     for (path, text) in files {
         let checked = check(&text);
         assert!(checked.is_ok(), "{}: {checked:?}", path.display());
-        // What a running daemon is given is valid, too.
-        let modules = checked.unwrap().by_module().unwrap();
-        assert!(!modules.is_empty() && modules.values().all(|text| !text.is_empty()), "{}", path.display());
+        let checked = checked.unwrap();
+        let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(LEFT_OUT)).collect();
+        let left_out: Vec<_> = checked.left_out.iter().map(|finding| finding.path.as_str()).collect();
+        assert_eq!(left_out, expected, "{}", path.display());
+        is_canonical(&text);
     }
+}
+
+/// What travels is the same however often it is read, in files and in modules, and nothing more is left out of it.
+fn is_canonical(text: &str) {
+    let Ok(checked) = check(text) else { return };
+    let again = check(checked.canonical()).unwrap_or_else(|findings| panic!("{text:?}: {findings:?}"));
+    assert_eq!(again.canonical(), checked.canonical(), "{text:?}");
+    assert_eq!(canonical(checked.canonical()).as_deref(), Ok(checked.canonical()), "{text:?}");
+    assert_eq!(again.left_out, [], "{text:?}");
+    assert_eq!((&again.active, again.kept()), (&checked.active, checked.kept()), "{text:?}");
+    let modules = checked.by_module();
+    assert!(!modules.is_empty() && modules.values().all(|text| !text.is_empty()), "{text:?}");
+    let pushed = check_modules(&modules).unwrap_or_else(|findings| panic!("{text:?}: {findings:?}"));
+    assert_eq!((pushed.by_module(), pushed.canonical()), (modules, checked.canonical()), "{text:?}");
+    // Nothing but blanks and printing characters, on one line.
+    let text = checked.canonical();
+    assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+    let odd = ['\u{85}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{7f}'];
+    assert!(!text.trim_end().contains(|c: char| c.is_control() || odd.contains(&c)), "{text:?}");
+}
+
+/// W5: a text that our reader and the daemon's take for two different things. What travels is what ours has read.
+#[test]
+fn what_two_readers_read_differently_travels_as_it_was_read() {
+    for (text, expected) in [
+        ("policy: {Active: none} # a comment\u{2028}dump: {File: /etc/shadow}", r#"{"policy":{"Active":"none"}}"#),
+        ("policy: {Active: none} # a comment\u{2029}dump: {Debug: true}", r#"{"policy":{"Active":"none"}}"#),
+        ("policy: {Active: none} # a comment\u{85}dump: {Debug: true}", r#"{"policy":{"Active":"none"}}"#),
+        ("cpu: {classes: {yes: {}, 'no': {}, 010: {}}}", r#"{"cpu":{"classes":{"010":{},"no":{},"yes":{}}}}"#),
+        (
+            "policy: {balloons: {IdleCPUClass: '', BalloonTypes: [{Name: \"1:30\"}]}}",
+            r#"{"policy":{"balloons":{"BalloonTypes":[{"Name":"1:30"}],"IdleCPUClass":""}}}"#,
+        ),
+        (
+            "policy: {balloons: {BalloonTypes: [{Name: \"a\u{2028}b\\u0085c\"}]}}",
+            r#"{"policy":{"balloons":{"BalloonTypes":[{"Name":"a\u2028b\u0085c"}]}}}"#,
+        ),
+        ("\u{feff}policy:\n  Active: none\n", r#"{"policy":{"Active":"none"}}"#),
+        (
+            "policy.balloons: {PinCPU: true}\npolicy: {Active: none}",
+            r#"{"policy":{"Active":"none","balloons":{"PinCPU":true}}}"#,
+        ),
+    ] {
+        let found = canonical(text).unwrap_or_else(|findings| panic!("{text:?}: {findings:?}"));
+        assert_eq!(found, format!("{expected}\n"), "{text:?}");
+        is_canonical(text);
+    }
+}
+
+/// W2, W12: each of the texts that stopped a controller or an agent, as long as it was then: refused before it is read.
+#[test]
+fn what_was_too_long_is_refused_unread() {
+    for kind in hostile::CONFIGURATIONS {
+        let text = (kind.text)(kind.harmful);
+        let mut steps = Steps::default();
+        let findings = check_within(&text, &mut steps).unwrap_err();
+        assert_eq!(steps.taken(), 0, "{}", kind.name);
+        let told: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(told, [format!("has {} bytes, allowed: 65536", text.len())], "{}", kind.name);
+        let modules = std::collections::BTreeMap::from([("policy".to_owned(), text)]);
+        assert!(check_modules(&modules).unwrap_err()[0].message.contains("allowed: 65536"), "{}", kind.name);
+    }
+}
+
+/// W2: the same as long as they may be: the work is in proportion, and so is what is said.
+#[test]
+fn the_work_for_hostile_texts_is_in_proportion_to_their_bytes() {
+    for kind in hostile::CONFIGURATIONS {
+        for bytes in [1_000, 8_000, 65_000] {
+            let text = (kind.text)(bytes);
+            assert!(text.len() <= limits::CONFIGURATION_BYTES, "{}: {}", kind.name, text.len());
+            let mut steps = Steps::default();
+            let result = check_within(&text, &mut steps);
+            let most = 6 * text.len() as u64 + 20 * limits::REPEATED_VALUES as u64;
+            assert!(steps.taken() <= most, "{}: {} steps for {} bytes", kind.name, steps.taken(), text.len());
+            let findings = result.map_or_else(
+                |findings| findings,
+                |checked| {
+                    assert!(serde_json::to_string(&checked.kept()).unwrap().len() <= 8 * 65_536, "{}", kind.name);
+                    checked.warnings
+                },
+            );
+            assert!(findings.len() <= limits::FINDINGS + 1, "{}: {}", kind.name, findings.len());
+            for finding in findings {
+                assert!(finding.path.chars().count() <= limits::PATH_CHARACTERS + 1, "{}", kind.name);
+                assert!(finding.message.chars().count() <= limits::MESSAGE_CHARACTERS + 1, "{}", kind.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_are_named_with_size_and_what_is_allowed() {
+    let name = "a".repeat(254);
+    for (text, expected) in [
+        (format!("cpu: {{classes: {{{name}: {{}}}}}}"), "the name has 254 bytes, allowed: 253"),
+        (format!("policy: {{balloons: {{BalloonTypes: [{{Name: {name}}}]}}}}"), "has 254 bytes, allowed: 253"),
+        (format!("{}policy: {{Active: none}}", "#".repeat(65_536) + "\n"), "has 65559 bytes, allowed: 65536"),
+        (
+            format!(
+                "policy: {{balloons: {{BalloonTypes: [{{Name: a, Namespaces: [&n {}, *n]}}]}}}}",
+                "x".repeat(40_000)
+            ),
+            "has more than 65536 bytes when it is written as JSON without anchors, allowed: 65536",
+        ),
+    ] {
+        let findings = check(&text).unwrap_err();
+        assert_eq!(findings.last().map(|finding| finding.message.as_str()), Some(expected));
+    }
+    let many = (0..100).map(|index| format!("k{index}: 1")).collect::<Vec<_>>().join("\n");
+    let findings = check(&many).unwrap_err();
+    assert_eq!((findings.len(), findings[20].message.as_str()), (21, "and 80 more"));
 }
 
 #[test]
@@ -85,8 +208,17 @@ proptest! {
             1 => lines.insert(at, lines[at].clone()),
             _ => lines[at].push_str(&junk),
         }
-        if let Ok(checked) = check(&lines.join("\n")) {
-            prop_assert!(!checked.by_module().unwrap().is_empty());
-        }
+        is_canonical(&lines.join("\n"));
+    }
+
+    /// Whatever a text says, in whatever characters.
+    #[test]
+    fn any_text_travels(name in "\\PC{1,12}|[\u{1}-\u{a0}\u{2028}\u{2029}\u{feff}a]{1,6}|yes|no|on|~|null|0x1f|1e3|010|1_0|=|<<|1:30") {
+        let quoted = super::canonical_text(&name, 100).unwrap();
+        let text = format!("cpu: {{classes: {{{quoted}: {{}}}}}}\npolicy: {{balloons: {{IdleCPUClass: {quoted}}}}}");
+        let checked = check(&text).unwrap_or_else(|findings| panic!("{text:?}: {findings:?}"));
+        let read: serde_json::Value = serde_json::from_str(checked.canonical()).unwrap();
+        prop_assert_eq!(read.pointer("/policy/balloons/IdleCPUClass").and_then(|class| class.as_str()), Some(name.as_str()));
+        is_canonical(&text);
     }
 }

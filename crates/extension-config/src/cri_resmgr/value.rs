@@ -2,10 +2,22 @@
 
 use serde_json::Value;
 
+use crate::limits;
+
+/// Characters of a value in a message.
+const SHOWN: usize = 60;
+
 /// A value for an error message, short.
 pub(crate) fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 60 { text } else { format!("{}…", text.chars().take(60).collect::<String>()) }
+    match value {
+        // Not put into words as a whole: it may be long.
+        Value::String(text) => {
+            limits::cut(&Value::from(text.chars().take(SHOWN + 1).collect::<String>()).to_string(), SHOWN)
+        }
+        Value::Array(items) if items.len() > SHOWN => format!("a list of {}", items.len()),
+        Value::Object(map) if map.len() > SHOWN => format!("a map of {}", map.len()),
+        _ => limits::cut(&value.to_string(), SHOWN),
+    }
 }
 
 /// A text, or a number where the author left out the quotes.
@@ -17,33 +29,47 @@ pub(crate) fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// Go's duration: signed, decimal numbers with units.
+/// Whether it has the form of a duration, however long.
 pub(crate) fn is_duration(text: &str) -> bool {
-    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    sum(text).is_some()
+}
+
+/// Nanoseconds of Go's duration: signed, decimal numbers with units. `None` also for what is too long for the daemon (292 years).
+pub(crate) fn nanoseconds(text: &str) -> Option<f64> {
+    sum(text).filter(|sum| sum.abs() < 9.2e18)
+}
+
+fn sum(text: &str) -> Option<f64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
     if rest == "0" {
-        return true;
+        return Some(0.0);
     }
     if rest.is_empty() {
-        return false;
+        return None;
     }
+    let mut sum = 0.0;
     while !rest.is_empty() {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (digits, unit) = rest.split_at(number);
         if !digits.bytes().any(|byte| byte.is_ascii_digit()) || digits.matches('.').count() > 1 {
-            return false;
+            return None;
         }
         // The longer unit first: "ms" is not "m" with an "s" left over.
-        let Some(after) = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].iter().find_map(|u| unit.strip_prefix(u))
-        else {
-            return false;
-        };
+        let (factor, after) = UNITS.iter().find_map(|(name, factor)| Some((factor, unit.strip_prefix(*name)?)))?;
+        sum += digits.parse::<f64>().ok()? * factor;
         rest = after;
     }
-    true
+    Some(sign * sum)
 }
 
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+
 pub(crate) fn is_duration_value(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| is_duration(text) && !text.starts_with('-'))
+    value.as_str().is_some_and(|text| nanoseconds(text).is_some() && !text.starts_with('-'))
 }
 
 pub(crate) fn is_tristate(value: &Value) -> bool {

@@ -8,12 +8,14 @@ fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 const NONE: &str = "policy:\n  Active: none\n";
 const STATIC: &str = "policy:\n  Active: static\n  ReservedResources:\n    CPU: 750m\n";
+const NONE_AS_READ: &str = "{\"policy\":{\"Active\":\"none\"}}\n";
+const STATIC_AS_READ: &str = "{\"policy\":{\"Active\":\"static\",\"ReservedResources\":{\"CPU\":\"750m\"}}}\n";
 const BAD: &str = "policy:\n  Active: nonsense\n";
 
 #[test]
 fn nothing_configured_passes_everything_through() {
     let effective = resolve(None, None, &Facts::default()).unwrap();
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some("policy:\n  Active: none\n"));
+    assert_eq!(effective.daemon.fallback_config.as_deref(), Some(NONE_AS_READ));
     assert_eq!(effective.daemon.force_config, None);
     assert_eq!(effective.origins, BTreeMap::from([("fallback".to_owned(), Origin::BuiltIn)]));
     assert_eq!((effective.warnings, effective.selection), (vec![], Selection::default()));
@@ -24,11 +26,11 @@ fn the_shoot_overrides_the_base_by_key() {
     let base = data(&[("fallback", NONE), ("default", NONE), ("EXTRA_OPTIONS", "--metrics-interval 10s ")]);
     let shoot = json!({"configs": {"fallback": STATIC, "node.n1": STATIC}, "nodeSelector": {"disk": "ssd"}});
     let effective = resolve(Some(&base), Some(&shoot), &Facts::default()).unwrap();
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some(STATIC));
+    assert_eq!(effective.daemon.fallback_config.as_deref(), Some(STATIC_AS_READ));
     assert_eq!(effective.daemon.extra_options, "--metrics-interval 10s");
     let names: Vec<_> = effective.dynamic.keys().map(String::as_str).collect();
     assert_eq!(names, ["cri-resmgr-config.default", "cri-resmgr-config.node.n1"]);
-    assert_eq!(effective.dynamic["cri-resmgr-config.default"], data(&[("policy", "Active: none\n")]));
+    assert_eq!(effective.dynamic["cri-resmgr-config.default"], data(&[("policy", r#"{"Active":"none"}"#)]));
     assert_eq!(
         effective.origins.into_iter().collect::<Vec<_>>(),
         [
@@ -131,4 +133,115 @@ fn warnings() {
         "providerConfig: worker pool \"b\" runs Kubernetes 1.33 or later: the daemon loses newer fields of the CRI, and resizing of running pods has no effect",
     ]
     "#);
+}
+
+/// W10: 25 594 warnings and 13 MB of errors, once.
+#[test]
+fn warnings_and_errors_are_few_and_short() {
+    let facts = Facts { workers: vec![WorkerFacts { name: "a".into(), ..WorkerFacts::default() }] };
+    let typed = |selection: Value| json!({"apiVersion": provider_config::API_VERSION, "kind": provider_config::KIND, "selection": selection});
+    let pools = |count: usize| (0..count).map(|index| format!("p{index}")).collect::<Vec<_>>();
+    let effective = resolve(None, Some(&typed(json!({"workerPools": pools(256)}))), &facts).unwrap();
+    assert_eq!(effective.warnings.len(), 11);
+    assert_eq!(effective.warnings[10].to_string(), "providerConfig: and 246 more warnings");
+
+    let nodes: serde_json::Map<_, _> =
+        (0..900).map(|index| (format!("node.n{index}"), json!(format!("{}: 1", "k".repeat(200))))).collect();
+    for shoot in [typed(json!({"workerPools": pools(257)})), json!({"configs": nodes})] {
+        let problems = resolve(None, Some(&shoot), &facts).unwrap_err();
+        assert!(problems.blames_the_shoot());
+        assert!(problems.to_string().len() <= limits::ERROR_BYTES, "{problems}");
+        assert!(problems.places().len() <= limits::ERROR_BYTES, "{}", problems.places());
+    }
+}
+
+#[test]
+fn limits_of_a_provider_config_are_named() {
+    let typed = |more: Value| {
+        let mut config = json!({"apiVersion": provider_config::API_VERSION, "kind": provider_config::KIND});
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        config
+    };
+    let labels: BTreeMap<String, &str> = (0..65).map(|index| (format!("l{index}"), "")).collect();
+    let nodes: BTreeMap<String, &str> = (0..1025).map(|index| (format!("n{index}"), NONE)).collect();
+    for (config, expected) in [
+        (json!({"x": vec![0; 140_000]}), "providerConfig: has more than 262144 bytes, allowed: 262144"),
+        (
+            typed(json!({"selection": {"matchLabels": labels}})),
+            "providerConfig: selection.matchLabels: has 65 entries, allowed: 64",
+        ),
+        (
+            typed(json!({"selection": {"workerPools": vec!["a"; 257]}})),
+            "providerConfig: selection.workerPools: has 257 entries, allowed: 256",
+        ),
+        (
+            typed(json!({"selection": {"workerPools": ["a".repeat(254)]}})),
+            "providerConfig: selection.workerPools: a name has 254 bytes, allowed: 253",
+        ),
+        (typed(json!({"configs": {"nodes": nodes}})), "providerConfig: configs: has 1025 entries, allowed: 1024"),
+        (
+            typed(json!({"configs": {"extraOptions": "-".repeat(4097)}})),
+            "providerConfig: configs.extraOptions: has 4097 bytes, allowed: 4096",
+        ),
+        (
+            json!({"configs": {"default": format!("{NONE}{}", "#".repeat(65_536))}}),
+            "providerConfig: configs.default: has 65559 bytes, allowed: 65536",
+        ),
+    ] {
+        assert_eq!(resolve(None, Some(&config), &Facts::default()).unwrap_err().to_string(), expected);
+    }
+    let base = data(&[("fallback", &"#".repeat(262_144))]);
+    assert_eq!(
+        resolve(Some(&base), None, &Facts::default()).unwrap_err().to_string(),
+        "base configuration: has 262152 bytes, allowed: 262144"
+    );
+}
+
+/// One for each of a thousand nodes is possible.
+#[test]
+fn a_thousand_nodes_may_have_their_own() {
+    let own = "policy: {Active: balloons, ReservedResources: {CPU: 750m}, balloons: {PinCPU: true, BalloonTypes: [{Name: a, MinCPUs: 2, MaxCPUs: 8, Namespaces: [prod]}, {Name: b, MinCPUs: 1, MaxBalloons: 4}]}}";
+    let nodes: serde_json::Map<_, _> =
+        (0..1000).map(|index| (format!("node.shoot--project--cluster-{index}"), json!(own))).collect();
+    let effective = resolve(None, Some(&json!({"configs": nodes})), &Facts::default()).unwrap();
+    assert_eq!(effective.dynamic.len(), 1000);
+}
+
+/// Small texts with anchors that each stand for much: the work on all of them together is bounded.
+#[test]
+fn many_configurations_share_their_steps() {
+    let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b, *b, *b, *b]\n";
+    let text = format!("{bomb}# {}", "x".repeat(8000));
+    let nodes: serde_json::Map<_, _> = (0..30).map(|index| (format!("node.n{index}"), json!(text))).collect();
+    assert!(resolve(None, Some(&json!({"configs": nodes})), &Facts::default()).is_err());
+    let mut steps = Steps::default();
+    let quick = "policy: {Active: none}";
+    assert!(cri_resmgr::check_within(quick, &mut steps).is_ok());
+    assert_eq!(steps.take(usize::try_from(limits::STEPS).unwrap() - 40), Ok(()));
+    let findings = cri_resmgr::check_within(quick, &mut steps).unwrap_err();
+    assert_eq!(
+        findings[0].message,
+        "is too complex: all configurations together take more than 4194304 steps to check"
+    );
+}
+
+/// W3: whoever writes the fallback, the agent's files do not have such keys, and the owner is told.
+#[test]
+fn keys_that_reach_files_are_left_out_with_a_warning() {
+    let shoot = json!({"configs": {
+        "fallback": "policy: {Active: none}\ndump: {File: /etc/shadow}",
+        "default": "policy: {Active: none}\ninstrumentation: {HTTPEndpoint: ':8891'}",
+        "EXTRA_OPTIONS": "--log_file=/etc/shadow -v 2",
+    }});
+    let effective = resolve(None, Some(&shoot), &Facts::default()).unwrap();
+    let told: Vec<_> = effective.warnings.iter().map(ToString::to_string).collect();
+    assert!(told[0].starts_with("providerConfig: configs.fallback: dump.File: is left out: "), "{told:?}");
+    assert!(
+        told[1].starts_with("providerConfig: configs.default: instrumentation.HTTPEndpoint: is left out: "),
+        "{told:?}"
+    );
+    assert!(told[2].starts_with("providerConfig: configs.EXTRA_OPTIONS: --log_file is left out: "), "{told:?}");
+    assert_eq!(effective.daemon.extra_options, "-v 2");
+    assert_eq!(effective.daemon.fallback_config.as_deref(), Some("{\"dump\":{},\"policy\":{\"Active\":\"none\"}}\n"));
+    assert_eq!(effective.dynamic["cri-resmgr-config.default"]["instrumentation"], "{}");
 }

@@ -19,7 +19,7 @@ pub(super) fn serve() -> Duty {
 /// A ConfigMap with this document, valid or not.
 pub(super) fn config(name: &str, text: &str) -> (String, Data) {
     let document: Value = match cri_resmgr::check(text) {
-        Ok(good) => return (name.to_owned(), good.by_module().unwrap()),
+        Ok(good) => return (name.to_owned(), good.by_module()),
         Err(_) => json!({ "policy": text.trim_start_matches("policy: ") }),
     };
     let data = document.as_object().unwrap().iter().map(|(key, text)| (key.clone(), text.as_str().unwrap().to_owned()));

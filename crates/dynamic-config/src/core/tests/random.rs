@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::model::{Node, adjustment, config, serve};
 use crate::core::Duty;
-use crate::selection::{Group, Selected, check, hash, select};
+use crate::selection::{Group, Selected, hash, read, select};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -152,7 +152,7 @@ proptest! {
 
         let maps = world.maps.clone().unwrap_or_default();
         match select(Some(&maps), "n", &world.group) {
-            Selected::Map(name, data) if check(data).is_ok() => {
+            Selected::Map(name, data) if read(data).is_ok() => {
                 prop_assert_eq!(node.daemon.cached.as_ref().map(hash), Some(hash(data)), "{}", name);
                 let policy = extension_config::cri_resmgr::check_modules(data).map(|good| good.active);
                 prop_assert_eq!(Ok(node.daemon.running_policy.clone()), policy);
