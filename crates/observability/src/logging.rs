@@ -72,9 +72,10 @@ pub enum LogError {
     AlreadySet,
 }
 
-/// Every call that fails is told once more by who made it, with its object; kube's own line has neither, and comes even when the
-/// next try succeeds. `debug,kube_client::client::builder=debug` has it back.
-const SILENT: &str = "kube_client::client::builder=off";
+/// The client logs the whole answer where it cannot decode one: configurations of all shoots, or a Secret. Its watcher and its request
+/// log tell nothing that who made the call does not tell, with its object. No level has the first two back;
+/// `debug,kube_client::client::builder=debug` has the request log, which holds no body.
+const SILENT: &str = "kube_client::client=off,kube_runtime::watcher=off";
 
 /// Sets up logging for the whole process: to stderr, times in UTC.
 ///
@@ -94,19 +95,56 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
     let wrong = |source| LogError::Level { level: level.to_owned(), source };
     // Checked by itself, so that the error is about what was given.
     EnvFilter::try_new(level).map_err(wrong)?;
-    EnvFilter::try_new(format!("{SILENT},{level}")).map_err(wrong)
+    // Of two directives for one target the later counts.
+    EnvFilter::try_new(format!("{level},{SILENT}")).map_err(wrong)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Everything that is written under a level.
+    #[derive(Clone, Default)]
+    struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(level: &str, log: impl FnOnce()) -> Result<String, LogError> {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(filter(level)?).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = written.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     #[test]
-    fn kube_is_silent_unless_asked() -> Result<(), LogError> {
-        let text = filter("info")?.to_string();
-        assert!(text.contains(SILENT) && text.contains("info"), "{text}");
-        let text = filter("info,kube_client::client::builder=debug")?.to_string();
-        assert!(text.contains("kube_client::client::builder=debug") && !text.contains(SILENT), "{text}");
+    fn no_level_has_the_client_log_an_answer() -> Result<(), LogError> {
+        for level in ["info", "trace", "trace,kube_client=trace", "trace,kube_client::client=trace,kube_runtime=trace"]
+        {
+            let text = written(level, || {
+                tracing::warn!(target: "kube_client::client", "hunter2");
+                tracing::error!(target: "kube_client::client::retry", "hunter2");
+                tracing::debug!(target: "kube_runtime::watcher", "hunter2");
+                tracing::error!(target: "kube_client::client::builder", "hunter2");
+                tracing::info!(target: "gardener_extension", "ours");
+            })?;
+            assert!(text.contains("ours") && !text.contains("hunter2"), "{level}: {text}");
+        }
+        let builder = written("info,kube_client::client::builder=debug", || {
+            tracing::debug!(target: "kube_client::client::builder", "requesting");
+        })?;
+        assert!(builder.contains("requesting"), "it has no bodies");
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,16 +17,19 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{ErrorChain, Readiness, SharedRegistry};
 
 /// Longest time for a client to send its request head; keeps idle connections from piling up.
-const HEADER_DEADLINE: Duration = Duration::from_secs(5);
+const HEADER_DEADLINE: Duration = Duration::from_secs(2);
 /// Longest life of a connection; a scrape takes far less.
-const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
-/// Most connections at a time; more wait in the kernel's backlog. Bounds memory against a client gone wild.
-const MAX_CONNECTIONS: usize = 64;
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(30);
+/// Most connections at a time: for one more, the oldest that has asked nothing yet has to go. Bounds memory against a client gone wild without
+/// keeping kubelet's probes out, which ask at once.
+const MAX_CONNECTIONS: usize = 128;
+/// Longest request head, bytes, and so what a connection may hold.
+const HEAD_LIMIT: usize = 16 << 10;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
@@ -145,16 +149,14 @@ impl BoundServer {
 
     /// Serves until `shutdown` resolves. Connections under way are cut then: a probe is repeated anyway.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::default();
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
-                Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                    Ok((stream, _)) => {
-                        connections.spawn(serve(Arc::clone(&self.server), stream));
-                    }
+                Some(_) = connections.tasks.join_next(), if !connections.tasks.is_empty() => connections.forget_ended(),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => connections.add(Arc::clone(&self.server), stream),
                     Err(error) => {
                         tracing::warn!(error = %ErrorChain(&error), "cannot accept a connection");
                         // Out of file descriptors: accepting at once again would spin. Not a wait for a condition.
@@ -166,14 +168,48 @@ impl BoundServer {
     }
 }
 
-async fn serve(server: Arc<Server>, stream: TcpStream) {
+/// The connections that are open, oldest first.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    open: Vec<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// A request head has come.
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Connections {
+    fn add(&mut self, server: Arc<Server>, stream: TcpStream) {
+        self.forget_ended();
+        if self.open.len() >= MAX_CONNECTIONS {
+            let oldest = self.open.iter().position(|open| !open.has_asked.load(Ordering::Relaxed)).unwrap_or(0);
+            self.open.remove(oldest).task.abort();
+        }
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let task = self.tasks.spawn(serve(server, stream, Arc::clone(&has_asked)));
+        self.open.push(Connection { task, has_asked });
+    }
+
+    fn forget_ended(&mut self) {
+        self.open.retain(|open| !open.task.is_finished());
+    }
+}
+
+/// One request each: a client that keeps its connection could not be told from one that only holds it.
+async fn serve(server: Arc<Server>, stream: TcpStream, has_asked: Arc<AtomicBool>) {
     let service = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let response = server.respond(request.method(), request.uri().path());
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(HEAD_LIMIT)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_DEADLINE, connection).await {
         Ok(Ok(())) | Err(_) => {}
@@ -272,6 +308,82 @@ mod tests {
         drop(stop);
         tokio::time::timeout(Duration::from_secs(5), running).await??;
         assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+        Ok(())
+    }
+
+    async fn probe(address: SocketAddr) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
+    }
+
+    /// What a tenant's pod can do to kubelet's liveness probe.
+    #[tokio::test]
+    async fn half_open_connections_do_not_starve_probes() -> Result<(), Box<dyn std::error::Error>> {
+        let bound = full().1.bind(([127, 0, 0, 1], 0).into()).await?;
+        let address = bound.address();
+        let running = tokio::spawn(bound.run(std::future::pending()));
+        let flood = tokio::spawn(async move {
+            let mut held = Vec::new();
+            let mut tick = tokio::time::interval(Duration::from_millis(15));
+            loop {
+                tick.tick().await;
+                if let Ok(mut stream) = TcpStream::connect(address).await {
+                    let _ = stream.write_all(b"GET /healthz HT").await;
+                    held.push(stream);
+                }
+            }
+        });
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        for number in 0..50 {
+            tick.tick().await;
+            let answer = tokio::time::timeout(Duration::from_secs(1), probe(address)).await;
+            let answer = answer.map_err(|_| format!("probe {number} was not answered"))??;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "probe {number}: {answer}");
+        }
+        flood.abort();
+        running.abort();
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn the_oldest_idle_connection_makes_room() -> Result<(), Box<dyn std::error::Error>> {
+        let bound = full().1.bind(([127, 0, 0, 1], 0).into()).await?;
+        let address = bound.address();
+        let running = tokio::spawn(bound.run(std::future::pending()));
+        let mut held = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            held.push(TcpStream::connect(address).await?);
+        }
+        let answer = tokio::time::timeout(Duration::from_secs(1), probe(address)).await??;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        // The first was closed for it, well before its time was up; the others may still ask.
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(HEADER_DEADLINE / 4, held.swap_remove(0).read_to_end(&mut rest)).await?;
+        assert!(rest.is_empty() && read.is_ok_and(|length| length == 0));
+        let mut last = held.swap_remove(1);
+        last.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        last.read_to_end(&mut rest).await?;
+        assert!(rest.starts_with(b"HTTP/1.1 200 OK"));
+        running.abort();
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_cut_off() -> Result<(), Box<dyn std::error::Error>> {
+        let bound = full().1.bind(([127, 0, 0, 1], 0).into()).await?;
+        let address = bound.address();
+        let running = tokio::spawn(bound.run(std::future::pending()));
+        let mut stream = TcpStream::connect(address).await?;
+        let head = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(2 * HEAD_LIMIT));
+        // The server may close before all is written.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text).await;
+        assert!(!text.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&text));
+        running.abort();
         Ok(())
     }
 
