@@ -2,8 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::lenient::null_as_default;
+use crate::read::{Part, Reader};
 
 /// One condition in a status. The lists are atomic under server-side apply: whoever writes one writes them all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,13 @@ pub enum ConditionStatus {
     /// A word of another version.
     #[serde(untagged)]
     Other(String),
+}
+
+/// As a whole: who writes the list has to write back what is read. Without a type it is none.
+impl Part for Condition {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        reader.value(raw, |condition: &Self| !condition.type_.is_empty())
+    }
 }
 
 /// The condition of that type, if the list has one.

@@ -84,8 +84,13 @@ pub const TOKEN_REQUESTOR_CLASS_SHOOT: &str = "shoot";
 pub const SERVICE_ACCOUNT_NAME_ANNOTATION: &str = "serviceaccount.resources.gardener.cloud/name";
 /// Annotation of such a Secret: namespace of the ServiceAccount.
 pub const SERVICE_ACCOUNT_NAMESPACE_ANNOTATION: &str = "serviceaccount.resources.gardener.cloud/namespace";
+/// Annotation of such a Secret: `"true"` asks for the certificate authority of the shoot's API server next to the token
+/// (gardener-resource-manager of Gardener v1.110 or newer; older ones ignore it).
+pub const INJECT_CA_BUNDLE_ANNOTATION: &str = "serviceaccount.resources.gardener.cloud/inject-ca-bundle";
 /// Key of such a Secret's data.
 pub const TOKEN_KEY: &str = "token";
+/// Key of such a Secret's data: the certificate authority, PEM.
+pub const CA_BUNDLE_KEY: &str = "bundle.crt";
 /// Key of the generic kubeconfig's Secret.
 pub const KUBECONFIG_KEY: &str = "kubeconfig";
 /// Annotation on an object of a ManagedResource: gardener-resource-manager takes the object's finalizers away when its deletion

@@ -1,8 +1,9 @@
 //! Types and constants of the Gardener APIs that we read or write.
 //!
 //! Level L0: no I/O, no client. The types are the subset that an extension needs (Gardener v1.54 to v1.149). They decode
-//! leniently: unknown fields are ignored, absent and null fields take their empty value. Nobody may write a whole object
-//! back through them (that would drop what they do not model): writes are patches.
+//! leniently, part by part: unknown fields are skipped without recursion, absent and null fields take their empty value, and what is of
+//! another shape counts as absent and is named in the object's [`Faults`]. Nothing that somebody writes into an object makes it
+//! undecodable. Nobody may write a whole object back through them (that would drop what they do not model): writes are patches.
 
 pub mod cluster;
 pub mod condition;
@@ -11,11 +12,15 @@ pub mod extension;
 mod lenient;
 pub mod managed_resource;
 pub mod operation;
+pub mod raw;
+mod read;
 pub mod shoot;
 
-pub use cluster::{Cluster, ClusterSpec};
+pub use cluster::Cluster;
 pub use condition::{Condition, ConditionStatus};
-pub use extension::{Extension, ExtensionSpec, ExtensionStatus};
-pub use managed_resource::{ManagedResource, ManagedResourceSpec, ManagedResourceStatus, ObjectReference};
+pub use extension::{AnyCondition, Extension, ExtensionSpec, ExtensionStatus};
+pub use managed_resource::{ManagedResource, ManagedResourceSpec, ManagedResourceStatus};
 pub use operation::{LastError, LastOperation, LastOperationState, LastOperationType};
-pub use shoot::Shoot;
+pub use raw::{RawJson, Unreadable};
+pub use read::Faults;
+pub use shoot::{NotAShoot, Shoot};

@@ -2,27 +2,25 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::lenient::null_as_default;
+use crate::read::{Part, Reader};
 
 /// What an operator did last.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LastOperation {
     /// A sentence for people; nothing in Gardener parses it.
-    #[serde(deserialize_with = "null_as_default")]
     pub description: String,
     /// When this was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_update_time: Option<Time>,
     /// Percent, 0 to 100.
-    #[serde(deserialize_with = "null_as_default")]
     pub progress: i32,
     /// How far it came.
-    #[serde(deserialize_with = "null_as_default")]
     pub state: LastOperationState,
     /// What was done.
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
+    #[serde(rename = "type")]
     pub type_: LastOperationType,
 }
 
@@ -67,21 +65,47 @@ pub enum LastOperationType {
 }
 
 /// The error of the last operation; absent when it succeeded.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LastError {
     /// A sentence for people.
-    #[serde(deserialize_with = "null_as_default")]
     pub description: String,
     /// Of the task that failed (Shoots only).
     #[serde(rename = "taskID", skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
     /// Error codes; see [`crate::constants::error_code`].
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,
     /// When this was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_update_time: Option<Time>,
+}
+
+impl Part for LastOperation {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [description, time, progress, state, type_] =
+            reader.members(raw, ["description", "lastUpdateTime", "progress", "state", "type"])?;
+        Some(Self {
+            description: reader.leaf(description).unwrap_or_default(),
+            last_update_time: reader.leaf(time),
+            progress: reader.leaf(progress).unwrap_or_default(),
+            state: reader.leaf(state).unwrap_or_default(),
+            type_: reader.leaf(type_).unwrap_or_default(),
+        })
+    }
+}
+
+impl Part for LastError {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [description, task_id, codes, time] =
+            reader.members(raw, ["description", "taskID", "codes", "lastUpdateTime"])?;
+        Some(Self {
+            description: reader.leaf(description).unwrap_or_default(),
+            task_id: reader.leaf(task_id),
+            codes: reader.leaf(codes).unwrap_or_default(),
+            last_update_time: reader.leaf(time),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -90,13 +114,14 @@ mod tests {
 
     #[test]
     fn words_of_other_versions_and_nulls_decode() -> Result<(), serde_json::Error> {
-        let operation: LastOperation = serde_json::from_str(
+        let raw: Box<RawValue> = serde_json::from_str(
             r#"{"type":"LiveMigrate","state":"Dreaming","progress":null,"description":null,"lastUpdateTime":null,"new":1}"#,
         )?;
-        assert_eq!(operation, LastOperation::default());
-        let error: LastError = serde_json::from_str(r#"{"description":"d","codes":null}"#)?;
-        assert_eq!(error.description, "d");
-        assert!(error.codes.is_empty());
+        let (operation, faults) = Reader::whole::<LastOperation>(&raw).expect("an object");
+        assert!(operation == LastOperation::default() && faults.is_empty());
+        let raw: Box<RawValue> = serde_json::from_str(r#"{"description":"d","codes":null}"#)?;
+        let (error, _) = Reader::whole::<LastError>(&raw).expect("an object");
+        assert!(error.description == "d" && error.codes.is_empty());
         Ok(())
     }
 

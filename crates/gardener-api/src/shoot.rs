@@ -2,219 +2,240 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::constants::{FORCE_DELETION_ANNOTATION, is_go_true};
-use crate::lenient::null_as_default;
-use crate::operation::{LastOperation, LastOperationState, LastOperationType};
+use crate::operation::{LastOperation, LastOperationState};
+use crate::raw::RawJson;
+use crate::read::{Faults, Part, Reader};
 
 /// A Shoot, as far as it concerns us.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shoot {
-    /// Name, annotations and the like.
-    #[serde(deserialize_with = "null_as_default")]
+    /// Annotations and the like.
     pub metadata: ShootMetadata,
     /// What is wanted.
-    #[serde(deserialize_with = "null_as_default")]
     pub spec: ShootSpec,
     /// What is.
-    #[serde(deserialize_with = "null_as_default")]
     pub status: ShootStatus,
+    /// What of it could not be read, and counts as absent.
+    pub faults: Faults,
 }
 
-/// Metadata of a Shoot. Not the full type: a field of another shape must not make the whole Shoot undecodable.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// Metadata of a Shoot.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShootMetadata {
-    /// Name in the project.
-    #[serde(deserialize_with = "null_as_default")]
-    pub name: String,
-    /// Namespace of the project in the garden.
-    #[serde(deserialize_with = "null_as_default")]
-    pub namespace: String,
-    /// Unique id.
-    #[serde(deserialize_with = "null_as_default")]
-    pub uid: String,
     /// Annotations.
-    #[serde(deserialize_with = "null_as_default")]
     pub annotations: BTreeMap<String, String>,
-    /// Labels.
-    #[serde(deserialize_with = "null_as_default")]
-    pub labels: BTreeMap<String, String>,
-    /// When its deletion was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deletion_timestamp: Option<Time>,
+    /// Its deletion was asked for. A deletion timestamp of whatever shape says so.
+    pub deleting: bool,
     /// Generation of its spec.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
 }
 
 /// Spec of a Shoot.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShootSpec {
     /// Extensions that the owner enabled or disabled.
-    #[serde(deserialize_with = "null_as_default")]
     pub extensions: Vec<ShootExtension>,
     /// Kubernetes version.
-    #[serde(deserialize_with = "null_as_default")]
     pub kubernetes: Kubernetes,
     /// Hibernation.
-    #[serde(deserialize_with = "null_as_default")]
     pub hibernation: Hibernation,
     /// Infrastructure and workers.
-    #[serde(deserialize_with = "null_as_default")]
     pub provider: Provider,
-    /// Region.
-    #[serde(deserialize_with = "null_as_default")]
-    pub region: String,
-    /// Purpose, such as `production`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub purpose: Option<String>,
 }
 
 /// One entry of `spec.extensions`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShootExtension {
     /// Type of the extension.
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
     pub type_: String,
     /// Its configuration.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider_config: Option<Value>,
-    /// Switched off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disabled: Option<bool>,
+    pub provider_config: Option<RawJson>,
 }
 
 /// `spec.kubernetes`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kubernetes {
     /// Such as `1.33.2`.
-    #[serde(deserialize_with = "null_as_default")]
     pub version: String,
 }
 
 /// `spec.hibernation`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hibernation {
     /// Asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }
 
 /// `spec.provider`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Provider {
-    /// Infrastructure.
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
-    pub type_: String,
     /// Worker pools; none = a workerless shoot.
-    #[serde(deserialize_with = "null_as_default")]
     pub workers: Vec<Worker>,
 }
 
 /// A worker pool.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Worker {
     /// Name, the value of the nodes' label [`crate::constants::WORKER_POOL_LABEL`].
-    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
-    /// Labels of its nodes.
-    #[serde(deserialize_with = "null_as_default")]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations of its nodes.
-    #[serde(deserialize_with = "null_as_default")]
-    pub annotations: BTreeMap<String, String>,
-    /// Machines.
-    #[serde(deserialize_with = "null_as_default")]
-    pub machine: Machine,
-    /// Fewest nodes.
-    #[serde(deserialize_with = "null_as_default")]
-    pub minimum: i32,
-    /// Most nodes.
-    #[serde(deserialize_with = "null_as_default")]
-    pub maximum: i32,
     /// Container runtime.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cri: Option<WorkerCri>,
     /// Kubernetes version of the pool, where it differs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<WorkerKubernetes>,
 }
 
-/// `workers[].machine`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Machine {
-    /// Machine type.
-    #[serde(rename = "type", deserialize_with = "null_as_default")]
-    pub type_: String,
-    /// `amd64` (also meant by an absent field) or `arm64`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub architecture: Option<String>,
-}
-
 /// `workers[].cri`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkerCri {
     /// `containerd`, or `docker` on old shoots.
-    #[serde(deserialize_with = "null_as_default")]
     pub name: String,
 }
 
 /// `workers[].kubernetes`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkerKubernetes {
     /// Such as `1.32.5`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Kubelet settings, as they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kubelet: Option<Value>,
 }
 
 /// Status of a Shoot.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShootStatus {
-    /// Equals the namespace in the seed.
-    #[serde(rename = "technicalID", deserialize_with = "null_as_default")]
-    pub technical_id: String,
     /// Hibernation is finished.
-    #[serde(rename = "hibernated", deserialize_with = "null_as_default")]
     pub hibernated: bool,
     /// What gardenlet did last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
-    /// Name of its seed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed_name: Option<String>,
+}
+
+/// What stands in the Shoot's place is no object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a Shoot is an object, and this is none")]
+pub struct NotAShoot;
+
+impl<'de> Deserialize<'de> for Shoot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::from_raw(&raw).map_err(serde::de::Error::custom).map(Option::unwrap_or_default)
+    }
+}
+
+impl Part for Shoot {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [metadata, spec, status] = reader.members(raw, ["metadata", "spec", "status"])?;
+        Some(Self {
+            metadata: reader.part(metadata).unwrap_or_default(),
+            spec: reader.part(spec).unwrap_or_default(),
+            status: reader.part(status).unwrap_or_default(),
+            faults: Faults::default(),
+        })
+    }
+}
+
+impl Part for ShootMetadata {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [annotations, deletion, generation] =
+            reader.members(raw, ["annotations", "deletionTimestamp", "generation"])?;
+        Some(Self {
+            annotations: reader.leaf(annotations).unwrap_or_default(),
+            deleting: deletion.is_there(),
+            generation: reader.leaf(generation),
+        })
+    }
+}
+
+impl Part for ShootSpec {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [extensions, kubernetes, hibernation, provider] =
+            reader.members(raw, ["extensions", "kubernetes", "hibernation", "provider"])?;
+        Some(Self {
+            extensions: reader.list(extensions, ShootExtension::read),
+            kubernetes: reader.part(kubernetes).unwrap_or_default(),
+            hibernation: reader.part(hibernation).unwrap_or_default(),
+            provider: reader.part(provider).unwrap_or_default(),
+        })
+    }
+}
+
+impl Part for ShootExtension {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [type_, provider_config] = reader.members(raw, ["type", "providerConfig"])?;
+        Some(Self { type_: reader.leaf(type_).unwrap_or_default(), provider_config: provider_config.raw() })
+    }
+}
+
+impl Part for Kubernetes {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [version] = reader.members(raw, ["version"])?;
+        Some(Self { version: reader.leaf(version).unwrap_or_default() })
+    }
+}
+
+impl Part for Hibernation {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [enabled] = reader.members(raw, ["enabled"])?;
+        Some(Self { enabled: reader.leaf(enabled) })
+    }
+}
+
+impl Part for Provider {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [workers] = reader.members(raw, ["workers"])?;
+        Some(Self { workers: reader.list(workers, Worker::read) })
+    }
+}
+
+impl Part for Worker {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [name, cri, kubernetes] = reader.members(raw, ["name", "cri", "kubernetes"])?;
+        Some(Self {
+            name: reader.leaf(name).unwrap_or_default(),
+            cri: reader.part(cri),
+            kubernetes: reader.part(kubernetes),
+        })
+    }
+}
+
+impl Part for WorkerCri {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [name] = reader.members(raw, ["name"])?;
+        Some(Self { name: reader.leaf(name).unwrap_or_default() })
+    }
+}
+
+impl Part for WorkerKubernetes {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [version] = reader.members(raw, ["version"])?;
+        Some(Self { version: reader.leaf(version) })
+    }
+}
+
+impl Part for ShootStatus {
+    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
+        let [hibernated, last_operation] = reader.members(raw, ["hibernated", "lastOperation"])?;
+        Some(Self {
+            hibernated: reader.leaf(hibernated).unwrap_or_default(),
+            last_operation: reader.part(last_operation),
+        })
+    }
 }
 
 impl Shoot {
-    /// Decodes the raw value of a Cluster; `None` for null and for an empty object.
+    /// Reads the raw value of a Cluster; `None` for null and for an empty object.
     ///
     /// # Errors
-    /// When the value is something else than a Shoot.
-    pub fn from_raw(raw: &Value) -> Result<Option<Self>, serde_json::Error> {
-        match raw {
-            Value::Null => Ok(None),
-            Value::Object(fields) if fields.is_empty() => Ok(None),
-            // serde would read an array as a struct by position.
-            Value::Array(_) => Err(serde::de::Error::custom("a Shoot is an object, not a list")),
-            _ => Self::deserialize(raw).map(Some),
+    /// When the value is no object.
+    pub fn from_raw(raw: &RawValue) -> Result<Option<Self>, NotAShoot> {
+        if raw.get() == "null" {
+            return Ok(None);
         }
+        let (read, faults) = Reader::whole::<Self>(raw).ok_or(NotAShoot)?;
+        let shoot = Self { faults, ..read };
+        // An empty object says as little as null. So does one of which nothing is known here.
+        Ok((shoot != Self::default()).then_some(shoot))
     }
 
     /// Gardener gave up on it; extensions leave it alone until it is retried.
@@ -232,7 +253,7 @@ impl Shoot {
     /// Its deletion was asked for.
     #[must_use]
     pub fn is_deleting(&self) -> bool {
-        self.metadata.deletion_timestamp.is_some()
+        self.metadata.deleting
     }
 
     /// Hibernation is asked for (it may still be under way).
@@ -245,12 +266,6 @@ impl Shoot {
     #[must_use]
     pub fn is_hibernated(&self) -> bool {
         self.is_hibernation_requested() && self.status.hibernated
-    }
-
-    /// gardenlet's first run on it is the last one so far.
-    #[must_use]
-    pub fn is_in_creation(&self) -> bool {
-        self.status.last_operation.as_ref().is_none_or(|operation| operation.type_ == LastOperationType::Create)
     }
 
     /// The owner's entry for an extension type, if there is one.
@@ -266,12 +281,12 @@ mod tests {
 
     use super::*;
 
-    fn shoot(raw: &Value) -> Result<Shoot, Box<dyn std::error::Error>> {
-        Ok(Shoot::from_raw(raw)?.ok_or("no shoot")?)
+    fn shoot(raw: &serde_json::Value) -> Result<Shoot, serde_json::Error> {
+        Shoot::deserialize(raw)
     }
 
     #[test]
-    fn nulls_decode_everywhere() -> Result<(), Box<dyn std::error::Error>> {
+    fn nulls_decode_everywhere() -> Result<(), serde_json::Error> {
         let decoded = shoot(&json!({
             "metadata": {"name": null, "annotations": null, "labels": null, "managedFields": "odd"},
             "spec": {"extensions": null, "kubernetes": null, "hibernation": null, "region": null,
@@ -280,12 +295,13 @@ mod tests {
             "status": null,
         }))?;
         assert_eq!(decoded.spec.provider.workers.len(), 1);
-        assert!(!decoded.is_failed() && !decoded.is_deleting() && !decoded.is_hibernated() && decoded.is_in_creation());
+        assert!(!decoded.is_failed() && !decoded.is_deleting() && !decoded.is_hibernated());
+        assert!(decoded.faults.is_empty());
         Ok(())
     }
 
     #[test]
-    fn derived_states() -> Result<(), Box<dyn std::error::Error>> {
+    fn derived_states() -> Result<(), serde_json::Error> {
         let failed = shoot(&json!({"status": {"lastOperation": {"state": "Failed", "type": "Create"}}}))?;
         assert!(failed.is_failed());
         let asleep = shoot(&json!({"spec": {"hibernation": {"enabled": true}}, "status": {"hibernated": true}}))?;
@@ -299,6 +315,34 @@ mod tests {
         let entry = shoot(&json!({"spec": {"extensions": [{"type": "x", "providerConfig": {"a": 1}}]}}))?;
         assert!(entry.extension("x").is_some_and(|extension| extension.provider_config.is_some()));
         assert!(entry.extension("y").is_none());
+        Ok(())
+    }
+
+    /// A field that a new Gardener writes otherwise costs that field.
+    #[test]
+    fn fields_of_another_shape_are_absent_and_named() -> Result<(), serde_json::Error> {
+        let odd = shoot(&json!({
+            "metadata": {"annotations": ["a"], "generation": "7", "deletionTimestamp": {"seconds": 1}},
+            "spec": {"extensions": [3, {"type": "x"}], "kubernetes": "1.33.2", "hibernation": {"enabled": "yes"},
+                     "provider": {"workers": [{"name": 1, "cri": {"name": "containerd"}}, "text"]}},
+            "status": {"hibernated": "no", "lastOperation": {"state": "Failed", "progress": "all"}},
+        }))?;
+        assert!(odd.is_deleting() && odd.is_failed() && odd.extension("x").is_some());
+        assert_eq!(odd.spec.provider.workers.len(), 1);
+        assert_eq!(
+            odd.faults.paths(),
+            [
+                "metadata.annotations",
+                "metadata.generation",
+                "spec.extensions[]",
+                "spec.kubernetes",
+                "spec.hibernation.enabled",
+                "spec.provider.workers[].name",
+                "spec.provider.workers[]",
+                "status.hibernated",
+                "status.lastOperation.progress"
+            ]
+        );
         Ok(())
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gardener_api::{Cluster, Extension, Shoot};
+use gardener_api::{Cluster, Extension, RawJson, Shoot};
 use kube::Client;
+use serde_json::Value;
 
 use crate::events::EventSink;
 
@@ -64,6 +65,23 @@ pub struct Context {
     pub namespace: String,
     /// For Kubernetes Events on the Extension.
     pub events: EventSink,
+    /// See [`crate::ControllerConfig::provider_config_limit`].
+    pub provider_config_limit: usize,
+}
+
+impl Context {
+    /// Reads a providerConfig. Call it where it is needed and nowhere else: what cannot be read must not hold up a deletion.
+    ///
+    /// # Errors
+    /// The owner's mistake when it is too long, or nested too deeply; the text says what is allowed.
+    pub fn read_provider_config(&self, raw: &RawJson) -> Result<Value, ActuatorError> {
+        read_provider_config(raw, self.provider_config_limit)
+    }
+}
+
+fn read_provider_config(raw: &RawJson, limit: usize) -> Result<Value, ActuatorError> {
+    raw.read(limit)
+        .map_err(|fault| ActuatorError::configuration("InvalidProviderConfig", format!("providerConfig: {fault}")))
 }
 
 impl fmt::Debug for Context {
@@ -160,5 +178,26 @@ impl From<crate::Error> for ActuatorError {
             summary: None,
             source: Some(Box::new(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_config_that_cannot_be_read_is_its_owners_mistake() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (text, expected) in [
+            (nested(130), "providerConfig: lists and maps are nested too deeply: at most 127 levels are read"),
+            (nested(200), "providerConfig: 400 bytes of JSON are too many: at most 300 are read"),
+            (nested(10_000), "providerConfig: 20000 bytes of JSON are too many: at most 300 are read"),
+        ] {
+            let raw: RawJson = serde_json::from_str(&text).unwrap();
+            let error = read_provider_config(&raw, 300).unwrap_err();
+            assert_eq!((error.class(), error.to_string().as_str()), (ErrorClass::Configuration, expected));
+        }
+        let raw: RawJson = serde_json::from_str(r#"{"configs": {}}"#).unwrap();
+        assert_eq!(read_provider_config(&raw, 300).unwrap(), serde_json::json!({ "configs": {} }));
     }
 }

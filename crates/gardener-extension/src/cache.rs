@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gardener_api::constants::TIMESTAMP_ANNOTATION;
-use gardener_api::{Extension, ManagedResource, Shoot};
+use gardener_api::{Extension, ManagedResource, NotAShoot, Shoot};
 use kube::ResourceExt as _;
 use tokio::sync::watch;
 
@@ -42,12 +42,17 @@ pub(crate) struct ClusterFacts {
     deleting: bool,
     force_deletion: bool,
     generation: Option<i64>,
+    /// What of its Shoot cannot be read, if anything.
     pub(crate) undecodable: Option<String>,
 }
 
 impl ClusterFacts {
-    pub(crate) fn of(shoot: &Result<Option<Shoot>, serde_json::Error>) -> Self {
-        let undecodable = shoot.as_ref().err().map(ToString::to_string);
+    pub(crate) fn of(shoot: &Result<Option<Shoot>, NotAShoot>) -> Self {
+        let undecodable = match shoot {
+            Ok(Some(shoot)) if !shoot.faults.is_empty() => Some(shoot.faults.to_string()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
         let shoot = shoot.as_ref().ok().and_then(Option::as_ref);
         Self {
             hibernation_requested: shoot.is_some_and(Shoot::is_hibernation_requested),
@@ -61,13 +66,22 @@ impl ClusterFacts {
     }
 }
 
-/// A ManagedResource as last seen; the error is why it could not be decoded.
+/// Largest Extension that is kept, in bytes of JSON, and largest ManagedResource. Ours have a few KB. A larger Extension is worked on, but
+/// its health is not looked after; a larger ManagedResource counts as one that cannot be read.
+pub(crate) const EXTENSION_LIMIT: usize = 1 << 20;
+pub(crate) const MANAGED_RESOURCE_LIMIT: usize = 512 << 10;
+
+/// A ManagedResource as last seen; the error is why it could not be read.
 pub(crate) type Seen<T> = Result<Arc<T>, String>;
 
 #[derive(Debug, Default)]
 struct Content {
+    /// Without what only the actuator needs. One that is too large is missing.
     extensions: HashMap<Key, Arc<Extension>>,
+    /// Of all that there are.
     digests: HashMap<Key, Digest>,
+    /// What was told of each.
+    told: HashMap<Key, String>,
     managed_resources: HashMap<Key, Seen<ManagedResource>>,
     clusters: HashMap<String, ClusterFacts>,
 }
@@ -96,11 +110,21 @@ impl Cache {
     }
 
     /// Takes an Extension in; tells whether it is new, and if not, whether it asks for something it did not ask for before.
-    pub(crate) fn put_extension(&self, extension: Extension) -> News {
+    /// `bytes` is its size.
+    pub(crate) fn put_extension(&self, mut extension: Extension, bytes: usize) -> News {
         let key = Key::of(&extension);
         let digest = Digest::of(&extension);
+        // Read anew for each operation, and of any size.
+        extension.spec.provider_config = None;
+        if let Some(status) = &mut extension.status {
+            status.provider_status = None;
+        }
         let mut content = self.write();
-        content.extensions.insert(key.clone(), Arc::new(extension));
+        if bytes > EXTENSION_LIMIT {
+            content.extensions.remove(&key);
+        } else {
+            content.extensions.insert(key.clone(), Arc::new(extension));
+        }
         match content.digests.insert(key, digest.clone()) {
             None => News::New,
             Some(before) if before == digest => News::None,
@@ -121,11 +145,33 @@ impl Cache {
         let mut content = self.write();
         content.extensions.remove(key);
         content.digests.remove(key);
+        content.told.remove(key);
+    }
+
+    /// Whether there is one, of whatever size.
+    pub(crate) fn knows(&self, key: &Key) -> bool {
+        self.read().digests.contains_key(key)
+    }
+
+    /// There is one, and it is too large to be kept.
+    pub(crate) fn is_too_large(&self, key: &Key) -> bool {
+        let content = self.read();
+        content.digests.contains_key(key) && !content.extensions.contains_key(key)
+    }
+
+    /// Whether that is something else than what was told of the Extension last. It counts as told.
+    pub(crate) fn is_news(&self, key: &Key, text: &str) -> bool {
+        let mut content = self.write();
+        if !content.digests.contains_key(key) || content.told.get(key).map_or("", String::as_str) == text {
+            return false;
+        }
+        content.told.insert(key.clone(), text.to_owned());
+        true
     }
 
     /// Forgets all others; what a new list no longer holds is gone. Answers what went.
     pub(crate) fn retain_extensions(&self, keep: &BTreeSet<Key>) -> Vec<Key> {
-        let gone: Vec<Key> = self.read().extensions.keys().filter(|key| !keep.contains(*key)).cloned().collect();
+        let gone: Vec<Key> = self.read().digests.keys().filter(|key| !keep.contains(*key)).cloned().collect();
         for key in &gone {
             self.remove_extension(key);
         }
@@ -138,17 +184,17 @@ impl Cache {
 
     /// All keys, in order.
     pub(crate) fn extensions(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.read().extensions.keys().cloned().collect();
+        let mut keys: Vec<Key> = self.read().digests.keys().cloned().collect();
         keys.sort();
         keys
     }
 
     pub(crate) fn extensions_in(&self, namespace: &str) -> Vec<Key> {
-        self.read().extensions.keys().filter(|key| key.namespace == namespace).cloned().collect()
+        self.read().digests.keys().filter(|key| key.namespace == namespace).cloned().collect()
     }
 
     pub(crate) fn extension_count(&self) -> usize {
-        self.read().extensions.len()
+        self.read().digests.len()
     }
 
     pub(crate) fn put_managed_resource(&self, key: Key, seen: Seen<ManagedResource>) {
@@ -217,4 +263,52 @@ pub(crate) enum News {
     Changed,
     /// Nothing that concerns us.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn extension(generation: i64) -> Extension {
+        let object = json!({
+            "metadata": { "name": "e", "namespace": "ns", "generation": generation },
+            "spec": { "type": "t", "providerConfig": { "configs": "hunter2" } },
+            "status": { "providerStatus": { "configs": "hunter2" }, "observedGeneration": 1 },
+        });
+        serde_json::from_value(object).expect("an Extension")
+    }
+
+    #[test]
+    fn configurations_and_what_is_too_large_are_not_kept() {
+        let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
+        assert_eq!(cache.put_extension(extension(1), EXTENSION_LIMIT), News::New);
+        let kept = cache.extension(&key).expect("it is kept");
+        assert!(
+            kept.spec.provider_config.is_none() && kept.status.as_ref().is_some_and(|s| s.provider_status.is_none())
+        );
+        assert!(!cache.is_too_large(&key));
+        // It grows: what is asked for counts all the same.
+        assert_eq!(cache.put_extension(extension(2), EXTENSION_LIMIT + 1), News::Changed);
+        assert!(cache.extension(&key).is_none() && cache.is_too_large(&key));
+        assert_eq!(
+            (cache.extensions(), cache.extensions_in("ns").len(), cache.extension_count()),
+            (vec![key.clone()], 1, 1)
+        );
+        assert_eq!(cache.put_extension(extension(2), 1), News::None);
+        assert!(cache.extension(&key).is_some());
+        assert_eq!(cache.retain_extensions(&BTreeSet::new()), std::slice::from_ref(&key));
+        assert!(!cache.knows(&key) && !cache.is_too_large(&key));
+    }
+
+    #[test]
+    fn the_same_is_told_once() {
+        let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
+        assert!(!cache.is_news(&key, "before it is known"));
+        cache.put_extension(extension(1), 1);
+        assert!(!cache.is_news(&key, ""), "nothing is no news");
+        assert!(cache.is_news(&key, "a") && !cache.is_news(&key, "a"));
+        assert!(cache.is_news(&key, "") && cache.is_news(&key, "a"), "it was well in between");
+    }
 }

@@ -16,7 +16,7 @@ pub async fn call<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(Error::Api { action, object: object.into(), source: Box::new(source) }),
+        Ok(Err(source)) => Err(Error::of(action, object.into(), source)),
         Err(_) => Err(Error::Timeout { action, object: object.into(), after: DEADLINE }),
     }
 }

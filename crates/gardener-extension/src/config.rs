@@ -13,6 +13,9 @@ pub struct ControllerConfig {
     pub name: String,
     /// `spec.type` of the Extensions to serve.
     pub extension_type: String,
+    /// Name of the Extensions to serve, so that the API server gives no others; `None`: of any name. gardenlet names an Extension by its
+    /// type. Whether one is served is decided by type and class all the same.
+    pub extension_name: Option<String>,
     /// `spec.class` to serve; an absent class counts as `shoot`.
     pub classes: Vec<String>,
     /// The finalizer, whole.
@@ -29,6 +32,8 @@ pub struct ControllerConfig {
     /// Time after which what is still pending is reported as an error too. Work goes on. One minute: gardenlet waits three
     /// for a deletion and shows the last error.
     pub overdue_after: Duration,
+    /// Longest providerConfig that is read, in bytes of JSON. A longer one is its owner's mistake.
+    pub provider_config_limit: usize,
     /// React to changes of the spec instead of to the operation annotation.
     pub ignore_operation_annotation: bool,
     /// Health of what the extension runs.
@@ -59,6 +64,7 @@ impl ControllerConfig {
         Self {
             name: name.into(),
             finalizer: format!("{FINALIZER_PREFIX}{extension_type}"),
+            extension_name: Some(extension_type.clone()),
             extension_type,
             classes: vec![class::SHOOT.to_owned()],
             managed_resources: Vec::new(),
@@ -66,6 +72,7 @@ impl ControllerConfig {
             resync: Duration::from_secs(60 * 60),
             operation_deadline: Duration::from_secs(3 * 60),
             overdue_after: Duration::from_secs(60),
+            provider_config_limit: 256 * 1024,
             ignore_operation_annotation: false,
             health: HealthConfig::default(),
         }

@@ -61,6 +61,12 @@ impl ControllerHandle {
         count
     }
 
+    /// What this Extension awaits may have changed, and no watch tells of it: the actuator is called again. Nothing happens to one that
+    /// awaits nothing.
+    pub fn awaited(&self, namespace: String, name: String) {
+        self.work.add(Key { namespace, name }, Trigger::Awaited);
+    }
+
     /// Whether every watch has delivered its first list; for readiness.
     ///
     /// # Errors

@@ -7,9 +7,7 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use observability::ErrorChain;
 
 use crate::call::call;
-
-/// Longest note that the API takes.
-const NOTE_LIMIT: usize = 1024;
+use crate::text::{EVENT_NOTE_LIMIT, cut};
 
 /// Publishes Events that regard one object. Repetitions become a series of the same Event.
 #[derive(Clone)]
@@ -46,39 +44,12 @@ impl EventSink {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            note: Some(truncate(note, NOTE_LIMIT)),
+            note: Some(cut(note, EVENT_NOTE_LIMIT)),
             action: action.to_owned(),
             secondary: None,
         };
         if let Err(error) = call("create", "Event", self.recorder.publish(&event, &self.regarding)).await {
             tracing::warn!(reason, error = %ErrorChain(&error), "cannot publish an event");
         }
-    }
-}
-
-/// Cuts at a character boundary so that the text has at most `limit` bytes.
-fn truncate(mut text: String, limit: usize) -> String {
-    const ELLIPSIS: &str = "…";
-    if text.len() > limit {
-        let mut end = limit.saturating_sub(ELLIPSIS.len());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push_str(ELLIPSIS);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::truncate;
-
-    #[test]
-    fn long_notes_are_cut_between_characters() {
-        assert_eq!(truncate("short".to_owned(), 10), "short");
-        let cut = truncate("ä".repeat(20), 11);
-        assert_eq!(cut, format!("{}…", "ä".repeat(4)));
-        assert!(cut.len() <= 11);
     }
 }

@@ -88,9 +88,7 @@ impl HealthKeeper {
                 let resource = Key { namespace: key.namespace.clone(), name: name.clone() };
                 match self.cache.managed_resource(&resource) {
                     None => Check::Failing(format!("ManagedResource {resource} does not exist")),
-                    Some(Err(error)) => {
-                        Check::Unknown(format!("ManagedResource {resource} cannot be decoded: {error}"))
-                    }
+                    Some(Err(error)) => Check::Unknown(format!("ManagedResource {resource} cannot be read: {error}")),
                     Some(Ok(found)) => match managed_resources::health(&found) {
                         managed_resources::Health::Healthy => Check::Good,
                         managed_resources::Health::Progressing(text) => {

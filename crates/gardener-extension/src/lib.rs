@@ -22,6 +22,7 @@ mod queue;
 pub mod retry;
 pub mod shoot_access;
 mod status;
+pub mod text;
 mod watch;
 
 pub use actuator::{Actuator, ActuatorError, Context, ErrorClass, Outcome};

@@ -18,15 +18,17 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::events::Recorder;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use observability::ErrorChain;
+use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, EXTENSION_LIMIT};
 use crate::call::call;
 use crate::config::ControllerConfig;
 use crate::key::Key;
 use crate::operation::{Annotation, Decision, Ignored, Operation, Situation, Trigger, Triggers, decide};
 use crate::queue::Next;
 use crate::status::{self, Failure};
+use crate::text::{STATUS_TEXT_LIMIT, cut};
 use crate::{Actuator, ActuatorError, Context, Error, EventSink, Metrics, Outcome, backoff};
 use extension_client::ExtensionClient;
 pub(crate) use track::Tracks;
@@ -151,6 +153,7 @@ impl Lifecycle {
             return Ok(Ending::Gone);
         }
         self.tracks.is_of(key, extension.uid());
+        self.tell_of_faults(key, &extension).await;
         // Most looks end here, without another call. The Shoot can only forbid, never ask.
         let situation = self.situation(&extension, None);
         if let Decision::Ignore(reason) = decide(situation, triggers) {
@@ -174,8 +177,7 @@ impl Lifecycle {
                 Ok(Ending::Ignored(Ignored::Migrated))
             }
             Decision::Run(operation) => {
-                let reference = extension.object_ref(&());
-                let events = EventSink::new(self.recorder.clone(), reference);
+                let events = self.events(&extension);
                 let run = Run { extension, operation, triggers, events, generation: None };
                 self.operate(&api, run, surroundings).await
             }
@@ -196,8 +198,44 @@ impl Lifecycle {
         let clusters: Api<Cluster> = Api::all(self.client.clone());
         let object = format!("Cluster {namespace}");
         let cluster = call("get", object.clone(), clusters.get(namespace)).await?;
-        let shoot = cluster.shoot().map_err(|source| Error::Undecodable { object, source })?;
+        // Without any Shoot nobody knows whether it may be touched. One of which a part cannot be read is worked on all the same.
+        let shoot = cluster.shoot().map_err(|error| Error::Undecodable { object, fault: error.to_string() })?;
         Ok(Surroundings { cluster: Some(Arc::new(cluster)), shoot: shoot.map(Arc::new) })
+    }
+
+    /// Tells what of an object cannot be read: once, on the object that its owner looks at, and without a code, as it is not the owner's
+    /// mistake. What is wrong with the providerConfig the actuator says.
+    async fn tell_of_faults(&self, key: &Key, extension: &Extension) {
+        let own = (!extension.faults.is_empty()).then(|| format!("this Extension is {}", extension.faults));
+        let size = self
+            .cache
+            .is_too_large(key)
+            .then(|| format!("this Extension has more than {EXTENSION_LIMIT} bytes; its health is not looked after"));
+        let shoot = self.cache.cluster(&key.namespace).and_then(|facts| facts.undecodable);
+        let shoot = shoot.map(|fault| format!("the Shoot in Cluster {} is {fault}", key.namespace));
+        let note = [own, size, shoot].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        if self.cache.is_news(key, &note) && !note.is_empty() {
+            self.events(extension).warning("Undecodable", "Read", note).await;
+        }
+    }
+
+    fn events(&self, extension: &Extension) -> EventSink {
+        EventSink::new(self.recorder.clone(), extension.object_ref(&()))
+    }
+
+    /// Writes the status. What the API refuses will be refused again: that shows where it is looked for, and not in a log alone.
+    async fn write_status(&self, api: &ExtensionClient, run: &Run, patch: &Value) -> Result<Extension, Error> {
+        let written = api.patch_status(patch).await;
+        if let Err(error) = &written
+            && error.is_refused()
+        {
+            self.metrics.engine_error("StatusRefused");
+            let note = format!("the status cannot be written: {}", ErrorChain(error));
+            if self.tracks.is_refusal_news(&api.key, &note) {
+                run.events.warning("StatusRefused", run.operation.as_str(), note).await;
+            }
+        }
+        written
     }
 
     async fn operate(&self, api: &ExtensionClient, mut run: Run, surroundings: Surroundings) -> Result<Ending, Error> {
@@ -208,7 +246,8 @@ impl Lifecycle {
         let announced = status::announces(&run.extension, run.operation, run.triggers);
         if announced {
             tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), triggers = ?run.triggers.names(), "begin");
-            run.extension = api.patch_status(&status::processing(run.operation, Timestamp::now())).await?;
+            let processing = status::processing(run.operation, Timestamp::now());
+            run.extension = self.write_status(api, &run, &processing).await?;
         }
         if asked == Annotation::Reconcile {
             run.extension = api.remove_annotation(&run.extension).await?;
@@ -223,6 +262,7 @@ impl Lifecycle {
             cluster: surroundings.cluster,
             shoot: surroundings.shoot,
             events: run.events.clone(),
+            provider_config_limit: self.config.provider_config_limit,
         };
         run.generation = run.extension.metadata.generation;
         let started = Instant::now();
@@ -237,7 +277,7 @@ impl Lifecycle {
                 () = tokio::time::sleep(SILENT_RETRY), if announce_late => {
                     // The actuator goes on meanwhile; the error before stays visible.
                     let processing = status::processing(run.operation, Timestamp::now());
-                    let (outcome, announced) = tokio::join!(acting, api.patch_status(&processing));
+                    let (outcome, announced) = tokio::join!(acting, self.write_status(api, &run, &processing));
                     run.extension = announced?;
                     outcome
                 }
@@ -277,18 +317,18 @@ impl Lifecycle {
     }
 
     async fn done(&self, api: &ExtensionClient, run: Run) -> Result<Ending, Error> {
-        let Run { extension, operation, triggers, events, generation } = run;
-        let patch = status::succeeded(&extension, operation, generation, triggers, Timestamp::now());
+        let operation = run.operation;
+        let patch = status::succeeded(&run.extension, operation, run.generation, run.triggers, Timestamp::now());
         if let Some(patch) = patch {
-            api.patch_status(&patch).await?;
+            self.write_status(api, &run, &patch).await?;
             tracing::info!(object.r#ref = %api, operation = operation.as_str(), "done");
-            events.normal("Succeeded", operation.as_str(), format!("{} is done", operation.as_str())).await;
+            run.events.normal("Succeeded", operation.as_str(), format!("{} is done", operation.as_str())).await;
         }
         match operation {
             Operation::Delete | Operation::ForceDelete => api.remove_finalizer(&self.config.finalizer).await?,
             Operation::Migrate => api.release().await?,
             Operation::Restore => {
-                if let Some(extension) = api.finish_request(&extension).await? {
+                if let Some(extension) = api.finish_request(&run.extension).await? {
                     self.cache.note(&extension);
                 }
             }
@@ -320,7 +360,8 @@ impl Lifecycle {
             return Ok(Ending::Pending(requeue_after));
         }
         if let Some(patch) = status::pending(&run.extension, run.operation, message, now) {
-            api.patch_status(&patch).await?;
+            self.write_status(api, run, &patch).await?;
+            let message = cut(message.to_owned(), STATUS_TEXT_LIMIT);
             tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), message, "pending");
         }
         Ok(Ending::Pending(requeue_after.min(left.max(SHORTEST_REQUEUE))))
@@ -351,7 +392,7 @@ impl Lifecycle {
             error = failure.note,
             "failed"
         );
-        api.patch_status(&patch).await?;
+        self.write_status(api, run, &patch).await?;
         run.events.warning(reason, run.operation.as_str(), failure.note.clone()).await;
         Ok(())
     }

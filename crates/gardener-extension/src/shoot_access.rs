@@ -1,28 +1,41 @@
 //! The way to a shoot's API server: gardener-resource-manager keeps a token of a ServiceAccount of the shoot in a Secret of ours in the
-//! seed (its token requestor), and gardenlet keeps a kubeconfig without a user (the generic one) next to it. Together they make a client.
+//! seed (its token requestor), and next to it the server's certificate authority where it is new enough. For older ones there is a
+//! kubeconfig without a user (the generic one), which gardenlet keeps in the same namespace.
+
+mod target;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gardener_api::Cluster;
 use gardener_api::constants::{
-    GENERIC_KUBECONFIG_DEFAULT, KUBECONFIG_KEY, PURPOSE_LABEL, PURPOSE_TOKEN_REQUESTOR,
+    CA_BUNDLE_KEY, INJECT_CA_BUNDLE_ANNOTATION, KUBECONFIG_KEY, PURPOSE_LABEL, PURPOSE_TOKEN_REQUESTOR,
     SERVICE_ACCOUNT_NAME_ANNOTATION, SERVICE_ACCOUNT_NAMESPACE_ANNOTATION, TOKEN_KEY, TOKEN_REQUESTOR_CLASS_LABEL,
     TOKEN_REQUESTOR_CLASS_SHOOT,
 };
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DeleteParams;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
-use serde_json::{Value, json};
 
 use crate::Error;
 use crate::call::call;
+use target::Target;
 
-/// Longest wait for a connection to a shoot's API server, and for its next byte: it may be away, and a worker waits for it.
+/// Longest wait for a connection to a shoot's API server, and for its next byte: it may be away.
 const CONNECT: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(10);
+
+/// Where the certificate authority of a shoot's API server comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// From the Secret with the token; no other Secret is read. Gardener v1.110 or newer.
+    Bundle,
+    /// From the generic kubeconfig. Every Gardener; its Secret's name ends in a hash, so that the right to read it is the right to read
+    /// every Secret.
+    GenericKubeconfig,
+}
 
 /// Whose token lies where.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +47,8 @@ pub struct ShootAccess {
     pub account: &'static str,
     /// Its namespace.
     pub account_namespace: &'static str,
+    /// By what the server is known.
+    pub authority: Authority,
 }
 
 /// Why there is no way to a shoot's API server now. Nobody's mistake: the shoot may be young, asleep, or going.
@@ -59,20 +74,27 @@ pub enum Unavailable {
     #[error(transparent)]
     Seed(#[from] Error),
     /// No client can be made of it.
-    #[error("no client can be made of the kubeconfig in Secret {secret}")]
+    #[error("no client can be made of what is in Secret {secret}")]
     Client {
-        /// The Secret with the kubeconfig.
+        /// The Secret with the certificate authority.
         secret: String,
     },
 }
 
 impl ShootAccess {
-    /// The Secret to apply. It has no data: the token is another writer's.
+    /// The Secret to apply. It has no data: the token and the certificate authority are another writer's.
     #[must_use]
     pub fn secret(&self, namespace: &str) -> Secret {
         let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
+        let mut annotations = map(&[
+            (SERVICE_ACCOUNT_NAME_ANNOTATION, self.account),
+            (SERVICE_ACCOUNT_NAMESPACE_ANNOTATION, self.account_namespace),
+        ]);
+        if self.authority == Authority::Bundle {
+            annotations.insert(INJECT_CA_BUNDLE_ANNOTATION.to_owned(), "true".to_owned());
+        }
         Secret {
             metadata: ObjectMeta {
                 name: Some(self.secret.to_owned()),
@@ -81,10 +103,7 @@ impl ShootAccess {
                     (PURPOSE_LABEL, PURPOSE_TOKEN_REQUESTOR),
                     (TOKEN_REQUESTOR_CLASS_LABEL, TOKEN_REQUESTOR_CLASS_SHOOT),
                 ])),
-                annotations: Some(map(&[
-                    (SERVICE_ACCOUNT_NAME_ANNOTATION, self.account),
-                    (SERVICE_ACCOUNT_NAMESPACE_ANNOTATION, self.account_namespace),
-                ])),
+                annotations: Some(annotations),
                 ..ObjectMeta::default()
             },
             type_: Some("Opaque".to_owned()),
@@ -107,25 +126,30 @@ impl ShootAccess {
         }
     }
 
-    /// A client of the shoot whose namespace in the seed is `namespace`. That the API server answers is not looked at.
+    /// A client of the shoot whose namespace in the seed is `namespace`, and whose generic kubeconfig is in the Secret `generic` there.
+    /// That the API server answers is not looked at.
     ///
     /// # Errors
     /// When there is no way to it now.
-    pub async fn client(
-        &self,
-        seed: &Client,
-        namespace: &str,
-        cluster: Option<&Cluster>,
-    ) -> Result<Client, Unavailable> {
-        let generic = cluster.map_or(GENERIC_KUBECONFIG_DEFAULT, Cluster::generic_kubeconfig_secret);
-        let (token, kubeconfig) = tokio::try_join!(
-            read(seed, namespace, self.secret, TOKEN_KEY),
-            read(seed, namespace, generic, KUBECONFIG_KEY)
-        )?;
-        let made = kubeconfig_with(&kubeconfig, &token)
-            .map_err(|fault| Unavailable::Kubeconfig { secret: generic.to_owned(), fault })?;
-        let unusable = || Unavailable::Client { secret: generic.to_owned() };
-        // The causes may quote the kubeconfig.
+    pub async fn client(&self, seed: &Client, namespace: &str, generic: &str) -> Result<Client, Unavailable> {
+        let own = Found::read(seed, namespace, self.secret).await?;
+        let token = own.text(TOKEN_KEY, "is not filled yet")?;
+        let (target, source) = match self.authority {
+            Authority::Bundle => {
+                let bundle = own.text(CA_BUNDLE_KEY, "holds no certificate authority yet")?;
+                (Ok(Target::service(namespace, &ByteString(bundle.into_bytes()))), self.secret)
+            }
+            Authority::GenericKubeconfig => {
+                let found = Found::read(seed, namespace, generic).await?;
+                let text = found.text(KUBECONFIG_KEY, "is not filled yet")?;
+                (Target::of_generic_kubeconfig(&text, namespace), generic)
+            }
+        };
+        let made = target
+            .and_then(|target| target.kubeconfig(&token))
+            .map_err(|fault| Unavailable::Kubeconfig { secret: source.to_owned(), fault })?;
+        let unusable = || Unavailable::Client { secret: source.to_owned() };
+        // The causes may quote what was read.
         let mut config =
             Config::from_custom_kubeconfig(made, &KubeConfigOptions::default()).await.map_err(|_| unusable())?;
         config.connect_timeout = Some(CONNECT);
@@ -135,104 +159,27 @@ impl ShootAccess {
     }
 }
 
-/// One text of a Secret.
-async fn read(seed: &Client, namespace: &str, name: &str, key: &str) -> Result<String, Unavailable> {
-    let api: Api<Secret> = Api::namespaced(seed.clone(), namespace);
-    let missing = |lacks| Unavailable::Missing { secret: name.to_owned(), lacks };
-    let found = call("get", format!("Secret {namespace}/{name}"), api.get_opt(name)).await?;
-    let mut data = found.ok_or_else(|| missing("does not exist"))?.data.unwrap_or_default();
-    let bytes = data.remove(key).filter(|value| !value.0.is_empty()).ok_or_else(|| missing("is not filled yet"))?;
-    String::from_utf8(bytes.0).map_err(|_| missing("holds no text"))
+/// A Secret that was read.
+struct Found<'a> {
+    name: &'a str,
+    data: BTreeMap<String, ByteString>,
 }
 
-/// Server and certificate authority of the generic kubeconfig, with our token for a user. Nothing else of it is used: it names a token
-/// file that only pods have, and must not make us run a program, read a file or trust anybody.
-fn kubeconfig_with(generic: &str, token: &str) -> Result<Kubeconfig, &'static str> {
-    let parsed = Kubeconfig::from_yaml(generic).map_err(|_| "cannot be read")?;
-    let current = parsed.current_context.as_deref().ok_or("has no current-context")?;
-    let context = parsed.contexts.iter().find(|context| context.name == current);
-    let context = context.and_then(|context| context.context.as_ref()).ok_or("lacks its current-context")?;
-    let cluster = parsed.clusters.iter().find(|cluster| cluster.name == context.cluster);
-    let cluster =
-        cluster.and_then(|cluster| cluster.cluster.as_ref()).ok_or("lacks the cluster of its current-context")?;
-    let server =
-        cluster.server.as_deref().filter(|server| server.starts_with("https://")).ok_or("has no https server")?;
-    let authority = cluster.certificate_authority_data.as_deref().filter(|data| !data.is_empty());
-    let mut target = json!({
-        "server": server,
-        "certificate-authority-data": authority.ok_or("has no certificate-authority-data")?,
-    });
-    if let Some(name) = &cluster.tls_server_name {
-        target["tls-server-name"] = Value::from(name.as_str());
+impl<'a> Found<'a> {
+    async fn read(seed: &Client, namespace: &str, name: &'a str) -> Result<Self, Unavailable> {
+        let api: Api<Secret> = Api::namespaced(seed.clone(), namespace);
+        let found = call("get", format!("Secret {namespace}/{name}"), api.get_opt(name)).await?;
+        let missing = Unavailable::Missing { secret: name.to_owned(), lacks: "does not exist" };
+        Ok(Self { name, data: found.ok_or(missing)?.data.unwrap_or_default() })
     }
-    let made = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "shoot",
-        "clusters": [{ "name": "shoot", "cluster": target }],
-        "users": [{ "name": "shoot", "user": { "token": token } }],
-        "contexts": [{ "name": "shoot", "context": { "cluster": "shoot", "user": "shoot" } }],
-    });
-    serde_json::from_value(made).map_err(|_| "cannot be used")
+
+    /// One text of it.
+    fn text(&self, key: &str, absent: &'static str) -> Result<String, Unavailable> {
+        let missing = |lacks| Unavailable::Missing { secret: self.name.to_owned(), lacks };
+        let bytes = self.data.get(key).filter(|value| !value.0.is_empty()).ok_or_else(|| missing(absent))?;
+        String::from_utf8(bytes.0.clone()).map_err(|_| missing("holds no text"))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generic(cluster: &Value, user: &Value) -> String {
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "clusters": [{ "name": "other", "cluster": {} }, { "name": "c", "cluster": cluster }],
-            "users": [{ "name": "u", "user": user }],
-            "contexts": [{ "name": "a", "context": { "cluster": "c", "user": "u" } }],
-        })
-        .to_string()
-    }
-
-    #[test]
-    fn only_server_and_authority_are_taken() {
-        let cluster = json!({
-            "server": "https://kube-apiserver", "certificate-authority-data": "Q0E=", "tls-server-name": "api",
-            "proxy-url": "http://elsewhere", "insecure-skip-tls-verify": true, "certificate-authority": "/etc/passwd",
-        });
-        let user = json!({ "tokenFile": "/var/run/secrets/token", "exec": { "command": "sh", "apiVersion": "client.authentication.k8s.io/v1" } });
-        let made = kubeconfig_with(&generic(&cluster, &user), "secret-token").unwrap();
-        let text = serde_json::to_value(&made).unwrap();
-        let expected = json!({ "server": "https://kube-apiserver", "certificate-authority-data": "Q0E=", "tls-server-name": "api" });
-        assert_eq!(text["clusters"], json!([{ "name": "shoot", "cluster": expected }]));
-        assert_eq!(text["users"], json!([{ "name": "shoot", "user": { "token": "secret-token" } }]));
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_named_without_its_text() {
-        let good = json!({ "server": "https://a", "certificate-authority-data": "Q0E=" });
-        for (text, fault) in [
-            ("{".to_owned(), "cannot be read"),
-            ("{}".to_owned(), "has no current-context"),
-            (json!({ "current-context": "a" }).to_string(), "lacks its current-context"),
-            (
-                generic(&good, &json!({})).replace("\"c\"", "\"d\"").replacen("\"d\"", "\"x\"", 1),
-                "lacks the cluster of its current-context",
-            ),
-            (
-                generic(&json!({ "server": "http://a", "certificate-authority-data": "Q0E=" }), &json!({})),
-                "has no https server",
-            ),
-            (generic(&json!({ "server": "https://a" }), &json!({})), "has no certificate-authority-data"),
-        ] {
-            assert_eq!(kubeconfig_with(&text, "t").err(), Some(fault), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_secret_asks_for_a_token_and_brings_none() {
-        let access = ShootAccess { secret: "shoot-access-x", account: "x", account_namespace: "kube-system" };
-        let secret = access.secret("shoot--p--s");
-        let text = serde_json::to_value(&secret).unwrap();
-        assert_eq!(
-            text["metadata"]["labels"],
-            json!({ PURPOSE_LABEL: "token-requestor", TOKEN_REQUESTOR_CLASS_LABEL: "shoot" })
-        );
-        assert_eq!(text["metadata"]["annotations"][SERVICE_ACCOUNT_NAME_ANNOTATION], "x");
-        assert!(secret.data.is_none() && secret.string_data.is_none());
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! What the status of an Extension shall say. Pure: from the status now and an event in an operation's life to a merge patch for
 //! `/status`, or to nothing when it says so already.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use gardener_api::constants::error_code::CONFIGURATION_PROBLEM;
@@ -11,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use crate::operation::{Operation, Trigger, Triggers};
+use crate::text::{STATUS_TEXT_LIMIT, cut};
 use crate::{ActuatorError, ErrorClass};
 
 #[cfg(test)]
@@ -39,21 +41,23 @@ impl Failure {
             ErrorClass::Configuration => vec![CONFIGURATION_PROBLEM.to_owned()],
             ErrorClass::Transient => Vec::new(),
         };
-        let description = format!("{}: {chain}", failure_prefix(operation));
-        let note = error.summary().map(|summary| format!("{}: {summary}", failure_prefix(operation)));
-        Self { note: note.unwrap_or_else(|| description.clone()), description, codes }
+        Self::new(operation, &chain, error.summary(), codes)
     }
 
     /// Of an operation that is pending for too long.
     pub(crate) fn overdue(operation: Operation, message: &str) -> Self {
-        let description = format!("{}: {message}", failure_prefix(operation));
-        Self { note: description.clone(), description, codes: Vec::new() }
+        Self::new(operation, &message, None, Vec::new())
     }
 
     /// Of an actuator call that did not return.
     pub(crate) fn deadline(operation: Operation, deadline: Duration) -> Self {
-        let description = format!("{}: not finished within {} s", failure_prefix(operation), deadline.as_secs());
-        Self { note: description.clone(), description, codes: Vec::new() }
+        Self::new(operation, &format_args!("not finished within {} s", deadline.as_secs()), None, Vec::new())
+    }
+
+    fn new(operation: Operation, text: &dyn Display, summary: Option<&str>, codes: Vec<String>) -> Self {
+        let whole = |text: &dyn Display| cut(format!("{}: {text}", failure_prefix(operation)), STATUS_TEXT_LIMIT);
+        let description = whole(text);
+        Self { note: summary.map_or_else(|| description.clone(), |summary| whole(&summary)), description, codes }
     }
 }
 
@@ -89,7 +93,8 @@ pub(crate) fn processing(operation: Operation, now: Timestamp) -> Value {
 
 /// The operation waits for something. Written only when that changed.
 pub(crate) fn pending(extension: &Extension, operation: Operation, message: &str, now: Timestamp) -> Option<Value> {
-    let wanted = begun(operation, format!("{}: {message}", begun_text(operation)), now);
+    let description = cut(format!("{}: {message}", begun_text(operation)), STATUS_TEXT_LIMIT);
+    let wanted = begun(operation, description, now);
     let unchanged = extension.last_operation().is_some_and(|last| is_same(last, &wanted));
     (!unchanged).then(|| patch(&wanted))
 }

@@ -1,29 +1,25 @@
 //! The watches. They fill the cache and tell the queues which keys deserve a look; they decide nothing.
 
-mod cluster;
+mod source;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
-use gardener_api::{Extension, ManagedResource};
-use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
-use observability::ErrorChain;
-use serde::de::DeserializeOwned;
+use gardener_api::{Cluster, Extension, ManagedResource};
+use kube::{Client, ResourceExt as _};
+use serde_json::value::RawValue;
 
 use crate::Metrics;
-use crate::cache::{Cache, ClusterFacts, News};
+use crate::cache::{Cache, ClusterFacts, EXTENSION_LIMIT, MANAGED_RESOURCE_LIMIT, News};
 use crate::config::ControllerConfig;
 use crate::key::Key;
 use crate::operation::Trigger;
 use crate::queue::Queue;
-use cluster::WatchedCluster;
+use source::{Event, Source};
 
-/// Clusters are large; this many are in memory at a time during the first list.
+/// So many are in memory at a time during the first list, if their bytes allow; Clusters are large.
+const PAGE: u32 = 500;
 const CLUSTER_PAGE: u32 = 25;
 /// Names of the watches in logs, metrics and the readiness text.
 const EXTENSIONS: &str = "Extension";
@@ -51,96 +47,112 @@ impl Watches {
     pub(crate) async fn extensions(self: Arc<Self>) {
         let mut listed = BTreeSet::new();
         let mut reported: HashMap<Key, String> = HashMap::new();
-        let api: Api<DeserializeGuard<Extension>> = Api::all(self.client.clone());
-        self.follow(api, watcher::Config::default(), EXTENSIONS, |event| match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(guard) => {
-                listed.insert(Key::of(&guard));
-                self.extension(guard, &mut reported);
-            }
-            Event::Apply(guard) => self.extension(guard, &mut reported),
-            Event::InitDone => {
+        let source = self.source::<Extension>(EXTENSIONS, self.config.extension_name.clone(), PAGE);
+        let follow = source.follow(|event| match event {
+            Event::Begin => listed.clear(),
+            Event::Listed(raw) => listed.extend(self.extension(raw, &mut reported)),
+            Event::Changed(raw) => drop(self.extension(raw, &mut reported)),
+            Event::Complete => {
                 for key in self.cache.retain_extensions(&listed) {
                     self.work.add(key, Trigger::Changed);
                 }
+                reported.retain(|key, _| listed.contains(key));
                 self.metrics.extensions(self.cache.extension_count());
                 self.cache.synced(EXTENSIONS);
             }
-            Event::Delete(guard) => {
-                let key = Key::of(&guard);
+            Event::Gone(raw) => {
+                let Some(extension) = self.read(EXTENSIONS, raw, Extension::from_raw) else { return };
+                let key = Key::of(&extension);
                 reported.remove(&key);
-                if self.cache.extension(&key).is_some() {
+                if self.cache.knows(&key) {
                     self.cache.remove_extension(&key);
                     self.metrics.extensions(self.cache.extension_count());
                     self.work.add(key, Trigger::Changed);
                 }
             }
-        })
-        .await;
+        });
+        follow.await;
     }
 
-    fn extension(&self, guard: DeserializeGuard<Extension>, reported: &mut HashMap<Key, String>) {
-        let key = Key::of(&guard);
-        match guard.0 {
-            Ok(extension) if self.config.serves(&extension) => {
-                reported.remove(&key);
-                match self.cache.put_extension(extension) {
-                    News::New => self.work.add(key.clone(), Trigger::Seen),
-                    News::Changed => self.work.add(key.clone(), Trigger::Changed),
-                    News::None => {}
-                }
-                self.metrics.extensions(self.cache.extension_count());
-                self.health.add(key, Trigger::Changed);
-            }
-            Ok(_) => {}
-            Err(invalid) => {
-                if reported.insert(key.clone(), invalid.error.clone()).as_ref() != Some(&invalid.error) {
-                    self.metrics.undecodable(EXTENSIONS);
-                    tracing::error!(object.r#ref = %key, error = invalid.error, "skipping an Extension that cannot be decoded");
-                }
-            }
+    fn extension(&self, raw: &RawValue, reported: &mut HashMap<Key, String>) -> Option<Key> {
+        let extension = self.read(EXTENSIONS, raw, Extension::from_raw)?;
+        let (key, bytes) = (Key::of(&extension), raw.get().len());
+        if !self.config.serves(&extension) {
+            return Some(key);
+        }
+        // The owner is told when it is worked on.
+        let fault = match bytes {
+            _ if !extension.faults.is_empty() => Some(extension.faults.to_string()),
+            bytes if bytes > EXTENSION_LIMIT => Some(format!("{bytes} bytes; at most {EXTENSION_LIMIT} are kept")),
+            _ => None,
+        };
+        self.report(EXTENSIONS, &key, fault, reported);
+        match self.cache.put_extension(extension, bytes) {
+            News::New => self.work.add(key.clone(), Trigger::Seen),
+            News::Changed => self.work.add(key.clone(), Trigger::Changed),
+            News::None => {}
+        }
+        self.metrics.extensions(self.cache.extension_count());
+        self.health.add(key.clone(), Trigger::Changed);
+        Some(key)
+    }
+
+    /// Counts and logs what is wrong with an object, if that is news.
+    fn report(&self, kind: &'static str, key: &Key, fault: Option<String>, reported: &mut HashMap<Key, String>) {
+        let Some(fault) = fault else {
+            reported.remove(key);
+            return;
+        };
+        if reported.get(key) != Some(&fault) {
+            self.metrics.undecodable(kind);
+            tracing::error!(kind, object.r#ref = %key, fault, "an object cannot be read as a whole");
+            reported.insert(key.clone(), fault);
         }
     }
 
     /// Watches the ManagedResources of one name, forever.
     pub(crate) async fn managed_resources(self: Arc<Self>, name: String) {
         let mut listed = BTreeSet::new();
+        let mut reported: HashMap<Key, String> = HashMap::new();
         let watch = format!("{MANAGED_RESOURCES} {name}");
-        let api: Api<DeserializeGuard<ManagedResource>> = Api::all(self.client.clone());
         // Of the dozens of ManagedResources in a shoot's namespace only ours leave the API server.
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        self.follow(api, config, MANAGED_RESOURCES, |event| match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(guard) => {
-                listed.insert(Key::of(&guard));
-                self.managed_resource(guard);
-            }
-            Event::Apply(guard) => self.managed_resource(guard),
-            Event::InitDone => {
+        let source = self.source::<ManagedResource>(MANAGED_RESOURCES, Some(name.clone()), PAGE);
+        let follow = source.follow(|event| match event {
+            Event::Begin => listed.clear(),
+            Event::Listed(raw) => listed.extend(self.managed_resource(raw, &mut reported)),
+            Event::Changed(raw) => drop(self.managed_resource(raw, &mut reported)),
+            Event::Complete => {
                 for key in self.cache.retain_managed_resources(&name, &listed) {
                     self.managed_resource_changed(&key.namespace);
                 }
+                reported.retain(|key, _| listed.contains(key));
                 self.cache.synced(&watch);
             }
-            Event::Delete(guard) => {
-                let key = Key::of(&guard);
+            Event::Gone(raw) => {
+                let Some(gone) = self.read(MANAGED_RESOURCES, raw, ManagedResource::from_raw) else { return };
+                let key = Key::of(&gone);
+                reported.remove(&key);
                 self.cache.remove_managed_resource(&key);
                 self.managed_resource_changed(&key.namespace);
             }
-        })
-        .await;
+        });
+        follow.await;
     }
 
-    fn managed_resource(&self, guard: DeserializeGuard<ManagedResource>) {
-        let key = Key::of(&guard);
-        let seen = guard.0.map(Arc::new).map_err(|invalid| invalid.error);
-        if let Err(error) = &seen {
-            self.metrics.undecodable(MANAGED_RESOURCES);
-            tracing::error!(object.r#ref = %key, error, "a ManagedResource cannot be decoded");
-        }
-        let namespace = key.namespace.clone();
-        self.cache.put_managed_resource(key, seen);
-        self.managed_resource_changed(&namespace);
+    fn managed_resource(&self, raw: &RawValue, reported: &mut HashMap<Key, String>) -> Option<Key> {
+        let resource = self.read(MANAGED_RESOURCES, raw, ManagedResource::from_raw)?;
+        let (key, bytes) = (Key::of(&resource), raw.get().len());
+        let seen = if bytes > MANAGED_RESOURCE_LIMIT {
+            Err(format!("{bytes} bytes; at most {MANAGED_RESOURCE_LIMIT} are read"))
+        } else if resource.faults.is_empty() {
+            Ok(Arc::new(resource))
+        } else {
+            Err(resource.faults.to_string())
+        };
+        self.report(MANAGED_RESOURCES, &key, seen.as_ref().err().cloned(), reported);
+        self.cache.put_managed_resource(key.clone(), seen);
+        self.managed_resource_changed(&key.namespace);
+        Some(key)
     }
 
     fn managed_resource_changed(&self, namespace: &str) {
@@ -156,68 +168,68 @@ impl Watches {
     /// Watches the Clusters, forever.
     pub(crate) async fn clusters(self: Arc<Self>) {
         let mut listed = BTreeSet::new();
-        let api: Api<WatchedCluster> = Api::all(self.client.clone());
-        let config = watcher::Config::default().page_size(CLUSTER_PAGE);
-        self.follow(api, config, CLUSTERS, |event| match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(cluster) => {
-                listed.insert(cluster.name().to_owned());
-                self.cluster(&cluster);
-            }
-            Event::Apply(cluster) => self.cluster(&cluster),
-            Event::InitDone => {
+        let source = self.source::<Cluster>(CLUSTERS, None, CLUSTER_PAGE);
+        let follow = source.follow(|event| match event {
+            Event::Begin => listed.clear(),
+            Event::Listed(raw) => listed.extend(self.cluster(raw)),
+            Event::Changed(raw) => drop(self.cluster(raw)),
+            Event::Complete => {
                 self.cache.retain_clusters(&listed);
                 self.cache.synced(CLUSTERS);
             }
-            Event::Delete(cluster) => self.cache.remove_cluster(cluster.name()),
-        })
-        .await;
+            Event::Gone(raw) => {
+                if let Some(gone) = self.read(CLUSTERS, raw, Cluster::from_raw) {
+                    self.cache.remove_cluster(&gone.name_any());
+                }
+            }
+        });
+        follow.await;
     }
 
-    fn cluster(&self, cluster: &WatchedCluster) {
+    /// Of a Cluster only facts are kept, so that it may be of any size.
+    fn cluster(&self, raw: &RawValue) -> Option<String> {
+        let cluster = self.read(CLUSTERS, raw, Cluster::from_raw)?;
+        let name = cluster.name_any();
         let facts = ClusterFacts::of(&cluster.shoot());
         let undecodable = facts.undecodable.clone();
-        if !self.cache.put_cluster(cluster.name(), facts) {
-            return;
+        if !self.cache.put_cluster(&name, facts) {
+            return Some(name);
         }
-        let keys = self.cache.extensions_in(cluster.name());
-        if let Some(error) = undecodable.filter(|_| !keys.is_empty()) {
+        let keys = self.cache.extensions_in(&name);
+        if let Some(fault) = undecodable.filter(|_| !keys.is_empty()) {
             self.metrics.undecodable(CLUSTERS);
-            tracing::error!(object.r#ref = cluster.name(), error, "the Shoot in a Cluster cannot be decoded");
+            tracing::error!(object.r#ref = name, fault, "the Shoot in a Cluster cannot be read as a whole");
         }
         for key in keys {
             self.work.add(key.clone(), Trigger::Awaited);
             self.health.add(key, Trigger::Changed);
         }
+        Some(name)
     }
 
-    async fn follow<K>(
+    /// Reads an object that has a name. One that has none is nobody's, and the API server gives none such.
+    fn read<K: kube::Resource>(
         &self,
-        api: Api<K>,
-        config: watcher::Config,
         kind: &'static str,
-        mut handle: impl FnMut(Event<K>),
-    ) where
-        K: kube::Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-    {
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        let mut broken = false;
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    broken = false;
-                    handle(event);
-                }
-                Err(error) => {
-                    self.metrics.watch_error(kind);
-                    // Once per interruption; the watcher goes on by itself.
-                    if !broken {
-                        tracing::warn!(kind, error = %ErrorChain(&error), "a watch is interrupted");
-                    }
-                    broken = true;
-                }
-            }
+        raw: &RawValue,
+        read: impl FnOnce(&RawValue) -> Option<K>,
+    ) -> Option<K> {
+        let found = read(raw).filter(|object| object.meta().name.is_some());
+        if found.is_none() {
+            self.metrics.undecodable(kind);
+            tracing::error!(kind, "skipping what is no object with a name");
         }
+        found
+    }
+
+    fn source<K: kube::Resource<DynamicType = ()>>(
+        &self,
+        kind: &'static str,
+        name: Option<String>,
+        page: u32,
+    ) -> Source {
+        let (client, metrics) = (self.client.clone(), self.metrics.clone());
+        Source { client, metrics, kind, path: K::url_path(&(), None), name, page }
     }
 }
 

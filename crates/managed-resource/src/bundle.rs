@@ -66,9 +66,8 @@ impl Bundle {
             inject_labels: (!self.inject_labels.is_empty()).then(|| self.inject_labels.clone()),
             // Always written: what somebody else set must be put right.
             keep_objects: Some(self.keep_objects),
-            ..ManagedResourceSpec::default()
         };
-        Ok((secret, ManagedResource { metadata: metadata(&self.name), spec, status: None }))
+        Ok((secret, ManagedResource { metadata: metadata(&self.name), spec, ..ManagedResource::default() }))
     }
 }
 

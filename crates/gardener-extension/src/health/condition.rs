@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use gardener_api::constants::error_code::CONFIGURATION_PROBLEM;
 use gardener_api::constants::operation::MIGRATE;
-use gardener_api::{Condition, ConditionStatus, Extension, LastOperationType, condition};
+use gardener_api::{AnyCondition, Condition, ConditionStatus, Extension, LastOperationType};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::config::HealthConfig;
+use crate::text::{STATUS_TEXT_LIMIT, cut};
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
         return None;
     }
     let verdict = |status, reason, message, codes| {
+        let message = cut(message, STATUS_TEXT_LIMIT);
         Some(Verdict { type_: config.condition_type.clone(), status, reason, message, codes })
     };
     if subject.hibernated {
@@ -75,7 +77,7 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
     }
     let progressing = texts(|check| if let Check::Progressing(text) = check { Some(text) } else { None });
     if !progressing.is_empty() {
-        let old = condition::find(extension.conditions(), &config.condition_type);
+        let old = extension.condition(&config.condition_type);
         let (message, codes) = (enumerate(&progressing), codes(&progressing));
         return if may_progress(old, config.progressing_threshold, now) {
             verdict(ConditionStatus::Progressing, PROGRESSING, message, codes)
@@ -89,12 +91,12 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
 /// The whole list with the verdict in it, or `None` when it says so already. `lastTransitionTime` moves with the status,
 /// `lastUpdateTime` with anything, and when it is older than `refresh_after`.
 pub(super) fn merge(
-    before: &[Condition],
+    before: &[AnyCondition],
     verdict: Verdict,
     refresh_after: Option<Duration>,
     now: Timestamp,
-) -> Option<Vec<Condition>> {
-    let old = condition::find(before, &verdict.type_);
+) -> Option<Vec<AnyCondition>> {
+    let old = before.iter().find_map(|condition| condition.known(&verdict.type_));
     let same_status = old.is_some_and(|old| old.status == verdict.status);
     let same = same_status
         && old.is_some_and(|old| {
@@ -116,9 +118,9 @@ pub(super) fn merge(
         type_: verdict.type_,
     };
     let mut after = before.to_vec();
-    match after.iter_mut().find(|condition| condition.type_ == new.type_) {
-        Some(place) => *place = new,
-        None => after.push(new),
+    match after.iter_mut().find(|condition| condition.is_of(&new.type_)) {
+        Some(place) => *place = AnyCondition::Known(new),
+        None => after.push(AnyCondition::Known(new)),
     }
     Some(after)
 }

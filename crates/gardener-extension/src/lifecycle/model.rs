@@ -75,6 +75,10 @@ pub(super) struct World {
     pub(super) interruptions: VecDeque<bool>,
     pub(super) fates: VecDeque<Fate>,
     pub(super) results: VecDeque<Verdict>,
+    /// Every status is refused.
+    pub(super) status_refused: bool,
+    /// Reasons and notes of the Events that were made.
+    pub(super) events: Vec<(String, String)>,
     /// What changed outside of the Extension.
     pub(super) cluster_changed: bool,
     /// Moments are numbered.
@@ -152,13 +156,22 @@ impl World {
             "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e" if is_patch => {
                 self.patch(&body, false)
             }
+            "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e/status"
+                if is_patch && self.status_refused =>
+            {
+                refuse(413, "RequestEntityTooLarge")
+            }
             "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e/status" if is_patch => {
                 self.patch(&body, true)
             }
             "/apis/extensions.gardener.cloud/v1alpha1/namespaces/ns/extensions/e" => {
                 self.extension.clone().map_or_else(|| refuse(404, "NotFound"), |found| (200, found))
             }
-            _ if path.contains("/events") && method == Method::POST => (201, body),
+            _ if path.contains("/events") && method == Method::POST => {
+                let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+                self.events.push((text("reason"), text("note")));
+                (201, body)
+            }
             _ if path.contains("/events") => (
                 200,
                 json!({ "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": { "name": "n" }, "eventTime": null }),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::model::{Act, FINALIZER, Fate, Shared, TYPE, Verdict, finalizers};
 use super::*;
-use crate::cache::{Cache, News};
+use crate::cache::{Cache, ClusterFacts, News};
 use crate::config::ControllerConfig;
 
 /// More looks than this, and it does not settle.
@@ -46,12 +46,12 @@ impl Process {
             self.plan(Trigger::Awaited);
         }
         match extension {
-            Some(extension) => match self.cache.put_extension(serde_json::from_value(extension).unwrap()) {
+            Some(extension) => match self.cache.put_extension(serde_json::from_value(extension).unwrap(), 1) {
                 News::New => self.plan(Trigger::Seen),
                 News::Changed => self.plan(Trigger::Changed),
                 News::None => {}
             },
-            None if self.cache.extension(&key()).is_some() => {
+            None if self.cache.knows(&key()) => {
                 self.cache.remove_extension(&key());
                 self.plan(Trigger::Changed);
             }
@@ -222,6 +222,53 @@ fn verdict(shared: &Shared) -> Vec<String> {
 fn run(history: &History) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async { verdict(&play(history).await) })
+}
+
+/// What others' objects are like is told once, on the Extension, and holds up nothing.
+#[tokio::test(start_paused = true)]
+async fn a_shoot_with_an_odd_field_is_served_and_told_of_once() {
+    let shared = Shared::default();
+    let mut process = Process::start(&shared);
+    for _ in 0..3 {
+        shared.world().act(Act::Ask("reconcile"));
+        process.observe(&shared);
+        let odd =
+            serde_json::value::to_raw_value(&serde_json::json!({ "spec": { "hibernation": "hunter2" } })).unwrap();
+        process.cache.put_cluster("ns", ClusterFacts::of(&Shoot::from_raw(&odd)));
+        while process.look(&shared).await {
+            process.observe(&shared);
+        }
+    }
+    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
+    let told: Vec<_> = shared
+        .world()
+        .events
+        .iter()
+        .filter(|(reason, _)| reason == "Undecodable")
+        .map(|(_, note)| note.clone())
+        .collect();
+    assert_eq!(told, ["the Shoot in Cluster ns is not of the shape that is known here: spec.hibernation"]);
+}
+
+/// A status that the API refuses shows where it is looked for, once, and the work goes on when it is taken again.
+#[tokio::test(start_paused = true)]
+async fn a_refused_status_shows_as_an_event() {
+    let shared = Shared::default();
+    let mut process = Process::start(&shared);
+    shared.world().act(Act::Ask("reconcile"));
+    shared.world().status_refused = true;
+    for _ in 0..5 {
+        process.observe(&shared);
+        process.look(&shared).await;
+    }
+    let events = shared.world().events.clone();
+    let told = events.iter().filter(|(reason, _)| reason == "StatusRefused").count();
+    assert_eq!(told, 1, "{events:?}");
+    shared.world().status_refused = false;
+    while process.look(&shared).await {
+        process.observe(&shared);
+    }
+    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
 }
 
 /// Histories that once ended badly.

@@ -23,6 +23,8 @@ struct Track {
     repeats: bool,
     /// What was logged last.
     last_error: Option<String>,
+    /// Which refusal of a status was told last.
+    last_refusal: Option<String>,
 }
 
 /// See the module.
@@ -88,6 +90,15 @@ impl Tracks {
         let track = tracks.entry(key.clone()).or_default();
         let news = track.last_error.as_deref() != Some(error);
         track.last_error = Some(error.to_owned());
+        news
+    }
+
+    /// Whether the refusal differs from the last one.
+    pub(crate) fn is_refusal_news(&self, key: &Key, refusal: &str) -> bool {
+        let mut tracks = self.lock();
+        let track = tracks.entry(key.clone()).or_default();
+        let news = track.last_refusal.as_deref() != Some(refusal);
+        track.last_refusal = Some(refusal.to_owned());
         news
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gardener_api::ManagedResource;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::core::Request;
 use kube::{Api, Client};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,19 +114,26 @@ async fn delete_managed_resource(
     if found.metadata.deletion_timestamp.is_some() {
         return Ok(Some(found));
     }
-    let api: Api<ManagedResource> = Api::namespaced(client.clone(), namespace);
-    let parameters = DeleteParams::default();
-    let deleted = call("delete", object::<ManagedResource>(namespace, name), api.delete(name, &parameters)).await;
-    ignore_not_found(deleted.map(|_| ()))?;
+    delete_one::<ManagedResource>(client, namespace, name).await?;
     // Without a finalizer it is gone at once, and no event would tell again.
     get(client, namespace, name).await
 }
 
 async fn delete_secret(client: &Client, namespace: &str, name: &str) -> Result<(), Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let parameters = DeleteParams::default();
-    let deleted = call("delete", object::<Secret>(namespace, name), api.delete(name, &parameters)).await;
-    ignore_not_found(deleted.map(|_| ()))
+    delete_one::<Secret>(client, namespace, name).await
+}
+
+/// Asks for the deletion of one object; one that is gone is fine. The answer may be the object, and is not looked at.
+pub(crate) async fn delete_one<K>(client: &Client, namespace: &str, name: &str) -> Result<(), Error>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    let request = Request::new(K::url_path(&(), Some(namespace))).delete(name, &DeleteParams::default());
+    let deleted = call("delete", object::<K>(namespace, name), async {
+        client.request_text(request.map_err(kube::Error::BuildRequest)?).await
+    })
+    .await;
+    ignore_not_found(deleted.map(drop))
 }
 
 fn ignore_not_found(outcome: Result<(), Error>) -> Result<(), Error> {

@@ -1,5 +1,3 @@
-use gardener_api::ExtensionSpec;
-
 use super::*;
 
 fn now() -> Timestamp {
@@ -25,11 +23,9 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-fn extension(status: Value) -> Extension {
-    let mut extension = Extension::new("e", ExtensionSpec::default());
-    extension.metadata.generation = Some(3);
-    extension.status = serde_json::from_value(status).expect("a status");
-    extension
+fn extension(status: &Value) -> Extension {
+    let object = json!({ "metadata": { "name": "e", "generation": 3 }, "status": status });
+    serde_json::from_value(object).expect("an Extension")
 }
 
 fn after(extension: &Extension, patch: &Value) -> Extension {
@@ -48,7 +44,7 @@ fn failure(codes: &[&str]) -> Failure {
 
 #[test]
 fn a_life() {
-    let fresh = extension(json!(null));
+    let fresh = extension(&json!(null));
     let begun = after(&fresh, &processing(Operation::Create, now()));
     assert_eq!(
         json!(begun)["status"],
@@ -95,7 +91,7 @@ fn a_life() {
 
 #[test]
 fn what_is_pending_is_written_once() {
-    let begun = after(&extension(json!(null)), &processing(Operation::Delete, now()));
+    let begun = after(&extension(&json!(null)), &processing(Operation::Delete, now()));
     let waiting = after(&begun, &pending(&begun, Operation::Delete, "node a", now()).expect("news"));
     assert_eq!(waiting.last_operation().map(|last| last.description.as_str()), Some("Deleting Extension: node a"));
     assert_eq!(pending(&waiting, Operation::Delete, "node a", now()), None);
@@ -104,7 +100,7 @@ fn what_is_pending_is_written_once() {
 
 #[test]
 fn conditions_and_state_are_never_touched() {
-    let rich = extension(json!({"conditions": [{"type": "A", "status": "True"}], "state": {"a": 1},
+    let rich = extension(&json!({"conditions": [{"type": "A", "status": "True"}], "state": {"a": 1},
         "providerStatus": {"b": 2}, "lastError": {"description": "d"}}));
     let patches = [
         processing(Operation::Restore, now()),
@@ -122,10 +118,10 @@ fn conditions_and_state_are_never_touched() {
 
 #[test]
 fn what_is_announced() {
-    let with = |type_: &str, state: &str| extension(json!({"lastOperation": {"type": type_, "state": state}}));
+    let with = |type_: &str, state: &str| extension(&json!({"lastOperation": {"type": type_, "state": state}}));
     let seen = Trigger::Seen;
     let cases = [
-        (extension(json!(null)), Operation::Create, seen, true),
+        (extension(&json!(null)), Operation::Create, seen, true),
         (with("Create", "Succeeded"), Operation::Reconcile, Trigger::Changed, true),
         (with("Create", "Succeeded"), Operation::Reconcile, Trigger::External, true),
         (with("Create", "Succeeded"), Operation::Reconcile, Trigger::Resync, false),
@@ -169,4 +165,28 @@ fn only_the_owners_mistakes_carry_a_code() {
     assert_eq!(failure.description, "Error deleting Extension: read the thing: broken pipe");
     assert!(Failure::overdue(Operation::Delete, "m").codes.is_empty());
     assert!(Failure::deadline(Operation::Delete, Duration::from_secs(1)).codes.is_empty());
+}
+
+/// Tens of thousands of findings, or a text of megabytes, become a text that the API takes; and it is no news the second time.
+#[test]
+fn texts_are_bounded() {
+    let long = "ä".repeat(1 << 20);
+    let owner = ActuatorError::configuration("BadConfig", long.clone()).with_summary(long.clone());
+    let failures = [
+        Failure::of_actuator(Operation::Reconcile, &owner),
+        Failure::of_actuator(Operation::Delete, &ActuatorError::transient("ApiError", long.clone())),
+        Failure::overdue(Operation::Delete, &long),
+    ];
+    for failure in failures {
+        assert!(failure.description.len() <= STATUS_TEXT_LIMIT && failure.note.len() <= STATUS_TEXT_LIMIT);
+        assert!(failure.description.ends_with(" bytes more"), "{}", failure.description);
+        let before = extension(&json!(null));
+        let patch = failed(&before, Operation::Delete, &failure, Some(3), now()).expect("news");
+        assert!(patch.to_string().len() < 3 * STATUS_TEXT_LIMIT);
+        assert_eq!(failed(&after(&before, &patch), Operation::Delete, &failure, Some(3), now()), None);
+    }
+    let before = extension(&json!(null));
+    let patch = pending(&before, Operation::Delete, &long, now()).expect("news");
+    assert!(patch.to_string().len() < 2 * STATUS_TEXT_LIMIT);
+    assert_eq!(pending(&after(&before, &patch), Operation::Delete, &long, now()), None);
 }

@@ -8,14 +8,9 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn extension(object: &Value) -> Extension {
-    let mut extension = Extension::new("e", ExtensionSpec::default());
-    if let Some(metadata) = object.get("metadata") {
-        extension.metadata = serde_json::from_value(metadata.clone()).expect("metadata");
-    }
-    let mut status: gardener_api::ExtensionStatus =
-        serde_json::from_value(object.get("status").cloned().unwrap_or(json!({}))).expect("a status");
+    let mut extension: Extension = serde_json::from_value(object.clone()).expect("an object");
+    let status = extension.status.get_or_insert_default();
     status.last_operation.get_or_insert_with(gardener_api::LastOperation::default);
-    extension.status = Some(status);
     extension
 }
 
@@ -99,32 +94,51 @@ fn progressing_has_its_time() {
     assert_eq!(status(&with("Unknown", at(2000))), progressing, "a clock ahead of ours");
 }
 
+fn ours(conditions: &[AnyCondition]) -> &Condition {
+    conditions[1].known("SystemComponentsHealthy").expect("ours")
+}
+
 #[test]
 fn times_move_only_when_they_should() {
     let good = || verdict(&extension(&json!({})), false, vec![Check::Good], at(0)).expect("a verdict");
     let refresh = Some(Duration::from_secs(120));
-    let foreign: Condition =
-        serde_json::from_value(json!({"type": "Foreign", "status": "False", "reason": "r", "message": "m"}))
-            .expect("one");
+    // Of a shape that is not known here, too.
+    let foreign = AnyCondition::Other(json!({"type": "Foreign", "status": {"is": "an object"}}));
     let first = merge(std::slice::from_ref(&foreign), good(), refresh, at(0)).expect("a write");
     assert_eq!(first.len(), 2);
     assert_eq!(first[0], foreign);
-    assert_eq!(first[1].last_transition_time, Some(Time(at(0))));
+    assert_eq!(ours(&first).last_transition_time, Some(Time(at(0))));
 
     assert_eq!(merge(&first, good(), refresh, at(119)), None, "nothing new, nothing stale");
     assert_eq!(merge(&first, good(), None, at(100_000)), None, "newer gardenlets look at the lease");
 
     let refreshed = merge(&first, good(), refresh, at(120)).expect("a write");
-    assert_eq!(refreshed[1].last_transition_time, Some(Time(at(0))));
-    assert_eq!(refreshed[1].last_update_time, Some(Time(at(120))));
+    assert_eq!(ours(&refreshed).last_transition_time, Some(Time(at(0))));
+    assert_eq!(ours(&refreshed).last_update_time, Some(Time(at(120))));
 
     let other_text = Verdict { message: "other".to_owned(), ..good() };
     let updated = merge(&first, other_text, refresh, at(5)).expect("a write");
-    assert_eq!(updated[1].last_transition_time, Some(Time(at(0))));
-    assert_eq!(updated[1].last_update_time, Some(Time(at(5))));
+    assert_eq!(ours(&updated).last_transition_time, Some(Time(at(0))));
+    assert_eq!(ours(&updated).last_update_time, Some(Time(at(5))));
 
     let failing = verdict(&extension(&json!({})), false, vec![bad("x")], at(6)).expect("a verdict");
     let turned = merge(&first, failing, refresh, at(6)).expect("a write");
-    assert_eq!(turned[1].last_transition_time, Some(Time(at(6))));
+    assert_eq!(ours(&turned).last_transition_time, Some(Time(at(6))));
     assert_eq!(turned[0], foreign, "others' conditions stay");
+}
+
+#[test]
+fn messages_are_bounded_and_a_bounded_one_is_no_news() {
+    let judged = || verdict(&extension(&json!({})), false, vec![bad(&"x".repeat(1 << 20))], at(0)).expect("a verdict");
+    assert!(judged().message.len() <= STATUS_TEXT_LIMIT);
+    let written = merge(&[], judged(), None, at(0)).expect("a write");
+    assert_eq!(merge(&written, judged(), None, at(1)), None);
+}
+
+#[test]
+fn our_condition_is_written_anew_where_it_cannot_be_read() {
+    let odd = AnyCondition::Other(json!({"type": "SystemComponentsHealthy", "status": 7}));
+    let judged = verdict(&extension(&json!({})), false, vec![Check::Good], at(0)).expect("a verdict");
+    let written = merge(&[odd], judged, None, at(0)).expect("a write");
+    assert!(written.len() == 1 && written[0].known("SystemComponentsHealthy").is_some());
 }
