@@ -1,8 +1,10 @@
 //! Slots: at most so many of a crowd do something at the same time, and nobody begins any more after enough failures.
 //!
 //! One Lease object carries the whole record as an annotation, so that one read shows it and one conditional write changes it: slots cannot be
-//! given twice, and the count of failures cannot be passed by. What the record means is decided by the pure module `record`.
+//! given twice, and the count of failures cannot be passed by. What the record means is decided by the pure module `record`. Whoever may write
+//! the Lease may forge it: what is read is bounded, and the caller can leave out holders that are none of the crowd ([`Members`]).
 
+mod members;
 mod record;
 
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +17,8 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use tokio::time::Instant;
 
-pub use record::{Ask, Verdict};
+pub use members::{Members, is_object_name};
+pub use record::{Ask, Unreadable, Verdict};
 use record::{Observer, Record};
 
 /// Longest time for everything that one call does.
@@ -70,6 +73,10 @@ pub struct Answer {
     pub verdict: Verdict,
     /// This call's failure is the one with which nobody begins any more.
     pub stopped_now: bool,
+    /// Who else holds slots, as far as they were asked for.
+    pub others: Vec<String>,
+    /// Why the record that was found did not count.
+    pub unreadable: Option<Unreadable>,
 }
 
 impl Slots {
@@ -121,8 +128,10 @@ impl Slots {
         let work = async {
             for _ in 0..ATTEMPTS {
                 let found = self.api.get_opt(&self.config.name).await.map_err(self.failed("read"))?;
-                let record = self.record(found.as_ref());
-                let (next, answer) = decide(&record, &mut self.observer.lock().unwrap_or_else(PoisonError::into_inner));
+                let (record, unreadable) = self.record(found.as_ref());
+                let (next, mut answer) =
+                    decide(&record, &mut self.observer.lock().unwrap_or_else(PoisonError::into_inner));
+                answer.unreadable = unreadable;
                 if next == record {
                     return Ok(answer);
                 }
@@ -144,15 +153,17 @@ impl Slots {
         tokio::time::timeout(DEADLINE, work).await.map_err(|_elapsed| SlotsError::Timeout)?
     }
 
-    /// A record that cannot be read counts as none: it is ours alone, and the next write mends it.
-    fn record(&self, lease: Option<&Lease>) -> Record {
+    /// A record that cannot be read counts as none: nobody else writes it but who forges it, and the next write mends it. To wait until it can
+    /// be read would let whoever spoils it once hold up all.
+    fn record(&self, lease: Option<&Lease>) -> (Record, Option<Unreadable>) {
         let text = lease.and_then(|lease| lease.metadata.annotations.as_ref()?.get(&self.config.annotation));
-        text.and_then(|text| {
-            serde_json::from_str(text)
-                .map_err(|error| tracing::warn!(lease = self.config.name, %error, "the record of slots cannot be read"))
-                .ok()
-        })
-        .unwrap_or_default()
+        match text.map_or_else(|| Ok(Record::default()), |text| Record::read(text)) {
+            Ok(record) => (record, None),
+            Err(reason) => {
+                tracing::warn!(lease = self.config.name, %reason, "the record of slots cannot be read");
+                (Record::default(), Some(reason))
+            }
+        }
     }
 
     fn written(

@@ -1,6 +1,6 @@
 //! What the record of slots means to somebody who asks. Pure: clocks are parameters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,6 +16,14 @@ mod tests;
 const RENEW_AFTER: u32 = 4;
 /// So many failures are remembered; more than any limit, less than what an annotation may hold.
 const REMEMBERED: usize = 16;
+/// So many hold slots at most: a tenth of the 5000 nodes that Kubernetes supports.
+const HOLDER_LIMIT: usize = 500;
+/// Longest name that is read, bytes: that of a Node.
+const NAME_LIMIT: usize = 253;
+/// Longest change that is read, bytes.
+const CHANGE_LIMIT: usize = 64;
+/// Longest record that is read, bytes: more than ours can get, less than all annotations of an object may have together (256 KiB).
+const RECORD_LIMIT: usize = 192 * 1024;
 
 /// The record. Its order is that of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +31,61 @@ const REMEMBERED: usize = 16;
 pub(super) struct Record {
     pub(super) holders: Vec<Holder>,
     pub(super) failures: Vec<Failure>,
+}
+
+/// Why a record is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Too long to be looked at.
+    #[error("{0} bytes, at most {RECORD_LIMIT} are read")]
+    TooLong(usize),
+    /// No record's JSON.
+    #[error("no record: line {line}, column {column}")]
+    NoRecord {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// More entries than are ever written.
+    #[error("{holders} holders and {failures} failures, at most {HOLDER_LIMIT} and {REMEMBERED} are read")]
+    TooMany {
+        /// Entries of those at work.
+        holders: usize,
+        /// Entries of failures.
+        failures: usize,
+    },
+    /// A name or change longer than any.
+    #[error("a name or change of {0} bytes, at most {NAME_LIMIT} and {CHANGE_LIMIT} are read")]
+    LongName(usize),
+}
+
+impl Record {
+    /// Reads what somebody may have forged: within limits, and each name holds one slot.
+    pub(super) fn read(text: &str) -> Result<Self, Unreadable> {
+        if text.len() > RECORD_LIMIT {
+            return Err(Unreadable::TooLong(text.len()));
+        }
+        // Not the error itself, which may repeat the text.
+        let mut record: Self = serde_json::from_str(text)
+            .map_err(|error| Unreadable::NoRecord { line: error.line(), column: error.column() })?;
+        let (holders, failures) = (record.holders.len(), record.failures.len());
+        if holders > HOLDER_LIMIT || failures > REMEMBERED {
+            return Err(Unreadable::TooMany { holders, failures });
+        }
+        let names = record.holders.iter().map(|one| &one.name).chain(record.failures.iter().map(|one| &one.name));
+        let changes = record.failures.iter().map(|one| &one.change);
+        let too_long = names
+            .filter(|name| name.len() > NAME_LIMIT)
+            .chain(changes.filter(|change| change.len() > CHANGE_LIMIT))
+            .next();
+        if let Some(name) = too_long {
+            return Err(Unreadable::LongName(name.len()));
+        }
+        let mut seen = BTreeSet::new();
+        record.holders.retain(|holder| seen.insert(holder.name.clone()));
+        Ok(record)
+    }
 }
 
 /// Somebody who is at work.
@@ -54,6 +117,8 @@ pub struct Ask<'a> {
     pub failed_at: Option<u64>,
     /// How many may be at work at the same time.
     pub slots: usize,
+    /// Names that are none of the crowd, as far as is known: what they hold does not count.
+    pub strangers: &'a BTreeSet<String>,
 }
 
 /// Whether work may begin.
@@ -91,7 +156,8 @@ impl Observer {
         let silent = |holder: &Holder| {
             self.seen.get(&holder.name).is_some_and(|(_, since)| now.duration_since(*since) >= config.duration)
         };
-        next.holders.retain(|holder| holder.name == ask.name || !silent(holder));
+        let counts = |holder: &Holder| !silent(holder) && !ask.strangers.contains(&holder.name);
+        next.holders.retain(|holder| holder.name == ask.name || counts(holder));
         let own = next.holders.iter().position(|holder| holder.name == ask.name);
         let verdict = if failures(&next, ask.change) >= config.failure_limit {
             next.holders.retain(|holder| holder.name != ask.name);
@@ -102,13 +168,14 @@ impl Observer {
                 holder.renewed = wall;
             }
             Verdict::Held
-        } else if next.holders.len() < ask.slots.max(1) {
+        } else if next.holders.len() < ask.slots.clamp(1, HOLDER_LIMIT) {
             next.holders.push(Holder { name: ask.name.to_owned(), renewed: wall });
             Verdict::Held
         } else {
             Verdict::Full
         };
-        (next, Answer { verdict, stopped_now })
+        let others = next.holders.iter().map(|holder| holder.name.clone()).filter(|name| name != ask.name).collect();
+        (next, Answer { verdict, stopped_now, others, unreadable: None })
     }
 
     fn look(&mut self, record: &Record, now: Instant) {
@@ -126,7 +193,7 @@ impl Observer {
 pub(super) fn give_back(record: &Record, ask: &Ask<'_>, config: &SlotsConfig) -> (Record, Answer) {
     let (mut next, stopped_now) = told(record, ask, config);
     next.holders.retain(|holder| holder.name != ask.name);
-    (next, Answer { verdict: Verdict::Free, stopped_now })
+    (next, Answer { verdict: Verdict::Free, stopped_now, others: Vec::new(), unreadable: None })
 }
 
 /// The failure is told once; whether it is the one that reaches the limit.

@@ -18,8 +18,10 @@ fn wall(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
 }
 
+static NOBODY: BTreeSet<String> = BTreeSet::new();
+
 fn ask(name: &str, slots: usize) -> Ask<'_> {
-    Ask { name, change: "c", failed_at: None, slots }
+    Ask { name, change: "c", failed_at: None, slots, strangers: &NOBODY }
 }
 
 fn holders(record: &Record) -> Vec<&str> {
@@ -117,7 +119,7 @@ fn a_failure_counts_once_and_the_second_one_stops() {
     assert_eq!((&more, answer.stopped_now), (&two, false), "past the limit nothing grows");
     // Told with the next try, because it could not be told before.
     let (next, answer) = Observer::default().take(&one, &failed("b", 9), &config(), Instant::now(), wall(0));
-    assert_eq!((next.failures.len(), answer), (2, Answer { verdict: Verdict::Stopped, stopped_now: true }));
+    assert_eq!((next.failures.len(), answer.verdict, answer.stopped_now), (2, Verdict::Stopped, true));
 }
 
 #[test]
@@ -125,7 +127,7 @@ fn only_the_newest_failures_are_remembered() {
     let mut all = Record::default();
     for number in 0..100 {
         let change = format!("c{number}");
-        let ask = Ask { name: "a", change: &change, failed_at: Some(number), slots: 1 };
+        let ask = Ask { change: &change, failed_at: Some(number), ..ask("a", 1) };
         all = give_back(&all, &ask, &config()).0;
     }
     assert_eq!(all.failures.len(), REMEMBERED);
@@ -139,7 +141,76 @@ fn the_record_is_readable_json() {
         text,
         r#"{"holders":[{"name":"a","renewed":"2027-01-15T08:00:00Z"}],"failures":[{"name":"b","at":7,"change":"c"}]}"#
     );
-    assert_eq!(serde_json::from_str::<Record>("{}").unwrap(), Record::default());
+    assert_eq!(Record::read(&text).unwrap(), record(&["a"], &[("b", 7, "c")]));
+    assert_eq!(Record::read("{}").unwrap(), Record::default());
+}
+
+/// Holders before, strangers, slots; verdict and holders after.
+type Forgery = (&'static [&'static str], &'static [&'static str], usize, Verdict, &'static [&'static str]);
+
+#[test]
+fn a_holder_that_is_a_stranger_does_not_count() {
+    use Verdict::{Full, Held};
+    let cases: [Forgery; 6] = [
+        (&["ghost"], &[], 1, Full, &["ghost"]),
+        (&["ghost"], &["ghost"], 1, Held, &["me"]),
+        (&["ghost", "a"], &["ghost"], 1, Full, &["a"]),
+        (&["ghost", "a"], &["ghost"], 2, Held, &["a", "me"]),
+        (&["x", "y", "z"], &["x", "z"], 1, Full, &["y"]),
+        // The asker knows best that it is there.
+        (&["me", "ghost"], &["me", "ghost"], 1, Held, &["me"]),
+    ];
+    for (names, strangers, slots, verdict, left) in cases {
+        let strangers: BTreeSet<String> = strangers.iter().map(|name| (*name).to_owned()).collect();
+        let ask = Ask { strangers: &strangers, ..ask("me", slots) };
+        let (next, answer) = Observer::default().take(&record(names, &[]), &ask, &config(), Instant::now(), wall(1));
+        assert_eq!((answer.verdict, holders(&next)), (verdict, left.to_vec()), "{names:?}");
+        let others: Vec<&str> = left.iter().copied().filter(|name| *name != "me").collect();
+        assert_eq!(answer.others, others);
+    }
+}
+
+#[test]
+fn a_forged_record_is_bounded() {
+    let entry = |name: &str| format!(r#"{{"name":"{name}","renewed":"2027-01-15T08:00:00Z"}}"#);
+    let of = |holders: &[String], failures: &[String]| {
+        format!(r#"{{"holders":[{}],"failures":[{}]}}"#, holders.join(","), failures.join(","))
+    };
+    let many = |count: usize| -> Vec<String> { (0..count).map(|number| entry(&format!("n{number}"))).collect() };
+    let failure = |name: &str, change: &str| format!(r#"{{"name":"{name}","at":1,"change":"{change}"}}"#);
+    let long = "n".repeat(NAME_LIMIT + 1);
+    assert_eq!(Record::read(&of(&many(HOLDER_LIMIT), &[])).unwrap().holders.len(), HOLDER_LIMIT);
+    let too_many = |holders, failures| Err(Unreadable::TooMany { holders, failures });
+    assert_eq!(Record::read(&of(&many(HOLDER_LIMIT + 1), &[])), too_many(HOLDER_LIMIT + 1, 0));
+    assert_eq!(Record::read(&of(&[], &vec![failure("a", "c"); REMEMBERED + 1])), too_many(0, REMEMBERED + 1));
+    assert_eq!(Record::read(&of(&[entry(&long)], &[])), Err(Unreadable::LongName(long.len())));
+    assert_eq!(Record::read(&of(&[], &[failure(&long, "c")])), Err(Unreadable::LongName(long.len())));
+    assert_eq!(Record::read(&of(&[], &[failure("a", &long)])), Err(Unreadable::LongName(long.len())));
+    assert_eq!(Record::read(&" ".repeat(RECORD_LIMIT + 1)), Err(Unreadable::TooLong(RECORD_LIMIT + 1)));
+    let secret = r#"{"holders":"do not tell"}"#;
+    let error = Record::read(secret).unwrap_err();
+    assert!(matches!(error, Unreadable::NoRecord { .. }) && !error.to_string().contains("tell"), "{error}");
+    // One name, ten entries: one slot.
+    assert_eq!(holders(&Record::read(&of(&vec![entry("a"); 10], &[])).unwrap()), ["a"]);
+}
+
+#[test]
+fn no_crowd_makes_a_record_that_is_not_read() {
+    let name = |number: usize| format!("{number:0>NAME_LIMIT$}");
+    let mut record = Record::default();
+    for number in 0..HOLDER_LIMIT + 10 {
+        let (name, change) = (name(number), "c".repeat(CHANGE_LIMIT));
+        let ask = Ask { change: &change, failed_at: None, ..ask(&name, 10_000) };
+        record = Observer::default().take(&record, &ask, &config(), Instant::now(), wall(1)).0;
+    }
+    for number in 0..REMEMBERED {
+        let (name, change) = (name(number), format!("{number:0>CHANGE_LIMIT$}"));
+        let failed = Ask { change: &change, failed_at: Some(u64::MAX), ..ask(&name, 1) };
+        let told = told(&record, &failed, &config()).0;
+        record = told;
+    }
+    assert_eq!((record.holders.len(), record.failures.len()), (HOLDER_LIMIT, REMEMBERED));
+    assert_eq!(Record::read(&serde_json::to_string(&record).unwrap()).unwrap(), record);
 }
 
 /// What may happen to a crowd of which each has its own clock and memory.
@@ -165,6 +236,40 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
+    /// Whatever stands in the annotation: reading it ends, keeps the limits, and gives each name one slot.
+    #[test]
+    fn what_is_read_keeps_the_limits(
+        names in prop::collection::vec("[a-c]{1,2}", 0..40),
+        failures in 0..20_usize,
+        noise in ".{0,40}",
+        cut in 0..4000_usize,
+    ) {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let failures = vec![("a", 1, "c"); failures];
+        let mut text = serde_json::to_string(&record(&names, &failures)).unwrap();
+        if let Ok(read) = Record::read(&text) {
+            let unique: BTreeSet<&str> = names.iter().copied().collect();
+            prop_assert_eq!(read.holders.len(), unique.len());
+            prop_assert!(read.failures.len() <= REMEMBERED);
+        } else {
+            prop_assert!(failures.len() > REMEMBERED);
+        }
+        text.truncate(cut.min(text.len()));
+        text.push_str(&noise);
+        if let Ok(read) = Record::read(&text) {
+            prop_assert!(read.holders.len() <= HOLDER_LIMIT && read.failures.len() <= REMEMBERED);
+        }
+    }
+
+    /// Who is never a Node holds nobody up, however often it is renewed and whatever else stands there.
+    #[test]
+    fn strangers_alone_hold_nobody_up(strangers in prop::collection::btree_set("g[a-z]{1,3}", 1..30), slots in 0..5_usize) {
+        let names: Vec<&str> = strangers.iter().map(String::as_str).collect();
+        let ask = Ask { strangers: &strangers, ..ask("me", slots) };
+        let (next, answer) = Observer::default().take(&record(&names, &[]), &ask, &config(), Instant::now(), wall(1));
+        prop_assert_eq!((answer.verdict, holders(&next)), (Verdict::Held, vec!["me"]));
+    }
+
     /// Never more at work than slots, as long as nobody works longer than a slot lasts; nobody begins after two failures; and when all are
     /// done everybody gets a slot in the end.
     #[test]
