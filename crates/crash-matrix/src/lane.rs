@@ -1,7 +1,7 @@
 //! One stand-in node with its shoot, on which rows are run one after the other.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -60,6 +60,16 @@ pub(crate) struct Agent {
     address: String,
 }
 
+/// What another installation has left at the daemon's places: it must come back whatever is killed.
+fn former_state(root: &Path) -> anyhow::Result<()> {
+    for (directory, file) in [(host::DAEMON_STATE_DIR, "cache"), (host::DAEMON_RUN_DIR, "socket")] {
+        let directory = root.join(directory.trim_start_matches('/'));
+        std::fs::create_dir_all(&directory)?;
+        std::fs::write(directory.join(file), "of before\n")?;
+    }
+    Ok(std::fs::write(root.join(host::FORMER_PID_FILE.trim_start_matches('/')), "999999\n")?)
+}
+
 impl Lane {
     pub(crate) async fn up(binaries: &Binaries) -> anyhow::Result<Self> {
         // Paths of sockets have about a hundred characters at most.
@@ -73,6 +83,7 @@ impl Lane {
         }
         std::fs::create_dir_all(dir.path().join("desired"))?;
         let node = Node::boot("node-1", dir.path().join("node-1"), shoot.store()).await?;
+        former_state(node.root())?;
         let before = tree::snapshot(node.root())?;
         Ok(Self { binaries: binaries.clone(), _shoot: shoot, node, before, dir })
     }

@@ -22,6 +22,7 @@ fn scenarios() -> Vec<Scenario> {
         ("make", |root| root.create_directories("/d/a/b", FileAttributes::with_mode(0o755)).map(drop)),
         ("remove", |root| root.remove_file("/d/file", None).map(drop)),
         ("tree", |root| root.remove_tree("/d/tree").map(drop)),
+        ("aside", |root| root.rename_aside("/d/tree", "/d/tree.before").map(drop)),
     ]
 }
 

@@ -213,6 +213,28 @@ fn a_tree_is_removed_without_following_links() {
 }
 
 #[test]
+fn what_is_renamed_is_whole_and_overwrites_nothing() {
+    let (directory, root) = root();
+    let etc = directory.path().join("etc");
+    fs::create_dir(etc.join("tree")).expect("make");
+    fs::write(etc.join("tree/file"), "theirs").expect("write");
+    symlink("/nowhere", etc.join("link")).expect("link");
+    assert_eq!(root.rename_aside("/etc/tree", "/etc/tree.before").expect("rename"), Removal::Removed);
+    assert_eq!(root.rename_aside("/etc/tree", "/etc/tree.before").expect("done already"), Removal::Removed);
+    assert_eq!(root.rename_aside("/etc/link", "/etc/link.before").expect("the link itself"), Removal::Removed);
+    assert_eq!(root.rename_aside("/etc/a", "/etc/b").expect("nothing there"), Removal::Absent);
+    assert_eq!(root.rename_aside("/none/a", "/none/b").expect("no directory"), Removal::Absent);
+    assert_eq!(fs::read(etc.join("tree.before/file")).expect("read"), b"theirs");
+    fs::create_dir(etc.join("tree")).expect("make");
+    let error = root.rename_aside("/etc/tree.before", "/etc/tree").expect_err("even an empty directory stays");
+    assert_eq!(
+        (error.operation(), names(&etc)),
+        (Some(Operation::Rename), vec!["link.before".into(), "tree".into(), "tree.before".into()])
+    );
+    assert!(matches!(root.rename_aside("/etc/tree", "/tree"), Err(HostError::InvalidPath { .. })));
+}
+
+#[test]
 fn stale_temporaries_are_ours_only() {
     let (directory, root) = root();
     for name in [".a.1-0.cri-resmgr-tmp", ".a.tmp", "b.cri-resmgr-tmp"] {

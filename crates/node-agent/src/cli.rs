@@ -43,6 +43,9 @@ pub(crate) struct NodeOptions {
     /// The mounted desired state.
     #[arg(long, env = "DESIRED_STATE", default_value = "/etc/cri-resmgr-node-agent/desired.json")]
     pub(crate) desired_state: PathBuf,
+    /// SHA-256 of the desired state's text, in hexadecimal digits; without it (a chart of an earlier version) any text is taken.
+    #[arg(long, env = "DESIRED_STATE_SHA256")]
+    pub(crate) desired_state_sha256: Option<String>,
     /// Where the host's /etc, /opt, /run and /var/lib are mounted.
     #[arg(long, env = "HOST_ROOT", default_value = "/host")]
     pub(crate) host_root: PathBuf,

@@ -2,6 +2,7 @@
 //!
 //! What to do is decided by [`dynamic_config::Core`]; here it is told what happens, and what it says is carried out.
 
+mod cache;
 mod handover;
 mod real;
 #[cfg(test)]

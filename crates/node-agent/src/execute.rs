@@ -47,7 +47,8 @@ async fn act(effects: &impl Effects, timing: &Timing, action: &Action) -> Result
         | Action::MakeLink { .. }
         | Action::RemoveFile { .. }
         | Action::RemoveDirectory { .. }
-        | Action::RemoveTree { .. } => effects.apply(action),
+        | Action::RemoveTree { .. }
+        | Action::Rename { .. } => effects.apply(action),
         Action::Reload => effects.reload().await,
         Action::Start { unit } => {
             effects.reset_failed(unit).await?;

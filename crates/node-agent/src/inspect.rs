@@ -9,7 +9,7 @@ use node_plan::{Desired, Observed, Plan};
 use tokio::sync::watch;
 
 use crate::cli::NodeOptions;
-use crate::desired_file;
+use crate::desired_file::DesiredFile;
 use crate::observe::observe;
 use crate::payload::Images;
 use crate::real::{Cluster, RealNode};
@@ -23,7 +23,7 @@ struct Look {
 }
 
 async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
-    let mounted = desired_file::read(&options.desired_state)?;
+    let mounted = DesiredFile::of(options).read()?;
     let images = Images::load(&options.payload, &options.gate)?;
     let root = HostRoot::open(&options.host_root)?;
     let cluster = Rc::new(Cluster::connect(options.node_name.clone(), options.kubeconfig.as_deref()).await);

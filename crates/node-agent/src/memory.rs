@@ -114,6 +114,15 @@ impl State {
             Action::RemoveTree { path } => {
                 self.things.retain(|other, _| other != path && !other.starts_with(&format!("{path}/")));
             }
+            Action::Rename { from, to } => {
+                let below = |path: &String| path == from || path.starts_with(&format!("{from}/"));
+                let moved: Vec<String> = self.things.keys().filter(|path| below(path)).cloned().collect();
+                for path in moved {
+                    if let Some(thing) = self.things.remove(&path) {
+                        self.things.insert(format!("{to}{}", &path[from.len()..]), thing);
+                    }
+                }
+            }
             other => return Err(EffectError::Proof(format!("{other} is not a step that only touches files"))),
         }
         Ok(())

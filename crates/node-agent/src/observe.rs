@@ -4,16 +4,8 @@ use std::collections::BTreeMap;
 
 use extension_config::names::node;
 use node_plan::{CpuManager, Kubelet, Observed, Slot, Space, cpu_manager_policy, effective_endpoint, watched_paths};
-use serde::Deserialize;
 
 use crate::effects::{Effects, Result, Socket};
-
-/// The daemon's cache, as far as it matters.
-#[derive(Deserialize)]
-struct Cache {
-    #[serde(rename = "PolicyName", default)]
-    policy_name: String,
-}
 
 /// Looks at everything that the planner wants to know.
 pub(crate) async fn observe(effects: &impl Effects) -> Result<Observed> {
@@ -27,11 +19,6 @@ pub(crate) async fn observe(effects: &impl Effects) -> Result<Observed> {
     let daemon = effects.unit(node::DAEMON_UNIT).await?.unit;
     // Only a running daemon can answer; asking a dead socket is cheap, but its error says nothing.
     let proxy_answers = daemon.is_up() && effects.answers(Socket::Proxy).await.is_ok();
-    let cache = effects.read_text("/var/lib/cri-resmgr/cache").unwrap_or_default();
-    let cached_policy = cache
-        .and_then(|text| serde_json::from_str::<Cache>(&text).ok())
-        .map(|cache| cache.policy_name)
-        .filter(|name| !name.is_empty());
     Ok(Observed {
         now: effects.now(),
         entries,
@@ -51,7 +38,6 @@ pub(crate) async fn observe(effects: &impl Effects) -> Result<Observed> {
         },
         systemd: effects.version().await?,
         architecture: std::env::consts::ARCH.to_owned(),
-        cached_policy,
         slot: Slot::NotAsked,
     })
 }

@@ -1,6 +1,5 @@
 //! `run`: work, report, wait for a reason to look again.
 
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::agent::{Agent, Telemetry};
 use crate::cli::RunOptions;
-use crate::desired_file;
+use crate::desired_file::DesiredFile;
 use crate::dynamic::{self, Dynamic, Handover, RealSurroundings};
 use crate::effects::Witnesses;
 use crate::metrics::Metrics;
@@ -57,6 +56,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
             .client()
             .map_or_else(|| futures::stream::pending().boxed_local(), |client| dynamic::watches(client, &name)),
     );
+    let desired = DesiredFile::of(&options.node);
     let pod = options.node.pod_name.clone();
     let mut agent = Agent::new(node, cluster, pod, telemetry, (duty, standings.clone()));
     let mut terminate = signal(SignalKind::terminate())?;
@@ -70,7 +70,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         stop.send_replace(true);
     });
     tokio::select! {
-        () = work(&mut agent, &root, &options.node.desired_state, standings) => {}
+        () = work(&mut agent, &root, &desired, standings) => {}
         () = dynamic.run() => {}
     }
     serving.await.context("serve HTTP")
@@ -79,14 +79,14 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
 async fn work(
     agent: &mut Agent<RealNode>,
     root: &HostRoot,
-    desired_state: &Path,
+    desired: &DesiredFile,
     mut standing: watch::Receiver<Standing>,
 ) {
     let mut wake = Wake::new();
     loop {
         // Before the look: what changes while we work is a reason to look again at once.
-        wake.renew(root, desired_state, agent.node()).await;
-        let wait = agent.round(desired_file::read(desired_state)).await;
+        wake.renew(root, desired.path(), agent.node()).await;
+        let wait = agent.round(desired.read()).await;
         let why = tokio::select! {
             why = wake.next(agent.node()) => why,
             Ok(()) = standing.changed() => "the dynamic configuration",

@@ -35,6 +35,13 @@ pub struct Applied {
     pub previous_invocation: String,
 }
 
+impl Applied {
+    /// A daemon of ours was started, but the journal that said how is lost.
+    pub(crate) fn unknown(policy: String) -> Self {
+        Self { inputs: String::new(), policy, previous_invocation: String::new() }
+    }
+}
+
 /// One restart of kubelet that we caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
@@ -82,6 +89,12 @@ pub struct Made {
     pub files: BTreeSet<String>,
     /// Directories.
     pub directories: BTreeSet<String>,
+    /// Places of the daemon from which something of others was moved aside, or is about to be.
+    #[serde(default)]
+    pub aside: BTreeSet<String>,
+    /// Those to which it was put back, or is about to be: what stands there is no longer the daemon's.
+    #[serde(default)]
+    pub put_back: BTreeSet<String>,
 }
 
 /// The journal: written before the effects that it speaks of.
@@ -115,6 +128,12 @@ pub enum Change {
     Phase(Phase),
     /// These files, links and directories are about to be made.
     Make(Made),
+    /// What others have at this place of the daemon is about to be moved aside.
+    MovesAside(String),
+    /// It was moved aside, and what stands at the place from now on is our daemon's.
+    MovedAside(String),
+    /// It is about to be put back.
+    PutsBack(String),
     /// Everything that we made is gone.
     NothingMade,
     /// Unit files are about to be written.
@@ -148,6 +167,12 @@ impl Journal {
             Change::Make(made) => {
                 self.made.files.extend(made.files.iter().cloned());
                 self.made.directories.extend(made.directories.iter().cloned());
+            }
+            Change::MovesAside(path) => drop(self.made.aside.insert(path.clone())),
+            Change::MovedAside(path) => drop(self.made.put_back.remove(path)),
+            Change::PutsBack(path) => {
+                self.made.aside.remove(path);
+                self.made.put_back.insert(path.clone());
             }
             Change::NothingMade => {
                 self.made = Made::default();

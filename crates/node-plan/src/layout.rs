@@ -95,10 +95,17 @@ pub(crate) const DAEMON_CACHE: &str = "/var/lib/cri-resmgr/cache";
 /// Where journal and lock are. Without a journal they are what an interrupted removal has left, or the lock of another agent.
 pub(crate) const BOOKKEEPING: [&str; 2] = [node::STATE_DIR, node::RUN_DIR];
 
+/// What the daemon makes itself (deleted at removal), and the name under which waits what stood there before us.
+pub(crate) const DAEMON_PLACES: [(&str, &str); 3] = [
+    (node::DAEMON_STATE_DIR, node::ASIDE_STATE_DIR),
+    (node::DAEMON_RUN_DIR, node::ASIDE_RUN_DIR),
+    (node::FORMER_PID_FILE, node::ASIDE_PID_FILE),
+];
+
 /// What the daemon makes itself; deleted at removal.
 #[must_use]
 pub fn daemon_paths() -> [&'static str; 3] {
-    [node::DAEMON_STATE_DIR, node::DAEMON_RUN_DIR, node::DAEMON_PID_FILE]
+    DAEMON_PLACES.map(|(path, _)| path)
 }
 
 /// Every path that the planner wants to know about.
@@ -108,7 +115,7 @@ pub fn watched_paths() -> Vec<&'static str> {
     paths.extend(DIRECTORIES);
     paths.extend(FILES);
     paths.extend(LINKS.map(|(path, _)| path));
-    paths.extend(daemon_paths());
+    paths.extend(DAEMON_PLACES.into_iter().flat_map(|(path, aside)| [path, aside]));
     paths.extend(BOOKKEEPING);
     paths.extend([DAEMON_CACHE, node::RUNTIME_ENV, PREDECESSOR_FILE]);
     paths
@@ -205,6 +212,23 @@ fn in_own_directory(path: &str) -> bool {
 /// Whether a directory was made by us.
 pub(crate) fn is_our_directory(journal: Option<&Journal>, path: &str) -> bool {
     OWN_DIRECTORIES.contains(&path) || journal.is_some_and(|journal| journal.made.directories.contains(path))
+}
+
+/// Whether what stands at a place of the daemon is not the daemon's: a daemon of ours was never started, or what stood there before us was put
+/// back already.
+pub(crate) fn is_foreign_state(observed: &Observed, (path, aside): (&str, &str)) -> bool {
+    if observed.entry(path).is_absent() {
+        return false;
+    }
+    let Some(journal) = &observed.journal else { return !any_trace(observed) };
+    let was_moved = journal.made.aside.contains(path) && !observed.entry(aside).is_absent();
+    journal.made.put_back.contains(path) || (journal.applied.is_none() && !was_moved)
+}
+
+/// Whether something of others waits under our name for its place to become free.
+pub(crate) fn waits_aside(observed: &Observed, (path, aside): (&str, &str)) -> bool {
+    !observed.entry(aside).is_absent()
+        && (observed.entry(path).is_absent() || !is_foreign_state(observed, (path, aside)))
 }
 
 /// Whether we ever installed here: then the daemon's own files are ours to delete.

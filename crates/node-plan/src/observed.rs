@@ -131,8 +131,6 @@ pub struct Observed {
     pub systemd: String,
     /// Architecture of the machine, by Rust's name.
     pub architecture: String,
-    /// Policy in the daemon's cache, where there is one.
-    pub cached_policy: Option<String>,
     /// The slot for what is paced.
     pub slot: Slot,
 }

@@ -5,7 +5,7 @@ use extension_config::names::node;
 use crate::desired::Installation;
 use crate::entry::Entry;
 use crate::kubelet::check_unit_shape;
-use crate::layout::{PREDECESSOR_FILE, is_ours};
+use crate::layout::{DAEMON_PLACES, PREDECESSOR_FILE, is_foreign_state, is_ours};
 use crate::observed::{CpuManager, Observed};
 
 /// The first with all that the units and their handling rely on: `/etc/systemd/system.control` among the unit paths, `InvocationID`,
@@ -120,6 +120,14 @@ fn foreign(observed: &Observed, installation: &Installation, refuse: &mut impl F
             refuse(
                 Consequence::Leave,
                 format!("{name} is masked: unmask it (systemctl unmask {name}) to let cri-resmgr run here"),
+            );
+        }
+    }
+    for place @ (path, aside) in DAEMON_PLACES {
+        if is_foreign_state(observed, place) && !observed.entry(aside).is_absent() {
+            refuse(
+                Consequence::Hold,
+                format!("{path} would be moved aside to {aside}, which exists: move one of them elsewhere"),
             );
         }
     }

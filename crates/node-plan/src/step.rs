@@ -88,6 +88,13 @@ pub enum Action {
         /// Host path.
         path: String,
     },
+    /// Give an entry another name in the same directory; nothing may stand there. What is gone meanwhile is nobody's any more.
+    Rename {
+        /// Host path.
+        from: String,
+        /// Host path.
+        to: String,
+    },
     /// Have systemd read the unit files again.
     Reload,
     /// Start a unit (a running one is left alone).
@@ -158,6 +165,7 @@ impl std::fmt::Display for Action {
             Self::RemoveFile { path } => write!(f, "remove {path}"),
             Self::RemoveDirectory { path } => write!(f, "remove directory {path} if empty"),
             Self::RemoveTree { path } => write!(f, "remove {path} with its content"),
+            Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
             Self::Reload => f.write_str("have systemd reload its units"),
             Self::Start { unit } => write!(f, "start {unit}"),
             Self::Stop { unit } => write!(f, "stop {unit}"),

@@ -1,7 +1,7 @@
 //! Looking: nothing here alters the host.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Take};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -26,6 +26,12 @@ impl HostRoot {
             return Err(HostError::TooLarge { path: path.to_owned(), limit });
         }
         Ok(content)
+    }
+
+    /// Opens a regular file to be read piece by piece: after `limit` bytes it ends. `None` where nothing stands.
+    pub fn open_bounded(&self, path: impl AsRef<Path>, limit: u64) -> Result<Option<Take<File>>> {
+        let file = optional(self.open_file(path.as_ref()))?;
+        Ok(file.map(|file| file.take(limit)))
     }
 
     /// [`Self::read`], with `None` where nothing stands.

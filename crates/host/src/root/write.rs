@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
 
-use super::{Change, Copied, HostRoot};
+use super::{Change, Copied, HostRoot, Removal, split};
 use crate::attributes::{FileAttributes, FileKind};
 use crate::checksum::{Checksum, Summing};
 use crate::error::{HostError, Result};
@@ -127,6 +127,32 @@ impl HostRoot {
         let entry =
             self.step(Operation::SetAttributes, path, || openat(directory.as_fd(), name, flags, Mode::empty()))?;
         self.apply(entry.as_fd(), path, attributes)
+    }
+
+    /// Gives an entry of any kind another name in the same directory, atomically and durably. [`Removal::Absent`] where nothing stands; an error
+    /// where something has the new name. Not followed: a link keeps its text, a directory its content.
+    pub fn rename_aside(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Removal> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        if from.parent() != to.parent() {
+            return Err(HostError::InvalidPath { path: to.to_owned() });
+        }
+        let (is_there, is_taken) = (self.metadata(from)?.is_some(), self.metadata(to)?.is_some());
+        if !is_there && !is_taken {
+            return Ok(Removal::Absent);
+        }
+        let (directory, old) = self.parent(from)?;
+        let (_, new) = split(to)?;
+        let directory = directory.as_fd();
+        if is_there {
+            // Nobody else uses these names, and the host lock keeps other agents out.
+            if is_taken {
+                return Err(HostError::io(Operation::Rename, to, Errno::EEXIST));
+            }
+            self.step(Operation::Rename, to, || renameat(directory, old, directory, new))?;
+        }
+        // Also after an earlier call that failed here.
+        self.sync_directory(directory, to)?;
+        Ok(Removal::Removed)
     }
 
     /// Takes the exclusive lock on this file, which is made (mode 0600) where it is missing; does not wait.

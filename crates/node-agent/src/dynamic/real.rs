@@ -8,31 +8,15 @@ use extension_config::names::node;
 use futures::StreamExt;
 use host::{HostRoot, Journal, JournalError};
 use observability::ErrorChain;
-use serde::Deserialize;
 use systemd_client::{Events, Systemd, SystemdError};
 
-use super::Surroundings;
+use super::{Surroundings, cache};
 use crate::real::Cluster;
 
 /// Version of the memory's format.
 const MEMORY_VERSION: u32 = 1;
-/// Longest cache of the daemon that is read, bytes: it names every container.
-const CACHE_LIMIT: u64 = 64 << 20;
 /// Wait before the bus is tried again.
 const BUS_RETRY: Duration = Duration::from_secs(2);
-
-/// The daemon's cache, as far as it matters.
-#[derive(Deserialize)]
-struct Cache {
-    #[serde(rename = "Cfg", default)]
-    config: Option<CachedConfig>,
-}
-
-#[derive(Deserialize)]
-struct CachedConfig {
-    #[serde(rename = "Data", default)]
-    data: Option<Data>,
-}
 
 /// The node's own; with a bus connection of its own, so that neither waits for the other.
 pub(crate) struct RealSurroundings {
@@ -102,12 +86,10 @@ impl Surroundings for RealSurroundings {
     }
 
     fn cached(&self) -> Option<Data> {
-        let bytes = self
-            .root
-            .read_optional(format!("{}/cache", node::DAEMON_STATE_DIR), CACHE_LIMIT)
-            .map_err(|error| tracing::warn!(error = %ErrorChain(&error), "the daemon's cache cannot be read"))
-            .ok()??;
-        serde_json::from_slice::<Cache>(&bytes).ok()?.config?.data
+        let file = self.root.open_bounded(format!("{}/cache", node::DAEMON_STATE_DIR), cache::LIMIT);
+        file.map_err(|error| tracing::warn!(error = %ErrorChain(&error), "the daemon's cache cannot be read"))
+            .ok()?
+            .and_then(cache::configuration)
     }
 
     fn remember(&self, memory: &Memory) {

@@ -111,9 +111,10 @@ fn maps(text: &str) -> Input {
 }
 
 fn config(text: &str) -> Data {
+    // In canonical form: it is pushed as it is.
     BTreeMap::from([
-        ("policy".to_owned(), "Active: none\n".to_owned()),
-        ("logger".to_owned(), format!("Debug: {text}\n")),
+        ("policy".to_owned(), r#"{"Active":"none"}"#.to_owned()),
+        ("logger".to_owned(), format!(r#"{{"Debug":"{text}"}}"#)),
     ])
 }
 

@@ -1,5 +1,9 @@
 //! What the API server tells, as complete lists that are kept up to date.
 
+mod bounded;
+mod configurations;
+mod lean;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -7,62 +11,102 @@ use dynamic_config::{Adjustment, Data};
 use extension_config::names;
 use futures::stream::LocalBoxStream;
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use observability::ErrorChain;
 
 use super::Input;
+use configurations::{Configurations, Contents};
+use lean::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, Texts};
+
+/// Most Adjustments that are looked at; what is beyond is told and left out.
+const ADJUSTMENTS: usize = 500;
+/// Objects in one answer of the API server: each may have 1.5 MiB.
+const PAGE: u32 = 10;
+/// Label of the ConfigMaps that count, with [`names::NODE_AGENT`].
+const LABEL: &str = "app.kubernetes.io/name";
 
 /// Watches what matters to this node. A watch that is lost is opened again; what it showed last stays true until then.
 pub(crate) fn watches(client: &Client, node: &str) -> LocalBoxStream<'static, Input> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
-    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/name={}", names::NODE_AGENT));
-    let maps = listed("ConfigMaps", watcher(maps, ours)).filter_map(async |change| match change {
-        Listed::All(all) | Listed::Changed(all, _) => Some(Input::Maps(contents(&all))),
-    });
-
-    let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
-    let own = watcher::Config::default().fields(&format!("metadata.name={node}"));
-    let name = node.to_owned();
-    let groups = listed("the node", watcher(nodes, own)).filter_map(move |change| {
-        let (Listed::All(all) | Listed::Changed(all, _)) = change;
-        // A Node that is not there (yet) has no labels that could be known.
-        let input = all.get(&name).map(|node| Input::Group(node.labels().get(names::NODE_GROUP_LABEL).cloned()));
-        async { input }
-    });
-
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(
-        names::ADJUSTMENT_GROUP,
-        names::ADJUSTMENT_VERSION,
-        names::ADJUSTMENT_KIND,
-    ));
-    let adjustments: Api<DynamicObject> = Api::namespaced_with(client.clone(), names::SHOOT_NAMESPACE, &kind);
-    let name = node.to_owned();
-    let adjustments = listed("Adjustments", watcher(adjustments, watcher::Config::default())).map(move |change| {
-        let read = |object: &DynamicObject| Adjustment::of(&serde_json::json!(object), &name);
-        match change {
-            Listed::All(all) => {
-                Input::Adjustments(all.iter().map(|(name, object)| (name.clone(), read(object))).collect())
-            }
-            Listed::Changed(all, changed) => {
-                let now = all.get(&changed).map(read);
-                Input::Adjustment(changed, now)
-            }
-        }
-    });
-    stream::select_all([maps.boxed_local(), groups.boxed_local(), adjustments.boxed_local()]).boxed_local()
+    let maps = client.clone();
+    let configurations = Configurations::new(node, groups(client, node), move |name| configuration(&maps, name));
+    let configurations = stream::unfold(configurations, async |mut all| Some((all.next().await, all)));
+    stream::select_all([configurations.boxed_local(), adjustments(client, node)]).boxed_local()
 }
 
-/// Dynamic configurations by name; the desired state carries the same label.
-fn contents(all: &BTreeMap<String, ConfigMap>) -> BTreeMap<String, Data> {
-    all.iter()
-        .filter(|(name, _)| name.starts_with(names::DYNAMIC_CONFIG_MAP_PREFIX))
-        .map(|(name, map)| (name.clone(), map.data.clone().unwrap_or_default()))
-        .collect()
+/// The group in our Node's labels.
+fn groups(client: &Client, node: &str) -> LocalBoxStream<'static, Option<String>> {
+    let nodes: Api<OwnNode> = Api::all(client.clone());
+    let label = |node: OwnNode| Some(node.labels().get(names::NODE_GROUP_LABEL).cloned());
+    let name = node.to_owned();
+    let groups = listed("the node", 1, watcher(nodes, only(node)), label);
+    let known = groups.filter_map(move |change| {
+        let (Listed::All(all) | Listed::Changed(all, _)) = change;
+        // A Node that is not there (yet) has no labels that could be known.
+        let group = all.get(&name).cloned();
+        async { group }
+    });
+    known.boxed_local()
+}
+
+/// What stands in the ConfigMap of this name.
+fn configuration(client: &Client, name: &str) -> Contents {
+    let maps: Api<Configuration> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
+    let changes = listed("a ConfigMap", 1, watcher(maps, only(name)), content);
+    let name = name.to_owned();
+    let contents = changes.map(move |change| {
+        let (Listed::All(mut all) | Listed::Changed(mut all, _)) = change;
+        all.remove(&name)
+    });
+    contents.boxed_local()
+}
+
+fn only(name: &str) -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={name}")).page_size(PAGE)
+}
+
+/// The texts of a ConfigMap that counts. In place of those that are too long stands a key that no daemon has: so it is refused by name, told like
+/// every other mistake, and what runs goes on.
+fn content(map: Configuration) -> Option<Data> {
+    if map.labels().get(LABEL).is_none_or(|name| name != names::NODE_AGENT) {
+        return None;
+    }
+    Some(match map.data {
+        Texts::Whole(data) => data,
+        Texts::TooLong(bytes) => {
+            let key = format!("its length, {bytes} bytes (at most {CONFIGURATION_LIMIT} are read)");
+            Data::from([(key, "refused".to_owned())])
+        }
+    })
+}
+
+fn adjustments(client: &Client, node: &str) -> LocalBoxStream<'static, Input> {
+    let adjustments: Api<Adjusting> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
+    let name = node.to_owned();
+    let read = move |object: Adjusting| adjustment(object, &name);
+    let config = watcher::Config::default().page_size(PAGE);
+    let inputs = listed("Adjustments", ADJUSTMENTS, watcher(adjustments, config), read).map(|change| match change {
+        Listed::All(all) => Input::Adjustments(all),
+        Listed::Changed(mut all, changed) => {
+            let now = all.remove(&changed);
+            Input::Adjustment(changed, now)
+        }
+    });
+    inputs.boxed_local()
+}
+
+fn adjustment(object: Adjusting, node: &str) -> Option<Adjustment> {
+    let name = object.name_any();
+    let Some(spec) = object.spec.0 else {
+        tracing::warn!(adjustment = name, "its specification is too long or too deep, and is left out");
+        return None;
+    };
+    // Where the status cannot be read, our entry in it is written anew.
+    let status = object.status.0.unwrap_or_default();
+    let created = object.metadata.creation_timestamp;
+    let metadata = serde_json::json!({ "creationTimestamp": created });
+    Some(Adjustment::of(&serde_json::json!({ "metadata": metadata, "spec": spec, "status": status }), node))
 }
 
 /// A change of a list that is complete.
@@ -74,21 +118,26 @@ enum Listed<K> {
 }
 
 /// Turns a watch into complete lists: nothing before the first one is complete, and an error changes nothing.
-fn listed<K>(
+///
+/// Of each object only what `read` makes of it is kept, and nothing at all where it makes nothing of it; of more than `most` none.
+fn listed<K, V>(
     what: &'static str,
+    most: usize,
     events: impl Stream<Item = Result<Event<K>, watcher::Error>> + 'static,
-) -> impl Stream<Item = Listed<K>>
+    read: impl Fn(K) -> Option<V> + 'static,
+) -> impl Stream<Item = Listed<V>>
 where
     K: kube::Resource + Clone + Debug + 'static,
+    V: Clone + 'static,
 {
-    let mut known: BTreeMap<String, K> = BTreeMap::new();
-    let mut coming: BTreeMap<String, K> = BTreeMap::new();
+    let mut known: BTreeMap<String, V> = BTreeMap::new();
+    let mut coming: BTreeMap<String, V> = BTreeMap::new();
     let mut told = String::new();
     events.default_backoff().filter_map(move |event| {
         let change = match event {
             Ok(event) => {
                 told.clear();
-                follow(&mut known, &mut coming, event)
+                follow(&mut known, &mut coming, event, |all, object| take(what, most, all, object, &read))
             }
             Err(error) => {
                 let error = ErrorChain(&error).to_string();
@@ -104,21 +153,40 @@ where
     })
 }
 
-fn follow<K: kube::Resource + Clone>(
-    known: &mut BTreeMap<String, K>,
-    coming: &mut BTreeMap<String, K>,
+/// Puts an object into a list, or takes it out where nothing is made of it any more.
+fn take<K: kube::Resource, V>(
+    what: &'static str,
+    most: usize,
+    all: &mut BTreeMap<String, V>,
+    object: K,
+    read: impl Fn(K) -> Option<V>,
+) {
+    let name = object.name_any();
+    match read(object) {
+        Some(_) if all.len() >= most && !all.contains_key(&name) => {
+            tracing::warn!(name, most, "{what}: there are more than are looked at, and this one is left out");
+        }
+        Some(value) => drop(all.insert(name, value)),
+        None => drop(all.remove(&name)),
+    }
+}
+
+fn follow<K: kube::Resource, V: Clone>(
+    known: &mut BTreeMap<String, V>,
+    coming: &mut BTreeMap<String, V>,
     event: Event<K>,
-) -> Option<Listed<K>> {
+    take: impl Fn(&mut BTreeMap<String, V>, K),
+) -> Option<Listed<V>> {
     match event {
         Event::Init => coming.clear(),
-        Event::InitApply(object) => drop(coming.insert(object.name_any(), object)),
+        Event::InitApply(object) => take(coming, object),
         Event::InitDone => {
             *known = std::mem::take(coming);
             return Some(Listed::All(known.clone()));
         }
         Event::Apply(object) => {
             let name = object.name_any();
-            known.insert(name.clone(), object);
+            take(known, object);
             return Some(Listed::Changed(known.clone(), name));
         }
         Event::Delete(object) => {
@@ -132,15 +200,17 @@ fn follow<K: kube::Resource + Clone>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Listed, contents, follow};
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use super::lean::{Adjusting, Configuration};
+    use super::{ADJUSTMENTS, Listed, adjustment, content, follow, take};
+    use extension_config::cri_resmgr;
     use kube::runtime::watcher::Event;
+    use serde_json::json;
     use std::collections::BTreeMap;
 
-    fn map(name: &str, text: &str) -> ConfigMap {
-        let mut map = ConfigMap { data: Some([("policy".to_owned(), text.to_owned())].into()), ..ConfigMap::default() };
-        map.metadata.name = Some(name.to_owned());
-        map
+    fn map(name: &str, text: &str) -> Configuration {
+        let labels = json!({"app.kubernetes.io/name": "cri-resmgr-node-agent"});
+        let object = json!({"metadata": {"name": name, "labels": labels}, "data": {"policy": text}});
+        serde_json::from_value(object).unwrap()
     }
 
     /// Defects a and d of the Go agent: something before the first list is complete, and events of an earlier watch that count for a later one.
@@ -148,28 +218,56 @@ mod tests {
     fn only_complete_lists_are_shown() {
         let (mut known, mut coming) = (BTreeMap::new(), BTreeMap::new());
         let mut shown = Vec::new();
+        let mut unlabelled = map("a", "a");
+        unlabelled.metadata.labels = None;
         for event in [
             Event::Init,
-            Event::InitApply(map("cri-resmgr-config.default", "a")),
-            Event::InitApply(map("cri-resmgr-desired-state-1", "x")),
+            Event::InitApply(map("a", "1")),
             Event::InitDone,
-            Event::Apply(map("cri-resmgr-config.node.n", "b")),
+            Event::Apply(map("b", "2")),
             // The watch was lost: what it showed stays until the new list is complete, and then the new list alone counts.
             Event::Init,
-            Event::InitApply(map("cri-resmgr-config.group.g", "c")),
+            Event::InitApply(map("a", "3")),
             Event::InitDone,
-            Event::Delete(map("cri-resmgr-config.group.g", "c")),
+            // Without the label it counts no more.
+            Event::Apply(unlabelled),
+            Event::Apply(map("a", "4")),
+            Event::Delete(map("a", "4")),
         ] {
-            if let Some(Listed::All(all) | Listed::Changed(all, _)) = follow(&mut known, &mut coming, event) {
-                shown.push(contents(&all).into_keys().collect::<Vec<_>>().join(" "));
+            let take = |all: &mut _, object| take("maps", 9, all, object, content);
+            if let Some(Listed::All(all) | Listed::Changed(all, _)) = follow(&mut known, &mut coming, event, take) {
+                shown.push(all.into_iter().map(|(name, data)| name + &data["policy"]).collect::<Vec<_>>().join(" "));
             }
         }
-        let wanted = [
-            "cri-resmgr-config.default",
-            "cri-resmgr-config.default cri-resmgr-config.node.n",
-            "cri-resmgr-config.group.g",
-            "",
-        ];
-        assert_eq!(shown, wanted);
+        assert_eq!(shown, ["a1", "a1 b2", "a3", "", "a4", ""]);
+    }
+
+    /// W12: it was parsed by every agent, and ended it.
+    #[test]
+    fn a_configuration_that_is_too_long_is_refused_by_name_and_never_parsed() {
+        let refused = content(map("cri-resmgr-config.default", &"- a\n".repeat(38_000))).unwrap();
+        assert!(refused.iter().map(|(key, text)| key.len() + text.len()).sum::<usize>() < 200);
+        let findings = cri_resmgr::check_modules(&refused).unwrap_err();
+        assert!(findings.iter().any(|finding| finding.path.contains("152006 bytes")), "{findings:?}");
+    }
+
+    #[test]
+    fn one_bad_adjustment_is_one_bad_adjustment() {
+        let object = |name: &str, spec: &str| -> Adjusting {
+            serde_json::from_str(&format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{spec}}}"#)).unwrap()
+        };
+        let deep = format!("{{\"classes\":{}{}}}", "[".repeat(500), "]".repeat(500));
+        let long = format!("{{\"classes\":[{}0]}}", "0,".repeat(50_000));
+        let mut all = BTreeMap::new();
+        for object in [object("good", "{\"scope\":[]}"), object("deep", &deep), object("long", &long)] {
+            take("Adjustments", ADJUSTMENTS, &mut all, object, |object| adjustment(object, "n"));
+        }
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["good"]);
+        assert_eq!(all["good"].spec, json!({"scope": []}));
+        for number in 0..2 * ADJUSTMENTS {
+            let object = object(&format!("a{number}"), "{}");
+            take("Adjustments", ADJUSTMENTS, &mut all, object, |object| adjustment(object, "n"));
+        }
+        assert_eq!(all.len(), ADJUSTMENTS);
     }
 }

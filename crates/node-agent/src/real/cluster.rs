@@ -152,10 +152,12 @@ impl Cluster {
 
     /// Takes the node's switch slot, `desired` being the hash of the desired state. Without an API server there is none.
     pub(crate) async fn take_slot(&self, desired: &str, request: &Request) -> Permit {
-        match &self.pace {
-            Some(pace) => pace.take(desired, request).await,
-            None => Pace::unknown("the API server cannot be used"),
+        let Some(pace) = &self.pace else { return Pace::unknown("the API server cannot be used") };
+        let permit = pace.take(desired, request).await;
+        if let Some(doubt) = pace.doubt() {
+            self.event(true, doubt.reason, &doubt.note).await;
         }
+        permit
     }
 
     /// Gives the slot back; whether that stops all further switches. Error: it stays taken until its time is over.

@@ -12,8 +12,6 @@ use crate::effects::{EffectError, Files, Result};
 
 /// Texts of ours and the configurations that we read are far smaller.
 const TEXT_LIMIT: u64 = 4 << 20;
-/// The daemon's cache grows with the node's containers.
-const READ_LIMIT: u64 = 64 << 20;
 const DIRECTORY_MODE: u32 = 0o755;
 const STATE_MODE: u32 = 0o700;
 
@@ -117,6 +115,13 @@ impl RealNode {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        if self.root.rename_aside(from, to)? == Removal::Absent {
+            tracing::warn!(path = from, "is gone, although it was there before");
+        }
+        Ok(())
+    }
+
     fn remove(&self, path: &str) -> Result<()> {
         match self.root.metadata(path)?.map(|found| found.kind) {
             None => {}
@@ -149,7 +154,7 @@ impl Files for RealNode {
     }
 
     fn read_text(&self, path: &str) -> Result<Option<String>> {
-        let bytes = self.root.read_optional(path, READ_LIMIT)?;
+        let bytes = self.root.read_optional(path, TEXT_LIMIT)?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -187,6 +192,7 @@ impl Files for RealNode {
             Action::RemoveTree { path } => {
                 self.root.remove_tree(path)?;
             }
+            Action::Rename { from, to } => self.rename(from, to)?,
             _ => {}
         }
         Ok(())

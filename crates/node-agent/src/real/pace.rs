@@ -1,15 +1,20 @@
 //! The shoot's switch slots: how many nodes may leave their runtime for another at the same time (docs/decisions/0005-switch-slots.md).
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use extension_config::desired_state::hash8;
 use extension_config::names;
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::GetParams;
 use kube::{Api, Client};
-use lease::slots::{Ask, Verdict};
+use lease::slots::{Answer, Ask, Members, Verdict, is_object_name};
 use lease::{Slots, SlotsConfig};
 use node_plan::Slot;
+use tokio::time::Instant;
 
 use super::cluster::DEADLINE;
 use crate::effects::{Permit, Request};
@@ -24,12 +29,44 @@ const DURATION: Duration = Duration::from_secs(300);
 const SHORTEST_WAIT: Duration = Duration::from_secs(3);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const ASKING_PER_SECOND: u32 = 50;
+/// The same doubt about the record is told again after so long.
+const TELL_AGAIN: Duration = Duration::from_secs(3600);
+/// So many characters of a name that somebody may have forged are shown.
+const SHOWN: usize = 63;
 
 /// Asks for this node's slot.
 pub(crate) struct Pace {
     client: Client,
     slots: Slots,
     node_name: String,
+    members: RefCell<Members>,
+    doubts: RefCell<Doubts>,
+}
+
+/// Something about the record that people should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// Reason of the Event.
+    pub(crate) reason: &'static str,
+    /// What it says.
+    pub(crate) note: String,
+}
+
+/// The doubt that is still to be told, and when which one was told.
+#[derive(Debug, Default)]
+struct Doubts {
+    due: Option<Doubt>,
+    told: Option<(&'static str, Instant)>,
+}
+
+impl Doubts {
+    fn raise(&mut self, doubt: Doubt, now: Instant) {
+        let told_lately = |(reason, at): (&str, Instant)| reason == doubt.reason && now.duration_since(at) < TELL_AGAIN;
+        if !self.told.is_some_and(told_lately) {
+            self.told = Some((doubt.reason, now));
+            self.due = Some(doubt);
+        }
+    }
 }
 
 /// What the DaemonSet of the agents tells.
@@ -47,7 +84,9 @@ impl Pace {
             duration: DURATION,
             failure_limit: ROLLBACK_LIMIT,
         };
-        Self { slots: Slots::new(client.clone(), config), client, node_name: node_name.to_owned() }
+        let slots = Slots::new(client.clone(), config);
+        let (members, doubts) = (RefCell::default(), RefCell::default());
+        Self { slots, client, node_name: node_name.to_owned(), members, doubts }
     }
 
     /// Takes or renews the slot. `desired`: hash of the desired state.
@@ -58,13 +97,15 @@ impl Pace {
         };
         let change = change(desired, request);
         let slots = slots(crowd.nodes);
+        let nobody = BTreeSet::new();
         let ask = Ask {
             name: &self.node_name,
             change: &change,
             failed_at: request.failed_at,
             slots: usize::try_from(slots).unwrap_or(1),
+            strangers: &nobody,
         };
-        let answer = match self.slots.take(&ask, crowd.owner.as_ref()).await {
+        let answer = match self.take_from_nodes_only(ask, crowd.owner.as_ref()).await {
             Ok(answer) => answer,
             Err(error) => return Self::unknown(&observability::ErrorChain(&error).to_string()),
         };
@@ -74,6 +115,70 @@ impl Pace {
             Verdict::Stopped => Slot::Stopped(stopped()),
         };
         Permit { slot, told: true, stopped_now: answer.stopped_now, again_in: wait(crowd.nodes) }
+    }
+
+    /// Takes the slot. Whoever may write the record may forge it, so where others hold all slots it is asked whether they are Nodes.
+    async fn take_from_nodes_only(
+        &self,
+        ask: Ask<'_>,
+        owner: Option<&OwnerReference>,
+    ) -> Result<Answer, lease::slots::SlotsError> {
+        let answer = self.slots.take(&ask, owner).await?;
+        if let Some(reason) = answer.unreadable {
+            self.raise("CriResmgrSwitchesUnreadable", &format!("what stands there counts as nothing: {reason}"));
+        }
+        if answer.verdict != Verdict::Full {
+            return Ok(answer);
+        }
+        let strangers = self.strangers(&answer.others).await;
+        let Some(first) = strangers.first() else { return Ok(answer) };
+        let shown: String = first.chars().take(SHOWN).collect();
+        self.raise(
+            "CriResmgrSlotIgnored",
+            &format!("{shown:?} holds a slot and is no Node of this shoot; it does not count"),
+        );
+        self.slots.take(&Ask { strangers: &strangers, ..ask }, owner).await
+    }
+
+    /// Those of `holders` that are no Nodes. Who cannot be looked up now counts.
+    async fn strangers(&self, holders: &[String]) -> BTreeSet<String> {
+        let due = self.members.borrow_mut().to_look_up(holders, Instant::now());
+        let mut strangers = BTreeSet::new();
+        let look = async {
+            for name in due {
+                match self.is_node(name).await {
+                    Ok(true) => self.members.borrow_mut().found(name, Instant::now()),
+                    Ok(false) => drop(strangers.insert(name.to_owned())),
+                    Err(error) => {
+                        tracing::warn!(error = %observability::ErrorChain(&error), "a holder cannot be looked up");
+                    }
+                }
+            }
+        };
+        // Longer would hold up the agent; the next ask goes on.
+        drop(tokio::time::timeout(DEADLINE, look).await);
+        strangers
+    }
+
+    async fn is_node(&self, name: &str) -> kube::Result<bool> {
+        if !is_object_name(name) {
+            return Ok(false);
+        }
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        // The API server's cache knows of most; who is not there may be new.
+        Ok(nodes.get_metadata_opt_with(name, &GetParams::any()).await?.is_some()
+            || nodes.get_metadata_opt(name).await?.is_some())
+    }
+
+    fn raise(&self, reason: &'static str, what: &str) {
+        let note = format!("Lease {}: {what}", names::SWITCH_LEASE);
+        tracing::warn!(reason, note, "the record of the switch slots is doubtful");
+        self.doubts.borrow_mut().raise(Doubt { reason, note }, Instant::now());
+    }
+
+    /// What people should be told now.
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        self.doubts.borrow_mut().due.take()
     }
 
     /// Nothing is known of the slots, so nothing that takes one is begun.
@@ -89,7 +194,8 @@ impl Pace {
     /// Gives the slot back and tells a failure.
     pub(super) async fn give_back(&self, desired: &str, request: &Request) -> Result<bool, String> {
         let change = change(desired, request);
-        let ask = Ask { name: &self.node_name, change: &change, failed_at: request.failed_at, slots: 1 };
+        let (failed_at, strangers) = (request.failed_at, &BTreeSet::new());
+        let ask = Ask { name: &self.node_name, change: &change, failed_at, slots: 1, strangers };
         // Only a failure may have to be written where no Lease is.
         let owner = self.crowd().await.ok().and_then(|crowd| crowd.owner);
         let answer = self.slots.give_back(&ask, owner.as_ref()).await;
@@ -154,6 +260,19 @@ mod tests {
             assert_eq!((slots(nodes), wait(nodes)), (expected, Duration::from_secs(seconds)), "{nodes} nodes");
         }
         assert_eq!(wait(100_000), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn a_doubt_is_told_once_an_hour() {
+        let (mut doubts, start) = (Doubts::default(), Instant::now());
+        let mut told = |reason, seconds| {
+            doubts.raise(Doubt { reason, note: String::new() }, start + Duration::from_secs(seconds));
+            doubts.due.take().is_some()
+        };
+        assert!(told("a", 0));
+        assert!(!told("a", 3599));
+        assert!(told("b", 3599), "another one");
+        assert!(told("b", 7199));
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use extension_config::names::node;
 
 use crate::entry::Entry;
-use crate::journal::{Change, Journal, Made, Phase, Restart};
+use crate::journal::{Applied, Change, Journal, Made, Phase, Restart};
 use crate::kubelet::Endpoint;
-use crate::layout::{BOOKKEEPING, DIRECTORIES, FILES, LINKS, any_trace, daemon_paths, is_our_directory, is_ours};
+use crate::layout::{
+    BOOKKEEPING, DAEMON_PLACES, DIRECTORIES, FILES, LINKS, any_trace, is_foreign_state, is_our_directory, is_ours,
+    waits_aside,
+};
 use crate::observed::Observed;
 use crate::step::{Action, Cause, Step};
 
@@ -20,7 +23,8 @@ pub(super) enum Keep {
 
 pub(super) fn steps(observed: &Observed, keep: Keep, because: &str) -> Vec<Step> {
     let journal = observed.journal.clone().unwrap_or_default();
-    let nothing_known = observed.journal.is_none() && !any_trace(observed) && !observed.override_loaded();
+    let waiting = DAEMON_PLACES.into_iter().any(|place| waits_aside(observed, place));
+    let nothing_known = observed.journal.is_none() && !any_trace(observed) && !observed.override_loaded() && !waiting;
     let rolled_back = journal.phase == Phase::RolledBack && journal.made == Made::default();
     let half_forgotten = BOOKKEEPING.into_iter().any(|path| !observed.entry(path).is_absent());
     if nothing_known && !half_forgotten || (rolled_back && keep == Keep::Journal) {
@@ -42,8 +46,15 @@ pub(super) fn steps(observed: &Observed, keep: Keep, because: &str) -> Vec<Step>
             steps.push(Step::new(Action::Stop { unit: unit.into() }, format!("{unit} is {}", state.active_state)));
         }
     }
+    // While our files still tell that what stands there is our daemon's, should the journal be lost.
+    for place @ (path, _) in DAEMON_PLACES {
+        if !is_foreign_state(observed, place) {
+            steps.push(Step::new(Action::RemoveTree { path: path.into() }, format!("{path} is the daemon's own")));
+        }
+    }
     remove_units(observed, &mut steps);
     remove_rest(observed, &mut steps);
+    put_back(observed, &mut steps);
     steps.push(Step::new(Action::ProveClean, because));
     steps.push(match keep {
         Keep::Nothing => Step::new(Action::Forget, because),
@@ -58,9 +69,14 @@ pub(super) fn steps(observed: &Observed, keep: Keep, because: &str) -> Vec<Step>
 fn begin(observed: &Observed, because: &str) -> Step {
     let files = FILES.into_iter().chain(LINKS.map(|(path, _)| path));
     let found = files.filter(|path| is_ours(observed, path)).map(str::to_owned).collect();
-    Step::new(Action::Record, because)
+    let step = Step::new(Action::Record, because)
         .before(Change::Phase(Phase::Removing))
-        .before(Change::Make(Made { files: found, ..Made::default() }))
+        .before(Change::Make(Made { files: found, ..Made::default() }));
+    if observed.journal.is_none() && any_trace(observed) {
+        step.before(Change::DaemonStarts(Applied::unknown(String::new())))
+    } else {
+        step
+    }
 }
 
 fn leave_proxy(observed: &Observed, journal: &Journal, keep: Keep, steps: &mut Vec<Step>) {
@@ -142,13 +158,20 @@ fn remove_rest(observed: &Observed, steps: &mut Vec<Step>) {
             steps.push(Step::new(Action::RemoveFile { path: path.into() }, format!("{path} is ours")));
         }
     }
-    for path in daemon_paths() {
-        steps.push(Step::new(Action::RemoveTree { path: path.into() }, format!("{path} is the daemon's own")));
-    }
     for path in DIRECTORIES.into_iter().rev() {
         let there = matches!(observed.entry(path), Entry::Directory { .. });
         if there && is_our_directory(observed.journal.as_ref(), path) {
             steps.push(Step::new(Action::RemoveDirectory { path: path.into() }, format!("we made {path}")));
+        }
+    }
+}
+
+/// Last of all, when no file of ours is left by which a plan without the journal would take it for our daemon's.
+fn put_back(observed: &Observed, steps: &mut Vec<Step>) {
+    for place @ (path, aside) in DAEMON_PLACES {
+        if waits_aside(observed, place) {
+            let action = Action::Rename { from: aside.into(), to: path.into() };
+            steps.push(Step::new(action, format!("{path} was there before us")).before(Change::PutsBack(path.into())));
         }
     }
 }
@@ -161,7 +184,13 @@ pub fn residue(observed: &Observed) -> Vec<String> {
     let directories = DIRECTORIES.into_iter().filter(|path| {
         *observed.entry(path) == Entry::Directory { empty: true } && is_our_directory(observed.journal.as_ref(), path)
     });
-    let others = daemon_paths().into_iter().chain([node::RUNTIME_ENV]).filter(|path| !observed.entry(path).is_absent());
+    let daemons = DAEMON_PLACES
+        .into_iter()
+        .filter(|place| !observed.entry(place.0).is_absent() && !is_foreign_state(observed, *place))
+        .map(|(path, _)| path);
+    let aside = DAEMON_PLACES.into_iter().filter(|place| waits_aside(observed, *place)).map(|(_, aside)| aside);
+    let env = [node::RUNTIME_ENV].into_iter().filter(|path| !observed.entry(path).is_absent());
+    let others = daemons.chain(aside).chain(env);
     let mut left: Vec<String> = files.chain(directories).chain(others).map(str::to_owned).collect();
     for (unit, state) in [
         (node::DAEMON_UNIT, &observed.daemon),

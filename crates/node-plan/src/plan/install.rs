@@ -12,7 +12,8 @@ use crate::entry::Entry;
 use crate::journal::{Applied, Change, Journal, Made, Phase, Restart};
 use crate::kubelet::Endpoint;
 use crate::layout::{
-    DAEMON_CACHE, DIRECTORIES, FILES, FileRole, LINKS, ManagedFile, Source, any_trace, daemon_paths, is_ours,
+    DAEMON_CACHE, DAEMON_PLACES, DIRECTORIES, FILES, FileRole, LINKS, ManagedFile, Source, any_trace, daemon_paths,
+    is_foreign_state, is_ours,
 };
 use crate::observed::{Observed, Slot};
 use crate::plan::clean::left_down;
@@ -112,22 +113,34 @@ impl Planner<'_> {
             return;
         }
         let mut step = Step::new(Action::Record, "the journal does not know of all that will be made")
-            .before(Change::Make(Made { files: wanted, directories }));
+            .before(Change::Make(Made { files: wanted, directories, ..Made::default() }));
         if self.observed.journal.is_none() || !under_way {
             step = step.before(Change::Phase(Phase::Installing));
             self.journal.phase = Phase::Installing;
         }
         if self.observed.journal.is_none() && any_trace(self.observed) {
             // The journal was lost, the installation was not: its daemon is started anew, but keeps its state.
-            let applied = Applied {
-                inputs: String::new(),
-                policy: self.installation.config.active_policy(),
-                previous_invocation: String::new(),
-            };
+            let applied = Applied::unknown(self.installation.config.active_policy());
             self.journal.applied = Some(applied.clone());
             step = step.before(Change::DaemonStarts(applied));
         }
         self.steps.push(step);
+    }
+
+    /// What stands at the daemon's places and is not our daemon's waits under another name for our removal: deleting it is not ours to decide.
+    fn move_aside(&mut self) {
+        for place @ (path, aside) in DAEMON_PLACES {
+            let step = if is_foreign_state(self.observed, place) {
+                let why = format!("{path} was there before us");
+                Step::new(Action::Rename { from: path.into(), to: aside.into() }, why)
+                    .undo(Action::Rename { from: aside.into(), to: path.into() })
+            } else if self.journal.made.put_back.contains(path) {
+                Step::new(Action::Record, format!("{path} was about to be put back"))
+            } else {
+                continue;
+            };
+            self.steps.push(step.before(Change::MovesAside(path.into())).after(Change::MovedAside(path.into())));
+        }
     }
 
     /// A first start must not find the state of an earlier installation: a cached configuration beats the fallback file. A policy switch
@@ -138,13 +151,16 @@ impl Planner<'_> {
         let (why, paths) = match &self.journal.applied {
             None => ("first start: nothing of an earlier installation may be left", daemon_paths().to_vec()),
             Some(applied) if applied.policy != policy => ("the policy changes", vec![DAEMON_CACHE]),
+            Some(_) if !self.journal.made.put_back.is_empty() => ("what was there before us was put back", Vec::new()),
             Some(_) => return,
         };
         if self.observed.daemon.is_up() {
             self.steps.push(Step::new(Action::Stop { unit: node::DAEMON_UNIT.into() }, why));
         }
+        self.move_aside();
         for path in paths {
-            if !self.observed.entry(path).is_absent() {
+            let moved = DAEMON_PLACES.iter().any(|place| place.0 == path && is_foreign_state(self.observed, *place));
+            if !moved && !self.observed.entry(path).is_absent() {
                 let action = if path == DAEMON_CACHE {
                     Action::RemoveFile { path: path.into() }
                 } else {

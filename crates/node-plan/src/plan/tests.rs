@@ -1,3 +1,4 @@
+mod aside;
 mod before;
 mod model;
 mod random;

@@ -145,7 +145,6 @@ impl Model {
             space: Space { opt: 1 << 30, etc: 1 << 30, var_lib: 1 << 30, run: 1 << 30 },
             systemd: self.systemd.clone(),
             architecture: "x86_64".into(),
-            cached_policy: None,
             slot: self.slot.clone(),
         }
     }
@@ -234,6 +233,15 @@ impl Model {
             Action::RemoveTree { path } => {
                 self.entries.retain(|entry, _| entry != path && !entry.starts_with(&format!("{path}/")));
             }
+            Action::Rename { from, to } => {
+                assert!(!self.entries.contains_key(to), "{to} is overwritten");
+                let below = |path: &str, of: &str| path == of || path.starts_with(&format!("{of}/"));
+                let moved: Vec<String> = self.entries.keys().filter(|path| below(path, from)).cloned().collect();
+                for path in moved {
+                    let entry = self.entries.remove(&path).unwrap_or(Entry::Absent);
+                    self.entries.insert(format!("{to}{}", &path[from.len()..]), entry);
+                }
+            }
             Action::Reload => {
                 let files = self
                     .entries
@@ -291,7 +299,7 @@ impl Model {
                 self.entries.insert(path.into(), Entry::Directory { empty: true });
             }
             self.entries.insert(node::DAEMON_PID_FILE.into(), marked("", "", 0o644));
-            self.entries.insert("/var/lib/cri-resmgr/cache".into(), marked("", "", 0o644));
+            self.entries.insert("/var/lib/cri-resmgr/cache".into(), marked("", "daemon", 0o644));
         }
         true
     }

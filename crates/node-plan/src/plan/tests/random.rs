@@ -78,9 +78,7 @@ pub(super) fn harm(model: &mut Model, damage: &Damage) {
 }
 
 fn reboot(model: &mut Model) {
-    for path in [node::RUNTIME_ENV, node::DAEMON_RUN_DIR, node::DAEMON_PID_FILE] {
-        model.entries.remove(path);
-    }
+    model.entries.retain(|path, _| !path.starts_with("/run/"));
     model.act(&crate::Action::Reload);
     model.daemon.active = false;
     model.timer.active = false;

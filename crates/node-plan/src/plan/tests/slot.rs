@@ -44,6 +44,24 @@ fn everything_but_the_switch_is_done_without_a_slot() {
     }
 }
 
+/// An upgrade of ours alone: its unit's text is another one.
+#[test]
+fn the_unit_of_an_earlier_version_is_replaced_by_one_restart_in_a_slot() {
+    let desired = install("none", "v1");
+    let mut model = without(full(), installed("none"));
+    let earlier = Entry::File { sha256: "earlier".into(), mode: 0o644, own: true, marked: true };
+    model.entries.insert(node::DAEMON_UNIT_FILE.into(), earlier.clone());
+    model.journal.as_mut().unwrap().applied.as_mut().unwrap().inputs = "with the earlier unit".into();
+    let starts = (model.daemon.starts, model.kubelet.starts);
+    assert_eq!(model.converge(&desired), Ok(0));
+    assert_eq!(model.entries[node::DAEMON_UNIT_FILE], earlier, "not before the slot is held");
+    assert!(model.plan(&desired).awaits_slot && (model.daemon.starts, model.kubelet.starts) == starts);
+    model.slot = Slot::Held;
+    assert_eq!(model.converge(&desired), Ok(0));
+    assert_eq!((model.daemon.starts, model.kubelet.starts), (starts.0 + 1, starts.1));
+    assert!(model.plan(&desired).is_settled());
+}
+
 #[test]
 fn healing_going_back_and_removing_need_none() {
     let start = without(Slot::Stopped("two failures".into()), installed("none"));

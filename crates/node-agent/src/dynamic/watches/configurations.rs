@@ -1,0 +1,241 @@
+//! The ConfigMaps that can matter to a node, by their names: its own, its group's, the default. Others with the same label cost nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use dynamic_config::Data;
+use extension_config::names;
+use futures::StreamExt;
+use futures::future::select_all;
+use futures::stream::LocalBoxStream;
+
+use crate::dynamic::Input;
+
+/// What stands at a name, now and at each change.
+pub(super) type Contents = LocalBoxStream<'static, Option<Data>>;
+
+/// Something that is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Look<T> {
+    /// The first look is not complete.
+    Awaited,
+    /// What was seen last.
+    Seen(T),
+}
+
+struct Level {
+    name: String,
+    contents: Contents,
+    content: Look<Option<Data>>,
+}
+
+/// Follows at most three names (four for the moment in which the group changes), and the label that names the group.
+pub(super) struct Configurations {
+    watch: Box<dyn Fn(&str) -> Contents>,
+    groups: LocalBoxStream<'static, Option<String>>,
+    /// The node's own and the default first, then the groups'.
+    levels: Vec<Level>,
+    /// What the label says.
+    group: Look<Option<String>>,
+    /// What was told of it.
+    told: Look<Option<String>>,
+    queue: VecDeque<Input>,
+}
+
+fn name_of(group: &str) -> String {
+    format!("{}group.{group}", names::DYNAMIC_CONFIG_MAP_PREFIX)
+}
+
+impl Configurations {
+    pub(super) fn new(
+        node: &str,
+        groups: LocalBoxStream<'static, Option<String>>,
+        watch: impl Fn(&str) -> Contents + 'static,
+    ) -> Self {
+        let mut all = Self {
+            watch: Box::new(watch),
+            groups,
+            levels: Vec::new(),
+            group: Look::Awaited,
+            told: Look::Awaited,
+            queue: VecDeque::new(),
+        };
+        for level in [format!("node.{node}"), "default".to_owned()] {
+            all.follow(format!("{}{level}", names::DYNAMIC_CONFIG_MAP_PREFIX));
+        }
+        all
+    }
+
+    /// What changed next.
+    pub(super) async fn next(&mut self) -> Input {
+        loop {
+            if let Some(input) = self.queue.pop_front() {
+                return input;
+            }
+            let changes = select_all(self.levels.iter_mut().map(|level| level.contents.next()));
+            tokio::select! {
+                (content, index, _) = changes => match content {
+                    Some(content) => self.levels[index].content = Look::Seen(content),
+                    // A watch never ends; should it, then what it showed last stays true.
+                    None => self.levels[index].contents = futures::stream::pending().boxed_local(),
+                },
+                Some(group) = self.groups.next() => {
+                    let told = if let Look::Seen(Some(told)) = &self.told { Some(name_of(told)) } else { None };
+                    let named: Vec<String> = told.into_iter().chain(group.as_deref().map(name_of)).collect();
+                    self.group = Look::Seen(group);
+                    self.drop_groups_but(&named);
+                    for name in named {
+                        self.follow(name);
+                    }
+                }
+                else => futures::future::pending().await,
+            }
+            self.tell();
+        }
+    }
+
+    fn follow(&mut self, name: String) {
+        if self.levels.iter().all(|level| level.name != name) {
+            self.levels.push(Level { contents: (self.watch)(&name), name, content: Look::Awaited });
+        }
+    }
+
+    fn drop_groups_but(&mut self, named: &[String]) {
+        let mut position = 0;
+        self.levels.retain(|level| {
+            position += 1;
+            position <= 2 || named.contains(&level.name)
+        });
+    }
+
+    /// Nothing is told before all that decides is known. A new group is told when its ConfigMap is known and the old one's still is: in no moment
+    /// does the default look like the node's configuration.
+    fn tell(&mut self) {
+        if self.levels.iter().take(2).any(|level| level.content == Look::Awaited) {
+            return;
+        }
+        self.queue.push_back(Input::Maps(self.maps()));
+        let Look::Seen(group) = self.group.clone() else { return };
+        if self.told == self.group {
+            return;
+        }
+        let name = group.as_deref().map(name_of);
+        let is_known =
+            |name: &String| self.levels.iter().any(|level| level.name == *name && level.content != Look::Awaited);
+        if name.as_ref().is_none_or(is_known) {
+            self.told = Look::Seen(group.clone());
+            self.queue.push_back(Input::Group(group));
+            self.drop_groups_but(name.as_slice());
+            self.queue.push_back(Input::Maps(self.maps()));
+        }
+    }
+
+    fn maps(&self) -> BTreeMap<String, Data> {
+        let there = self.levels.iter().filter_map(|level| match &level.content {
+            Look::Seen(Some(data)) => Some((level.name.clone(), data.clone())),
+            Look::Seen(None) | Look::Awaited => None,
+        });
+        there.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+
+    use dynamic_config::Data;
+    use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+    use futures::{FutureExt, StreamExt};
+
+    use super::Configurations;
+    use crate::dynamic::Input;
+
+    type Open = Rc<RefCell<BTreeMap<String, UnboundedSender<Option<Data>>>>>;
+
+    struct Lab {
+        open: Open,
+        groups: UnboundedSender<Option<String>>,
+        configurations: Configurations,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let open = Open::default();
+            let (groups, labels): (_, UnboundedReceiver<_>) = unbounded();
+            let watched = Rc::clone(&open);
+            let watch = move |name: &str| {
+                let (sender, receiver) = unbounded();
+                watched.borrow_mut().insert(name.to_owned(), sender);
+                receiver.boxed_local()
+            };
+            Self { open, groups, configurations: Configurations::new("n", labels.boxed_local(), watch) }
+        }
+
+        fn stands(&self, name: &str, text: Option<&str>) {
+            let data = text.map(|text| Data::from([("policy".to_owned(), text.to_owned())]));
+            self.open.borrow()[&format!("cri-resmgr-config.{name}")].unbounded_send(data).unwrap();
+        }
+
+        /// Names that are watched.
+        fn watched(&self) -> Vec<String> {
+            let open = self.open.borrow();
+            open.iter().filter(|(_, sender)| !sender.is_closed()).map(|(name, _)| name[18..].to_owned()).collect()
+        }
+
+        fn told(&mut self) -> Vec<String> {
+            let mut all = Vec::new();
+            while let Some(input) = self.configurations.next().now_or_never() {
+                all.push(match input {
+                    Input::Maps(maps) => maps
+                        .iter()
+                        .map(|(name, data)| format!("{}={}", &name[18..], data["policy"]))
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                    Input::Group(group) => format!("group {group:?}"),
+                    other => panic!("{other:?}"),
+                });
+            }
+            all
+        }
+    }
+
+    #[test]
+    fn nothing_is_told_before_all_names_were_looked_at() {
+        let mut lab = Lab::new();
+        assert_eq!(lab.watched(), ["default", "node.n"]);
+        lab.stands("default", Some("d"));
+        assert!(lab.told().is_empty());
+        lab.stands("node.n", None);
+        assert_eq!(lab.told(), ["default=d"]);
+        lab.groups.unbounded_send(Some("g".into())).unwrap();
+        assert_eq!(lab.told(), ["default=d"], "the group is not known before its ConfigMap is");
+        lab.stands("group.g", Some("g"));
+        let told = lab.told();
+        assert_eq!(told, ["default=d group.g=g", "group Some(\"g\")", "default=d group.g=g"]);
+    }
+
+    #[test]
+    fn at_most_three_names_are_watched_whatever_the_label_does() {
+        let mut lab = Lab::new();
+        lab.stands("default", Some("d"));
+        lab.stands("node.n", None);
+        lab.groups.unbounded_send(Some("g0".into())).unwrap();
+        lab.told();
+        lab.stands("group.g0", Some("0"));
+        lab.told();
+        for number in 1..50 {
+            lab.groups.unbounded_send(Some(format!("g{number}"))).unwrap();
+            lab.told();
+            assert!(lab.watched().len() <= 4, "{:?}", lab.watched());
+        }
+        // The old group's stays until the new one's is known.
+        lab.stands("group.g49", Some("49"));
+        let told = lab.told();
+        assert_eq!(told, ["default=d group.g0=0 group.g49=49", "group Some(\"g49\")", "default=d group.g49=49"]);
+        assert_eq!(lab.watched(), ["default", "group.g49", "node.n"]);
+        lab.groups.unbounded_send(None).unwrap();
+        assert_eq!(lab.told(), ["default=d group.g49=49", "group None", "default=d"]);
+        assert_eq!(lab.watched(), ["default", "node.n"]);
+    }
+}

@@ -1,0 +1,179 @@
+//! What stands at the daemon's places before us is not ours: it waits under another name and comes back.
+
+use std::collections::BTreeMap;
+
+use extension_config::names::node;
+
+use super::model::{self, CUTS, Model, install, remove};
+use super::random::{Damage, harm};
+use crate::entry::Entry;
+use crate::journal::{Change, Made};
+use crate::kubelet::Endpoint;
+use crate::layout::DAEMON_PLACES;
+use crate::plan::Target;
+use crate::step::{Action, Cause};
+use crate::{budget, plan};
+
+/// The Go original's state, which a node of a former user has.
+fn former() -> Model {
+    let mut model = Model::default();
+    let file = |content: &str| Entry::File { sha256: content.into(), mode: 0o600, own: true, marked: false };
+    for directory in [node::DAEMON_STATE_DIR, "/var/lib/cri-resmgr/containers", node::DAEMON_RUN_DIR] {
+        model.entries.insert(directory.into(), Entry::Directory { empty: true });
+    }
+    for (path, content) in [
+        ("/var/lib/cri-resmgr/cache", "their cache"),
+        ("/run/cri-resmgr/cri-resmgr.sock", "their socket"),
+        (node::FORMER_PID_FILE, "their pid"),
+    ] {
+        model.entries.insert(path.into(), file(content));
+    }
+    model
+}
+
+fn below<'a>(tree: &'a BTreeMap<String, Entry>, place: &'a str) -> Vec<(String, &'a Entry)> {
+    let inside = |path: &String| path == place || path.starts_with(&format!("{place}/"));
+    tree.iter().filter(|(path, _)| inside(path)).map(|(path, entry)| (path[place.len()..].to_owned(), entry)).collect()
+}
+
+/// Every entry of theirs stands in one of the two places, whole, and nowhere else.
+fn assert_kept(model: &Model, what: &str) {
+    let theirs = former().tree();
+    for (path, aside) in DAEMON_PLACES {
+        let wanted = below(&theirs, path);
+        let tree = model.tree();
+        assert!(below(&tree, aside) == wanted || below(&tree, path) == wanted, "{path}, {what}: {tree:?}");
+    }
+}
+
+#[test]
+fn what_was_there_before_us_waits_aside_and_comes_back() {
+    let mut model = former();
+    assert_eq!(model.converge(&install("none", "v1")), Ok(1));
+    let tree = model.tree();
+    for (path, aside) in DAEMON_PLACES {
+        assert_eq!(below(&tree, aside), below(&former().tree(), path));
+    }
+    assert!(tree["/var/lib/cri-resmgr/cache"].has_content("daemon"), "our daemon starts with no state of others");
+    assert!(model.plan(&install("none", "v1")).is_settled());
+    // Neither a new daemon nor another policy touches it.
+    model.converge(&install("balloons", "v2")).unwrap();
+    assert_kept(&model, "upgraded");
+    assert_eq!(model.converge(&remove()), Ok(1));
+    assert_eq!(model.tree(), former().tree());
+    assert_eq!(model.journal, None);
+    assert!(model.plan(&remove()).is_settled(), "what is theirs is no residue");
+    // And once more.
+    assert_eq!(model.converge(&install("none", "v1")), Ok(1));
+    assert_eq!(model.converge(&remove()), Ok(1));
+    assert_eq!(model.tree(), former().tree());
+}
+
+#[test]
+fn no_interruption_loses_it_whatever_comes_next() {
+    let mut installed = former();
+    installed.converge(&install("none", "v1")).unwrap();
+    for (name, start, desired) in [("install", former(), install("none", "v1")), ("remove", installed, remove())] {
+        for number in 0..start.plan(&desired).steps.len() {
+            for cut in CUTS {
+                for second in [install("none", "v1"), remove()] {
+                    let mut model = start.clone();
+                    model.interrupt(&desired, number, cut);
+                    let what = format!("{name} cut at step {number} {cut:?}, then {second:?}");
+                    assert_kept(&model, &what);
+                    // The second may be interrupted as well.
+                    let steps = model.plan(&second).steps.len();
+                    for other in (0..steps).filter(|other| *other < 6 || *other + 8 > steps) {
+                        let mut model = model.clone();
+                        model.interrupt(&second, other, cut);
+                        assert_kept(&model, &format!("{what} cut at {other}"));
+                        model.converge(&remove()).unwrap();
+                        assert_eq!(model.tree(), former().tree(), "{what} cut at {other}");
+                    }
+                    model.converge(&second).unwrap();
+                    assert!(model.plan(&second).is_settled(), "{what}");
+                    assert_kept(&model, &what);
+                    model.converge(&remove()).unwrap();
+                    assert_eq!(model.tree(), former().tree(), "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// The names are ours alone, so it comes back without the journal as well.
+#[test]
+fn a_lost_journal_does_not_lose_it() {
+    let mut installed = former();
+    installed.converge(&install("none", "v1")).unwrap();
+    for number in 0..installed.plan(&remove()).steps.len() {
+        for cut in CUTS {
+            let mut model = installed.clone();
+            model.interrupt(&remove(), number, cut);
+            harm(&mut model, &Damage::LoseJournal);
+            assert_kept(&model, &format!("{number}"));
+            model.converge(&remove()).unwrap();
+            assert_kept(&model, &format!("{number} {cut:?}"));
+            for (path, aside) in DAEMON_PLACES {
+                assert!(
+                    model.entries.contains_key(path) && !model.entries.contains_key(aside),
+                    "{path}, {number} {cut:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_gone_meanwhile_is_no_error() {
+    let mut model = former();
+    model.converge(&install("none", "v1")).unwrap();
+    // A reboot empties /run, and somebody has no use for the old state.
+    harm(&mut model, &Damage::Reboot);
+    model.act(&Action::RemoveTree { path: node::ASIDE_STATE_DIR.into() });
+    model.converge(&install("none", "v1")).unwrap();
+    model.converge(&remove()).unwrap();
+    assert_eq!(model.tree(), Model::default().tree());
+}
+
+#[test]
+fn two_of_them_are_not_ours_to_choose_from() {
+    let mut model = former();
+    model.entries.insert(node::ASIDE_STATE_DIR.into(), Entry::Directory { empty: true });
+    let before = model.tree();
+    let plan = model.plan(&install("none", "v1"));
+    assert!(plan.steps.is_empty() && plan.holds[0].contains(node::ASIDE_STATE_DIR), "{plan:?}");
+    assert!(model.plan(&remove()).steps.is_empty());
+    assert_eq!(model.tree(), before);
+}
+
+#[test]
+fn a_roll_back_puts_it_back_too() {
+    let mut model = Model { kubelet_likes_proxy: false, ..former() };
+    let desired = install("none", "v1");
+    assert_eq!(model.converge(&desired), Err(Action::ProveKubelet { endpoint: Endpoint::Proxy }));
+    let attempt = model::installation("none", "v1").attempt();
+    let backoff = budget::after_failure(None, &attempt, "why".into(), model.now, 0);
+    model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
+    assert_eq!(model.plan(&desired).target, Target::RolledBack);
+    model.converge(&desired).unwrap();
+    assert_eq!(model.tree(), former().tree());
+    assert_eq!(model.journal.as_ref().unwrap().made, Made::default());
+    assert!(plan(&model.observe(), &remove()).steps.iter().all(|step| step.action == Action::Forget));
+    assert!(
+        !model.plan(&desired).steps.iter().any(|step| step.action == Action::RestartKubelet { cause: Cause::Heal })
+    );
+}
+
+/// An installation of a version that knew nothing of this: what stands there is its daemon's.
+#[test]
+fn the_state_of_our_own_daemon_is_not_moved() {
+    let mut model = Model::default();
+    model.converge(&install("none", "v1")).unwrap();
+    model.journal = None;
+    model.converge(&install("none", "v2")).unwrap();
+    assert!(!model.entries.keys().any(|path| path.contains(".before-gardener")), "{:?}", model.entries.keys());
+    model.converge(&remove()).unwrap();
+    let files: Vec<_> = model.entries.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).collect();
+    assert!(files.is_empty(), "{files:?}");
+}
