@@ -31,6 +31,23 @@ gardener-system-900
 {{- end -}}
 {{- end -}}
 
+{{- /* How the controller knows the shoots' API servers. From v1.110 on Gardener writes their certificate authority next to the token; where
+it is older, or does not say how old it is, it has to be read from the generic kubeconfig. The runtime cluster has no shoots. */ -}}
+{{- define "shoot-ca" -}}
+{{- $gardener := .Values.gardener | default dict -}}
+{{- $runtime := $gardener.runtimeCluster | default dict -}}
+{{- $version := $gardener.version | default "" | toString -}}
+{{- if eq ($runtime.enabled | default false | toString) "true" -}}
+bundle
+{{- else if not (regexMatch "^v?(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?$" $version) -}}
+generic-kubeconfig
+{{- else if semverCompare ">=1.110.0" (regexReplaceAll "[-+].*$" $version "") -}}
+bundle
+{{- else -}}
+generic-kubeconfig
+{{- end -}}
+{{- end -}}
+
 {{- /* A value that may be a YAML text or the structure itself, as text. */ -}}
 {{- define "text" -}}
 {{- if kindIs "string" . -}}{{ . }}{{- else -}}{{ toYaml . }}{{- end -}}

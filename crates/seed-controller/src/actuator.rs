@@ -5,21 +5,25 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use extension_config::names;
+use gardener_api::ManagedResource;
+use gardener_api::constants::GENERIC_KUBECONFIG_DEFAULT;
 use gardener_extension::call::call;
 use gardener_extension::managed_resources as mr;
-use gardener_extension::{Actuator, ActuatorError, Context, Outcome};
+use gardener_extension::shoot_access::ShootAccess;
+use gardener_extension::{Actuator, ActuatorError, Context, ErrorClass, Outcome};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use managed_resource::Bundle;
 use observability::ErrorChain;
 use serde_json::json;
 
-use crate::configuration::{self, BaseConfig, Resolved};
+use crate::configuration::{self, BaseConfig, Owner, Resolved, Unresolved};
 use crate::image_vector::{ImageVector, Request};
 use crate::manifests::{self, ARCHITECTURE, Manifests};
-use crate::removal::nodes::{Tally, tally};
+use crate::removal::nodes::Tally;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
-use crate::shoot::{self, ACCESS};
+use crate::shoot::Unasked;
+use crate::shoot::looks::{Answer, Look, Looks, Target, Waiting};
 
 /// Latest time until a look at something awaited; its watch tells sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -27,6 +31,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const LOOK_AT_NODES: Duration = Duration::from_secs(5);
 /// gardenlet waits three minutes for a deletion.
 const SOMEBODY_WAITS: Duration = Duration::from_secs(180);
+/// What is awaited when all conditions are good and one more look is needed.
+const UNCONFIRMED: &str = "waiting for the confirmation that cri-resmgr is removed from all nodes";
 const RESOURCE: &str = names::SHOOT_MANAGED_RESOURCE;
 const SECRET: &str = names::SHOOT_MANAGED_RESOURCE_SECRET;
 
@@ -38,6 +44,9 @@ pub(crate) struct CriResmgr {
     pub(crate) base: Arc<BaseConfig>,
     /// What this process knows of the removals under way, by the Extension's uid.
     pub(crate) removals: Removals,
+    /// The way to the shoots' APIs, and what is seen there.
+    pub(crate) access: ShootAccess,
+    pub(crate) looks: Looks,
 }
 
 #[async_trait]
@@ -52,11 +61,19 @@ impl Actuator for CriResmgr {
             let message = format!("waiting until the former ManagedResource {RESOURCE} is gone");
             return Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN });
         }
-        let resolved = self.resolve(context)?;
+        let owner = Owner { extension: Arc::clone(&context.extension), shoot: context.shoot.clone() };
+        let resolved = match self.resolve(context, &owner).await {
+            Ok(resolved) => resolved,
+            Err(error) if error.class() == ErrorClass::Configuration && found.is_some() && owner.is_in_effect() => {
+                keep(context, &owner, &error).await?;
+                return Ok(Outcome::Done);
+            }
+            Err(error) => return Err(error),
+        };
         let image = self.image(context)?;
-        let bundle = self.manifests.install(&context.namespace, &image, &resolved.effective).map_err(defect)?;
-        apply(context, &bundle).await?;
-        report(context, &resolved).await?;
+        let bundle = self.manifests.install(target(context, &image), &resolved.effective).map_err(defect)?;
+        self.apply(context, &bundle).await?;
+        report(context, &resolved, &owner).await?;
         Ok(Outcome::Done)
     }
 
@@ -78,8 +95,9 @@ impl Actuator for CriResmgr {
     }
 
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.looks.forget(&id(context));
         mr::delete_now(&context.client, &context.namespace, RESOURCE, SECRET).await?;
-        ACCESS.delete(&context.client, &context.namespace).await?;
+        self.access.delete(&context.client, &context.namespace).await?;
         self.removals.forget(&id(context));
         Ok(Outcome::Done)
     }
@@ -96,17 +114,9 @@ impl Actuator for CriResmgr {
 }
 
 impl CriResmgr {
-    fn resolve(&self, context: &Context) -> Result<Resolved, ActuatorError> {
-        let shoot = context.shoot.as_deref();
-        let own = configuration::provider_config(&context.extension, shoot);
-        self.base.resolve(own, &configuration::facts(shoot)).map_err(|problems| {
-            let error = if problems.blames_the_shoot() {
-                ActuatorError::configuration("InvalidProviderConfig", problems.to_string())
-            } else {
-                ActuatorError::transient("InvalidBaseConfig", problems.to_string())
-            };
-            error.with_summary(problems.places())
-        })
+    async fn resolve(&self, context: &Context, owner: &Owner) -> Result<Resolved, ActuatorError> {
+        let own = owner.provider_config().map(|raw| context.read_provider_config(raw)).transpose()?;
+        self.base.resolve(own, configuration::facts(context.shoot.as_deref())).await.map_err(refused)
     }
 
     fn image(&self, context: &Context) -> Result<String, ActuatorError> {
@@ -124,26 +134,45 @@ impl CriResmgr {
 
     /// Writes the removal phase and looks how far it is.
     async fn remove(&self, context: &Context) -> Result<Outcome, ActuatorError> {
-        let bundle = self.manifests.remove(&context.namespace, &self.image(context)?).map_err(defect)?;
-        let applied = apply(context, &bundle).await?;
-        let nodes = shoot::nodes(context).await;
-        let tally = nodes.as_ref().ok().map(|nodes| tally(nodes, jiff::Timestamp::now()));
-        let judged = self.removals.judge(&id(context), &applied, tally.as_ref(), Instant::now());
-        if let Some(tally) = &tally {
+        let bundle = self.manifests.remove(target(context, &self.image(context)?)).map_err(defect)?;
+        let applied = self.apply(context, &bundle).await?;
+        let answer = match self.look(context, removal::applied_generation(&applied)) {
+            Look::Ended(answer) => answer,
+            Look::UnderWay(before) => {
+                // Called again when it has ended; this is for the case that nobody tells.
+                let message = meanwhile(&applied, before.as_deref());
+                return Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN });
+            }
+        };
+        let tally = answer.as_ref().as_ref().ok();
+        let judged = self.removals.judge(&id(context), &applied, tally, Instant::now());
+        if let Some(tally) = tally {
             self.tell(context, tally).await?;
         }
         let requeue_after = if tally.is_some() { next_look_at_nodes(context) } else { LOOK_AGAIN };
-        // Why nodes are not named.
-        let unasked = nodes.err().map(|reason| format!(" (the shoot was not asked: {})", ErrorChain(&reason)));
-        let unasked = unasked.unwrap_or_default();
         match judged {
             Proof::Complete => self.delete_resource(context).await,
-            Proof::Awaited(message) => Ok(Outcome::Pending { message: message + &unasked, requeue_after }),
+            Proof::Awaited(message) => Ok(Outcome::Pending { message: message + &unasked(&answer), requeue_after }),
             Proof::Unconfirmed(requeue_after) => {
-                let message = "waiting for the confirmation that cri-resmgr is removed from all nodes".to_owned();
-                Ok(Outcome::Pending { message: message + &unasked, requeue_after })
+                Ok(Outcome::Pending { message: UNCONFIRMED.to_owned() + &unasked(&answer), requeue_after })
             }
         }
+    }
+
+    /// What the shoot says of its nodes, as far as that is known.
+    fn look(&self, context: &Context, applied: Option<i64>) -> Look {
+        if context.shoot.as_ref().is_some_and(|shoot| shoot.is_hibernated()) {
+            self.looks.forget(&id(context));
+            return Look::Ended(Arc::new(Err(Unasked::Hibernated)));
+        }
+        let cluster = context.cluster.as_deref();
+        let generic = cluster.map_or(GENERIC_KUBECONFIG_DEFAULT, gardener_api::Cluster::generic_kubeconfig_secret);
+        let target = Target {
+            waiting: Waiting { namespace: context.namespace.clone(), name: context.extension.name_any() },
+            seed: context.client.clone(),
+            generic_kubeconfig: generic.to_owned(),
+        };
+        self.looks.look(&id(context), &target, applied)
     }
 
     /// Tells operators and the owner about the nodes; nothing that was told before.
@@ -152,25 +181,54 @@ impl CriResmgr {
             tracing::warn!(namespace = context.namespace, note, "nodes are not waited for");
             context.events.warning("NodesNotAwaited", "Delete", note).await;
         }
-        let mut status =
-            provider_status(context).cloned().filter(serde_json::Value::is_object).unwrap_or_else(|| json!({}));
+        let before = configuration::told(&context.extension).filter(serde_json::Value::is_object);
+        let mut status = before.unwrap_or_else(|| json!({}));
         status["removal"] = tally.status();
         write_provider_status(context, &status).await.map(drop)
     }
 
     async fn delete_resource(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        self.looks.forget(&id(context));
         // First, or the token requestor could make the account anew that the ManagedResource takes away.
-        ACCESS.delete(&context.client, &context.namespace).await?;
+        self.access.delete(&context.client, &context.namespace).await?;
         let deletion = mr::delete(&context.client, &context.namespace, RESOURCE, SECRET).await?;
         if deletion == mr::Deletion::Gone {
             self.removals.forget(&id(context));
         }
         Ok(deletion.into_outcome(LOOK_AGAIN))
     }
+
+    async fn apply(&self, context: &Context, bundle: &Bundle) -> Result<ManagedResource, ActuatorError> {
+        let (secret, resource) = bundle.build().map_err(|error| defect(error.into()))?;
+        self.access.apply(&context.client, names::CONTROLLER_NAME, &context.namespace).await?;
+        Ok(mr::apply(&context.client, names::CONTROLLER_NAME, &secret, &resource).await?)
+    }
+}
+
+/// What is awaited while the shoot is looked at.
+fn meanwhile(applied: &ManagedResource, before: Option<&Answer>) -> String {
+    let Some(before) = before else { return removal::awaited_by_nodes(applied) };
+    let judged = match before {
+        Ok(tally) => removal::proof_by_nodes(applied, tally),
+        Err(_) => removal::proof(applied, Duration::ZERO),
+    };
+    let awaited = if let Proof::Awaited(message) = judged { message } else { UNCONFIRMED.to_owned() };
+    awaited + &unasked(before)
+}
+
+/// Why nodes are not named.
+fn unasked(answer: &Answer) -> String {
+    let reason = answer.as_ref().err();
+    reason.map(|reason| format!(" (the shoot was not asked: {})", ErrorChain(reason))).unwrap_or_default()
 }
 
 fn id(context: &Context) -> String {
     context.extension.uid().unwrap_or_default()
+}
+
+fn target<'a>(context: &'a Context, image: &'a str) -> manifests::Target<'a> {
+    let version = context.shoot.as_deref().map(|shoot| shoot.spec.kubernetes.version.as_str());
+    manifests::Target { namespace: &context.namespace, image, kubernetes: version.and_then(configuration::minor) }
 }
 
 /// gardenlet is not waiting any more for what takes so long.
@@ -181,23 +239,41 @@ fn next_look_at_nodes(context: &Context) -> Duration {
     if waited.unwrap_or_default() < SOMEBODY_WAITS { LOOK_AT_NODES } else { LOOK_AGAIN }
 }
 
-async fn apply(context: &Context, bundle: &Bundle) -> Result<gardener_api::ManagedResource, ActuatorError> {
-    let (secret, resource) = bundle.build().map_err(|error| defect(error.into()))?;
-    ACCESS.apply(&context.client, names::CONTROLLER_NAME, &context.namespace).await?;
-    Ok(mr::apply(&context.client, names::CONTROLLER_NAME, &secret, &resource).await?)
+/// An upgrade must not fail a shoot: what an earlier version delivered stays as it is, with a warning. Nothing is written but that.
+async fn keep(context: &Context, owner: &Owner, error: &ActuatorError) -> Result<(), ActuatorError> {
+    if write_provider_status(context, &configuration::status_of_kept(owner, error)).await? {
+        let note = match error.summary() {
+            Some(places) => format!("{}; {places}", configuration::KEPT),
+            None => format!("{}; {error}", configuration::KEPT),
+        };
+        context.events.warning("ConfigurationKept", "Validate", note).await;
+    }
+    Ok(())
 }
 
-fn provider_status(context: &Context) -> Option<&serde_json::Value> {
-    context.extension.status.as_ref().and_then(|current| current.provider_status.as_ref())
+fn refused(error: Unresolved) -> ActuatorError {
+    match error {
+        Unresolved::Faulty(problems) => {
+            let error = if problems.blames_the_shoot() {
+                ActuatorError::configuration("InvalidProviderConfig", problems.to_string())
+            } else {
+                ActuatorError::transient("InvalidBaseConfig", problems.to_string())
+            };
+            error.with_summary(problems.places())
+        }
+        late @ Unresolved::Late => ActuatorError::transient("ConfigurationNotChecked", late.to_string()),
+    }
 }
 
 /// Tells the owner what took effect; nothing when that was told before.
-async fn report(context: &Context, resolved: &Resolved) -> Result<(), ActuatorError> {
-    if !write_provider_status(context, &configuration::provider_status(&resolved.effective)).await? {
+async fn report(context: &Context, resolved: &Resolved, owner: &Owner) -> Result<(), ActuatorError> {
+    if !write_provider_status(context, &configuration::provider_status(&resolved.effective, owner)).await? {
         return Ok(());
     }
-    for warning in &resolved.effective.warnings {
-        context.events.warning("ConfigurationWarning", "Validate", warning.to_string()).await;
+    let warnings: Vec<String> = resolved.effective.warnings.iter().map(ToString::to_string).collect();
+    if !warnings.is_empty() {
+        // One, however many they are; it is cut where it is written, and all of them stand in the status.
+        context.events.warning("ConfigurationWarning", "Validate", warnings.join("; ")).await;
     }
     if let Some(problems) = &resolved.base_problems {
         context
@@ -214,12 +290,12 @@ async fn report(context: &Context, resolved: &Resolved) -> Result<(), ActuatorEr
 
 /// Writes the providerStatus unless it is so already; answers whether it was written.
 async fn write_provider_status(context: &Context, status: &serde_json::Value) -> Result<bool, ActuatorError> {
-    let before = provider_status(context);
-    if before == Some(status) {
+    let before = configuration::told(&context.extension);
+    if before.as_ref() == Some(status) {
         return Ok(false);
     }
     // A merge patch of the value alone would keep the keys that are gone.
-    let patch = before.map_or_else(|| status.clone(), |before| merge_patch(before, status));
+    let patch = before.map_or_else(|| status.clone(), |before| merge_patch(&before, status));
     let patch = Patch::Merge(json!({ "status": { "providerStatus": patch } }));
     let name = context.extension.name_any();
     let api: Api<gardener_api::Extension> = Api::namespaced(context.client.clone(), &context.namespace);

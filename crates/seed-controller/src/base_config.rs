@@ -41,8 +41,8 @@ impl BaseConfigWatch {
     }
 
     /// There is no base configuration, and never will be.
-    pub(crate) fn none(&self) {
-        self.update(None);
+    pub(crate) async fn none(&self) {
+        self.update(None).await;
     }
 
     /// Watches, forever.
@@ -75,12 +75,12 @@ impl BaseConfigWatch {
                 }
             };
             broken = false;
-            self.update(known);
+            self.update(known).await;
         }
     }
 
-    fn update(&self, data: Option<BTreeMap<String, String>>) {
-        let change = self.base.update(data);
+    async fn update(&self, data: Option<BTreeMap<String, String>>) {
+        let change = self.base.update(data).await;
         self.faulty.set(i64::from(change.problems.is_some()));
         if let Some(problems) = change.problems.filter(|_| change.changed) {
             for problem in problems.iter() {

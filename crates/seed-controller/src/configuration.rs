@@ -1,23 +1,50 @@
 //! From an Extension and its Shoot to the configuration that takes effect.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use extension_config::{Effective, Facts, Problems, WorkerFacts, names, resolve};
-use gardener_api::{Extension, Shoot};
+use extension_config::{Effective, Facts, Problems, WorkerFacts, limits, names, resolve};
+use gardener_api::{Extension, LastOperationState, RawJson, Shoot};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 /// The operator's base configuration: data of a ConfigMap, `None` when there is none.
 type Data = Option<BTreeMap<String, String>>;
 
-/// The base configuration as last seen, and the last one without faults.
-#[derive(Debug, Default)]
-pub(crate) struct BaseConfig(Mutex<State>);
+/// Configurations that are checked at the same time, each on a thread of its own.
+const CHECKS: usize = 2;
+/// Longest wait for a check, those before it included. It takes some milliseconds; the thread itself ends by its bound on steps.
+const DEADLINE: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Default)]
+/// The base configuration as last seen, and the last one without faults; and where configurations are checked.
+#[derive(Debug)]
+pub(crate) struct BaseConfig {
+    state: Mutex<State>,
+    checks: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+#[derive(Debug, Clone, Default)]
 struct State {
-    current: Data,
-    last_good: Data,
+    current: Arc<Data>,
+    last_good: Arc<Data>,
+}
+
+impl Default for BaseConfig {
+    fn default() -> Self {
+        Self { state: Mutex::default(), checks: Arc::new(Semaphore::new(CHECKS)), deadline: DEADLINE }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unresolved {
+    #[error(transparent)]
+    Faulty(#[from] Problems),
+    #[error("the configuration could not be checked in time")]
+    Late,
 }
 
 /// What a change of the base configuration means.
@@ -39,35 +66,110 @@ pub(crate) struct Resolved {
 
 impl BaseConfig {
     /// Takes note of the ConfigMap's data.
-    pub(crate) fn update(&self, data: Data) -> Change {
-        let problems = resolve(data.as_ref(), None, &Facts::default()).err();
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) async fn update(&self, data: Data) -> Change {
+        let data = Arc::new(data);
+        let checked = Arc::clone(&data);
+        // Late or not, the data is taken: what is wrong with it is then found for each shoot.
+        let check = move || resolve(checked.as_ref().as_ref(), None, &Facts::default()).err();
+        let problems = self.off_the_loop(check).await;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = state.current != data;
-        if problems.is_none() {
-            state.last_good.clone_from(&data);
+        if matches!(problems, Ok(None)) {
+            state.last_good = Arc::clone(&data);
         }
         state.current = data;
-        Change { changed, problems }
+        Change { changed, problems: problems.ok().flatten() }
     }
 
     /// The configuration for one shoot. A fault in the base configuration that concerns it makes us take the last good one; the
     /// error is the owner's fault only when it says so.
-    pub(crate) fn resolve(&self, provider_config: Option<&Value>, facts: &Facts) -> Result<Resolved, Problems> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let problems = match resolve(state.current.as_ref(), provider_config, facts) {
+    pub(crate) async fn resolve(&self, own: Option<Value>, facts: Facts) -> Result<Resolved, Unresolved> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(self.off_the_loop(move || state.resolve(own.as_ref(), &facts)).await??)
+    }
+
+    /// Runs it on a thread, as soon as one of few is free. A thread cannot be cancelled: it keeps its place until it ends.
+    async fn off_the_loop<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unresolved> {
+        let checks = Arc::clone(&self.checks);
+        let done = async {
+            let place = checks.acquire_owned().await.ok()?;
+            let thread = tokio::task::spawn_blocking(move || {
+                let done = work();
+                drop(place);
+                done
+            });
+            thread.await.ok()
+        };
+        tokio::time::timeout(self.deadline, done).await.ok().flatten().ok_or(Unresolved::Late)
+    }
+}
+
+impl State {
+    fn resolve(&self, provider_config: Option<&Value>, facts: &Facts) -> Result<Resolved, Problems> {
+        let problems = match resolve(self.current.as_ref().as_ref(), provider_config, facts) {
             Ok(effective) => return Ok(Resolved { effective, base_problems: None }),
             Err(problems) if problems.blames_the_shoot() => return Err(problems),
             Err(problems) => problems,
         };
-        let Some(last_good) = &state.last_good else { return Err(problems) };
+        let Some(last_good) = self.last_good.as_ref() else { return Err(problems) };
         let effective = resolve(Some(last_good), provider_config, facts)?;
         Ok(Resolved { effective, base_problems: Some(problems) })
     }
 }
 
-/// The owner's configuration. The Extension's copy counts: gardenlet writes it when the change is due, while the Shoot in the
+/// Where the owner's configuration stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) extension: Arc<Extension>,
+    pub(crate) shoot: Option<Arc<Shoot>>,
+}
+
+impl Owner {
+    pub(crate) fn provider_config(&self) -> Option<&RawJson> {
+        provider_config(&self.extension, self.shoot.as_deref())
+    }
+
+    /// Names the configuration without showing it.
+    pub(crate) fn hash(&self) -> String {
+        hash(self.provider_config())
+    }
+
+    /// Whether exactly this configuration is in effect, although it would not be accepted now: by an earlier version, which had fewer
+    /// limits. It stands in the providerStatus; a version that did not write it there has at least said that it was done with it.
+    pub(crate) fn is_in_effect(&self) -> bool {
+        let Some(status) = &self.extension.status else { return false };
+        let told = told(&self.extension);
+        if let Some(told) = told.as_ref().and_then(|told| told.get(IN_EFFECT)?.as_str()) {
+            return told == self.hash();
+        }
+        let done = self.extension.last_operation().is_some_and(|last| last.state == LastOperationState::Succeeded);
+        // A generation counts changes of the Extension, not of the Shoot.
+        let same =
+            status.observed_generation.is_some() && status.observed_generation == self.extension.metadata.generation;
+        done && same && status.provider_status.is_some() && self.extension.spec.provider_config.is_some()
+    }
+}
+
+/// Key of the providerStatus: the hash of the providerConfig that is in effect.
+const IN_EFFECT: &str = "inEffect";
+
+/// Of the text: it may be one that is not read. The API server writes equal values alike.
+fn hash(provider_config: Option<&RawJson>) -> String {
+    let text = provider_config.map_or("null", RawJson::get);
+    hex::encode(Sha256::digest(text.as_bytes()))[..16].to_owned()
+}
+
+/// The providerStatus that we wrote before; what cannot be read is not ours, and is written anew.
+pub(crate) fn told(extension: &Extension) -> Option<Value> {
+    extension.status.as_ref()?.provider_status.as_ref()?.read(limits::PROVIDER_CONFIG_BYTES).ok()
+}
+
+/// The owner's configuration, as text. The Extension's copy counts: gardenlet writes it when the change is due, while the Shoot in the
 /// Cluster may already show what is to come in the next maintenance window.
-pub(crate) fn provider_config<'a>(extension: &'a Extension, shoot: Option<&'a Shoot>) -> Option<&'a Value> {
+pub(crate) fn provider_config<'a>(extension: &'a Extension, shoot: Option<&'a Shoot>) -> Option<&'a RawJson> {
     let copy = extension.spec.provider_config.as_ref();
     copy.or_else(|| shoot?.extension(names::EXTENSION_TYPE)?.provider_config.as_ref())
 }
@@ -86,21 +188,40 @@ pub(crate) fn facts(shoot: Option<&Shoot>) -> Facts {
     Facts { workers: workers.collect() }
 }
 
-fn minor(version: &str) -> Option<(u64, u64)> {
+/// Major and minor of a version such as `1.33.2`.
+pub(crate) fn minor(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// What the owner can see of the result: which source won for each key, and warnings. No text of a configuration.
-pub(crate) fn provider_status(effective: &Effective) -> Value {
+pub(crate) fn provider_status(effective: &Effective, owner: &Owner) -> Value {
     let warnings: Vec<String> = effective.warnings.iter().map(ToString::to_string).collect();
     json!({
         "apiVersion": extension_config::provider_config::API_VERSION,
         "kind": "CriResourceManagerStatus",
         "configs": effective.origins,
         "warnings": warnings,
+        IN_EFFECT: owner.hash(),
     })
 }
+
+/// The providerStatus of a configuration that stays in effect as it is: what stood there before, and why it is not looked into.
+pub(crate) fn status_of_kept(owner: &Owner, why: &dyn std::fmt::Display) -> Value {
+    let before = told(&owner.extension);
+    let warning = format!("{KEPT}; not accepted any more: {why}");
+    json!({
+        "apiVersion": extension_config::provider_config::API_VERSION,
+        "kind": "CriResourceManagerStatus",
+        "configs": before.as_ref().and_then(|before| before.get("configs")).cloned().unwrap_or_else(|| json!({})),
+        "warnings": [warning],
+        IN_EFFECT: owner.hash(),
+    })
+}
+
+/// Said about such a configuration.
+pub(crate) const KEPT: &str =
+    "this configuration stays in effect as it was delivered, and a change of it has to mend it";
 
 #[cfg(test)]
 mod tests;

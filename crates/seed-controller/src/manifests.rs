@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::desired_state::{DesiredState, Phase, Selection};
+use extension_config::desired_state::{DesiredState, Phase, Selection, sha256};
 use extension_config::{Effective, names};
 use gardener_api::constants::{FINALIZE_DELETION_AFTER_ANNOTATION, NO_CLEANUP_LABEL, ORIGIN_GARDENER, ORIGIN_LABEL};
 use managed_resource::{Bundle, Templates};
@@ -17,9 +17,14 @@ const ACCESS_CLUSTER_ROLE: &str = "extensions.gardener.cloud:extension-cri-resmg
 /// a living agent needs to stop.
 const FINALIZE_AFTER: &str = "60s";
 const NETWORK_POLICY: &str = "allow-to-cri-resmgr-node-agent";
+/// From this Kubernetes on an API server knows ValidatingAdmissionPolicies (v1), and tokens name their node.
+const POLICY_SINCE: (u64, u64) = (1, 30);
+/// While removing one minor more. The Shoot tells which version is wanted, gardenlet upgrades the API server by one minor at a time, and it
+/// deletes Extensions before that: an API server that does not know the kind must not hold up a removal.
+const POLICY_IN_REMOVAL_SINCE: (u64, u64) = (1, 31);
 
 /// What the templates of the installation are, and those of the removal, which render the same objects from them.
-const INSTALLATION: [(&str, &str); 7] = [
+const INSTALLATION: [(&str, &str); 8] = [
     ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/daemonset.yaml")),
     ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/desired-state.yaml")),
     ("dynamic-configs.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/dynamic-configs.yaml")),
@@ -27,20 +32,23 @@ const INSTALLATION: [(&str, &str); 7] = [
     ("rbac.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/rbac.yaml")),
     ("shoot-access.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/shoot-access.yaml")),
     ("adjustments-crd.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/adjustments-crd.yaml")),
+    ("agent-policy.yaml", include_str!("../../../charts/cri-resmgr-installation/templates/agent-policy.yaml")),
 ];
-const REMOVAL: [(&str, &str); 12] = [
+const REMOVAL: [(&str, &str); 14] = [
     ("installation/daemonset", INSTALLATION[0].1),
     ("installation/desired-state", INSTALLATION[1].1),
     ("installation/network-policy", INSTALLATION[3].1),
     ("installation/rbac", INSTALLATION[4].1),
     ("installation/shoot-access", INSTALLATION[5].1),
     ("installation/adjustments-crd", INSTALLATION[6].1),
+    ("installation/agent-policy", INSTALLATION[7].1),
     ("daemonset.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/daemonset.yaml")),
     ("desired-state.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/desired-state.yaml")),
     ("network-policy.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/network-policy.yaml")),
     ("rbac.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/rbac.yaml")),
     ("shoot-access.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/shoot-access.yaml")),
     ("adjustments-crd.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/adjustments-crd.yaml")),
+    ("agent-policy.yaml", include_str!("../../../charts/cri-resmgr-removal/templates/agent-policy.yaml")),
 ];
 
 /// Settings of the node agent's pods that the operator chooses; environment variables of the controller.
@@ -68,6 +76,18 @@ impl Default for AgentSettings {
     }
 }
 
+/// Which shoot is rendered for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// Its namespace in the seed.
+    pub(crate) namespace: &'a str,
+    /// The node agent's image.
+    pub(crate) image: &'a str,
+    /// Major and minor of the API server's version that the Shoot asks for (a worker pool may have an older kubelet). `None`: unknown, which
+    /// is as old as can be.
+    pub(crate) kubernetes: Option<(u64, u64)>,
+}
+
 /// Why there is nothing to apply. Always our own fault: whatever a user writes is quoted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -93,34 +113,35 @@ impl Manifests {
     }
 
     /// Everything, with cri-resmgr on the selected nodes.
-    pub(crate) fn install(&self, namespace: &str, image: &str, effective: &Effective) -> Result<Bundle, Error> {
+    pub(crate) fn install(&self, target: Target<'_>, effective: &Effective) -> Result<Bundle, Error> {
         let state = DesiredState {
             phase: Phase::Install,
             selection: effective.selection.clone(),
             daemon: effective.daemon.clone(),
         };
-        let values = self.values(image, &state, &effective.dynamic)?;
-        Ok(bundle(namespace, Phase::Install, self.installation.render(&values)?))
+        let values = self.values(target, &state, &effective.dynamic)?;
+        Ok(bundle(target.namespace, Phase::Install, self.installation.render(&values)?))
     }
 
     /// The same DaemonSet, with cri-resmgr on no node.
-    pub(crate) fn remove(&self, namespace: &str, image: &str) -> Result<Bundle, Error> {
+    pub(crate) fn remove(&self, target: Target<'_>) -> Result<Bundle, Error> {
         let state = DesiredState {
             phase: Phase::Remove,
             selection: Selection::default(),
             daemon: extension_config::desired_state::Daemon::default(),
         };
-        let values = self.values(image, &state, &BTreeMap::new())?;
-        Ok(bundle(namespace, Phase::Remove, self.removal.render(&values)?))
+        let values = self.values(target, &state, &BTreeMap::new())?;
+        Ok(bundle(target.namespace, Phase::Remove, self.removal.render(&values)?))
     }
 
     fn values(
         &self,
-        image: &str,
+        target: Target<'_>,
         state: &DesiredState,
         dynamic: &BTreeMap<String, BTreeMap<String, String>>,
     ) -> Result<Value, Error> {
         let AgentSettings { node_critical, app_armor_profile, se_linux_options, pull_secrets } = &self.settings;
+        let text = state.encode()?;
         let dynamic: Vec<Value> = dynamic.iter().map(|(name, data)| json!({"name": name, "data": data})).collect();
         Ok(json!({
             "phase": state.phase,
@@ -137,11 +158,12 @@ impl Manifests {
                 "clusterRole": ACCESS_CLUSTER_ROLE,
             },
             "switchLease": names::SWITCH_LEASE,
+            "agentPolicy": agent_policy(state.phase, target.kubernetes),
             "agent": {
                 "name": names::NODE_AGENT,
                 "namespace": names::SHOOT_NAMESPACE,
                 "container": names::NODE_AGENT_CONTAINER,
-                "image": image,
+                "image": target.image,
                 "architecture": ARCHITECTURE,
                 "port": names::NODE_AGENT_PORT,
                 "desiredStateDir": names::DESIRED_STATE_DIR,
@@ -155,7 +177,8 @@ impl Manifests {
             "desiredState": {
                 "configMap": state.config_map_name()?,
                 "key": names::DESIRED_STATE_KEY,
-                "text": state.encode()?,
+                "sha256": sha256(&text),
+                "text": text,
             },
             "adjustments": {
                 "group": names::ADJUSTMENT_GROUP,
@@ -169,6 +192,25 @@ impl Manifests {
             "dynamicConfigs": dynamic,
         }))
     }
+}
+
+/// Names for the policy about agents, each as an expression of its language; null where the API server may not know the kind.
+fn agent_policy(phase: Phase, kubernetes: Option<(u64, u64)>) -> Value {
+    let since = if phase == Phase::Install { POLICY_SINCE } else { POLICY_IN_REMOVAL_SINCE };
+    if kubernetes.is_none_or(|version| version < since) {
+        return Value::Null;
+    }
+    // None of these names has a quote or a backslash in it.
+    let text = |name: &str| format!("'{name}'");
+    let user = format!("system:serviceaccount:{}:{}", names::SHOOT_NAMESPACE, names::NODE_AGENT);
+    json!({
+        "name": names::NODE_AGENT_POLICY,
+        "caller": format!("request.userInfo.username == {}", text(&user)),
+        "namespace": text(names::SHOOT_NAMESPACE),
+        "gate": text(names::NODE_AS_DESIRED),
+        "switchLease": text(names::SWITCH_LEASE),
+        "reportPrefix": text(names::NODE_REPORT_LEASE_PREFIX),
+    })
 }
 
 fn bundle(namespace: &str, phase: Phase, objects: Vec<managed_resource::Object>) -> Bundle {

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum};
 use extension_config::names;
+use gardener_extension::shoot_access::Authority;
 use observability::LogFormat;
 
 /// The cri-resmgr extension for Gardener: the controller in the seed.
@@ -60,6 +61,11 @@ pub(crate) struct Options {
     #[arg(long = "imagevector-overwrite", env = crate::image_vector::OVERWRITE_ENV)]
     pub(crate) image_vector_overwrite: Option<PathBuf>,
 
+    /// How the shoots' API servers are known: by what gardener-resource-manager of Gardener v1.110 or newer writes next to the token, or by the
+    /// generic kubeconfig.
+    #[arg(long, env = "SHOOT_CA", value_enum, default_value_t = ShootCa::GenericKubeconfig)]
+    pub(crate) shoot_ca: ShootCa,
+
     /// Keep other pods off a new node until the node agent is done with it.
     #[arg(long, env = "NODE_AGENT_NODE_CRITICAL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) node_agent_node_critical: bool,
@@ -75,6 +81,24 @@ pub(crate) struct Options {
     /// Names of Secrets in the shoot's kube-system with which the node agent's image is pulled, separated by commas.
     #[arg(long, env = "NODE_AGENT_PULL_SECRETS", value_delimiter = ',')]
     pub(crate) node_agent_pull_secrets: Vec<String>,
+}
+
+/// Where the certificate authority of a shoot's API server comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShootCa {
+    /// The Secret with the token.
+    Bundle,
+    /// The generic kubeconfig, which takes the right to read every Secret of the seed.
+    GenericKubeconfig,
+}
+
+impl From<ShootCa> for Authority {
+    fn from(choice: ShootCa) -> Self {
+        match choice {
+            ShootCa::Bundle => Self::Bundle,
+            ShootCa::GenericKubeconfig => Self::GenericKubeconfig,
+        }
+    }
 }
 
 /// An object, or nothing.
@@ -119,6 +143,7 @@ mod tests {
         assert_eq!((options.log_level.as_str(), options.log_format), ("info", LogFormat::Json));
         assert!(options.leader_election && !options.ignore_operation_annotation && !options.node_agent_node_critical);
         assert_eq!(options.renew_interval_seconds.get(), 30);
+        assert_eq!(options.shoot_ca, ShootCa::GenericKubeconfig);
         assert!(options.node_agent_apparmor_profile.0.is_some() && options.node_agent_selinux.0.is_none());
     }
 

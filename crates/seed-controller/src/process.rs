@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use extension_config::names;
+use extension_config::{limits, names};
 use gardener_api::constants::HEARTBEAT_LEASE_NAME;
 use gardener_extension::retry::retrying_client;
 use gardener_extension::{Controller, ControllerConfig, ControllerHandle, HealthConfig, Metrics};
@@ -15,7 +15,7 @@ use observability::{BuildInfo, Server};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::actuator::CriResmgr;
 use crate::base_config::{BaseConfigWatch, Revision};
@@ -24,6 +24,8 @@ use crate::image_vector::ImageVector;
 use crate::manifests::{AgentSettings, Manifests};
 use crate::options::Options;
 use crate::removal::Removals;
+use crate::shoot;
+use crate::shoot::looks::{Looks, Waiting};
 
 /// Runs until a signal asks to stop or leadership is lost.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
@@ -43,7 +45,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let (elector, fence) = election(&options, &client)?;
     // The elector has its own way with failures, and little time.
     let fenced = lease::fenced_client(retrying_client(client.clone()).context("set up the client")?, fence.clone());
-    let actuator = CriResmgr { manifests, images, base, removals: Removals::default() };
+    let access = shoot::access(options.shoot_ca.into());
+    let (looks, looked) = Looks::new(access);
+    let actuator = CriResmgr { manifests, images, base, removals: Removals::default(), access, looks };
     let controller = Controller::new(fenced.clone(), config(&options), Arc::new(actuator), metrics);
     let handle = controller.handle();
 
@@ -58,7 +62,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             let client = client.clone();
             async move { base_watch.run(client, &namespace).await }
         })),
-        None => base_watch.none(),
+        None => base_watch.none().await,
     }
 
     let heartbeat = Heartbeat {
@@ -72,7 +76,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         holder: names::EXTENSION_NAME.to_owned(),
         interval: Duration::from_secs(options.renew_interval_seconds.get().into()),
     };
-    let leading = lead(fence, revision, controller, heartbeat, stop.clone());
+    let leading = lead(fence, revision, looked, controller, heartbeat, stop.clone());
     match elector {
         None => leading.await,
         Some(elector) => {
@@ -101,6 +105,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 async fn lead(
     mut fence: Fence,
     mut revision: Revision,
+    looked: mpsc::Receiver<Waiting>,
     controller: Controller,
     heartbeat: Heartbeat,
     stop: watch::Receiver<bool>,
@@ -121,8 +126,18 @@ async fn lead(
     revision.mark_unchanged();
     tokio::select! {
         () = async { tokio::join!(controller.run(stopped(stop.clone())), heartbeat.run(stopped(stop.clone()))); } => {}
-        () = follow(revision, handle) => {}
+        () = follow(revision, handle.clone()) => {}
+        () = call_again(looked, handle) => {}
     }
+}
+
+/// A removal goes on when its look at the shoot has ended.
+async fn call_again(mut looked: mpsc::Receiver<Waiting>, handle: ControllerHandle) {
+    while let Some(Waiting { namespace, name }) = looked.recv().await {
+        handle.awaited(namespace, name);
+    }
+    // Nothing is looked at any more; the work goes on.
+    std::future::pending::<()>().await;
 }
 
 /// Every Extension is looked at again when the base configuration changes.
@@ -154,6 +169,7 @@ fn config(options: &Options) -> ControllerConfig {
         max_concurrent_reconciles: options.max_concurrent_reconciles,
         ignore_operation_annotation: options.ignore_operation_annotation,
         health: HealthConfig { managed_resources: vec![resource], ..HealthConfig::default() },
+        provider_config_limit: limits::PROVIDER_CONFIG_BYTES,
         ..ControllerConfig::new(names::CONTROLLER_NAME, names::EXTENSION_TYPE)
     }
 }

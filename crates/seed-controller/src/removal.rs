@@ -81,16 +81,27 @@ pub(crate) enum Proof {
 /// The phase that a ManagedResource must carry.
 const REMOVING: (&str, &str) = (names::PHASE_KEY, Phase::Remove.as_str());
 
+/// The generation of the removal's objects, if they are in the shoot. What nodes said before proves nothing of it.
+pub(crate) fn applied_generation(resource: &ManagedResource) -> Option<i64> {
+    resource.metadata.generation.filter(|_| is_applied(resource, REMOVING))
+}
+
 /// Judges by what the shoot itself tells: the removal phase is written there, and no node is awaited. This names nodes, and does not
-/// wait for ever for one that is dead, whose pod keeps the ManagedResource unhealthy.
+/// wait for ever for one that is dead, whose pod keeps the ManagedResource unhealthy. `tally` is of a look that began when the present
+/// [`applied_generation`] was there.
 pub(crate) fn proof_by_nodes(resource: &ManagedResource, tally: &nodes::Tally) -> Proof {
     if !is_applied(resource, REMOVING) {
-        return Proof::Awaited(format!(
-            "waiting until the removal of cri-resmgr is written to the shoot: {}",
-            detail(resource)
-        ));
+        return Proof::Awaited(awaited_by_nodes(resource));
     }
     tally.message().map_or(Proof::Complete, Proof::Awaited)
+}
+
+/// What is awaited before the nodes have said anything.
+pub(crate) fn awaited_by_nodes(resource: &ManagedResource) -> String {
+    if is_applied(resource, REMOVING) {
+        return "waiting until cri-resmgr is removed from all nodes: the shoot is being asked".to_owned();
+    }
+    format!("waiting until the removal of cri-resmgr is written to the shoot: {}", detail(resource))
 }
 
 /// How long the conditions must stand unchanged where their times do not tell their order. gardener-resource-manager checks

@@ -1,30 +1,36 @@
 //! A look into the shoot: its nodes, the agents' pods, and what the agents tell.
 
-use std::collections::HashMap;
-use std::time::Duration;
+mod lean;
+mod limits;
+mod list;
+pub(crate) mod looks;
+
+use std::collections::BTreeMap;
 
 use extension_config::desired_state::Phase;
 use extension_config::names;
 use extension_config::node_report::{NodeReport, lease_name};
-use gardener_extension::Context;
-use gardener_extension::shoot_access::{ShootAccess, Unavailable};
+use gardener_extension::shoot_access::{Authority, ShootAccess, Unavailable};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node as ApiNode, Pod};
-use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt as _};
+use kube::Client;
 
 use crate::manifests::ARCHITECTURE;
-use crate::removal::nodes::{Agent, Node};
+use crate::removal::nodes::{Agent, NAMED_IN_STATUS, Node, REASON};
+use lean::Object;
+use limits::{DEADLINE, LOOK_MIB, NAME, OBJECTS, PAGE, PAGE_MIB};
+use list::Lists;
 
 /// The controller's own access.
-pub(crate) const ACCESS: ShootAccess = ShootAccess {
-    secret: names::SHOOT_ACCESS_SECRET,
-    account: names::SHOOT_ACCESS_ACCOUNT,
-    account_namespace: names::SHOOT_NAMESPACE,
-};
-/// Longest look.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) fn access(authority: Authority) -> ShootAccess {
+    ShootAccess {
+        secret: names::SHOOT_ACCESS_SECRET,
+        account: names::SHOOT_ACCESS_ACCOUNT,
+        account_namespace: names::SHOOT_NAMESPACE,
+        authority,
+    }
+}
 
 /// Why the shoot could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -39,142 +45,92 @@ pub(crate) enum Unasked {
     Refused { kind: &'static str, reason: String },
     #[error("its API server could not be reached to list {kind}")]
     Unreachable { kind: &'static str },
+    #[error("its API server answered with something else than a list of {kind}")]
+    Unreadable { kind: &'static str },
+    #[error("there is too much to look at: {excess} of {kind}")]
+    TooMuch { kind: &'static str, excess: Excess },
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Excess {
+    #[error("more than {OBJECTS}")]
+    Objects,
+    #[error("more than {PAGE_MIB} MiB for {PAGE}")]
+    Page,
+    #[error("more than {LOOK_MIB} MiB in all, at the list")]
+    Look,
 }
 
 /// The nodes that an agent works on in the phase `Remove`.
-pub(crate) async fn nodes(context: &Context) -> Result<Vec<Node>, Unasked> {
-    if context.shoot.as_ref().is_some_and(|shoot| shoot.is_hibernated()) {
-        return Err(Unasked::Hibernated);
-    }
-    let client = ACCESS.client(&context.client, &context.namespace, context.cluster.as_deref()).await?;
-    tokio::time::timeout(DEADLINE, look(&client)).await.unwrap_or(Err(Unasked::Late))
-}
-
-async fn look(client: &Client) -> Result<Vec<Node>, Unasked> {
-    let ours = ListParams::default().labels(&format!("{}={}", names::NODE_AGENT_LABEL, names::NODE_AGENT));
-    // Those of the DaemonSet's nodeSelector.
+async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
+    let mut lists = Lists::of(client);
+    // Those of the DaemonSet's nodeSelector. Nodes first: one that joins in between has nothing to be removed.
     let chosen =
         format!("{}=containerd,kubernetes.io/arch={ARCHITECTURE},kubernetes.io/os=linux", names::WORKER_CRI_LABEL);
-    let chosen = ListParams::default().labels(&chosen);
-    let nodes: Api<ApiNode> = Api::all(client.clone());
-    let pods: Api<Pod> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
-    let leases: Api<Lease> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
-    // Nodes first: one that joins in between has nothing to be removed.
-    let nodes = nodes.list(&chosen).await.map_err(|error| refused("nodes", &error))?;
-    let (pods, leases) =
-        tokio::try_join!(async { pods.list(&ours).await.map_err(|error| refused("pods", &error)) }, async {
-            leases.list(&ours).await.map_err(|error| refused("leases", &error))
-        },)?;
-    let mut agents: HashMap<String, Agent> = HashMap::new();
-    for pod in &pods.items {
-        let (Some(node), Some(agent)) = (pod.spec.as_ref().and_then(|spec| spec.node_name.clone()), agent(pod)) else {
-            continue;
-        };
-        let known = agents.entry(node).or_insert(agent);
-        if agent == Agent::Done {
-            *known = agent;
-        }
-    }
-    let reports: HashMap<String, NodeReport> =
-        leases.items.iter().filter_map(|lease| Some((lease.name_any(), report(lease)?))).collect();
-    Ok(nodes
-        .items
-        .iter()
-        .map(|node| {
-            let name = node.name_any();
-            Node {
-                away_since: away_since(node),
-                agent: agents.get(&name).copied().unwrap_or(Agent::Missing),
-                report: reports.get(&lease_name(&name)).cloned(),
-                name,
+    let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+    lists
+        .each::<ApiNode>("nodes", None, &chosen, |object| {
+            let node =
+                Node { name: name(&object), away_since: away_since(&object), agent: Agent::Missing, report: None };
+            nodes.insert(node.name.clone(), node);
+        })
+        .await?;
+    let ours = format!("{}={}", names::NODE_AGENT_LABEL, names::NODE_AGENT);
+    lists
+        .each::<Pod>("pods", Some(names::SHOOT_NAMESPACE), &ours, |object| {
+            let on = object.spec.node_name.as_ref().and_then(|name| nodes.get_mut(name));
+            if let (Some(node), Some(agent)) = (on, agent(&object)) {
+                node.agent = if node.agent == Agent::Done { Agent::Done } else { agent };
             }
         })
-        .collect())
+        .await?;
+    // Only those are told.
+    let awaited = nodes.values_mut().filter(|node| node.agent != Agent::Done && node.away_since.is_none());
+    let mut told: BTreeMap<String, &mut Node> =
+        awaited.take(NAMED_IN_STATUS).map(|node| (lease_name(&node.name), node)).collect();
+    lists
+        .each::<Lease>("leases", Some(names::SHOOT_NAMESPACE), &ours, |object| {
+            if let Some(node) = told.get_mut(&object.metadata.name) {
+                node.report = report(&object);
+            }
+        })
+        .await?;
+    Ok(nodes.into_values().collect())
+}
+
+/// A node without a name that can be one is still a node: nobody says that it is clean.
+fn name(object: &Object) -> String {
+    let name = &object.metadata.name;
+    if (1..=NAME).contains(&name.len()) { name.clone() } else { "(no name)".to_owned() }
 }
 
 /// How far an agent's pod of the phase `Remove` is; `None` for a pod of another phase and for one that is going.
-fn agent(pod: &Pod) -> Option<Agent> {
-    let removes = pod.annotations().get(names::PHASE_KEY).is_some_and(|phase| phase == Phase::Remove.as_str());
-    if !removes || pod.metadata.deletion_timestamp.is_some() {
+fn agent(pod: &Object) -> Option<Agent> {
+    if pod.metadata.annotations.phase.as_deref() != Some(Phase::Remove.as_str()) || pod.metadata.is_deleting {
         return None;
     }
     // The gate, which only the agent writes, and not Ready, which kubelet writes and gets wrong after its own restart.
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut gates = conditions.filter(|condition| condition.type_ == names::NODE_AS_DESIRED);
-    Some(if gates.any(|gate| gate.status == "True") { Agent::Done } else { Agent::AtWork })
+    Some(if pod.conditions().gate_is_open { Agent::Done } else { Agent::AtWork })
 }
 
 /// Since when the node has not been Ready; one that never was: since it exists.
-fn away_since(node: &ApiNode) -> Option<Timestamp> {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
-    if ready.is_some_and(|ready| ready.status == "True") {
+fn away_since(node: &Object) -> Option<Timestamp> {
+    let ready = node.conditions().ready.as_ref();
+    if ready.is_some_and(lean::Condition::is_true) {
         return None;
     }
-    let since = ready.and_then(|ready| ready.last_transition_time.as_ref());
+    let since = ready.and_then(|ready| ready.last_transition_time);
     // Without any time it counts from now on, each time anew: it is waited for.
-    Some(since.or(node.metadata.creation_timestamp.as_ref()).map_or_else(Timestamp::now, |time| time.0))
+    Some(since.or(node.metadata.creation_timestamp).unwrap_or_else(Timestamp::now))
 }
 
-fn report(lease: &Lease) -> Option<NodeReport> {
-    serde_json::from_str(lease.annotations().get(names::NODE_REPORT_ANNOTATION)?).ok()
-}
-
-/// The reason alone: the text of a transport error names addresses.
-fn refused(kind: &'static str, error: &kube::Error) -> Unasked {
-    match error {
-        kube::Error::Api(status) => Unasked::Refused { kind, reason: status.reason.clone() },
-        _ => Unasked::Unreachable { kind },
-    }
+/// What is told of an agent's report.
+fn report(lease: &Object) -> Option<NodeReport> {
+    let report: NodeReport = serde_json::from_str(lease.metadata.annotations.report.as_deref()?).ok()?;
+    let message = report.message.chars().take(REASON).collect();
+    Some(NodeReport { message, desired: String::new(), config: None, ..report })
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn pod(phase: &Value, deleting: &Value, conditions: &Value) -> Pod {
-        serde_json::from_value(json!({
-            "metadata": { "name": "p", "annotations": { names::PHASE_KEY: phase }, "deletionTimestamp": deleting },
-            "status": { "conditions": conditions },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn only_the_gate_of_a_removing_pod_says_clean() {
-        let gate = |status: &str| json!([{ "type": names::NODE_AS_DESIRED, "status": status }]);
-        let ready = json!([{ "type": "Ready", "status": "True" }, { "type": "ContainersReady", "status": "True" }]);
-        for (phase, deleting, conditions, expected) in [
-            (json!("Remove"), Value::Null, gate("True"), Some(Agent::Done)),
-            (json!("Remove"), Value::Null, gate("False"), Some(Agent::AtWork)),
-            (json!("Remove"), Value::Null, ready, Some(Agent::AtWork)),
-            (json!("Remove"), Value::Null, Value::Null, Some(Agent::AtWork)),
-            (json!("Remove"), json!("2026-01-01T00:00:00Z"), gate("True"), None),
-            (json!("Install"), Value::Null, gate("True"), None),
-        ] {
-            let pod = pod(&phase, &deleting, &conditions);
-            assert_eq!(agent(&pod), expected, "{phase} {deleting} {conditions}");
-        }
-        let bare: Pod = serde_json::from_value(json!({ "metadata": { "name": "p" } })).unwrap();
-        assert_eq!(agent(&bare), None);
-    }
-
-    #[test]
-    fn a_node_is_away_since_its_condition_changed() {
-        let node = |conditions: Value| -> ApiNode {
-            let metadata = json!({ "name": "n", "creationTimestamp": "2026-01-01T00:00:00Z" });
-            serde_json::from_value(json!({ "metadata": metadata, "status": { "conditions": conditions } })).unwrap()
-        };
-        let time = |text: &str| Some(text.parse::<Timestamp>().unwrap());
-        let ready =
-            |status: &str| json!([{ "type": "Ready", "status": status, "lastTransitionTime": "2026-01-02T00:00:00Z" }]);
-        assert_eq!(away_since(&node(ready("True"))), None);
-        for status in ["False", "Unknown"] {
-            assert_eq!(away_since(&node(ready(status))), time("2026-01-02T00:00:00Z"));
-        }
-        assert_eq!(away_since(&node(json!([{ "type": "Ready", "status": "Unknown" }]))), time("2026-01-01T00:00:00Z"));
-        assert_eq!(away_since(&node(Value::Null)), time("2026-01-01T00:00:00Z"));
-    }
-}
+mod tests;

@@ -6,6 +6,13 @@ use super::*;
 
 const IMAGE: &str = "registry.example/gardener-extension-cri-resmgr-installation:v0.1.0";
 
+fn target(kubernetes: (u64, u64)) -> Target<'static> {
+    Target { namespace: "shoot--p--s", image: IMAGE, kubernetes: Some(kubernetes) }
+}
+
+/// One of today's.
+const TODAY: Target<'static> = Target { namespace: "shoot--p--s", image: IMAGE, kubernetes: Some((1, 34)) };
+
 fn effective(provider_config: &Value) -> Effective {
     resolve(None, Some(provider_config), &extension_config::Facts::default()).unwrap()
 }
@@ -27,9 +34,17 @@ fn daemon_set(bundle: &Bundle) -> Value {
 fn installation() {
     let manifests = Manifests::new(AgentSettings::default()).unwrap();
     let own = json!({"configs": {"default": "policy: {Active: none}\nlogger: {Debug: 'on:policy'}"}});
-    let bundle = manifests.install("shoot--p--s", IMAGE, &effective(&own)).unwrap();
+    let bundle = manifests.install(TODAY, &effective(&own)).unwrap();
     insta::assert_snapshot!("installation", text(&bundle));
     assert_eq!(bundle.inject_labels[names::PHASE_KEY], "Install");
+}
+
+/// What names the desired state in a DaemonSet: the ConfigMap, and the sum of its text.
+fn take_state(set: &mut Value) -> (Value, Value) {
+    let spec = &mut set["spec"]["template"]["spec"];
+    let variables = spec["containers"][0]["env"].as_array_mut().unwrap();
+    let sum = variables.iter_mut().find(|variable| variable["name"] == "DESIRED_STATE_SHA256").unwrap()["value"].take();
+    (spec["volumes"][0]["configMap"]["name"].take(), sum)
 }
 
 /// What each of `examples/provider-config/` comes to, the original's own form among them: its configuration as it travels, and what the owner
@@ -47,11 +62,11 @@ fn every_example() {
             .map(|o| Value::Object(o.body().clone()))
             .collect();
         for set in others.iter_mut().filter(|object| object["kind"] == "DaemonSet") {
-            set["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"].take();
+            assert_ne!(take_state(set), (Value::Null, Value::Null));
         }
         others
     };
-    let expected = others(&manifests.install("shoot--p--s", IMAGE, &effective(&json!({}))).unwrap());
+    let expected = others(&manifests.install(TODAY, &effective(&json!({}))).unwrap());
     let mut rendered = BTreeSet::new();
     for entry in std::fs::read_dir(root.join("../../examples/provider-config")).unwrap() {
         let path = entry.unwrap().path();
@@ -60,11 +75,15 @@ fn every_example() {
         }
         let example = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let shoot: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        let effective = effective(&shoot["spec"]["extensions"][0]["providerConfig"]);
-        let bundle = manifests.install("shoot--p--s", IMAGE, &effective).unwrap();
+        let own = &shoot["spec"]["extensions"][0]["providerConfig"];
+        let effective = effective(own);
+        let mut extension = gardener_api::Extension::new("e", gardener_api::ExtensionSpec::default());
+        extension.spec.provider_config = Some(gardener_api::RawJson::from(own));
+        let owner = crate::configuration::Owner { extension: extension.into(), shoot: None };
+        let bundle = manifests.install(TODAY, &effective).unwrap();
         assert_eq!(others(&bundle), expected, "{example}");
         let configurations: Vec<_> = bundle.objects.iter().filter(is_configuration).cloned().collect();
-        let status = serde_json::to_string_pretty(&crate::configuration::provider_status(&effective)).unwrap();
+        let status = serde_json::to_string_pretty(&crate::configuration::provider_status(&effective, &owner)).unwrap();
         let texts = managed_resource::objects::write(&configurations).unwrap();
         insta::assert_snapshot!(format!("example-{example}"), format!("{texts}--- providerStatus\n{status}"));
         rendered.insert(example);
@@ -82,9 +101,102 @@ fn every_example() {
 #[test]
 fn removal() {
     let manifests = Manifests::new(AgentSettings::default()).unwrap();
-    let bundle = manifests.remove("shoot--p--s", IMAGE).unwrap();
+    let bundle = manifests.remove(TODAY).unwrap();
     insta::assert_snapshot!("removal", text(&bundle));
     assert_eq!(bundle.inject_labels[names::PHASE_KEY], "Remove");
+}
+
+/// An API server that does not know the kind of the policy gets none, and nothing else is different.
+#[test]
+fn an_older_kubernetes_gets_no_policy() {
+    let manifests = Manifests::new(AgentSettings::default()).unwrap();
+    let own = effective(&json!({}));
+    let is_policy = |object: &String| object.contains("ValidatingAdmissionPolicy");
+    let unknown = Target { kubernetes: None, ..TODAY };
+    let cases = [
+        (unknown, 0, 0),
+        (target((1, 29)), 0, 0),
+        // The API server itself may be one minor behind when a removal begins.
+        (target((1, 30)), 2, 0),
+        (target((1, 31)), 2, 2),
+        (target((2, 0)), 2, 2),
+    ];
+    for (target, installed, removing) in cases {
+        let both = [(manifests.install(target, &own), installed), (manifests.remove(target), removing)];
+        for ((bundle, policies), today) in
+            both.into_iter().zip([manifests.install(TODAY, &own), manifests.remove(TODAY)])
+        {
+            let (found, mut today) = (kinds(&bundle.unwrap()), kinds(&today.unwrap()));
+            assert_eq!(found.iter().filter(|object| is_policy(object)).count(), policies, "{target:?}");
+            today.retain(|object| policies > 0 || !is_policy(object));
+            assert_eq!(found, today, "{target:?}");
+        }
+    }
+    insta::assert_snapshot!(
+        "installation-older-kubernetes",
+        kinds(&manifests.install(target((1, 29)), &own).unwrap()).join("\n")
+    );
+}
+
+fn object<'a>(bundle: &'a Bundle, kind: &str) -> &'a serde_json::Map<String, Value> {
+    bundle.objects.iter().find(|object| object.id().kind == kind).unwrap().body()
+}
+
+/// The policy says something about every write that RBAC lets the agents do, and looks at nobody else.
+#[test]
+fn every_write_of_an_agent_is_looked_at() {
+    let manifests = Manifests::new(AgentSettings::default()).unwrap();
+    let bundle = manifests.install(TODAY, &effective(&json!({}))).unwrap();
+    let spec = &object(&bundle, "ValidatingAdmissionPolicy")["spec"];
+    let account = format!("system:serviceaccount:{}:{}", names::SHOOT_NAMESPACE, names::NODE_AGENT);
+    assert_eq!(spec["matchConditions"][0]["expression"], format!("request.userInfo.username == '{account}'"));
+    assert_eq!((&spec["matchConditions"][1], &spec["failurePolicy"]), (&Value::Null, &json!("Fail")));
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut looked_at = BTreeSet::new();
+    for rule in spec["matchConstraints"]["resourceRules"].as_array().unwrap() {
+        for operation in texts(&rule["operations"]) {
+            let verbs: &[&str] = match operation.as_str() {
+                "CREATE" => &["create"],
+                "UPDATE" => &["update", "patch"],
+                _ => &["delete"],
+            };
+            for verb in verbs {
+                looked_at.insert((texts(&rule["apiGroups"]).concat(), texts(&rule["resources"]).concat(), *verb));
+            }
+        }
+    }
+    let mut writes = 0;
+    let of_agent = |body: &serde_json::Map<String, Value>| {
+        body["kind"] == "Role" && body["metadata"]["name"] == names::NODE_AGENT
+            || body["kind"] == "ClusterRole" && body["metadata"]["name"] == CLUSTER_ROLE
+    };
+    for role in bundle.objects.iter().map(managed_resource::Object::body).filter(|body| of_agent(body)) {
+        for rule in role["rules"].as_array().unwrap() {
+            for verb in texts(&rule["verbs"]).iter().filter(|verb| !["get", "list", "watch"].contains(&verb.as_str())) {
+                let write = (texts(&rule["apiGroups"]).concat(), texts(&rule["resources"]).concat(), verb.as_str());
+                assert!(looked_at.contains(&write), "{write:?}");
+                writes += 1;
+            }
+        }
+    }
+    assert!(writes > 0);
+}
+
+/// Only Gardener's label opens the agents.
+#[test]
+fn nobody_but_the_control_plane_reaches_an_agent() {
+    let manifests = Manifests::new(AgentSettings::default()).unwrap();
+    for bundle in [manifests.install(TODAY, &effective(&json!({}))).unwrap(), manifests.remove(TODAY).unwrap()] {
+        let policy = object(&bundle, "NetworkPolicy");
+        assert_eq!((&policy["spec"]["policyTypes"], policy["spec"].get("ingress")), (&json!(["Ingress"]), None));
+        let labels = &daemon_set(&bundle)["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(labels["networking.gardener.cloud/from-seed"], "allowed");
+        for (key, value) in policy["spec"]["podSelector"]["matchLabels"].as_object().unwrap() {
+            assert_eq!(labels[key], *value);
+        }
+    }
 }
 
 #[test]
@@ -95,12 +207,14 @@ fn both_phases_are_one_daemon_set() {
         ..AgentSettings::default()
     };
     let manifests = Manifests::new(settings).unwrap();
-    let mut installed = daemon_set(&manifests.install("n", IMAGE, &effective(&json!({}))).unwrap());
-    let mut removing = daemon_set(&manifests.remove("n", IMAGE).unwrap());
+    let mut installed = daemon_set(&manifests.install(TODAY, &effective(&json!({}))).unwrap());
+    let mut removing = daemon_set(&manifests.remove(TODAY).unwrap());
     for set in [&mut installed, &mut removing] {
         let template = &mut set["spec"]["template"];
         let phase = template["metadata"]["annotations"][names::PHASE_KEY].take();
-        let state = template["spec"]["volumes"][0]["configMap"]["name"].take();
+        let (state, sum) = take_state(set);
+        let template = &set["spec"]["template"];
+        assert!(sum.as_str().is_some_and(|sum| sum.len() == 64), "{sum}");
         assert!(phase.is_string() && state.as_str().unwrap().starts_with(names::DESIRED_STATE_CONFIG_MAP_PREFIX));
         assert_eq!(template["spec"]["securityContext"]["seLinuxOptions"]["type"], "spc_t");
         assert_eq!(template["spec"]["imagePullSecrets"][0]["name"], "pull");
@@ -112,8 +226,8 @@ fn both_phases_are_one_daemon_set() {
 fn nothing_but_configuration_is_dropped_before_the_proof() {
     let manifests = Manifests::new(AgentSettings::default()).unwrap();
     let own = json!({"configs": {"default": "policy: {Active: none}"}});
-    let installed = kinds(&manifests.install("n", IMAGE, &effective(&own)).unwrap());
-    let removing = kinds(&manifests.remove("n", IMAGE).unwrap());
+    let installed = kinds(&manifests.install(TODAY, &effective(&own)).unwrap());
+    let removing = kinds(&manifests.remove(TODAY).unwrap());
     for object in installed.iter().filter(|object| !object.contains("ConfigMap")) {
         assert!(removing.contains(object), "{object} is dropped");
     }
@@ -123,8 +237,8 @@ fn nothing_but_configuration_is_dropped_before_the_proof() {
 fn a_node_stays_closed_only_while_installing() {
     let critical = "node.gardener.cloud/critical-component";
     let manifests = Manifests::new(AgentSettings { node_critical: true, ..AgentSettings::default() }).unwrap();
-    let installed = daemon_set(&manifests.install("n", IMAGE, &effective(&json!({}))).unwrap());
-    let removing = daemon_set(&manifests.remove("n", IMAGE).unwrap());
+    let installed = daemon_set(&manifests.install(TODAY, &effective(&json!({}))).unwrap());
+    let removing = daemon_set(&manifests.remove(TODAY).unwrap());
     for (set, expected) in [(&installed, Some("true")), (&removing, None)] {
         for labels in [&set["metadata"]["labels"], &set["spec"]["template"]["metadata"]["labels"]] {
             assert_eq!(labels.get(critical).and_then(Value::as_str), expected);
@@ -134,9 +248,9 @@ fn a_node_stays_closed_only_while_installing() {
 
 #[test]
 fn the_desired_state_travels_unharmed() {
-    let awkward = "policy:\n  Active: none # \"quoted\" 'and' {{ braces }} \u{1f980}\n";
+    let awkward = "cpu:\n  classes:\n    \"\\\"quoted\\\" 'and' {{ braces }} \u{1f980}\u{2028}\": {}\n";
     let manifests = Manifests::new(AgentSettings::default()).unwrap();
-    let bundle = manifests.install("n", IMAGE, &effective(&json!({"configs": {"fallback": awkward}}))).unwrap();
+    let bundle = manifests.install(TODAY, &effective(&json!({"configs": {"fallback": awkward}}))).unwrap();
     let map = bundle
         .objects
         .iter()
@@ -144,7 +258,8 @@ fn the_desired_state_travels_unharmed() {
         .unwrap();
     let text = map.body()["data"][names::DESIRED_STATE_KEY].as_str().unwrap();
     let state = DesiredState::decode(text).unwrap();
-    assert_eq!(state.daemon.fallback_config.as_deref(), Some(awkward));
+    let expected = "{\"cpu\":{\"classes\":{\"\\\"quoted\\\" 'and' {{ braces }} \u{1f980}\\u2028\":{}}}}\n";
+    assert_eq!(state.daemon.fallback_config.as_deref(), Some(expected));
     assert_eq!(map.id().name, state.config_map_name().unwrap());
 }
 
@@ -152,6 +267,6 @@ fn the_desired_state_travels_unharmed() {
 fn equal_input_gives_equal_bytes() {
     let manifests = Manifests::new(AgentSettings::default()).unwrap();
     let own = json!({"configs": {"node.b": "policy: {Active: none}", "node.a": "policy: {Active: none}"}});
-    let render = || manifests.install("n", IMAGE, &effective(&own)).unwrap().build().unwrap();
+    let render = || manifests.install(TODAY, &effective(&own)).unwrap().build().unwrap();
     assert_eq!(render(), render());
 }

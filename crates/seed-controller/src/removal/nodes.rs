@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Nodes named one by one; of the others only the number is told.
 const NAMED: usize = 5;
+/// Nodes named one by one in the providerStatus.
+pub(crate) const NAMED_IN_STATUS: usize = 50;
 /// Longest reason told of one node, characters.
-const REASON: usize = 160;
+pub(crate) const REASON: usize = 160;
 
 /// What is known of a node that an agent works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,36 +42,49 @@ pub(crate) enum Agent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Waited for, with the reason.
-    pub(crate) awaited: Vec<(String, String)>,
+    pub(crate) awaited: Told,
     /// Not clean, and not waited for any more.
-    pub(crate) given_up: Vec<(String, String)>,
+    pub(crate) given_up: Told,
     /// Proven clean.
     pub(crate) clean: usize,
+}
+
+/// Nodes with what is told of them: the first ones by name, and the number of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    first: Vec<(String, String)>,
+    count: usize,
+}
+
+impl Told {
+    fn add(&mut self, node: &Node, reason: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < NAMED_IN_STATUS {
+            self.first.push((node.name.clone(), reason()));
+        }
+    }
 }
 
 /// Counts the nodes.
 pub(crate) fn tally(nodes: &[Node], now: Timestamp) -> Tally {
     let mut tally = Tally::default();
-    for node in nodes {
+    let mut by_name: Vec<&Node> = nodes.iter().collect();
+    by_name.sort_by(|a, b| a.name.cmp(&b.name));
+    for node in by_name {
         if node.agent == Agent::Done {
             tally.clean += 1;
             continue;
         }
         match node.away_since.map(|since| Duration::try_from(now.duration_since(since)).unwrap_or_default()) {
             Some(away) if away > GIVEN_UP_AFTER => {
-                tally
-                    .given_up
-                    .push((node.name.clone(), format!("not Ready for more than {} min", minutes(GIVEN_UP_AFTER))));
+                tally.given_up.add(node, || format!("not Ready for more than {} min", minutes(GIVEN_UP_AFTER)));
             }
-            Some(_) => {
-                let reason = format!("not Ready, waited for until that has lasted {} min", minutes(GIVEN_UP_AFTER));
-                tally.awaited.push((node.name.clone(), reason));
-            }
-            None => tally.awaited.push((node.name.clone(), reason(node))),
+            Some(_) => tally
+                .awaited
+                .add(node, || format!("not Ready, waited for until that has lasted {} min", minutes(GIVEN_UP_AFTER))),
+            None => tally.awaited.add(node, || reason(node)),
         }
     }
-    tally.awaited.sort();
-    tally.given_up.sort();
     tally
 }
 
@@ -92,19 +107,16 @@ fn reason(node: &Node) -> String {
 impl Tally {
     /// Who is waited for; `None`: nobody.
     pub(crate) fn message(&self) -> Option<String> {
-        (!self.awaited.is_empty()).then(|| {
-            let all = self.awaited.len() + self.given_up.len() + self.clean;
-            format!(
-                "waiting until cri-resmgr is removed from {} of {all} nodes: {}",
-                self.awaited.len(),
-                list(&self.awaited)
-            )
+        (self.awaited.count > 0).then(|| {
+            let all = self.awaited.count + self.given_up.count + self.clean;
+            let awaited = self.awaited.count;
+            format!("waiting until cri-resmgr is removed from {awaited} of {all} nodes: {}", list(&self.awaited))
         })
     }
 
     /// Who is not waited for any more; `None`: nobody.
     pub(crate) fn note(&self) -> Option<String> {
-        (!self.given_up.is_empty()).then(|| {
+        (self.given_up.count > 0).then(|| {
             let text =
                 "cri-resmgr may still be installed on nodes that are not waited for; their own gate keeps them safe";
             format!("{text}: {}", list(&self.given_up))
@@ -113,8 +125,8 @@ impl Tally {
 
     /// For the Extension's providerStatus.
     pub(crate) fn status(&self) -> Value {
-        let told = |all: &[(String, String)]| -> Vec<Value> {
-            all.iter().take(NAMED * 10).map(|(name, reason)| json!({ "name": name, "reason": reason })).collect()
+        let told = |told: &Told| -> Vec<Value> {
+            told.first.iter().map(|(name, reason)| json!({ "name": name, "reason": reason })).collect()
         };
         json!({
             "clean": self.clean,
@@ -124,9 +136,9 @@ impl Tally {
     }
 }
 
-fn list(nodes: &[(String, String)]) -> String {
-    let named: Vec<String> = nodes.iter().take(NAMED).map(|(name, reason)| format!("{name} ({reason})")).collect();
-    match nodes.len().saturating_sub(NAMED) {
+fn list(told: &Told) -> String {
+    let named: Vec<String> = told.first.iter().take(NAMED).map(|(name, reason)| format!("{name} ({reason})")).collect();
+    match told.count.saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }
@@ -183,7 +195,7 @@ mod tests {
         for (agent, away, report, awaited, given_up) in table {
             let node = Node { name: "n".to_owned(), away_since: away.map(at), agent, report };
             let tally = tally(std::slice::from_ref(&node), at(0));
-            let told = |all: &[(String, String)]| all.first().map(|(_, reason)| reason.clone());
+            let told = |told: &Told| told.first.first().map(|(_, reason)| reason.clone());
             assert_eq!(told(&tally.awaited).as_deref(), awaited, "{node:?}");
             assert_eq!(told(&tally.given_up).as_deref(), given_up, "{node:?}");
             assert_eq!(tally.clean, usize::from(awaited.is_none() && given_up.is_none()), "{node:?}");
@@ -217,9 +229,9 @@ mod tests {
                 report: None,
             }).collect();
             let tally = tally(&nodes, at(0));
-            prop_assert_eq!(tally.awaited.len() + tally.given_up.len() + tally.clean, nodes.len());
-            prop_assert!(tally.given_up.len() <= nodes.iter().filter(|node| node.away_since.is_some()).count());
-            prop_assert_eq!(tally.message().is_none(), tally.awaited.is_empty());
+            prop_assert_eq!(tally.awaited.count + tally.given_up.count + tally.clean, nodes.len());
+            prop_assert!(tally.given_up.count <= nodes.iter().filter(|node| node.away_since.is_some()).count());
+            prop_assert_eq!(tally.message().is_none(), tally.awaited.count == 0);
         }
     }
 }

@@ -124,9 +124,16 @@ fn time_counts_from_when_the_resource_last_changed() {
 
 #[test]
 fn with_the_shoots_word_only_the_applied_phase_and_the_nodes_count() {
-    let clean = nodes::Tally { clean: 2, ..nodes::Tally::default() };
-    let given_up = nodes::Tally { given_up: vec![("dead".into(), "gone".into())], ..clean.clone() };
-    let awaited = nodes::Tally { awaited: vec![("slow".into(), "busy".into())], ..given_up.clone() };
+    let node = |name: &str, agent, away: bool| nodes::Node {
+        name: name.to_owned(),
+        away_since: away.then_some(jiff::Timestamp::UNIX_EPOCH),
+        agent,
+        report: None,
+    };
+    let both = [node("a", nodes::Agent::Done, false), node("b", nodes::Agent::Done, false)];
+    let dead = [&both[..], &[node("dead", nodes::Agent::AtWork, true)]].concat();
+    let slow = [&dead[..], &[node("slow", nodes::Agent::AtWork, false)]].concat();
+    let [clean, given_up, awaited] = [&both[..], &dead, &slow].map(|nodes| nodes::tally(nodes, jiff::Timestamp::now()));
     for (phase, generation, observed, conditions, complete) in [
         ("Remove", 2, 2, ["True", "True", "False"], true),
         // A dead node keeps the resource unhealthy; a look at health may be old.
@@ -143,7 +150,10 @@ fn with_the_shoots_word_only_the_applied_phase_and_the_nodes_count() {
             assert_eq!(found == Proof::Complete, complete, "{phase} {generation} {observed} {conditions:?}: {found:?}");
         }
         let found = proof_by_nodes(&resource, &awaited);
-        assert!(matches!(&found, Proof::Awaited(message) if !complete || message.contains("slow (busy)")), "{found:?}");
+        assert!(
+            matches!(&found, Proof::Awaited(message) if !complete || message.contains("slow (its agent is at work)")),
+            "{found:?}"
+        );
     }
 }
 
