@@ -34,6 +34,8 @@ pub const SHOOT_NAMESPACE: &str = "shoot--local--local";
 const CONTROLLER_NAMESPACE: &str = "extension-cri-resmgr";
 /// Folder with what stands for the daemon's payload.
 const PAYLOAD: &str = "payload";
+/// What the controller writes.
+const CONTROLLER_LOG: &str = "controller.log";
 /// Credentials for the seed, and for the shoot.
 const OF_SEED: &str = "seed.yaml";
 const OF_SHOOT: &str = "shoot.yaml";
@@ -93,7 +95,7 @@ impl Ground {
             faults.resource_manager.clone(),
         ));
         tasks.spawn(daemon_set::run(shoot.store().clone(), hosts));
-        let (of_seed, log) = (dir.path().join(OF_SEED), dir.path().join("controller.log"));
+        let (of_seed, log) = (dir.path().join(OF_SEED), dir.path().join(CONTROLLER_LOG));
         let controller = Controller::start(&binaries.controller, &of_seed, CONTROLLER_NAMESPACE, log)?;
         let gardenlet = Gardenlet::new(seed.client()?, SHOOT_NAMESPACE, names::EXTENSION_TYPE);
         let example = example_shoot(repository, SHOOT_NAMESPACE)?;

@@ -95,10 +95,11 @@ impl NodePrograms {
         let state = on_this_machine(&self.root, node::DAEMON_STATE_DIR);
         std::fs::create_dir_all(&state)?;
         std::fs::write(state.join("cache"), "{\"PolicyName\":\"none\"}\n")?;
-        std::fs::write(on_this_machine(&self.root, node::DAEMON_PID_FILE), format!("{}\n", launch.pid))?;
         let relay = self.free(flag(launch, "--relay-socket").unwrap_or(node::RELAY_SOCKET))?;
         let runtime = on_this_machine(&self.root, flag(launch, "--runtime-socket").unwrap_or(node::CONTAINERD_SOCKET));
         let config = self.free(flag(launch, "--config-socket").unwrap_or(node::CONFIG_SOCKET))?;
+        let pid_file = self.free(flag(launch, "--pid-file").unwrap_or(node::FORMER_PID_FILE))?;
+        std::fs::write(pid_file, format!("{}\n", launch.pid))?;
         let config = FakeRuntime::serve(&config, READY)?;
         let listener = tokio::net::UnixListener::bind(&relay)?;
         let mut tasks = JoinSet::new();

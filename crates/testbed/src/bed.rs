@@ -12,7 +12,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 
 use crate::components::{self, GARDENER_APISERVER, HELM, KUBELET, RESOURCE_MANAGER};
-use crate::control_plane::{ControlPlanes, Programs, Setup};
+use crate::control_plane::{ControlPlanes, Programs, SHOOT_SERVICE, Setup};
 use crate::gardener_api;
 use crate::gardenlet::Gardenlet;
 use crate::ledger::{self, Ledger};
@@ -87,11 +87,19 @@ impl Bed {
         let network = Network::up(index, &ledger).await?;
         let authority = Arc::new(Authority::new()?);
         std::fs::write(dir.join("ca.crt"), &authority.certificate)?;
-        let setup = Setup { dir: &dir, network: &network, ledger: &ledger, authority: &authority, programs: &programs };
+        let setup = Setup {
+            dir: &dir,
+            network: &network,
+            ledger: &ledger,
+            authority: &authority,
+            programs: &programs,
+            shoot_namespace: &options.shoot_namespace,
+        };
         let planes = setup.up(options.workers > 0).await?;
         let mut bed =
             Self { options, dir, network, ledger, planes, resource_managers: Vec::new(), workers: Vec::new() };
 
+        bed.resolve_shoot_api(true)?;
         bed.prepare_seed().await?;
         for manager in [
             ResourceManager {
@@ -236,6 +244,15 @@ impl Bed {
     /// The workers, to reboot them.
     pub fn workers_mut(&mut self) -> &mut [Worker] {
         &mut self.workers
+    }
+
+    /// Whether programs in the seed find the shoot's API server: by the name that its Service has in all namespaces, and by no other.
+    ///
+    /// # Errors
+    /// When the file of hosts cannot be written.
+    pub fn resolve_shoot_api(&self, found: bool) -> anyhow::Result<()> {
+        let name = format!("{SHOOT_SERVICE}.{}.svc", self.options.shoot_namespace);
+        self.network.know(if found { std::slice::from_ref(&name) } else { &[] })
     }
 
     /// Folder with kubeconfigs and logs.

@@ -12,7 +12,7 @@ use kube::Api;
 use crate::components::{ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER};
 use crate::ledger::Ledger;
 use crate::network::{self, Network};
-use crate::pki::{Authority, signing_key};
+use crate::pki::{Authority, Identity, Reach, signing_key};
 use crate::process::{Daemon, Launch};
 use crate::{Progress, wait_for};
 
@@ -26,12 +26,14 @@ rules:
   userGroups: [\"system:serviceaccounts\"]
 - level: None
 ";
+/// Service of a shoot's API server, in the shoot's namespace in the seed.
+pub(crate) const SHOOT_SERVICE: &str = "kube-apiserver";
 const READY: Duration = Duration::from_secs(90);
 
 /// One API server of the bed.
 #[derive(Debug)]
 pub struct ApiServer {
-    url: String,
+    reach: Reach,
     authority: Arc<Authority>,
     admin_kubeconfig: PathBuf,
     audit_log: PathBuf,
@@ -41,21 +43,25 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// One that listens on `url` and takes the certificates of `authority`; `name` is that of its files in `dir`. With
+    /// One that is reached like this and takes the certificates of `authority`; `name` is that of its files in `dir`. With
     /// program and arguments it was started.
     pub(crate) fn new(
         name: &str,
-        url: String,
+        reach: Reach,
         dir: &Path,
         authority: &Arc<Authority>,
         daemon: Daemon,
         (program, args): (PathBuf, Vec<String>),
     ) -> anyhow::Result<Self> {
-        let admin = authority.kubeconfig(&url, &authority.client("admin", Some("system:masters"))?);
+        let admin = authority.kubeconfig(&reach, &authority.client("admin", Some("system:masters"))?);
         let admin_kubeconfig = dir.join(format!("{name}.kubeconfig"));
         std::fs::write(&admin_kubeconfig, admin)?;
         let (authority, audit_log) = (Arc::clone(authority), audit_log(dir, name));
-        Ok(Self { url, authority, admin_kubeconfig, audit_log, daemon, program, args })
+        Ok(Self { reach, authority, admin_kubeconfig, audit_log, daemon, program, args })
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     pub(crate) fn authority(&self) -> &Arc<Authority> {
@@ -70,7 +76,7 @@ impl ApiServer {
 
     /// Waits until it answers.
     pub(crate) async fn await_ready(&self) -> anyhow::Result<()> {
-        wait_for(&format!("{} to be ready", self.url), READY, || async {
+        wait_for(&format!("{} to be ready", self.reach.url), READY, || async {
             self.daemon.ensure_alive()?;
             let request = http::Request::get("/readyz").body(Vec::new())?;
             Ok(self.admin().await?.request_text(request).await.map(|_| Some(()))?)
@@ -98,21 +104,23 @@ impl ApiServer {
         client(&std::fs::read_to_string(&self.admin_kubeconfig)?).await
     }
 
-    /// The generic kubeconfig that gardenlet keeps in a shoot's namespace: its user is whoever mounts a token there.
+    /// The generic kubeconfig that gardenlet keeps in a shoot's namespace: its user is whoever mounts a token there, and its server is called
+    /// as pods of that namespace call it.
     #[must_use]
     pub fn generic_kubeconfig(&self) -> String {
         let token = "/var/run/secrets/gardener.cloud/shoot/generic-kubeconfig/token";
-        self.authority.kubeconfig_with(&self.url, &serde_json::json!({ "tokenFile": token }))
+        let server = Reach::at(&format!("https://{SHOOT_SERVICE}"));
+        self.authority.kubeconfig_with(&server, &serde_json::json!({ "tokenFile": token }))
     }
 
     /// A kubeconfig of another user, by certificate.
     pub(crate) fn user_kubeconfig(&self, user: &str, group: Option<&str>) -> anyhow::Result<String> {
-        Ok(self.authority.kubeconfig(&self.url, &self.authority.client(user, group)?))
+        Ok(self.authority.kubeconfig(&self.reach, &self.authority.client(user, group)?))
     }
 
     /// A client without a user, for requests that bring their own.
     pub(crate) async fn anonymous(&self) -> anyhow::Result<kube::Client> {
-        let text = self.authority.kubeconfig_with(&self.url, &serde_json::json!({}));
+        let text = self.authority.kubeconfig_with(&self.reach, &serde_json::json!({}));
         let kubeconfig = kube::config::Kubeconfig::from_yaml(&text)?;
         let options = kube::config::KubeConfigOptions::default();
         let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
@@ -123,7 +131,7 @@ impl ApiServer {
 
     /// Where it listens.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        &self.reach.url
     }
 
     /// A kubeconfig for `server` with a token of a ServiceAccount that exists, good for a day.
@@ -143,7 +151,7 @@ impl ApiServer {
         };
         let token = accounts.create_token_request(name, &kube::api::PostParams::default(), &request).await?;
         let token = token.status.context("the API gave no token")?.token;
-        Ok(self.authority.token_kubeconfig(server, &token))
+        Ok(self.authority.token_kubeconfig(&Reach::at(server), &token))
     }
 }
 
@@ -209,13 +217,23 @@ pub(crate) struct Setup<'a> {
     pub(crate) ledger: &'a Arc<Ledger>,
     pub(crate) authority: &'a Arc<Authority>,
     pub(crate) programs: &'a Programs,
+    /// Namespace of the shoot in the seed.
+    pub(crate) shoot_namespace: &'a str,
 }
 
 impl Setup<'_> {
     pub(crate) async fn up(&self, with_shoot_controllers: bool) -> anyhow::Result<ControlPlanes> {
         let mut servers = vec![self.etcd()?];
-        let seed = self.api_server("seed", network::SEED_PORT)?;
-        let shoot = self.api_server("shoot", network::SHOOT_PORT)?;
+        let address = self.network.hub_address();
+        let of_seed = self.authority.server(&["kube-apiserver", "localhost"], &[&address, "127.0.0.1"])?;
+        let seed = self.api_server("seed", network::SEED_PORT, &of_seed, None)?;
+        // As Gardener has it: no address of the machine that it runs on. Who calls it by that names the name in the certificate.
+        let service = self.shoot_names();
+        let own =
+            ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+        let names: Vec<&str> = service.iter().map(String::as_str).chain(own).chain(["localhost"]).collect();
+        let of_shoot = self.authority.server(&names, &["127.0.0.1", "::1", network::SERVICE_ADDRESS])?;
+        let shoot = self.api_server("shoot", network::SHOOT_PORT, &of_shoot, Some(SHOOT_SERVICE))?;
         for server in [&seed, &shoot] {
             server.await_ready().await?;
         }
@@ -252,9 +270,21 @@ impl Setup<'_> {
         self.launch("etcd", &self.programs.etcd, args.into())
     }
 
-    fn api_server(&self, cluster: &str, port: u16) -> anyhow::Result<ApiServer> {
+    /// What the shoot's API server is called in the seed (`DNSNamesForService` in gardener's `pkg/utils/kubernetes/service.go`).
+    fn shoot_names(&self) -> [String; 4] {
+        let namespace = self.shoot_namespace;
+        ["", &format!(".{namespace}"), &format!(".{namespace}.svc"), &format!(".{namespace}.svc.cluster.local")]
+            .map(|end| format!("{SHOOT_SERVICE}{end}"))
+    }
+
+    fn api_server(
+        &self,
+        cluster: &str,
+        port: u16,
+        server: &Identity,
+        tls_name: Option<&'static str>,
+    ) -> anyhow::Result<ApiServer> {
         let address = self.network.hub_address();
-        let server = self.authority.server("kube-apiserver", &[&address, "127.0.0.1", network::SERVICE_ADDRESS])?;
         let kubelet_client = self.authority.client("kube-apiserver", Some("system:masters"))?;
         let (private, public) = signing_key()?;
         let file = |name: &str, text: &str| -> anyhow::Result<String> {
@@ -288,8 +318,8 @@ impl Setup<'_> {
         ];
         let program = self.programs.apiserver.clone();
         let daemon = self.launch(&format!("{cluster}-kube-apiserver"), &program, args.clone())?;
-        let url = format!("https://{address}:{port}");
-        ApiServer::new(cluster, url, self.dir, self.authority, daemon, (program, args))
+        let reach = Reach { url: format!("https://{address}:{port}"), tls_name };
+        ApiServer::new(cluster, reach, self.dir, self.authority, daemon, (program, args))
     }
 
     fn controller(&self, name: &str, program: &Path, api: &ApiServer, more: &[String]) -> anyhow::Result<Daemon> {

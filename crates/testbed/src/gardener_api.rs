@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ApiServer;
 use crate::ledger::Ledger;
 use crate::network::{self, Network};
+use crate::pki::Reach;
 use crate::process::{Daemon, Launch};
 
 /// Starts it next to `garden`'s kube-apiserver, whose users and roles are its own. It is asked directly, not through
@@ -20,7 +21,7 @@ pub(crate) fn start(
     let name = "gardener-apiserver";
     let (address, port) = (network.hub_address(), network::GARDENER_PORT);
     let authority = garden.authority();
-    let server = authority.server(name, &[&address])?;
+    let server = authority.server(&[name, "localhost"], &[&address])?;
     let file = |end: &str, text: &str| -> anyhow::Result<String> {
         let path = dir.join(format!("{name}.{end}"));
         std::fs::write(&path, text)?;
@@ -41,5 +42,12 @@ pub(crate) fn start(
     let hub = network.hub();
     let launch = Launch { name, program, args: args.clone(), env: Vec::new(), netns: Some(&hub), logs: dir };
     let daemon = Daemon::start(launch, ledger)?;
-    ApiServer::new(name, format!("https://{address}:{port}"), dir, authority, daemon, (program.to_owned(), args))
+    ApiServer::new(
+        name,
+        Reach::at(&format!("https://{address}:{port}")),
+        dir,
+        authority,
+        daemon,
+        (program.to_owned(), args),
+    )
 }

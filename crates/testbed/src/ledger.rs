@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::{cache_dir, command};
+use crate::{cache_dir, command, network};
 
 /// One thing to take away again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub(crate) enum Entry {
     Mount { path: PathBuf },
     /// A network namespace.
     Netns { name: String },
+    /// Files of /etc for a network namespace.
+    NetnsFiles { name: String },
     /// A control group, in every hierarchy.
     Cgroup { name: String },
     /// A network link in the machine's own namespace.
@@ -179,6 +181,12 @@ async fn take_away(entry: &Entry) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Entry::NetnsFiles { name } => match std::fs::remove_dir_all(network::netns_files(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove the files of {name}"))
+            }
+            _ => Ok(()),
+        },
         Entry::Link { name } => {
             if Path::new("/sys/class/net").join(name).exists() {
                 command::run("ip", &["link", "del", name]).await?;

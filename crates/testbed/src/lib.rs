@@ -5,6 +5,7 @@
 //! does to an Extension is done by [`gardenlet`]. Nothing of this crate ships.
 
 mod bed;
+mod bound_token;
 mod cache;
 mod command;
 pub mod components;

@@ -1,13 +1,16 @@
 //! The bed's network: a hub namespace with a bridge, where the control planes listen, a namespace per worker, and a link
 //! from the machine itself, so that a kubeconfig of the bed works from anywhere on it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use anyhow::Context as _;
 
 use crate::command::run;
 use crate::ledger::{Entry, Ledger};
 
-/// Port of the shoot's API server at the hub's address.
-pub(crate) const SHOOT_PORT: u16 = 6443;
+/// Port of the shoot's API server at the hub's address: that of its Service in a seed.
+pub(crate) const SHOOT_PORT: u16 = 443;
 /// Port of the seed's API server at the hub's address.
 pub(crate) const SEED_PORT: u16 = 7443;
 /// Port of gardener-apiserver at the hub's address.
@@ -28,6 +31,11 @@ impl Network {
         let (hub, outer) = (network.hub(), network.link());
         ledger.add(Entry::Netns { name: hub.clone() })?;
         ledger.add(Entry::Link { name: outer.clone() })?;
+        ledger.add(Entry::NetnsFiles { name: hub.clone() })?;
+        std::fs::create_dir_all(network.hub_files())?;
+        // No name server: what the file of hosts does not know has no address.
+        std::fs::write(network.hub_files().join("resolv.conf"), "# none\n")?;
+        network.know(&[])?;
         run("ip", &["netns", "add", &hub]).await?;
         ip_in(&hub, "link set lo up").await?;
         ip_in(&hub, "link add bridge type bridge").await?;
@@ -42,6 +50,18 @@ impl Network {
 
     pub(crate) fn hub(&self) -> String {
         format!("crtb{}-hub", self.index)
+    }
+
+    /// What programs in the hub's namespace see in /etc (ip-netns(8)).
+    fn hub_files(&self) -> PathBuf {
+        netns_files(&self.hub())
+    }
+
+    /// From now on exactly these names lead to the hub's address, for programs in it. They see it at once: the file stays the same one.
+    pub(crate) fn know(&self, names: &[String]) -> anyhow::Result<()> {
+        let hub: Vec<String> = names.iter().map(|name| format!("{} {name}\n", self.hub_address())).collect();
+        let text = format!("127.0.0.1 localhost\n{}", hub.concat());
+        std::fs::write(self.hub_files().join("hosts"), text).context("cannot write the hub's file of hosts")
     }
 
     fn link(&self) -> String {
@@ -93,6 +113,11 @@ impl Network {
         }
         Ok(name)
     }
+}
+
+/// Where ip(8) takes files of /etc for a namespace from.
+pub(crate) fn netns_files(netns: &str) -> PathBuf {
+    Path::new("/etc/netns").join(netns)
 }
 
 async fn ip_in(netns: &str, words: &str) -> anyhow::Result<()> {

@@ -15,6 +15,21 @@ pub(crate) struct Authority {
     pub(crate) certificate: String,
 }
 
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) url: String,
+    /// The name in its certificate, where the URL has another.
+    pub(crate) tls_name: Option<&'static str>,
+}
+
+impl Reach {
+    /// By what the certificate says.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { url: url.to_owned(), tls_name: None }
+    }
+}
+
 /// A certificate and its key, PEM.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
@@ -33,14 +48,16 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate })
     }
 
-    pub(crate) fn server(&self, name: &str, addresses: &[&str]) -> anyhow::Result<Identity> {
-        let mut params = CertificateParams::new(vec![name.to_owned(), "localhost".to_owned()])?;
+    /// For a server that is called by these names and addresses; the first name is its own.
+    pub(crate) fn server(&self, names: &[&str], addresses: &[&str]) -> anyhow::Result<Identity> {
+        let own = names.first().context("a server certificate has a name")?;
+        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
         for address in addresses {
             params
                 .subject_alt_names
                 .push(SanType::IpAddress(address.parse().context("address of a server certificate")?));
         }
-        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::CommonName, *own);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(&params)
     }
@@ -61,7 +78,7 @@ impl Authority {
         Ok(Identity { certificate, key: key.serialize_pem() })
     }
 
-    pub(crate) fn kubeconfig(&self, server: &str, user: &Identity) -> String {
+    pub(crate) fn kubeconfig(&self, server: &Reach, user: &Identity) -> String {
         self.kubeconfig_with(
             server,
             &serde_json::json!({
@@ -71,16 +88,21 @@ impl Authority {
         )
     }
 
-    pub(crate) fn token_kubeconfig(&self, server: &str, token: &str) -> String {
+    pub(crate) fn token_kubeconfig(&self, server: &Reach, token: &str) -> String {
         self.kubeconfig_with(server, &serde_json::json!({ "token": token }))
     }
 
     /// JSON is YAML: every reader of kubeconfigs takes it.
-    pub(crate) fn kubeconfig_with(&self, server: &str, user: &serde_json::Value) -> String {
+    pub(crate) fn kubeconfig_with(&self, server: &Reach, user: &serde_json::Value) -> String {
+        let mut cluster =
+            serde_json::json!({ "server": server.url, "certificate-authority-data": encode(&self.certificate) });
+        if let Some(name) = server.tls_name {
+            cluster["tls-server-name"] = name.into();
+        }
         let config = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{ "name": "bed", "cluster": { "server": server, "certificate-authority-data": encode(&self.certificate) } }],
+            "clusters": [{ "name": "bed", "cluster": cluster }],
             "users": [{ "name": "user", "user": user }],
             "contexts": [{ "name": "bed", "context": { "cluster": "bed", "user": "user" } }],
             "current-context": "bed",

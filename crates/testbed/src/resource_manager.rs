@@ -34,7 +34,7 @@ impl ResourceManager<'_> {
     ) -> anyhow::Result<Daemon> {
         let own = dir.join(self.name);
         std::fs::create_dir_all(&own)?;
-        let server = authority.server("gardener-resource-manager", &["127.0.0.1"])?;
+        let server = authority.server(&["gardener-resource-manager", "localhost"], &["127.0.0.1"])?;
         std::fs::write(own.join("tls.crt"), server.certificate)?;
         std::fs::write(own.join("tls.key"), server.key)?;
         // Readiness of the workers' agents is what a roll-out waits for, so health is looked at as often as allowed.

@@ -5,6 +5,7 @@
 //! for 30 s, we look for 10 s. The shoot's resource manager serves one namespace only; in the others the cases themselves
 //! write what it would report.
 
+mod depth;
 mod ends;
 mod health;
 mod lifecycle;
@@ -27,6 +28,11 @@ use testbed::gardenlet::example_shoot;
 use testbed::{Bed, Daemon, Options, Progress};
 
 const BED: &str = "conformance";
+/// What gardenlet tells the chart: the version of the resource managers here.
+const GARDENER: &str = "v1.149.3";
+/// How the controller knows shoots' API servers there, and in landscapes before v1.110.
+const BUNDLE: &str = "bundle";
+const GENERIC_KUBECONFIG: &str = "generic-kubeconfig";
 /// The one namespace that the shoot's resource manager serves.
 const SERVED_NAMESPACE: &str = "shoot--local--local";
 /// Longest time for one case.
@@ -78,7 +84,7 @@ const SIDE_BY_SIDE: &[(&str, Case)] = cases![
     health::conformance_24_leaving_and_foreign_conditions,
     health::conformance_quirk_times_are_not_reset,
     lifecycle::conformance_26_no_shoot_namespace,
-    lifecycle::conformance_quirk_undecodable_object_stops_nobody,
+    lifecycle::conformance_quirk_a_field_of_another_shape_stops_nobody,
 ];
 
 /// In the namespace that the shoot's resource manager serves, one after the other.
@@ -97,6 +103,9 @@ const SERVED: &[(&str, Case)] = cases![
 const ALONE: &[(&str, Case)] = cases![
     process::conformance_16_start_up,
     process::conformance_28_base_configuration,
+    ends::older_landscapes_name_nodes_by_the_generic_kubeconfig,
+    depth::conformance_29_deep_and_long_provider_configs,
+    depth::conformance_30_depth_in_a_cluster,
     // Looks back at all that the cases before have made the controller do; the next one takes rights away.
     rights::conformance_rights_are_what_is_used,
     process::conformance_27_status_only_through_its_subresource,
@@ -134,21 +143,23 @@ impl Ground {
             progress: progress.clone(),
         })
         .await?;
-        bed.install_chart("{}\n").await?;
+        bed.install_chart(&format!("{}\n", json!({ "gardener": { "version": GARDENER } }))).await?;
         let (repository, tag) = artifacts.image_name.rsplit_once(':').context("the image has no tag")?;
         let images = json!({ "images": [{ "name": names::INSTALLATION_IMAGE, "repository": repository, "tag": tag }] });
         std::fs::write(bed.dir().join("images-overwrite.yaml"), format!("{images:#}\n"))?;
         let (seed, shoot_client) = (bed.seed().admin().await?, bed.shoot().admin().await?);
         let shoot = example_shoot(&root, SERVED_NAMESPACE)?;
         let ground = Self { bed, seed, shoot_client, shoot, artifacts, progress, controllers: Mutex::default() };
-        ground.start_controller("seed-controller", &[]).await?;
+        ground.start_controller("seed-controller", &[], BUNDLE).await?;
         Ok(ground)
     }
 
-    async fn start_controller(&self, name: &str, args: &[String]) -> anyhow::Result<()> {
+    /// `shoot_ca` as the chart has it for the Gardener that it is told.
+    async fn start_controller(&self, name: &str, args: &[String], shoot_ca: &str) -> anyhow::Result<()> {
         let vector = self.bed.dir().join("images-overwrite.yaml").display().to_string();
         let program = &self.artifacts.controller;
-        let daemon = self.bed.start_controller(name, program, args, &[("IMAGEVECTOR_OVERWRITE", &vector)]).await?;
+        let env = [("IMAGEVECTOR_OVERWRITE", vector.as_str()), ("SHOOT_CA", shoot_ca)];
+        let daemon = self.bed.start_controller(name, program, args, &env).await?;
         self.controllers().push((name.to_owned(), daemon));
         Ok(())
     }

@@ -209,17 +209,17 @@ async fn levels(node: &Bench<'_>, progress: &Progress) -> anyhow::Result<()> {
 }
 
 async fn faults(node: &Bench<'_>, progress: &Progress) -> anyhow::Result<()> {
-    for (what, data, wrong) in
-        [("invalid", json!({ "policy": "Active: baloons" }), "policy.Active"), ("empty", json!({}), "the whole")]
-    {
+    let huge = format!("Active: none\n# {}\n", "x".repeat(900_000));
+    for (what, data, wrong) in [
+        ("invalid", json!({ "policy": "Active: baloons" }), "policy.Active"),
+        ("empty", json!({}), "the whole"),
+        ("of 900 kB", json!({ "policy": huge, "logger": "Debug: huge" }), "the whole"),
+    ] {
         node.write_own(&data).await?;
         node.reports(&format!("is not valid and is not handed to cri-resmgr; wrong: {wrong}")).await?;
         ensure!(node.accepted()?["logger"].contains("of-default"), "something was pushed");
         progress.step(&format!("{what}: told and not pushed"));
     }
-    let huge = format!("Active: none\n# {}\n", "x".repeat(900_000));
-    node.write_own(&json!({ "policy": huge, "logger": "Debug: huge" })).await?;
-    progress.step(&format!("a ConfigMap of 900 kB: taken after {:.1?}", node.takes("logger", "huge").await?));
     node.delete_own().await?;
     node.takes("logger", "of-default").await?;
     node.reports("").await

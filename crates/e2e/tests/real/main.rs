@@ -1,6 +1,7 @@
 //! Tests on the real components: API servers, resource managers, systemd, kubelet, containerd, cri-resmgr.
 //! Run by `cargo xtask test --real`.
 
+mod agent_rights;
 mod configuration;
 mod conformance;
 mod contract;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use e2e::Artifacts;
 use extension_config::names::{CONTROLLER_NAME, INSTALLATION_IMAGE};
+use image_builder::Digest;
 use image_builder::chart::Chart;
-use image_builder::reference::Reference;
+use image_builder::reference::{Pinned, Reference};
 use serde_json::{Value, json};
 use testbed::components::HELM;
 use testbed::{Progress, Registry, run};
@@ -64,7 +65,8 @@ impl Shelf {
             self.ensure_bill(name, &digest).await.with_context(|| format!("the bill of {name}"))?;
         }
         self.ensure_index().await.context("an index of two platforms")?;
-        self.ensure_chart().await
+        self.ensure_chart().await?;
+        self.ensure_pinned(&first).await.context("a registration by digest")
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -209,6 +211,45 @@ impl Shelf {
             ensure!(found["architecture"] == architecture, "for {architecture} skopeo finds {found}");
         }
         self.progress.step(&format!("both: {digest}, an index of {} platforms", two_platforms::PLATFORMS.len()));
+        Ok(())
+    }
+
+    /// The registration that the digests lead to names what was pushed, also when somebody has moved a tag since.
+    async fn ensure_pinned(&self, said: &BTreeSet<String>) -> anyhow::Result<()> {
+        let digests = format!("digests-{TAG}.txt");
+        let text = std::fs::read_to_string(self.path(&format!("first/{digests}")))?;
+        let second = std::fs::read_to_string(self.path(&format!("second/{digests}")))?;
+        ensure!(text == second, "two builds have other digests:\n{text}\n{second}");
+        let told: BTreeSet<String> =
+            text.lines().filter_map(|line| Some(format!("pushed {}", line.split_once(' ')?.1))).collect();
+        ensure!(told.len() == 3 && told.is_subset(said), "{told:#?} were not pushed: {said:#?}");
+
+        let [from, to] =
+            [CONTROLLER_NAME, INSTALLATION_IMAGE].map(|name| format!("docker://{}/{name}:{TAG}", self.repository()));
+        self.skopeo(&["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", &from, &to]).await?;
+
+        let (xtask, file) = (self.xtask.display().to_string(), self.text("registration.yaml"));
+        let pins = self.text(&format!("first/{digests}"));
+        let words = ["controller-registration", "--digests", &pins, "--output", &file];
+        run(&xtask, &[&words[..], &["--gardener", "new", "--deployment", "oci-repository"]].concat()).await?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(&file)?)?;
+        let helm = &documents[0]["helm"];
+        let vector = helm["values"]["imageVectorOverwrite"].as_str().context("no image vector")?;
+        let vector: Value = serde_saphyr::from_str(vector)?;
+        let mut named = vec![helm["ociRepository"]["ref"].as_str().context("no chart")?.to_owned()];
+        for image in vector["images"].as_array().context("no images")?.iter().chain([&helm["values"]["image"]]) {
+            let text = |field: &str| image[field].as_str().map(str::to_owned).with_context(|| format!("no {field}"));
+            named.push(format!("{}:{TAG}@{}", text("repository")?, text("tag")?));
+        }
+        for name in &named {
+            ensure!(told.contains(&format!("pushed {name}")), "{name} is not among {told:#?}");
+            let pinned: Pinned = name.parse()?;
+            let by_content = format!("{}@{}", pinned.reference.repository(), pinned.digest);
+            let place = format!("docker://{by_content}");
+            let content = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &place]).await?;
+            ensure!(Digest::of(content.as_bytes()) == pinned.digest, "{by_content} is something else");
+        }
+        self.progress.step(&format!("a registration by {} digests, none of which moves with a tag", named.len()));
         Ok(())
     }
 

@@ -42,7 +42,7 @@ impl Resource {
 const RBAC: &str = "rbac.authorization.k8s.io";
 const EXTENSIONS: &str = "extensions.gardener.cloud";
 
-static RESOURCES: [Resource; 23] = [
+static RESOURCES: [Resource; 25] = [
     plain("", "v1", "configmaps", "ConfigMap"),
     plain("", "v1", "secrets", "Secret"),
     plain("", "v1", "serviceaccounts", "ServiceAccount"),
@@ -60,6 +60,19 @@ static RESOURCES: [Resource; 23] = [
     plain(RBAC, "v1", "clusterroles", "ClusterRole").global(),
     plain(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding").global(),
     plain("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy").counted(),
+    // Kept, not obeyed: who asks is not known here.
+    plain("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy")
+        .with_status()
+        .counted()
+        .global(),
+    plain(
+        "admissionregistration.k8s.io",
+        "v1",
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+    )
+    .counted()
+    .global(),
     plain("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget").with_status().counted(),
     plain("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
         .with_status()

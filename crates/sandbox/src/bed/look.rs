@@ -12,7 +12,7 @@ use serde_json::Value;
 use testbed::wait_for;
 use tokio::process::Command;
 
-use super::{OF_SHOOT, PATIENCE, PAYLOAD, SHOOT_NAMESPACE, Sandbox};
+use super::{CONTROLLER_LOG, OF_SHOOT, PATIENCE, PAYLOAD, SHOOT_NAMESPACE, Sandbox};
 use crate::api::text;
 use crate::node::Node;
 
@@ -184,10 +184,18 @@ impl Sandbox {
         (ready["status"] != "True").then(|| text(ready, "/message").to_owned())
     }
 
+    /// All that the controller has logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn controller_log(&self) -> anyhow::Result<String> {
+        std::fs::read_to_string(self.dir.path().join(CONTROLLER_LOG)).context("no log of the controller")
+    }
+
     /// What explains a failure: the ends of all logs.
     #[must_use]
     pub fn explain(&self) -> String {
-        let mut logs = vec![self.dir.path().join("controller.log")];
+        let mut logs = vec![self.dir.path().join(CONTROLLER_LOG)];
         logs.extend(self.nodes.iter().map(|node| self.dir.path().join("pods").join(format!("{}.log", node.name()))));
         let end = |log: &PathBuf| {
             let whole = std::fs::read_to_string(log).unwrap_or_default();

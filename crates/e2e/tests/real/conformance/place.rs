@@ -117,6 +117,12 @@ impl Place {
         Ok(json!(self.gardenlet.extensions().get(NAME).await?))
     }
 
+    /// The Extension as the controller reads it, which takes any depth.
+    pub(super) async fn lean(&self) -> anyhow::Result<Option<gardener_api::Extension>> {
+        let api: Api<gardener_api::Extension> = Api::namespaced(self.client.clone(), &self.namespace);
+        Ok(api.get_opt(NAME).await?)
+    }
+
     /// Waits until the Extension is so.
     pub(super) async fn until(
         &self,

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::place::{Place, SOON, is_untouched, last};
-use super::{Ground, QUIET};
+use super::{BUNDLE, Ground, QUIET};
 
 /// Where the bed installs the chart.
 pub(super) const CONTROLLER_NAMESPACE: &str = "extension-cri-resmgr-extension-bed";
@@ -27,7 +27,7 @@ pub(super) async fn conformance_16_start_up(ground: &Ground) -> anyhow::Result<(
         let last = json!({ "type": "Create", "state": state, "progress": 50, "description": "", "lastUpdateTime": "2026-01-01T00:00:00Z" });
         place.patch_status(json!({ "lastOperation": last, "observedGeneration": 1 })).await?;
     }
-    ground.start_controller("seed-controller", &[]).await?;
+    ground.start_controller("seed-controller", &[], BUNDLE).await?;
     failed.until_last("Create/Succeeded", Duration::from_secs(40)).await?;
     tokio::time::sleep(QUIET).await;
     let extension = done.extension().await?;
@@ -100,7 +100,7 @@ pub(super) async fn conformance_25_two_replicas(ground: &Ground) -> anyhow::Resu
     };
     let leader = holder().await?;
     let ports = ["--metrics-bind-address=:9080".to_owned(), "--health-bind-address=:9081".to_owned()];
-    ground.start_controller("seed-controller-2", &ports).await?;
+    ground.start_controller("seed-controller-2", &ports, BUNDLE).await?;
     for _ in 0..5 {
         place.reconcile(None).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;

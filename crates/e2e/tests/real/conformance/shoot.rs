@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use extension_config::names;
 use extension_config::node_report::{NodeReport, Stage, lease_name};
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, ServiceAccount};
@@ -189,6 +190,10 @@ pub(super) async fn ensure_nothing_left(ground: &Ground) -> anyhow::Result<()> {
     look!(ServiceAccount, Api::namespaced(client.clone(), SYSTEM));
     look!(Role, Api::namespaced(client.clone(), SYSTEM));
     look!(RoleBinding, Api::namespaced(client.clone(), SYSTEM));
+    look!(Role, Api::namespaced(client.clone(), "default"));
+    look!(RoleBinding, Api::namespaced(client.clone(), "default"));
+    look!(ValidatingAdmissionPolicy, Api::all(client.clone()));
+    look!(ValidatingAdmissionPolicyBinding, Api::all(client.clone()));
     look!(ClusterRole, Api::all(client.clone()));
     look!(ClusterRoleBinding, Api::all(client.clone()));
     look!(Lease, Api::namespaced(client.clone(), SYSTEM));
