@@ -17,6 +17,11 @@ const NAMESPACE: &str = "extension-cri-resmgr";
 const RELEASE: &str = "cri-resmgr-extension";
 /// Kinds without a namespace.
 const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
+/// Sets of values in which the controller may read every Secret of the seed: those of a Gardener before v1.110, which writes no certificate
+/// authority next to the token, and those that tell no version.
+const WIDE: [&str; 4] = ["no-bundle-values", "old-seed-values", "overrides-values", "unknown-version-values"];
+/// What it may read elsewhere.
+const NARROW: &str = r#"["shoot-access-extension-cri-resmgr"]"#;
 
 /// Lints and renders the controller's chart with the real Helm (built once from its Go module), for every set of
 /// values in its folder `ci`, from the folder and from the archive, and checks what comes out.
@@ -62,8 +67,8 @@ async fn check_sets(helm: &str, folder: &Path, archive: &Path) -> anyhow::Result
             }
             let objects: Vec<Value> =
                 serde_saphyr::from_multiple(&rendered).with_context(|| format!("{name} renders no YAML"))?;
-            findings
-                .extend(check(&objects).into_iter().map(|finding| format!("{name}, Kubernetes {version}: {finding}")));
+            let found = [check(&objects), check_secrets(&objects, WIDE.contains(&name.as_str()))].concat();
+            findings.extend(found.into_iter().map(|finding| format!("{name}, Kubernetes {version}: {finding}")));
         }
         say(&format!("{name}: linted and rendered for Kubernetes {}", KUBERNETES.join(" and ")));
     }
@@ -119,6 +124,30 @@ fn check(objects: &[Value]) -> Vec<String> {
     findings
 }
 
+/// The right to read Secrets, and what the controller is told to read.
+fn check_secrets(objects: &[Value], wide: bool) -> Vec<String> {
+    let reads = |rule: &&Value| {
+        let has = |field: &str, word: &str| rule[field].as_array().is_some_and(|all| all.iter().any(|one| one == word));
+        has("resources", "secrets") && ["get", "list", "watch"].into_iter().any(|verb| has("verbs", verb))
+    };
+    let rules = objects.iter().flat_map(|object| object["rules"].as_array().into_iter().flatten());
+    let found: Vec<String> = rules.filter(reads).map(|rule| rule["resourceNames"].to_string()).collect();
+    let expected = if wide { "null" } else { NARROW };
+    let mut findings = Vec::new();
+    if found != [expected] {
+        findings.push(format!("the Secrets that may be read are {found:?}, expected {expected}"));
+    }
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment");
+    let env = deployment.and_then(|deployment| deployment.pointer("/spec/template/spec/containers/0/env"));
+    let told = env.and_then(Value::as_array).into_iter().flatten().find(|variable| variable["name"] == "SHOOT_CA");
+    let told = told.map_or(&Value::Null, |variable| &variable["value"]);
+    let expected = if wide { "generic-kubeconfig" } else { "bundle" };
+    if told != expected {
+        findings.push(format!("SHOOT_CA is {told}, expected {expected:?}"));
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +158,28 @@ mod tests {
         let bare = json!({ "kind": "Deployment", "metadata": { "namespace": NAMESPACE },
             "spec": { "template": { "spec": { "containers": [{ "image": "x:latest" }] } } } });
         assert_eq!(check(&[bare]).len(), 11);
+    }
+
+    #[test]
+    fn a_right_to_secrets_that_does_not_go_with_what_is_read_is_found() {
+        let role = |names: Value| json!({ "kind": "ClusterRole", "rules": [{ "resources": ["secrets"], "verbs": ["get"], "resourceNames": names }] });
+        let told = |how: &str| {
+            json!({ "kind": "Deployment", "spec": { "template": { "spec": { "containers": [
+            { "env": [{ "name": "SHOOT_CA", "value": how }] }] } } } })
+        };
+        let own = json!(["shoot-access-extension-cri-resmgr"]);
+        for (names, how, wide, findings) in [
+            (own.clone(), "bundle", false, 0),
+            (Value::Null, "generic-kubeconfig", true, 0),
+            (Value::Null, "bundle", false, 1),
+            (own.clone(), "generic-kubeconfig", false, 1),
+            (json!(["shoot-access-extension-cri-resmgr", "cloudprovider"]), "bundle", false, 1),
+            (own.clone(), "bundle", true, 2),
+        ] {
+            let found = check_secrets(&[role(names.clone()), told(how)], wide);
+            assert_eq!(found.len(), findings, "{names} {how} {wide}: {found:?}");
+        }
+        assert_eq!(check_secrets(&[role(own.clone()), role(Value::Null), told("bundle")], false).len(), 1);
     }
 
     #[test]

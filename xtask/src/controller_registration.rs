@@ -8,11 +8,12 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use extension_config::names::{CONTROLLER_NAME, INSTALLATION_IMAGE};
 use image_builder::chart::Chart;
-use image_builder::layout;
-use image_builder::reference::Reference;
+use image_builder::reference::{Pinned, Reference};
+use image_builder::{Digest, layout};
 
+use crate::pins::Pins;
 use crate::terminal::say;
-use manifest::{Deployment, Gardener, Manifest, OciRepository, Values};
+use manifest::{Deployment, Gardener, Image, Manifest, OciRepository, Values};
 
 /// The chart of the controller.
 pub(crate) const CHART: &str = "charts/gardener-extension-cri-resmgr";
@@ -31,6 +32,10 @@ pub(crate) struct ControllerRegistrationArgs {
     /// Tag of both images; a version, never `latest`.
     #[arg(long)]
     tag: Option<String>,
+    /// The digests that `cargo xtask images` wrote: images, and a chart in a registry, are then named by content, and a tag that
+    /// is moved later changes nothing. Without `--registry` and `--tag` those of the file hold.
+    #[arg(long, value_name = "FILE")]
+    digests: Option<PathBuf>,
     /// Which fields may be used: those of every version from v1.54 on, or those of today's as well.
     #[arg(long, value_enum, default_value_t = Gardener::Old)]
     gardener: Gardener,
@@ -67,7 +72,8 @@ pub(crate) fn chart_reference(registry: &str, chart: &Chart) -> Result<Reference
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Result<()> {
     let chart = Chart::pack(&root.join(CHART))?;
-    let text = manifest(args, &chart)?.to_string();
+    let pins = args.digests.as_ref().map(|path| Pins::read(&root.join(path))).transpose()?;
+    let text = manifest(args, &chart, pins.as_ref())?.to_string();
     let path = root.join(&args.output);
     let present = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -85,24 +91,9 @@ pub(crate) fn run(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Res
     Ok(())
 }
 
-fn manifest(args: &ControllerRegistrationArgs, chart: &Chart) -> anyhow::Result<Manifest> {
+fn manifest(args: &ControllerRegistrationArgs, chart: &Chart, pins: Option<&Pins>) -> anyhow::Result<Manifest> {
     if args.gardener == Gardener::Old && args.deployment != Deployment::V1beta1 {
         bail!("this kind of deployment needs `--gardener new`: old versions know v1beta1 only");
-    }
-    let values = if args.registry.is_some() || args.tag.is_some() {
-        let tag = args.tag.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
-        let reference = |name| Reference::new(args.registry.as_deref(), name, tag);
-        Some(Values { controller: reference(CONTROLLER_NAME)?, installation: reference(INSTALLATION_IMAGE)? })
-    } else {
-        None
-    };
-    let chart_ref = match (&args.chart_ref, &args.registry) {
-        (Some(reference), _) => Some(reference.clone()),
-        (None, Some(registry)) => Some(chart_reference(registry, chart)?.to_string()),
-        (None, None) => None,
-    };
-    if args.deployment.needs_registry() && chart_ref.is_none() {
-        bail!("a chart in a registry needs `--chart-ref`, or `--registry`");
     }
     let secrets = args.chart_pull_secret.is_some() || args.chart_ca_bundle.is_some();
     if secrets && !args.deployment.needs_registry() {
@@ -114,10 +105,175 @@ fn manifest(args: &ControllerRegistrationArgs, chart: &Chart) -> anyhow::Result<
         enable_for_all: args.enable_for_all,
         archive: chart.archive.clone(),
         repository: OciRepository {
-            reference: chart_ref.unwrap_or_default(),
+            reference: chart_in_registry(args, chart, pins)?,
             pull_secret: args.chart_pull_secret.clone(),
             ca_bundle: args.chart_ca_bundle.clone(),
         },
-        values,
+        values: values(args, pins)?,
     })
+}
+
+/// Both images, where they are others than the chart's own.
+fn values(args: &ControllerRegistrationArgs, pins: Option<&Pins>) -> anyhow::Result<Option<Values>> {
+    let image = |name| {
+        let Some(pins) = pins else {
+            let tag = args.tag.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
+            return Ok(Image { reference: Reference::new(args.registry.as_deref(), name, tag)?, digest: None });
+        };
+        let Pinned { reference, digest } = pins.image(name)?;
+        let tag = reference.tag();
+        if args.tag.as_deref().is_some_and(|wanted| wanted != tag) {
+            bail!("`--digests` has the digest of {name} for tag {tag} alone, and not for `--tag`");
+        }
+        let reference = match &args.registry {
+            Some(registry) => Reference::new(Some(registry), name, tag)?,
+            None => reference.clone(),
+        };
+        Ok(Image { reference, digest: Some(*digest) })
+    };
+    if args.registry.is_none() && args.tag.is_none() && pins.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Values { controller: image(CONTROLLER_NAME)?, installation: image(INSTALLATION_IMAGE)? }))
+}
+
+/// Where the chart is, for the deployments that have it in a registry.
+fn chart_in_registry(args: &ControllerRegistrationArgs, chart: &Chart, pins: Option<&Pins>) -> anyhow::Result<String> {
+    if let Some(reference) = &args.chart_ref {
+        check_chart_ref(reference)?;
+        return Ok(reference.clone());
+    }
+    if !args.deployment.needs_registry() {
+        return Ok(String::new());
+    }
+    let Some(pins) = pins else {
+        let registry =
+            args.registry.as_deref().context("a chart in a registry needs `--chart-ref`, or `--registry`")?;
+        return Ok(chart_reference(registry, chart)?.to_string());
+    };
+    let pinned = pins.chart()?.context(
+        "`--digests` has none of the chart, which was not pushed: push it by `cargo xtask images --push`, or give `--chart-ref`",
+    )?;
+    match &args.registry {
+        // A copy that keeps the digest, by `skopeo` for one.
+        Some(registry) => {
+            let below = format!("{}/charts", registry.trim_end_matches('/'));
+            let Pinned { reference, digest } = pinned;
+            let reference = Reference::new(Some(&below), reference.base_name(), reference.tag())?;
+            Ok(Pinned { reference, digest: *digest }.to_string())
+        }
+        None => Ok(pinned.to_string()),
+    }
+}
+
+/// `[oci://]REPOSITORY:TAG`, `REPOSITORY@DIGEST` or both, as Gardener takes it.
+fn check_chart_ref(text: &str) -> anyhow::Result<()> {
+    let name = text.strip_prefix("oci://").unwrap_or(text);
+    let (name, digest) = name.split_once('@').map_or((name, None), |(name, digest)| (name, Some(digest)));
+    digest.map(str::parse::<Digest>).transpose().context("--chart-ref")?;
+    let tagless = name.rsplit('/').next().is_some_and(|last| !last.contains(':'));
+    if digest.is_some() && tagless {
+        Reference::new(None, name, env!("CARGO_PKG_VERSION")).context("--chart-ref")?;
+    } else {
+        name.parse::<Reference>().context("--chart-ref")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use serde_json::{Value, json};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ControllerRegistrationArgs,
+    }
+
+    const TEAM: &str = "localhost:5001/team";
+
+    fn digest(digit: &str) -> String {
+        format!("sha256:{}", digit.repeat(64))
+    }
+
+    /// What `cargo xtask images` writes; the chart only where it was pushed.
+    fn pins(registry: &str, pushed: bool) -> Pins {
+        let controller = format!("image {registry}{CONTROLLER_NAME}:1.10@{}", digest("a"));
+        let installation = format!("image {registry}{INSTALLATION_IMAGE}:1.10@{}", digest("b"));
+        let chart = format!("chart {registry}charts/{CONTROLLER_NAME}:0.9.0@{}", digest("c"));
+        [controller, installation, if pushed { chart } else { String::new() }].join("\n").parse().unwrap()
+    }
+
+    fn written(words: &[&str], pins: &Pins) -> anyhow::Result<Vec<Value>> {
+        let args = Line::try_parse_from([&["x"][..], words].concat())?.args;
+        let chart = Chart {
+            name: CONTROLLER_NAME.to_owned(),
+            version: "0.9.0".to_owned(),
+            metadata: String::new(),
+            archive: b"archive".to_vec(),
+        };
+        Ok(serde_saphyr::from_multiple(&manifest(&args, &chart, Some(pins))?.to_string())?)
+    }
+
+    #[test]
+    fn digests_pin_both_images_and_a_chart_in_a_registry() {
+        let new = ["--gardener", "new", "--deployment", "oci-repository"];
+        for (more, registry) in [(&[][..], TEAM), (&["--registry", "[fd00::1]:5000/x/"], "[fd00::1]:5000/x")] {
+            let documents = written(&[&new, more].concat(), &pins(&format!("{TEAM}/"), true)).unwrap();
+            let helm = &documents[0]["helm"];
+            let chart = format!("{registry}/charts/{CONTROLLER_NAME}:0.9.0@{}", digest("c"));
+            assert_eq!(helm["ociRepository"], json!({ "ref": chart }));
+            let controller = format!("{registry}/{CONTROLLER_NAME}");
+            assert_eq!(helm["values"]["image"], json!({ "repository": controller, "tag": digest("a") }));
+            let vector: Value =
+                serde_saphyr::from_str(helm["values"]["imageVectorOverwrite"].as_str().unwrap()).unwrap();
+            let installation = format!("{registry}/{INSTALLATION_IMAGE}");
+            assert_eq!(
+                vector["images"],
+                json!([
+                    { "name": CONTROLLER_NAME, "repository": controller, "tag": digest("a") },
+                    { "name": INSTALLATION_IMAGE, "repository": installation, "tag": digest("b") },
+                ])
+            );
+        }
+        // Images of bare names, which somebody carries into a registry.
+        let documents = written(&["--registry", TEAM], &pins("", false)).unwrap();
+        let image = &documents[0]["providerConfig"]["values"]["image"];
+        assert_eq!(*image, json!({ "repository": format!("{TEAM}/{CONTROLLER_NAME}"), "tag": digest("a") }));
+    }
+
+    #[test]
+    fn digests_are_of_one_tag_and_of_all_that_is_named() {
+        let new = ["--gardener", "new", "--deployment", "oci-repository"];
+        for (words, pins, told) in [
+            (&["--tag", "1.11"][..], pins("", true), "for tag 1.10 alone"),
+            (&new, pins(&format!("{TEAM}/"), false), "none of the chart"),
+            (&[], Pins::default(), "no digest of gardener-extension-cri-resmgr"),
+        ] {
+            let error = format!("{:#}", written(words, &pins).unwrap_err());
+            assert!(error.contains(told), "{words:?}: {error}");
+        }
+        assert!(written(&["--tag", "1.10"], &pins("", false)).is_ok());
+        let own = [&new[..], &["--chart-ref", "r.example.com/c:1"]].concat();
+        assert_eq!(
+            written(&own, &pins("", false)).unwrap()[0]["helm"]["ociRepository"]["ref"],
+            "r.example.com/c:1",
+            "the chart is somebody's own"
+        );
+    }
+
+    #[test]
+    fn a_chart_s_name_is_checked() {
+        let hex = digest("a");
+        for good in
+            ["r.example.com/c:1", "oci://r.example.com:5000/c:1", &format!("r/c@{hex}"), &format!("r/c:1@{hex}")]
+        {
+            assert!(check_chart_ref(good).is_ok(), "{good}");
+        }
+        for bad in ["r.example.com/c", "https://r.example.com/c:1", "r_.example.com:1/c:1", "r/c@sha256:0", "r/c:1@"] {
+            assert!(check_chart_ref(bad).is_err(), "{bad}");
+        }
+    }
 }

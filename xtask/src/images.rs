@@ -10,24 +10,27 @@ use image_builder::chart::Chart;
 use image_builder::definition::{ImageDefinition, Inputs};
 use image_builder::image::{self, Annotations, Artifact, Image, Platform};
 use image_builder::layout::{self, Output};
-use image_builder::reference::Reference;
+use image_builder::payload::{Limits, Progress, Source};
+use image_builder::reference::{Pinned, Reference};
 use image_builder::registry::Upload;
 use image_builder::sbom::{self, Packages};
 use image_builder::tree::Tree;
 use image_builder::{Digest, binaries, payload, toolchain};
 
 use crate::controller_registration::{CHART, chart_reference};
+use crate::pins::{Kind, Pins};
 use crate::terminal::{Transfer, say};
 
 /// The three ways to the payload, as the error and the help name them.
 const WAYS: &str = "\
 give cri-resource-manager's payload in one of three ways:
-  --cri-resmgr-archive FILE                     a release's archive, cri-resource-manager-<version>.x86_64.tar.gz
+  --cri-resmgr-archive FILE                     a release's archive, cri-resource-manager-<version>.x86_64.tar.gz;
+                                                with --payload-sha256 HEX refused when the sha256 differs
   --payload-url URL --payload-sha256 HEX        the same, downloaded; refused when the sha256 differs
   --payload from-source                         built from its Go module (needs Go)";
 
 /// Builds both images, with a software bill of materials for each, and packs the chart, reproducibly; pushes them where
-/// asked.
+/// asked, and writes down their digests.
 #[derive(Debug, Args)]
 #[command(after_help = WAYS)]
 pub(crate) struct ImagesArgs {
@@ -47,13 +50,13 @@ pub(crate) struct ImagesArgs {
     #[arg(long = "platform", default_value = "linux/amd64")]
     platforms: Vec<Platform>,
     /// Archive of a cri-resource-manager release.
-    #[arg(long, value_name = "FILE", group = "way")]
+    #[arg(long, value_name = "FILE", groups = ["way", "archive"])]
     cri_resmgr_archive: Option<PathBuf>,
     /// Where to download such an archive.
-    #[arg(long, value_name = "URL", group = "way", requires = "payload_sha256")]
+    #[arg(long, value_name = "URL", groups = ["way", "archive"], requires = "payload_sha256")]
     payload_url: Option<String>,
-    /// Its sha256.
-    #[arg(long, value_name = "HEX", requires = "payload_url")]
+    /// The archive's sha256.
+    #[arg(long, value_name = "HEX", requires = "archive")]
     payload_sha256: Option<Digest>,
     /// Build the payload.
     #[arg(long, value_enum, group = "way")]
@@ -104,8 +107,9 @@ struct Ground {
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let definitions = ImageDefinition::read_all(&root.join("deploy/images"))?;
+    let chart = Chart::pack(&root.join(CHART))?;
     let platforms: BTreeSet<Platform> = args.platforms.iter().copied().collect();
-    check(args, &definitions, &platforms)?;
+    check(args, &definitions, &chart, &platforms)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let payload = runtime.block_on(find_payload(args, root))?;
     let facts = facts(args, root);
@@ -117,17 +121,20 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     }
     let (with, without): (Vec<_>, Vec<_>) = definitions.iter().partition(|definition| definition.needs_payload());
     let buildable = without.into_iter().chain(with.iter().copied().filter(|_| payload.is_some()));
-    write_chart(args, root, &runtime)?;
+    let mut pins = Pins::default();
+    write_chart(args, &chart, root, &runtime, &mut pins)?;
     for definition in buildable {
         let tree = payload.as_ref().map(|payload| &payload.tree);
         let images = build(definition, &grounds, root, tree, &facts)?;
         let reference = Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
-        write(args, root, &images, &reference)?;
+        let digest = write(args, root, &images, &reference)?;
+        pins.add(Kind::Image, Pinned { reference: reference.clone(), digest });
         let bills = write_bills(args, root, definition, &images, &reference, &grounds, payload.as_ref())?;
         if args.push {
             runtime.block_on(push(args, &images, &bills, &reference))?;
         }
     }
+    write_pins(args, root, &pins)?;
     match (payload, &with[..]) {
         (None, [definition, ..]) => bail!("image {} is not built: {WAYS}", definition.name),
         _ => Ok(()),
@@ -135,7 +142,16 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
 }
 
 /// Whatever would fail later is told before minutes go into a build.
-fn check(args: &ImagesArgs, definitions: &[ImageDefinition], platforms: &BTreeSet<Platform>) -> anyhow::Result<()> {
+fn check(
+    args: &ImagesArgs,
+    definitions: &[ImageDefinition],
+    chart: &Chart,
+    platforms: &BTreeSet<Platform>,
+) -> anyhow::Result<()> {
+    args.payload_url.as_deref().map(str::parse::<Source>).transpose().context("--payload-url")?;
+    if let Some(registry) = &args.registry {
+        chart_reference(registry, chart)?;
+    }
     for definition in definitions {
         Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
         let (name, made_for) = (&definition.name, &definition.platforms);
@@ -155,39 +171,69 @@ fn check(args: &ImagesArgs, definitions: &[ImageDefinition], platforms: &BTreeSe
 }
 
 /// The chart, too, leaves as a file, and goes where `helm push` would put it.
-fn write_chart(args: &ImagesArgs, root: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
-    let chart = Chart::pack(&root.join(CHART))?;
+fn write_chart(
+    args: &ImagesArgs,
+    chart: &Chart,
+    root: &Path,
+    runtime: &tokio::runtime::Runtime,
+    pins: &mut Pins,
+) -> anyhow::Result<()> {
     let path = root.join(&args.dir).join(chart.file_name());
     layout::write_file(&path, &chart.archive)?;
     say(&format!("{} {}", chart.name, path.display()));
     if let (true, Some(registry)) = (args.push, &args.registry) {
-        let reference = chart_reference(registry, &chart)?;
+        let reference = chart_reference(registry, chart)?;
         let digest = runtime.block_on(async {
-            let upload = Upload::begin(&reference, args.plain_http).await?;
-            upload.chart(&chart, |_, _| ()).await
+            let mut upload = Upload::begin(&reference, args.plain_http).await?;
+            upload.chart(chart, |_, _| ()).await
         })?;
-        say(&format!("pushed {reference}@{digest}"));
+        let pinned = Pinned { reference, digest };
+        say(&format!("pushed {pinned}"));
+        pins.add(Kind::Chart, pinned);
     }
     Ok(())
 }
 
+/// The digests, unless nobody will ever see them: what is loaded from a docker-archive gets another one where it is pushed.
+fn write_pins(args: &ImagesArgs, root: &Path, pins: &Pins) -> anyhow::Result<()> {
+    let path = root.join(Pins::path(&args.dir, &args.tag));
+    if matches!(args.output, OutputForm::DockerArchive) && !args.push {
+        return match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        };
+    }
+    layout::write_file(&path, pins.to_string().as_bytes())?;
+    say(&format!("digests for `cargo xtask controller-registration --digests` in {}", path.display()));
+    Ok(())
+}
+
 async fn find_payload(args: &ImagesArgs, root: &Path) -> anyhow::Result<Option<Payload>> {
-    let version = |name: &str| payload::version_in(name.rsplit('/').next().unwrap_or_default()).map(str::to_owned);
-    let local =
-        |path: &Path| Ok(Some(Payload { tree: payload::read(path)?, version: version(&path.display().to_string()) }));
+    let version = |name: &str| payload::version_in(name).map(str::to_owned);
+    let local = |path: &Path, sha256: Option<Digest>| {
+        let tree = sha256.map_or_else(|| payload::read(path), |sha256| payload::read_verified(path, sha256))?;
+        Ok(Some(Payload { tree, version: path.file_name().and_then(|name| version(&name.to_string_lossy())) }))
+    };
     if let Some(path) = &args.cri_resmgr_archive {
-        return local(path);
+        return local(path, args.payload_sha256);
     }
     let cache = cache_dir()?;
     if let (Some(url), Some(sha256)) = (&args.payload_url, args.payload_sha256) {
+        let source: Source = url.parse()?;
         let path = cache.join(format!("payload-{}.tar.gz", sha256.hex()));
-        let transfer = Transfer::begin(&format!("downloading {url}"));
-        payload::download(url, sha256, &path, |progress| transfer.at(progress.done, progress.total)).await?;
-        return Ok(Some(Payload { tree: payload::read_verified(&path, sha256)?, version: version(url) }));
+        let transfer = Transfer::begin(&format!("downloading {source}"));
+        let report = |progress: Progress| transfer.at(progress.done, progress.total);
+        payload::download(&source, sha256, &path, Limits::PAYLOAD, report).await?;
+        return Ok(Some(Payload {
+            tree: payload::read_verified(&path, sha256)?,
+            version: version(source.file_name()),
+        }));
     }
     if let Some(PayloadSource::FromSource) = args.payload {
         say("building cri-resource-manager from its Go module (minutes the first time)");
-        return local(&payload::payload_from_source(root, &cache)?);
+        return local(&payload::payload_from_source(root, &cache)?, None);
     }
     Ok(None)
 }
@@ -220,14 +266,13 @@ fn build(
     Ok(images)
 }
 
-fn write(args: &ImagesArgs, root: &Path, images: &[Image], reference: &Reference) -> anyhow::Result<()> {
+fn write(args: &ImagesArgs, root: &Path, images: &[Image], reference: &Reference) -> anyhow::Result<Digest> {
     let output = Output::from(args.output);
-    let name = reference.repository().rsplit('/').next().unwrap_or_default();
-    let path = root.join(&args.dir).join(format!("{name}-{}{}", reference.tag(), output.suffix()));
+    let path = root.join(&args.dir).join(format!("{}-{}{}", reference.base_name(), reference.tag(), output.suffix()));
     let digest = layout::write(images, reference, output, &path)?;
     let bytes: usize = images.iter().flat_map(|image| &image.layers).map(|layer| layer.packed.content.len()).sum();
     say(&format!("{reference} {digest} {:.1} MiB in {}", mebibytes(bytes), path.display()));
-    Ok(())
+    Ok(digest)
 }
 
 /// One bill for each platform, next to the archives and ready to be attached.
@@ -264,7 +309,7 @@ fn mebibytes(bytes: usize) -> f64 {
 
 async fn push(args: &ImagesArgs, images: &[Image], bills: &[Artifact], reference: &Reference) -> anyhow::Result<()> {
     let transfer = Transfer::begin(&format!("pushing {reference}"));
-    let upload = Upload::begin(reference, args.plain_http).await?;
+    let mut upload = Upload::begin(reference, args.plain_http).await?;
     let digest = upload.images(images, |digest, size| transfer.part(&digest.to_string(), size as u64)).await?;
     drop(transfer);
     say(&format!("pushed {reference}@{digest}"));

@@ -10,6 +10,7 @@ mod documented;
 mod e2e;
 mod images;
 mod kind_load;
+mod pins;
 mod sandbox_demo;
 mod soak;
 mod terminal;
@@ -35,7 +36,7 @@ enum Command {
     E2e(e2e::E2eArgs),
     /// Checks everything that has to be green before a commit.
     Test(test::TestArgs),
-    /// What takes too long for every change: fuzzing.
+    /// What takes too long for every change: fuzzing, the crash matrix, long fault runs and others.
     Soak(soak::SoakArgs),
     /// The real components of a seed, a shoot and its workers.
     #[command(subcommand)]

@@ -4,6 +4,7 @@ mod cgroup_v2;
 mod controller;
 mod crash;
 mod fuzz;
+mod hostile;
 mod reproducible;
 
 use std::io::Write as _;
@@ -16,6 +17,7 @@ use clap::Args;
 use crate::terminal::say;
 
 #[derive(Debug, Args)]
+#[command(after_help = members())]
 pub(crate) struct SoakArgs {
     /// Only those whose name contains this.
     #[arg(long)]
@@ -28,8 +30,18 @@ pub(crate) struct SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, Duration) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 7] = [
+const MEMBERS: [Member; 9] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
+    (
+        "hostile-configurations",
+        "texts that cost decoder and validator of configurations more time or memory for each byte than they may",
+        hostile::configurations,
+    ),
+    (
+        "yaml-differential",
+        "texts that travel and that the daemon's YAML library reads otherwise than we do",
+        hostile::differential,
+    ),
     ("crash-matrix", "places where a killed or failing agent leaves a node that does not mend", crash::matrix),
     ("agent-restarts", "agents whose coming and going restarts something", crash::restarts),
     (
@@ -41,6 +53,12 @@ const MEMBERS: [Member; 7] = [
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
     ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),
 ];
+
+/// All of them, for `--help`.
+fn members() -> String {
+    let lines = MEMBERS.iter().map(|(name, what, _)| format!("  {name:<21} {what}\n"));
+    std::iter::once("What there is, and what it looks for:\n".to_owned()).chain(lines).collect()
+}
 
 pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
     let only = args.only.as_deref().unwrap_or_default();
@@ -63,7 +81,7 @@ pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
             Ok(words) => ("ok", words.clone()),
             Err(error) => ("FAILED", format!("{error:#}")),
         };
-        writeln!(out, "{name:<20} {verdict:<7} {took:>7.0?}  {words}")?;
+        writeln!(out, "{name:<22} {verdict:<7} {took:>7.0?}  {words}")?;
     }
     let failed = rows.iter().filter(|(.., outcome)| outcome.is_err()).count();
     writeln!(out, "\n{} passed, {failed} failed", rows.len() - failed)?;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what must be green before a commit. `--real` adds what needs the real components.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -45,6 +45,8 @@ pub(crate) struct TestArgs {
 pub(crate) struct Tally {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
+    /// What could not be checked here, and why. Told at the end, where nobody takes it for passed.
+    unchecked: Vec<String>,
 }
 
 pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
@@ -61,8 +63,11 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
     if args.real {
         real(args, root, &mut tally)?;
     }
+    for what in &tally.unchecked {
+        say(&format!("NOT CHECKED: {what}"));
+    }
     // On standard output, alone on its line: CI reads it.
-    writeln!(std::io::stdout(), "\n{} passed, {} failed", tally.passed, tally.failed)?;
+    writeln!(std::io::stdout(), "\n{}", tally.summary())?;
     if tally.failed > 0 {
         bail!("{} failed", tally.failed);
     }
@@ -93,14 +98,15 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         let scripts: Vec<&str> = scripts.iter().map(String::as_str).collect();
         check("shellcheck", tally, || program(root, SHELLCHECK, &scripts));
     } else {
-        say("== shellcheck is not here: the scripts are checked by `cargo xtask test --real`");
+        tally.skip("the scripts: shellcheck is not here; `cargo xtask test --real` installs it");
     }
     if has_cargo_deny() {
         check("licences, bans and sources of the dependencies", tally, || {
             program(root, "cargo", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])
         });
+        advisories(root, tally);
     } else {
-        say("== cargo-deny is not here: the dependencies are checked by `cargo xtask test --real`");
+        tally.skip("the dependencies: cargo-deny is not here; `cargo xtask test --real` installs it");
     }
     say("== tests of the workspace");
     cargo_test(root, &["test", "--workspace", "--locked", "--no-fail-fast"], &[], tally)
@@ -108,6 +114,29 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
 
 fn has_cargo_deny() -> bool {
     Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|output| output.status.success())
+}
+
+/// Known advisories, from the copy of the RustSec database that `cargo deny fetch db` has left. None is fetched here: what a run
+/// says must not depend on the network. A copy that is older than `deny.toml` allows fails.
+fn advisories(root: &Path, tally: &mut Tally) {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    if home.is_some_and(|home| has_advisories(&home)) {
+        check("known advisories of the dependencies", tally, || {
+            program(root, "cargo", &["deny", "--offline", "--log-level", "error", "check", "advisories"])
+        });
+    } else {
+        tally.skip(
+            "known advisories of the dependencies: there is no copy of the RustSec database; \
+             `cargo deny fetch db` brings one where GitHub can be reached",
+        );
+    }
+}
+
+/// Whether cargo-deny has a copy of a database: a folder of its own below this one, where every run of it leaves a lock.
+fn has_advisories(cargo_home: &Path) -> bool {
+    let copies = std::fs::read_dir(cargo_home.join("advisory-dbs"));
+    copies.into_iter().flatten().flatten().any(|entry| entry.path().join(".git").exists())
 }
 
 /// Built once, into the user's folder of cargo's programs.
@@ -246,6 +275,19 @@ pub(crate) fn cargo_test(root: &Path, words: &[&str], env: &[(&str, String)], ta
 }
 
 impl Tally {
+    fn skip(&mut self, what: &str) {
+        say(&format!("== NOT CHECKED: {what}"));
+        self.unchecked.push(what.to_owned());
+    }
+
+    fn summary(&self) -> String {
+        let counts = format!("{} passed, {} failed", self.passed, self.failed);
+        match self.unchecked.len() {
+            0 => counts,
+            skipped => format!("{counts}, {skipped} skipped"),
+        }
+    }
+
     fn count(&mut self, passed: bool) {
         *if passed { &mut self.passed } else { &mut self.failed } += 1;
     }
@@ -260,7 +302,29 @@ fn result_line(line: &str) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::result_line;
+    use super::*;
+
+    #[test]
+    fn what_was_not_checked_is_not_among_the_passed() {
+        let mut tally = Tally::default();
+        tally.count(true);
+        assert_eq!(tally.summary(), "1 passed, 0 failed");
+        tally.skip("a check that lacks something");
+        assert_eq!(tally.summary(), "1 passed, 0 failed, 1 skipped");
+    }
+
+    #[test]
+    fn a_lock_alone_is_no_database() -> anyhow::Result<()> {
+        let home = tempfile::tempdir()?;
+        assert!(!has_advisories(home.path()));
+        let copies = home.path().join("advisory-dbs");
+        std::fs::create_dir(&copies)?;
+        std::fs::write(copies.join("db.lock"), "")?;
+        assert!(!has_advisories(home.path()));
+        std::fs::create_dir_all(copies.join("advisory-db-0/.git"))?;
+        assert!(has_advisories(home.path()));
+        Ok(())
+    }
 
     #[test]
     fn results_of_libtest_are_read() {

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use extension_config::names::{CONTROLLER_NAME, EXTENSION_TYPE, INSTALLATION_IMAGE};
+use image_builder::Digest;
 use image_builder::reference::Reference;
 
 /// Which fields the landscape's Gardener knows.
@@ -39,8 +40,23 @@ impl Deployment {
 /// Images other than the chart's own.
 #[derive(Debug, Clone)]
 pub(super) struct Values {
-    pub(super) controller: Reference,
-    pub(super) installation: Reference,
+    pub(super) controller: Image,
+    pub(super) installation: Image,
+}
+
+/// An image by its tag, or by its content.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    pub(super) reference: Reference,
+    pub(super) digest: Option<Digest>,
+}
+
+impl Image {
+    /// What the chart and image vectors take as a tag: there, `sha256:…` is a digest. The tag is then a comment, for people.
+    fn tag(&self) -> String {
+        let tag = self.reference.tag();
+        self.digest.map_or_else(|| format!("{tag:?}"), |digest| format!("\"{digest}\" # {tag}"))
+    }
 }
 
 /// Where a chart in a registry is, and what is needed to get it.
@@ -53,7 +69,7 @@ pub(super) struct OciRepository {
 
 impl OciRepository {
     fn text(&self, indent: &str) -> String {
-        let mut lines = vec!["ociRepository:".to_owned(), format!("  ref: {}", self.reference)];
+        let mut lines = vec!["ociRepository:".to_owned(), format!("  ref: {}", plain(&self.reference))];
         for (key, secret) in [("pullSecretRef", &self.pull_secret), ("caBundleSecretRef", &self.ca_bundle)] {
             if let Some(secret) = secret {
                 lines.extend([format!("  {key}:"), format!("    name: {secret}")]);
@@ -195,22 +211,24 @@ metadata:
     /// The chart's values, when they are not its own.
     fn values(&self, indent: &str) -> String {
         let Some(Values { controller, installation }) = &self.values else { return String::new() };
-        let image = |reference: &Reference, name: &str| {
-            format!(
-                "    - name: {name}\n      repository: {}\n      tag: {:?}\n",
-                reference.repository(),
-                reference.tag()
-            )
+        let image = |image: &Image, name: &str| {
+            let repository = plain(image.reference.repository());
+            format!("    - name: {name}\n      repository: {repository}\n      tag: {}\n", image.tag())
         };
         let text = format!(
-            "values:\n  image:\n    repository: {}\n    tag: {:?}\n  imageVectorOverwrite: |\n    images:\n{}{}",
-            controller.repository(),
+            "values:\n  image:\n    repository: {}\n    tag: {}\n  imageVectorOverwrite: |\n    images:\n{}{}",
+            plain(controller.reference.repository()),
             controller.tag(),
             image(controller, CONTROLLER_NAME),
             image(installation, INSTALLATION_IMAGE),
         );
         indented(text.lines(), indent)
     }
+}
+
+/// A reference as YAML: all but those to an IPv6 address can stand as they are.
+fn plain(reference: &str) -> String {
+    if reference.starts_with('[') { format!("{reference:?}") } else { reference.to_owned() }
 }
 
 fn indented<'a>(lines: impl Iterator<Item = &'a str>, indent: &'a str) -> String {
@@ -227,7 +245,10 @@ mod tests {
     }
 
     fn manifest(gardener: Gardener, deployment: Deployment, enable_for_all: bool) -> Manifest {
-        let reference = |name| Reference::new(Some("localhost:5001/team"), name, "1.10").unwrap();
+        let image = |name| {
+            let reference = Reference::new(Some("localhost:5001/team"), name, "1.10").unwrap();
+            Image { reference, digest: None }
+        };
         Manifest {
             gardener,
             deployment,
@@ -238,10 +259,7 @@ mod tests {
                 pull_secret: None,
                 ca_bundle: None,
             },
-            values: Some(Values {
-                controller: reference(CONTROLLER_NAME),
-                installation: reference(INSTALLATION_IMAGE),
-            }),
+            values: Some(Values { controller: image(CONTROLLER_NAME), installation: image(INSTALLATION_IMAGE) }),
         }
     }
 

@@ -9,7 +9,7 @@ const LETTER: f64 = 7.8;
 const LINE: usize = 18;
 const MARGIN: usize = 16;
 
-/// An SVG with one table below the other.
+/// An SVG with one table below the other. No comment in it may hold two hyphens: XML forbids it, and browsers show nothing then.
 pub(super) fn draw(scenes: &[Scene]) -> String {
     let mut body = String::new();
     let mut line = 1;
@@ -34,7 +34,7 @@ pub(super) fn draw(scenes: &[Scene]) -> String {
     let width = (WIDTH as f64 * LETTER).ceil() + 2.0 * MARGIN as f64;
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" xml:space="preserve" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="The table of cargo xtask demo at several moments">
-<!-- Made by `cargo xtask demo --record docs/demo.svg`; not to be edited. -->
+<!-- Made by the option "record" of `cargo xtask demo`; not to be edited. -->
 <style>
 text {{ font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre; fill: #c9d1d9; }}
 .call {{ fill: #7ee787; }} .title {{ fill: #ffffff; font-weight: bold; }} .head {{ fill: #8b949e; }}
@@ -77,5 +77,6 @@ mod tests {
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
         assert!(svg.contains(r#"class="bad">  node-1   RolledBack"#) && svg.contains("a &lt; b &amp; c"), "{svg}");
         assert!(svg.contains("  3.0 s  on"), "{svg}");
+        assert_eq!(roxmltree::Document::parse(&svg).err(), None, "{svg}");
     }
 }

@@ -157,7 +157,8 @@ pub(super) fn leases(sandbox: &Sandbox) -> Vec<String> {
     names.filter(|name| name.starts_with("cri-resmgr")).map(str::to_owned).collect()
 }
 
-fn kubelet_restarts(node: &Node) -> u64 {
+/// Of the whole demo.
+pub(super) fn kubelet_restarts(node: &Node) -> u64 {
     node.unit(names::node::KUBELET_UNIT).starts.saturating_sub(1)
 }
 

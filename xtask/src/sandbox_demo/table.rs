@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use console::Term;
+use console::{Term, truncate_str};
 use sandbox::{Node, Sandbox};
 
-/// Longest text in the last column where nobody's terminal says how much fits.
-const MESSAGE: usize = 70;
+use super::story::kubelet_restarts;
+
 /// Columns before the message.
-const BEFORE_MESSAGE: usize = 52;
+const BEFORE_MESSAGE: usize = 51;
 
 /// What is shown of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +35,14 @@ impl Row {
         }
         let stage = if report.stage.is_empty() { "–".to_owned() } else { report.stage };
         let runtime = if node.is_on_proxy() { "cri-resmgr" } else { "containerd" };
-        Self { stage, runtime, restarts: report.restarts, message: report.message }
+        // Not the report's: it goes at the end, and its count with it.
+        Self { stage, runtime, restarts: kubelet_restarts(node), message: report.message }
     }
 
-    /// For a table `width` columns wide.
+    /// For a table `width` columns wide; a message that is cut ends with `…`.
     pub(super) fn line(&self, name: &str, since: Duration, width: usize) -> String {
         let Self { stage, runtime, restarts, message } = self;
-        let message: String = message.chars().take(width.saturating_sub(BEFORE_MESSAGE)).collect();
+        let message = truncate_str(message, width.saturating_sub(BEFORE_MESSAGE), "…");
         let since = since.as_secs_f64();
         format!("  {name:<8} {stage:<10} {since:>5.1}s {runtime:<11} {restarts:>8}  {message}")
     }
@@ -147,7 +148,6 @@ impl<'a> Table<'a> {
 
     fn news(&self, name: &str, row: &Row) -> String {
         let Row { stage, runtime, restarts, message } = row;
-        let message: String = message.chars().take(MESSAGE).collect();
         let elapsed = self.start.elapsed().as_secs_f64();
         format!("[{elapsed:>5.1}s] {name:<8} {stage:<10} kubelet on {runtime:<10} restarts {restarts} {message}\n")
     }
@@ -160,9 +160,26 @@ impl<'a> Table<'a> {
         let row = |(name, (row, since)): (&String, &(Row, Instant))| row.line(name, since.elapsed(), width);
         let lines = std::iter::once(head()).chain(self.rows.iter().map(row));
         self.drawn = self.rows.len() + 1;
-        lines.fold(up, |text, line| {
-            let line: String = line.chars().take(width).collect();
-            text + "\x1b[2K" + &line + "\n"
-        })
+        lines.fold(up, |text, line| text + "\x1b[2K" + &truncate_str(&line, width, "…") + "\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_does_not_fit_ends_with_an_ellipsis() {
+        let row = |message: &str| Row {
+            stage: "Working".into(),
+            runtime: "cri-resmgr",
+            restarts: 1,
+            message: message.to_owned(),
+        };
+        let width = BEFORE_MESSAGE + 10;
+        let line = |message: &str| row(message).line("node-1", Duration::from_secs(1), width);
+        assert!(line("2 steps ok").ends_with("  2 steps ok"), "{}", line("2 steps ok"));
+        let cut = line("2 steps to do");
+        assert!(cut.ends_with("  2 steps t…") && cut.chars().count() == width, "{cut}");
     }
 }
