@@ -67,7 +67,7 @@ fn former_state(root: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(&directory)?;
         std::fs::write(directory.join(file), "of before\n")?;
     }
-    Ok(std::fs::write(root.join(host::FORMER_PID_FILE.trim_start_matches('/')), "999999\n")?)
+    Ok(std::fs::write(root.join(host::DAEMON_PID_FILE.trim_start_matches('/')), "999999\n")?)
 }
 
 impl Lane {

@@ -99,7 +99,7 @@ pub(crate) const BOOKKEEPING: [&str; 2] = [node::STATE_DIR, node::RUN_DIR];
 pub(crate) const DAEMON_PLACES: [(&str, &str); 3] = [
     (node::DAEMON_STATE_DIR, node::ASIDE_STATE_DIR),
     (node::DAEMON_RUN_DIR, node::ASIDE_RUN_DIR),
-    (node::FORMER_PID_FILE, node::ASIDE_PID_FILE),
+    (node::DAEMON_PID_FILE, node::ASIDE_PID_FILE),
 ];
 
 /// What the daemon makes itself; deleted at removal.

@@ -6,8 +6,6 @@ use crate::desired::{Installation, StaticConfig};
 use crate::entry::MARKER;
 
 const NOTE: &str = "; edits are undone.\n";
-/// Last component of the daemon's directories in `/run` and `/var/lib`, as systemd wants it.
-const DAEMON_DIRECTORY: &str = "cri-resmgr";
 
 /// The daemon's environment file. `CONFIG_OPTIONS` names the static configuration; `EXTRA_OPTIONS` come last on the command line and so win.
 #[must_use]
@@ -46,13 +44,6 @@ pub fn configuration(text: &str) -> String {
 /// `Before=` and `ExecStartPost=` make the first kubelet start of a boot wait until the proxy answers (or the wait gives up); nothing makes
 /// kubelet *need* the proxy. The start limit is finite and `RestartSec=` at least a second, so that a crash loop ends in `failed` and
 /// `OnFailure=` fires, while a single crash is over before kubelet minds.
-///
-/// It writes to its two directories, and below `/sys` and `/proc` to what it is there for: control groups, resctrl, `cpufreq` and uncore limits
-/// (`/sys/devices/system`), `clear_refs` of processes whose pages it moves. Everything else of the host is read-only to it. Character devices stay
-/// (Speed Select and `msr`), disks do not. `ProtectClock=` and `PrivateDevices=` would take Speed Select away, `ProtectControlGroups=` and
-/// `ProtectKernelTunables=` the cpusets and resctrl, `CapabilityBoundingSet=` without `SYS_ADMIN`, `SYS_NICE`, `SYS_PTRACE` or `SYS_RAWIO` the
-/// moving of pages, eBPF or `msr`. Mounts of the host keep arriving (as slaves): volumes of pods give hints about where their devices are.
-/// The runtime directory outlives the daemon: kubelet and the agent look into it while the daemon is down.
 #[must_use]
 pub fn daemon_unit() -> String {
     format!(
@@ -69,7 +60,7 @@ OnFailure={guard}
 Type=simple
 EnvironmentFile=-{environment}
 ExecStart={daemon} --runtime-socket={containerd_socket} --relay-socket={relay_socket} --config-socket={config_socket} \
-         --agent-socket={agent_socket} --pid-file={pid_file} $CONFIG_OPTIONS $EXTRA_OPTIONS
+         --agent-socket={agent_socket} $CONFIG_OPTIONS $EXTRA_OPTIONS
 ExecStartPost=-{gate} wait
 Restart=always
 RestartSec=1
@@ -78,26 +69,6 @@ TimeoutStopSec=10
 OOMScoreAdjust=-999
 LogRateLimitIntervalSec=10
 LogRateLimitBurst=5000
-RuntimeDirectory={name}
-RuntimeDirectoryMode=0711
-RuntimeDirectoryPreserve=yes
-StateDirectory={name}
-StateDirectoryMode=0710
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-ReadOnlyPaths=-/proc/sys -/proc/sysrq-trigger /sys
-ReadWritePaths=-/sys/fs/cgroup -/sys/fs/resctrl -/sys/devices/system
-DeviceAllow=char-* rw
-CapabilityBoundingSet=~CAP_MKNOD CAP_NET_ADMIN CAP_NET_RAW CAP_SETPCAP CAP_SYS_BOOT CAP_SYS_MODULE CAP_SYS_TIME
-NoNewPrivileges=yes
-ProtectKernelModules=yes
-ProtectKernelLogs=yes
-RestrictSUIDSGID=yes
-RestrictRealtime=yes
-RestrictNamespaces=yes
-LockPersonality=yes
-SystemCallArchitectures=native
 
 [Install]
 WantedBy=multi-user.target
@@ -111,8 +82,6 @@ WantedBy=multi-user.target
         relay_socket = node::RELAY_SOCKET,
         config_socket = node::CONFIG_SOCKET,
         agent_socket = node::AGENT_SOCKET,
-        pid_file = node::DAEMON_PID_FILE,
-        name = DAEMON_DIRECTORY,
         gate = node::GATE,
     )
 }
@@ -173,9 +142,7 @@ ExecStartPre=-{gate} gate
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        DAEMON_DIRECTORY, configuration, daemon_unit, environment, guard_timer, guard_unit, kubelet_override, node,
-    };
+    use super::{configuration, daemon_unit, environment, guard_timer, guard_unit, kubelet_override};
     use crate::desired::{Blob, Installation, StaticConfig};
 
     fn installation(config: StaticConfig, extra: &str) -> Installation {
@@ -208,15 +175,6 @@ mod tests {
             configuration("policy:\n  Active: none"),
             "# Written by gardener-extension-cri-resmgr; edits are undone.\npolicy:\n  Active: none\n"
         );
-    }
-
-    #[test]
-    fn systemd_makes_the_directories_that_we_look_for() {
-        assert_eq!(format!("/run/{DAEMON_DIRECTORY}"), node::DAEMON_RUN_DIR);
-        assert_eq!(format!("/var/lib/{DAEMON_DIRECTORY}"), node::DAEMON_STATE_DIR);
-        for path in [node::RELAY_SOCKET, node::CONFIG_SOCKET, node::AGENT_SOCKET, node::DAEMON_PID_FILE] {
-            assert!(path.starts_with(&format!("{}/", node::DAEMON_RUN_DIR)), "{path} could not be made");
-        }
     }
 
     #[test]

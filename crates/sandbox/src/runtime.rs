@@ -98,7 +98,7 @@ impl NodePrograms {
         let relay = self.free(flag(launch, "--relay-socket").unwrap_or(node::RELAY_SOCKET))?;
         let runtime = on_this_machine(&self.root, flag(launch, "--runtime-socket").unwrap_or(node::CONTAINERD_SOCKET));
         let config = self.free(flag(launch, "--config-socket").unwrap_or(node::CONFIG_SOCKET))?;
-        let pid_file = self.free(flag(launch, "--pid-file").unwrap_or(node::FORMER_PID_FILE))?;
+        let pid_file = self.free(flag(launch, "--pid-file").unwrap_or(node::DAEMON_PID_FILE))?;
         std::fs::write(pid_file, format!("{}\n", launch.pid))?;
         let config = FakeRuntime::serve(&config, READY)?;
         let listener = tokio::net::UnixListener::bind(&relay)?;

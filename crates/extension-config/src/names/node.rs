@@ -64,14 +64,12 @@ pub const DAEMON_RUN_DIR: &str = "/run/cri-resmgr";
 /// The daemon's state.
 pub const DAEMON_STATE_DIR: &str = "/var/lib/cri-resmgr";
 /// The daemon's pid file.
-pub const DAEMON_PID_FILE: &str = "/run/cri-resmgr/cri-resmgr.pid";
-/// The daemon's own default for its pid file: where one that an earlier version of ours (or anybody else) started has left it.
-pub const FORMER_PID_FILE: &str = "/run/cri-resmgr.pid";
+pub const DAEMON_PID_FILE: &str = "/run/cri-resmgr.pid";
 /// What stood at [`DAEMON_STATE_DIR`] before us; put back at removal.
 pub const ASIDE_STATE_DIR: &str = "/var/lib/cri-resmgr.before-gardener-extension-cri-resmgr";
 /// What stood at [`DAEMON_RUN_DIR`] before us; put back at removal.
 pub const ASIDE_RUN_DIR: &str = "/run/cri-resmgr.before-gardener-extension-cri-resmgr";
-/// What stood at [`FORMER_PID_FILE`] before us; put back at removal.
+/// What stood at [`DAEMON_PID_FILE`] before us; put back at removal.
 pub const ASIDE_PID_FILE: &str = "/run/cri-resmgr.pid.before-gardener-extension-cri-resmgr";
 /// What kubelet connects to when the proxy is used.
 pub const RELAY_SOCKET: &str = "/run/cri-resmgr/cri-resmgr.sock";

@@ -134,7 +134,7 @@ fn on_leases(scene: &Scene) -> Vec<Attempt> {
 
 fn on_pods() -> Vec<Attempt> {
     let status = |pod: &str| ("PATCH", format!("{PODS}/{pod}/status"), STRATEGIC);
-    let address = json!({ "status": { "podIP": "10.66.6.6", "podIPs": [{ "ip": "10.66.6.6" }] } });
+    let address = json!({ "status": stolen_address() });
     let gate = own_gate("True", "").body;
     vec![
         attempt("the address of a DNS server", POD, status(DNS_POD), address),
@@ -148,6 +148,11 @@ fn on_pods() -> Vec<Attempt> {
             json!({ "metadata": { "labels": { "k8s-app": "kube-dns" } } }),
         ),
     ]
+}
+
+/// Another address instead of the one that the pods have.
+fn stolen_address() -> Value {
+    json!({ "podIP": "10.66.6.6", "podIPs": [{ "ip": "10.66.6.6" }, { "$patch": "delete", "ip": "10.0.0.2" }] })
 }
 
 fn on_own_pod() -> Vec<Attempt> {
@@ -165,11 +170,12 @@ fn on_own_pod() -> Vec<Attempt> {
     ];
     let status: [(&str, Value); 12] = [
         ("phase", json!({ "phase": "Failed" })),
+        ("podIP", stolen_address()),
+        // Behind the first, or the API server drops it: `podIP` has to be the first.
         (
-            "podIP",
-            json!({ "podIP": "10.66.6.6", "podIPs": [{ "ip": "10.66.6.6" }, { "$patch": "delete", "ip": "10.0.0.2" }] }),
+            "podIPs",
+            json!({ "$setElementOrder/podIPs": [{ "ip": "10.0.0.2" }, { "ip": "fd00::66" }], "podIPs": [{ "ip": "fd00::66" }] }),
         ),
-        ("podIPs", json!({ "podIPs": [{ "ip": "fd00::66" }] })),
         ("hostIP", json!({ "hostIP": "10.66.6.6" })),
         ("reason", json!({ "reason": "Evicted" })),
         ("message", json!({ "message": "stolen" })),
@@ -250,7 +256,7 @@ fn on_the_rest() -> Vec<Attempt> {
             "an Adjustment's word of another node",
             ADJUST,
             adjustment(),
-            entry(OTHER_NODE, json!({ "errors": {} })),
+            entry(OTHER_NODE, json!({ "errors": { "one": "is stolen" } })),
         ),
         attempt("no word of another node", ADJUST, adjustment(), entry(OTHER_NODE, Value::Null)),
         attempt("a word of a third node", ADJUST, adjustment(), entry("n3", json!({ "errors": {} }))),

@@ -140,7 +140,14 @@ impl Scene {
     }
 
     async fn forget(&self, group: &str, version: &str, kind: &str, name: &str) -> anyhow::Result<()> {
-        match self.api(group, version, kind).delete(name, &DeleteParams::default()).await {
+        let api = self.api(group, version, kind);
+        if api.get_opt(name).await?.is_none() {
+            return Ok(());
+        }
+        // An attack may have put one there.
+        let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        api.patch(name, &PatchParams::default(), &free).await?;
+        match api.delete(name, &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             other => Ok(other.map(drop)?),
         }

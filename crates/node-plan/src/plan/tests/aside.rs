@@ -24,7 +24,7 @@ fn former() -> Model {
     for (path, content) in [
         ("/var/lib/cri-resmgr/cache", "their cache"),
         ("/run/cri-resmgr/cri-resmgr.sock", "their socket"),
-        (node::FORMER_PID_FILE, "their pid"),
+        (node::DAEMON_PID_FILE, "their pid"),
     ] {
         model.entries.insert(path.into(), file(content));
     }
