@@ -94,7 +94,10 @@ impl Lane {
             phase: goal.phase,
             selection: Selection::default(),
             daemon: Daemon {
-                fallback_config: Some(format!("policy:\n  Active: {}\n", goal.policy)),
+                fallback_config: Some(format!(
+                    "policy:\n  Active: {}\n  ReservedResources:\n    CPU: 750m\n",
+                    goal.policy
+                )),
                 force_config: None,
                 extra_options: String::new(),
             },
