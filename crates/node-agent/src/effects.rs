@@ -86,6 +86,8 @@ pub(crate) trait Files {
     fn entry(&self, path: &str) -> Result<Entry>;
     /// A text file of moderate size, `None` where there is none.
     fn read_text(&self, path: &str) -> Result<Option<String>>;
+    /// Names in a directory, sorted, and whether each is a directory itself; none where there is no directory.
+    fn list(&self, path: &str) -> Result<Vec<(String, bool)>>;
     /// Free bytes at a path.
     fn free_space(&self, path: &str) -> Result<u64>;
     /// The journal. A damaged one counts as lost.
@@ -105,6 +107,10 @@ pub(crate) struct UnitView {
     pub(crate) unit: Unit,
     /// `ExecStart` command lines.
     pub(crate) exec_start: Vec<Vec<String>>,
+    /// `ExecStartPre` command lines, those of drop-ins too.
+    pub(crate) exec_start_pre: Vec<Vec<String>>,
+    /// Files that variables are read from, in order; the last one that sets a variable wins.
+    pub(crate) environment_files: Vec<String>,
     /// Command line of the main process.
     pub(crate) command_line: Option<String>,
 }

@@ -71,7 +71,11 @@ impl Files for Fake {
     }
 
     fn read_text(&self, path: &str) -> Result<Option<String>> {
-        self.call(path, |_| Ok(crate::memory::text(path)))
+        self.call(path, |state| Ok(state.texts.get(path).cloned()))
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
+        self.call(path, |state| Ok(state.list(path)))
     }
 
     fn free_space(&self, path: &str) -> Result<u64> {

@@ -62,7 +62,7 @@ pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
     ] {
         writeln!(out, "{name:<10} {} {}/{}", unit.load_state, unit.active_state, unit.sub_state)?;
     }
-    let endpoint = observed.kubelet.endpoint.map_or_else(|| "nothing".to_owned(), |endpoint| endpoint.to_string());
+    let endpoint = observed.kubelet.endpoint().map_or_else(|| "nothing".to_owned(), |endpoint| endpoint.to_string());
     writeln!(out, "endpoint   kubelet runs on {endpoint}; our override is {}loaded", not(observed.override_loaded()))?;
     writeln!(out, "proxy      {}", if observed.proxy_answers { "answers" } else { "does not answer" })?;
     writeln!(out, "containerd {}", if observed.containerd_answers { "answers" } else { "does not answer" })?;

@@ -12,6 +12,7 @@ mod execute;
 #[cfg(test)]
 mod fake;
 mod inspect;
+mod kubelet;
 #[cfg(any(test, feature = "simulation"))]
 mod memory;
 mod metrics;

@@ -26,6 +26,14 @@ pub(crate) struct Process {
     pub(crate) starts: u32,
 }
 
+/// What a drop-in of kubelet's unit says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for tests of the agent only"))]
+pub(crate) enum LaterDropIn {
+    EnvironmentFile(&'static str),
+    NoExecStartPre,
+}
+
 /// Everything on the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
@@ -45,6 +53,12 @@ pub(crate) struct State {
     pub(crate) proxy_hangs_for: u64,
     /// kubelet stays up on the proxy.
     pub(crate) kubelet_works_on_proxy: bool,
+    /// The texts that are read of it, by path.
+    pub(crate) texts: BTreeMap<String, String>,
+    /// What the host gives to kubelet itself, in `KUBELET_EXTRA_ARGS`.
+    pub(crate) own_arguments: &'static str,
+    /// A drop-in that is read after ours.
+    pub(crate) later_drop_in: Option<LaterDropIn>,
 }
 
 impl State {
@@ -64,6 +78,9 @@ impl State {
             broken_daemon: "",
             proxy_hangs_for: 0,
             kubelet_works_on_proxy: true,
+            texts: BTreeMap::from([(KUBELET_CONFIG.to_owned(), "cpuManagerPolicy: none\n".to_owned())]),
+            own_arguments: "",
+            later_drop_in: None,
         }
     }
 
@@ -88,6 +105,12 @@ impl State {
             }
             Some(Thing::Link(target)) => Entry::Link { target: target.clone() },
         }
+    }
+
+    /// Files of [`Self::texts`] in a directory.
+    pub(crate) fn list(&self, directory: &str) -> Vec<(String, bool)> {
+        let below = self.texts.keys().filter_map(|path| path.strip_prefix(directory)?.strip_prefix('/'));
+        below.filter(|name| !name.contains('/')).map(|name| (name.to_owned(), false)).collect()
     }
 
     /// Carries out a step that only touches files.
@@ -140,8 +163,10 @@ impl State {
     }
 
     pub(crate) fn reset_failed(&mut self, unit: &str) {
-        if unit == node::KUBELET_UNIT {
-            self.kubelet.failed = false;
+        match unit {
+            node::KUBELET_UNIT => self.kubelet.failed = false,
+            node::DAEMON_UNIT => self.daemon.failed = false,
+            _ => {}
         }
     }
 
@@ -172,8 +197,7 @@ impl State {
                 fragment: file.into(),
                 drop_ins: BTreeSet::new(),
             },
-            exec_start: Vec::new(),
-            command_line: None,
+            ..UnitView::default()
         };
         if file.is_empty() {
             let fixed = format!(
@@ -181,8 +205,17 @@ impl State {
             );
             view.exec_start = vec![format!("{fixed} $KUBELET_EXTRA_ARGS").split(' ').map(str::to_owned).collect()];
             view.unit.drop_ins = self.loaded.iter().filter(|file| *file == node::KUBELET_DROP_IN).cloned().collect();
+            if self.loaded.contains(node::KUBELET_DROP_IN) {
+                view.exec_start_pre = vec![vec![node::GATE.to_owned(), "gate".to_owned()]];
+                view.environment_files = vec![node::RUNTIME_ENV.to_owned()];
+                match self.later_drop_in {
+                    Some(LaterDropIn::EnvironmentFile(path)) => view.environment_files.push(path.to_owned()),
+                    Some(LaterDropIn::NoExecStartPre) => view.exec_start_pre.clear(),
+                    None => {}
+                }
+            }
             let more = if self.on_proxy { node::KUBELET_ENDPOINT_ARGUMENT } else { "" };
-            view.command_line = process.active.then(|| format!("{fixed} {more}"));
+            view.command_line = process.active.then(|| format!("{fixed} {} {more}", self.own_arguments));
         }
         view
     }
@@ -213,9 +246,4 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// The texts that are read of a node: kubelet's configuration.
-pub(crate) fn text(path: &str) -> Option<String> {
-    (path == KUBELET_CONFIG).then(|| "cpuManagerPolicy: none\n".to_owned())
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use extension_config::names::node;
-use node_plan::{Endpoint, effective_endpoint, residue};
+use kubelet_config::{Endpoint, effective_endpoint, of_process};
+use node_plan::residue;
 
-use crate::effects::{EffectError, Effects, Result, Socket};
+use crate::effects::{EffectError, Effects, Result, Socket, UnitView};
 use crate::observe::observe;
 
 /// How long proofs take.
@@ -86,7 +87,7 @@ pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: End
     loop {
         let view = effects.unit(node::KUBELET_UNIT).await?;
         let unit = view.unit;
-        let endpoint = view.command_line.as_deref().map(effective_endpoint);
+        let endpoint = view.command_line.as_deref().map(|line| effective_endpoint(&of_process(line)));
         if unit.is_failed() {
             return Err(EffectError::Proof("kubelet.service has failed: systemd has given it up".to_owned()));
         }
@@ -123,17 +124,38 @@ pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: End
     }
 }
 
-/// systemd has loaded our override, or has dropped it.
+/// systemd has loaded our override and no later drop-in takes it back, or has dropped it.
 pub(crate) async fn override_loaded(effects: &impl Effects, wanted: bool) -> Result<()> {
-    let unit = effects.unit(node::KUBELET_UNIT).await?.unit;
+    let view = effects.unit(node::KUBELET_UNIT).await?;
+    let unit = &view.unit;
     if unit.load_state == "bad-setting" || unit.load_state == "error" {
         return Err(EffectError::Proof(format!("kubelet.service is {} in systemd", unit.load_state)));
     }
-    if unit.drop_ins.contains(node::KUBELET_DROP_IN) == wanted {
-        return Ok(());
+    if unit.drop_ins.contains(node::KUBELET_DROP_IN) != wanted {
+        let what = if wanted { "has not loaded" } else { "still has loaded" };
+        return Err(EffectError::Proof(format!("systemd {what} {} after a reload", node::KUBELET_DROP_IN)));
     }
-    let what = if wanted { "has not loaded" } else { "still has loaded" };
-    Err(EffectError::Proof(format!("systemd {what} {} after a reload", node::KUBELET_DROP_IN)))
+    if wanted {
+        override_counts(effects, &view)?;
+    }
+    Ok(())
+}
+
+/// The gate runs before kubelet, and no file that is read after the gate's sets the same variable.
+fn override_counts(effects: &impl Effects, view: &UnitView) -> Result<()> {
+    let undone = |what: String| EffectError::Proof(format!("a later drop-in of kubelet.service undoes ours: {what}"));
+    if !view.exec_start_pre.iter().any(|command| command.first().is_some_and(|program| program == node::GATE)) {
+        return Err(undone("ExecStartPre does not run the gate".to_owned()));
+    }
+    let ours = view.environment_files.iter().rposition(|path| path == node::RUNTIME_ENV);
+    let ours = ours.ok_or_else(|| undone(format!("EnvironmentFile does not name {}", node::RUNTIME_ENV)))?;
+    for path in &view.environment_files[ours + 1..] {
+        let text = effects.read_text(path)?.unwrap_or_default();
+        if text.lines().any(|line| line.trim_start().starts_with("KUBELET_EXTRA_ARGS=")) {
+            return Err(undone(format!("EnvironmentFile {path} sets KUBELET_EXTRA_ARGS")));
+        }
+    }
+    Ok(())
 }
 
 /// Nothing that we made is left.

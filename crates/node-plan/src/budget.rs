@@ -14,6 +14,19 @@ pub const FIRST_DELAY_SECONDS: u64 = 60;
 /// Wait after many failures.
 pub const LONGEST_DELAY_SECONDS: u64 = 1800;
 
+/// Length of the window in which systemd's giving the daemon up is counted. systemd itself gives it up after ten starts within ten minutes
+/// ([`crate::texts::daemon_unit`]).
+pub const GIVEN_UP_WINDOW_SECONDS: u64 = 3600;
+/// So often in the window the daemon is started again, because what stopped it (containerd, memory) may have passed; then it has failed.
+pub const FREE_STARTS: usize = 2;
+
+/// Whether a daemon that systemd has given up once more may be started again.
+#[must_use]
+pub fn may_start_again(journal: &Journal, now: u64) -> bool {
+    let recent = journal.given_up.iter().filter(|at| **at <= now && **at + GIVEN_UP_WINDOW_SECONDS > now);
+    recent.count() < FREE_STARTS
+}
+
 /// Seconds since 1970 at which a switch may be begun; `None`: now.
 #[must_use]
 pub fn next_switch(journal: &Journal, now: u64) -> Option<u64> {
@@ -52,7 +65,10 @@ pub fn in_force<'a>(journal: Option<&'a Journal>, inputs: &str, now: u64) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, WINDOW_SECONDS, after_failure, in_force, next_switch};
+    use super::{
+        FIRST_DELAY_SECONDS, GIVEN_UP_WINDOW_SECONDS, LONGEST_DELAY_SECONDS, WINDOW_SECONDS, after_failure, in_force,
+        may_start_again, next_switch,
+    };
     use crate::journal::{Change, Journal, Restart};
     use crate::step::Cause;
 
@@ -76,6 +92,23 @@ mod tests {
     #[test]
     fn old_restarts_are_forgotten() {
         assert_eq!(restarted(&[1, 2, 3, 5000]).restarts.len(), 1);
+    }
+
+    #[test]
+    fn a_daemon_that_is_given_up_again_and_again_is_not_started_for_ever() {
+        let mut journal = Journal::default();
+        for at in [1000, 1200] {
+            assert!(may_start_again(&journal, at));
+            journal.apply(&Change::DaemonGivenUp(at));
+        }
+        assert!(!may_start_again(&journal, 1400));
+        assert!(may_start_again(&journal, 1000 + GIVEN_UP_WINDOW_SECONDS));
+        for at in 0..100 {
+            journal.apply(&Change::DaemonGivenUp(2000 + at * 600));
+        }
+        assert!(journal.given_up.len() < 8, "old ones are forgotten");
+        journal.apply(&Change::NothingMade);
+        assert!(may_start_again(&journal, 2000 + 100 * 600));
     }
 
     #[test]

@@ -115,6 +115,8 @@ pub struct Journal {
     pub switched: bool,
     /// Restarts of kubelet of late, oldest first.
     pub restarts: Vec<Restart>,
+    /// When systemd had given the daemon up, seconds since 1970, of late, oldest first.
+    pub given_up: Vec<u64>,
     /// The last failure.
     pub backoff: Option<Backoff>,
     /// What kubelet ran well through.
@@ -142,6 +144,8 @@ pub enum Change {
     DaemonStale,
     /// The daemon is about to be started with this.
     DaemonStarts(Applied),
+    /// systemd has given the daemon up, which is about to be started again.
+    DaemonGivenUp(u64),
     /// kubelet is about to be restarted.
     KubeletRestarts(Restart),
     /// kubelet was seen to run well.
@@ -179,6 +183,7 @@ impl Journal {
                 self.applied = None;
                 self.switched = false;
                 self.proven = None;
+                self.given_up.clear();
             }
             Change::ReloadPending(pending) => self.reload_pending = *pending,
             Change::DaemonStale => {
@@ -187,6 +192,10 @@ impl Journal {
                 }
             }
             Change::DaemonStarts(applied) => self.applied = Some(applied.clone()),
+            Change::DaemonGivenUp(at) => {
+                self.given_up.retain(|past| past + budget::GIVEN_UP_WINDOW_SECONDS > *at);
+                self.given_up.push(*at);
+            }
             Change::KubeletRestarts(restart) => {
                 self.restarts.retain(|past| past.at + budget::WINDOW_SECONDS > restart.at);
                 self.restarts.push(*restart);

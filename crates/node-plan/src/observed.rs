@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use extension_config::names::node;
+use kubelet_config::{Endpoint, Settings, effective_endpoint};
 
 use crate::entry::Entry;
 use crate::journal::Journal;
-use crate::kubelet::Endpoint;
 
 /// A unit as systemd shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,24 +55,29 @@ impl Unit {
     }
 }
 
-/// kubelet's unit and process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// kubelet's unit, process and configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubelet {
     /// The unit.
     pub unit: Unit,
     /// `ExecStart` command lines, variables unresolved.
     pub exec_start: Vec<Vec<String>>,
-    /// What the running main process uses; `None` when there is none.
-    pub endpoint: Option<Endpoint>,
+    /// Words of the running main process; `None` when there is none.
+    pub command_line: Option<Vec<String>>,
+    /// Its settings, those of the running process where there is one; else why they cannot be read.
+    pub settings: Result<Settings, String>,
 }
 
-/// What is known of kubelet's CPU manager.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CpuManager {
-    /// Its policy.
-    Policy(String),
-    /// The configuration file cannot be read.
-    Unreadable(String),
+impl Kubelet {
+    /// What the running main process uses; `None` when there is none.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        let words = self.command_line.as_ref()?;
+        Some(match &self.settings {
+            Ok(settings) => settings.endpoint(words).map_or(Endpoint::Containerd, |found| Endpoint::of(&found.value)),
+            Err(_) => effective_endpoint(words),
+        })
+    }
 }
 
 /// Free space in bytes.
@@ -123,8 +128,6 @@ pub struct Observed {
     pub proxy_answers: bool,
     /// CRI `Version` is answered by containerd itself.
     pub containerd_answers: bool,
-    /// kubelet's CPU manager.
-    pub cpu_manager: CpuManager,
     /// Free space.
     pub space: Space,
     /// systemd's version as it says it: `252.39-1~deb12u1`.

@@ -1,12 +1,13 @@
 //! Reasons not to touch a node.
 
 use extension_config::names::node;
+use kubelet_config::Setting;
 
 use crate::desired::Installation;
 use crate::entry::Entry;
-use crate::kubelet::check_unit_shape;
+use crate::kubelet::check_kubelet;
 use crate::layout::{DAEMON_PLACES, PREDECESSOR_FILE, is_foreign_state, is_ours};
-use crate::observed::{CpuManager, Observed};
+use crate::observed::Observed;
 
 /// The first with all that the units and their handling rely on: `/etc/systemd/system.control` among the unit paths, `InvocationID`,
 /// `GetUnitProcesses`, start limits in `[Unit]`. The bed has 252; nothing older than this one is in any image that Gardener still supports.
@@ -53,7 +54,7 @@ fn kubelet(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
     let unit = &observed.kubelet.unit;
     match unit.load_state.as_str() {
         "loaded" => {
-            if let Err(error) = check_unit_shape(&observed.kubelet.exec_start) {
+            if let Err(error) = check_kubelet(&observed.kubelet) {
                 refuse(Consequence::Leave, error.to_string());
             }
         }
@@ -61,17 +62,23 @@ fn kubelet(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
         "bad-setting" | "error" => {}
         other => refuse(Consequence::Hold, format!("kubelet.service is {other:?} in systemd, not loaded")),
     }
-    match &observed.cpu_manager {
-        CpuManager::Policy(policy) if policy == "none" => {}
-        CpuManager::Policy(policy) => refuse(
-            Consequence::Leave,
-            format!(
-                "cpuManagerPolicy of kubelet is {policy:?}: cri-resmgr swallows kubelet's updates, only \"none\" works with it"
-            ),
-        ),
-        CpuManager::Unreadable(reason) => {
-            refuse(Consequence::Hold, format!("the configuration of kubelet cannot be read: {reason}"));
+    match &observed.kubelet.settings {
+        Ok(settings) => {
+            for (what, setting, works) in [
+                ("cpuManagerPolicy", &settings.cpu_manager, "none"),
+                ("memoryManagerPolicy", &settings.memory_manager, "None"),
+            ] {
+                if let Some(Setting { value, origin }) = setting.as_ref().filter(|setting| setting.value != works) {
+                    refuse(
+                        Consequence::Leave,
+                        format!(
+                            "{what} of kubelet is {value:?} ({origin}): cri-resmgr swallows kubelet's updates, only {works:?} works with it"
+                        ),
+                    );
+                }
+            }
         }
+        Err(reason) => refuse(Consequence::Hold, format!("the configuration of kubelet cannot be read: {reason}")),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Steps: what is done, what takes it back, what it restarts.
 
+use kubelet_config::Endpoint;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::Change;
-use crate::kubelet::Endpoint;
 use crate::layout::Source;
 
 /// Why we restart kubelet; label of the metric.

@@ -42,8 +42,8 @@ pub fn configuration(text: &str) -> String {
 /// The daemon's unit.
 ///
 /// `Before=` and `ExecStartPost=` make the first kubelet start of a boot wait until the proxy answers (or the wait gives up); nothing makes
-/// kubelet *need* the proxy. The start limit is finite and `RestartSec=` at least a second, so that a crash loop ends in `failed` and
-/// `OnFailure=` fires, while a single crash is over before kubelet minds.
+/// kubelet *need* the proxy. The start limit is finite, so that a daemon that dies ten times within ten minutes, slowly or at once, ends in
+/// `failed` and `OnFailure=` fires; `RestartSec=` is at least a second, while a single crash is over before kubelet minds.
 #[must_use]
 pub fn daemon_unit() -> String {
     format!(
@@ -52,8 +52,8 @@ Description=CRI Resource Manager
 Documentation=https://intel.github.io/cri-resource-manager
 After={containerd}
 Before={kubelet}
-StartLimitIntervalSec=60
-StartLimitBurst=5
+StartLimitIntervalSec=600
+StartLimitBurst=10
 OnFailure={guard}
 
 [Service]

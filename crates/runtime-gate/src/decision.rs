@@ -1,8 +1,8 @@
 //! What the gate and the guard decide; no input or output here.
 
 use extension_config::names::node::KUBELET_ENDPOINT_ARGUMENT as ENDPOINT;
+use kubelet_config::{Endpoint, Words};
 
-use crate::arguments::Words;
 use crate::proxy::Answer;
 
 /// The host's own `KUBELET_EXTRA_ARGS`, as systemd hands it over.
@@ -38,8 +38,16 @@ pub(crate) fn decide(own: &OwnArguments, proxy: &Answer) -> Decision {
         }
     };
     let words = Words::of(own);
-    let cleaned = words.without(own, ENDPOINT);
+    // In whatever spelling: on a dead proxy kubelet would not start.
+    let cleaned = words.without(own, kubelet_config::ENDPOINT, |value| Endpoint::of(value) == Endpoint::Proxy);
+    let texts = words.texts();
+    let named = kubelet_config::occurrences(&texts, kubelet_config::ENDPOINT);
+    let foreign = named.iter().find(|found| Endpoint::of(found.value) == Endpoint::Foreign);
     let refused = match proxy {
+        Answer::Ready(_) if foreign.is_some() => {
+            let value = foreign.map(|found| found.value).unwrap_or_default();
+            format!("KUBELET_EXTRA_ARGS of this host names another container runtime, {value}, which is not bypassed")
+        }
         Answer::Ready(_) if words.is_open => {
             "KUBELET_EXTRA_ARGS of this host ends inside a quote, nothing can be appended".to_owned()
         }
@@ -107,6 +115,8 @@ mod tests {
         Answer::Silent("no socket".to_owned())
     }
 
+    const FOREIGN: &str = "--container_runtime_endpoint unix:///run/crio/crio.sock";
+
     fn text(value: &str) -> OwnArguments {
         OwnArguments::Text(value.to_owned())
     }
@@ -129,11 +139,35 @@ mod tests {
             (OwnArguments::Unreadable, ready(), None, false),
             (text("--a=\"open"), ready(), None, false),
             (text("--a=\u{1b}"), ready(), None, false),
+            (text(FOREIGN), ready(), None, false),
+            (text(FOREIGN), silent(), None, false),
+            (text(&format!("{FOREIGN} {ENDPOINT}")), ready(), Some(FOREIGN.to_owned()), false),
         ];
         for (own, proxy, value, on_proxy) in cases {
             let decision = decide(&own, &proxy);
             assert_eq!(decision.value, value, "{own:?} {proxy:?}");
             assert_eq!(decision.on_proxy, on_proxy, "{own:?} {proxy:?}");
+        }
+    }
+
+    /// Field case N08: whatever names our socket goes when the proxy is dead.
+    #[test]
+    fn a_stale_endpoint_goes_in_every_spelling() {
+        for stale in [
+            "--container-runtime-endpoint=/var/run/cri-resmgr/cri-resmgr.sock",
+            "--container-runtime-endpoint=unix:///var/run/cri-resmgr/cri-resmgr.sock",
+            "--container-runtime-endpoint unix:///run/cri-resmgr/cri-resmgr.sock",
+            "--container_runtime_endpoint=unix:/run/cri-resmgr/cri-resmgr.sock",
+            "\"--container-runtime-endpoint=unix:///run/cri-resmgr/cri-resmgr.sock\"",
+        ] {
+            for (own, rest) in
+                [(stale.to_owned(), ""), (format!("--v=4 {stale}"), "--v=4"), (format!("{stale} --v=4"), "--v=4")]
+            {
+                let decision = decide(&text(&own), &silent());
+                assert_eq!(decision.value.as_deref(), Some(rest), "{own}");
+                let expected = if rest.is_empty() { ENDPOINT.to_owned() } else { format!("{rest} {ENDPOINT}") };
+                assert_eq!(decide(&text(&own), &ready()).value, Some(expected), "{own}");
+            }
         }
     }
 

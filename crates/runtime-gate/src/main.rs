@@ -6,7 +6,6 @@
 //! - `wait` after the proxy's start: holds back what is ordered after it until it answers;
 //! - `guard` every few seconds: exit 0 if kubelet runs on a proxy that no longer answers while containerd does, else 1.
 
-mod arguments;
 mod decision;
 mod environment_file;
 mod gate;

@@ -5,6 +5,7 @@ use node_plan::{Blob, Desired, Installation, Phase, Slot, StaticConfig, Target};
 use super::{Outcome, converge};
 use crate::effects::Result;
 use crate::fake::{Failure, Fake, State};
+use crate::memory::LaterDropIn;
 use crate::prove::Timing;
 
 const TIMING: Timing = Timing {
@@ -110,6 +111,78 @@ async fn a_daemon_that_never_answers_leaves_kubelet_alone() {
     let state = fake.state.borrow();
     assert_eq!((state.kubelet.starts, &state.things), (1, &before));
     assert_eq!(state.journal.as_ref().unwrap().phase, Phase::RolledBack);
+}
+
+/// Field cases N01, N04, N05: what a variable, a drop-in of kubelet's configuration or the file alone says counts like the unit's own flags.
+#[tokio::test]
+async fn a_kubelet_that_rules_the_proxy_out_is_left_alone() {
+    for (own_arguments, drop_in, reason) in [
+        ("--cpu-manager-policy=static", "", "cpuManagerPolicy of kubelet is \"static\" (--cpu-manager-policy)"),
+        ("--config-dir=/d", "cpuManagerPolicy: static", "cpuManagerPolicy of kubelet is \"static\" (/d/1.conf)"),
+        ("--config_dir /d", "memoryManagerPolicy: Static", "memoryManagerPolicy of kubelet is \"Static\" (/d/1.conf)"),
+        ("--config-dir=/d", "containerRuntimeEndpoint: /run/crio/crio.sock", "/d/1.conf names the container runtime"),
+        ("--container_runtime_endpoint=/run/crio/crio.sock", "", "the running kubelet names the container runtime"),
+        ("--config-dir=/d", "cpuManagerPolicy: [", "/d/1.conf is no YAML"),
+    ] {
+        let fake = Fake::new();
+        {
+            let mut state = fake.state.borrow_mut();
+            state.own_arguments = own_arguments;
+            state.texts.insert("/d/1.conf".to_owned(), drop_in.to_owned());
+        }
+        let before = fake.state.borrow().clone();
+        let outcome = work(&fake, &install("none", "v1")).await.unwrap();
+        assert!(outcome.plan.holds.iter().any(|hold| hold.contains(reason)), "{reason}: {:?}", outcome.plan);
+        assert_eq!(fake.state.borrow().things, before.things, "{reason}");
+        assert_eq!(fake.state.borrow().kubelet.starts, 1, "{reason}");
+    }
+}
+
+/// Field cases N09, N10: a drop-in that is read after ours and takes it back is seen before kubelet is restarted.
+#[tokio::test]
+async fn an_override_that_is_taken_back_costs_no_restart() {
+    for (later_drop_in, reason) in [
+        (LaterDropIn::EnvironmentFile("/e"), "EnvironmentFile /e sets KUBELET_EXTRA_ARGS"),
+        (LaterDropIn::NoExecStartPre, "ExecStartPre does not run the gate"),
+    ] {
+        let fake = Fake::new();
+        {
+            let mut state = fake.state.borrow_mut();
+            state.later_drop_in = Some(later_drop_in);
+            state.texts.insert("/e".to_owned(), "A=1\nKUBELET_EXTRA_ARGS=--v=4\n".to_owned());
+        }
+        let outcome = work(&fake, &install("none", "v1")).await.unwrap();
+        assert_eq!(outcome.plan.target, Target::RolledBack, "{reason}");
+        assert!(outcome.plan.holds[0].contains(reason), "{:?}", outcome.plan.holds);
+        assert_eq!(fake.state.borrow().kubelet.starts, 1, "{reason}");
+    }
+    let fake = Fake::new();
+    fake.state.borrow_mut().later_drop_in = Some(LaterDropIn::EnvironmentFile("/not-there"));
+    assert!(work(&fake, &install("none", "v1")).await.unwrap().plan.is_settled(), "a file of other variables is fine");
+}
+
+/// Field case N19: a daemon that works for a while and dies, again and again.
+#[tokio::test]
+async fn a_daemon_that_dies_slowly_is_given_up() {
+    let fake = Fake::from_state(installed().await);
+    let given_up = || {
+        let mut state = fake.state.borrow_mut();
+        (state.daemon.active, state.daemon.failed, state.on_proxy) = (false, true, false);
+        state.now += 200;
+    };
+    for _ in 0..2 {
+        given_up();
+        assert!(
+            work(&fake, &install("none", "v1")).await.unwrap().plan.is_settled(),
+            "what stopped it may have passed"
+        );
+        assert!(fake.state.borrow().on_proxy);
+    }
+    given_up();
+    let outcome = work(&fake, &install("none", "v1")).await.unwrap();
+    assert_eq!(outcome.plan.target, Target::RolledBack);
+    assert!(outcome.plan.holds[0].contains("systemd has given it up"), "{:?}", outcome.plan.holds);
+    assert!(!fake.state.borrow().on_proxy);
 }
 
 /// Deadlines are of time, not of looks.

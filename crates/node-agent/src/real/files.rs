@@ -158,6 +158,12 @@ impl Files for RealNode {
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
+    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
+        let entries = self.root.list(path)?.unwrap_or_default();
+        let listed = entries.into_iter().map(|entry| (entry.name.to_string_lossy().into_owned(), entry.is_directory));
+        Ok(listed.collect())
+    }
+
     fn free_space(&self, path: &str) -> Result<u64> {
         Ok(self.root.free_space(path)?)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use node_plan::Unit;
-use systemd_client::{Events, JobResult, Systemd, SystemdError, UnitState};
+use systemd_client::{Events, ExecCommand, JobResult, Systemd, SystemdError, UnitState};
 
 use super::RealNode;
 use crate::effects::{EffectError, Result, UnitView, Units};
@@ -70,22 +70,23 @@ impl Bus {
 }
 
 fn view(state: UnitState) -> UnitView {
-    let service = state.service;
+    let unit = Unit {
+        load_state: state.load_state.to_string(),
+        active_state: state.active_state.to_string(),
+        sub_state: state.sub_state,
+        invocation: state.invocation_id,
+        main_pid: state.service.as_ref().map_or(0, |service| service.main_pid),
+        n_restarts: state.service.as_ref().map_or(0, |service| service.n_restarts),
+        fragment: state.fragment_path,
+        drop_ins: state.drop_in_paths.into_iter().collect(),
+    };
+    let Some(service) = state.service else { return UnitView { unit, ..UnitView::default() } };
+    let arguments = |commands: Vec<ExecCommand>| commands.into_iter().map(|command| command.arguments).collect();
     UnitView {
-        exec_start: service
-            .as_ref()
-            .map(|service| service.exec_start.iter().map(|command| command.arguments.clone()).collect())
-            .unwrap_or_default(),
-        unit: Unit {
-            load_state: state.load_state.to_string(),
-            active_state: state.active_state.to_string(),
-            sub_state: state.sub_state,
-            invocation: state.invocation_id,
-            main_pid: service.as_ref().map_or(0, |service| service.main_pid),
-            n_restarts: service.as_ref().map_or(0, |service| service.n_restarts),
-            fragment: state.fragment_path,
-            drop_ins: state.drop_in_paths.into_iter().collect(),
-        },
+        unit,
+        exec_start: arguments(service.exec_start),
+        exec_start_pre: arguments(service.exec_start_pre),
+        environment_files: service.environment_files.into_iter().map(|(path, _)| path).collect(),
         command_line: None,
     }
 }

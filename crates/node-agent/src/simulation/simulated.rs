@@ -77,7 +77,11 @@ impl Files for SimulatedNode {
     }
 
     fn read_text(&self, path: &str) -> Result<Option<String>> {
-        Ok(crate::memory::text(path))
+        Ok(self.node.state().texts.get(path).cloned())
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
+        Ok(self.node.state().list(path))
     }
 
     fn free_space(&self, _path: &str) -> Result<u64> {

@@ -1,8 +1,34 @@
-use super::{Endpoint, UnitShapeError, check_unit_shape, cpu_manager_policy, effective_endpoint};
+use kubelet_config::{Setting, Settings};
+
+use super::{Kubelet, UnitShapeError, check_kubelet};
+use crate::observed::Unit;
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+fn kubelet(exec_start: &[&str]) -> Kubelet {
+    Kubelet {
+        unit: Unit::default(),
+        exec_start: exec_start.iter().map(|line| words(line)).collect(),
+        command_line: None,
+        settings: Ok(Settings::default()),
+    }
+}
 
 fn shape(line: &str) -> Result<(), UnitShapeError> {
-    check_unit_shape(&[line.split(' ').map(str::to_owned).collect()])
+    check_kubelet(&kubelet(&[line]))
 }
+
+fn running(line: &str, process: &str) -> Result<(), UnitShapeError> {
+    check_kubelet(&Kubelet { command_line: Some(words(process)), ..kubelet(&[line]) })
+}
+
+fn foreign(origin: &str, value: &str) -> UnitShapeError {
+    UnitShapeError::ForeignEndpoint { origin: origin.into(), value: value.into() }
+}
+
+const UNIT: &str = "the command line of kubelet.service";
 
 #[test]
 fn units_that_gardener_and_its_providers_write_are_accepted() {
@@ -30,54 +56,74 @@ fn other_units_are_refused_by_name() {
         ),
         (
             "/opt/bin/kubelet --container-runtime-endpoint=/var/run/cri-resmgr/cri-resmgr.sock $KUBELET_EXTRA_ARGS",
-            UnitShapeError::EditedByPredecessor,
+            UnitShapeError::EditedByPredecessor(UNIT.into()),
         ),
         (
             "/opt/bin/kubelet --container-runtime-endpoint=unix:///run/crio/crio.sock $KUBELET_EXTRA_ARGS",
-            UnitShapeError::ForeignEndpoint("unix:///run/crio/crio.sock".into()),
+            foreign(UNIT, "unix:///run/crio/crio.sock"),
+        ),
+        (
+            "/opt/bin/kubelet --container_runtime_endpoint=unix:///run/crio/crio.sock $KUBELET_EXTRA_ARGS",
+            foreign(UNIT, "unix:///run/crio/crio.sock"),
+        ),
+        (
+            "/opt/bin/kubelet --container-runtime-endpoint=/x.sock --container-runtime-endpoint=/run/containerd/containerd.sock $KUBELET_EXTRA_ARGS",
+            foreign(UNIT, "/x.sock"),
+        ),
+        (
+            "/opt/bin/kubelet $KUBELET_EXTRA_ARGS --container_runtime_endpoint /run/containerd/containerd.sock",
+            UnitShapeError::EndpointAfterVariable,
         ),
     ] {
         assert_eq!(shape(line), Err(error), "{line}");
     }
-    assert_eq!(check_unit_shape(&[]), Err(UnitShapeError::ExecStartCount(0)));
-    assert_eq!(check_unit_shape(&[vec![], vec![]]), Err(UnitShapeError::ExecStartCount(2)));
+    assert_eq!(check_kubelet(&kubelet(&[])), Err(UnitShapeError::ExecStartCount(0)));
+    assert_eq!(check_kubelet(&kubelet(&["", ""])), Err(UnitShapeError::ExecStartCount(2)));
 }
 
+/// Field cases N05, N06: what a variable holds shows in the process only.
 #[test]
-fn the_last_endpoint_counts() {
-    for (line, endpoint) in [
-        ("kubelet", Endpoint::Containerd),
-        ("kubelet --container-runtime-endpoint=unix:///run/containerd/containerd.sock", Endpoint::Containerd),
+fn the_running_kubelet_counts() {
+    let containerd = "--container-runtime-endpoint=unix:///run/containerd/containerd.sock";
+    let ours = "--container-runtime-endpoint=unix:///run/cri-resmgr/cri-resmgr.sock";
+    let kind = "/usr/bin/kubelet $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS";
+    let turned = "/usr/bin/kubelet $KUBELET_EXTRA_ARGS $KUBELET_KUBEADM_ARGS";
+    let provider = format!("/opt/bin/kubelet {containerd} $KUBELET_EXTRA_ARGS --provider-id=${{PROVIDER_ID}}");
+    for (line, process, expected) in [
+        (kind, format!("/usr/bin/kubelet {containerd}"), Ok(())),
+        (kind, format!("/usr/bin/kubelet {containerd} {ours}"), Ok(())),
+        (turned, "/usr/bin/kubelet --v=2".to_owned(), Ok(())),
         (
-            "kubelet --container-runtime-endpoint=unix:///run/containerd/containerd.sock --v=2 \
-             --container-runtime-endpoint=unix:///run/cri-resmgr/cri-resmgr.sock",
-            Endpoint::Proxy,
+            turned,
+            format!("/usr/bin/kubelet {containerd}"),
+            Err(UnitShapeError::VariableAfterVariable("$KUBELET_KUBEADM_ARGS".into())),
+        ),
+        (&provider, format!("/opt/bin/kubelet {containerd} --provider-id=aws:///x"), Ok(())),
+        (
+            kind,
+            "/usr/bin/kubelet --container-runtime-endpoint /run/crio/crio.sock".to_owned(),
+            Err(foreign("the command line of the running kubelet", "/run/crio/crio.sock")),
         ),
         (
-            "kubelet --container-runtime-endpoint=unix:///run/cri-resmgr/cri-resmgr.sock \
-             --container-runtime-endpoint /run/containerd/containerd.sock",
-            Endpoint::Containerd,
+            kind,
+            format!("/usr/bin/kubelet --container-runtime-endpoint /run/crio/crio.sock {ours}"),
+            Err(foreign("the command line of the running kubelet", "/run/crio/crio.sock")),
         ),
-        ("kubelet \"--container-runtime-endpoint=unix:///var/run/cri-resmgr/cri-resmgr.sock\"", Endpoint::Proxy),
-        ("kubelet --container-runtime-endpoint=unix:///run/other.sock", Endpoint::Foreign),
-        ("kubelet --container-runtime-endpoint-x=unix:///run/other.sock", Endpoint::Containerd),
-        ("kubelet --container-runtime-endpoint", Endpoint::Containerd),
     ] {
-        assert_eq!(effective_endpoint(line), endpoint, "{line}");
+        assert_eq!(running(line, &process), expected, "{line}: {process}");
     }
 }
 
 #[test]
-fn the_cpu_manager_policy_is_found() {
-    for (text, policy) in [
-        ("", "none"),
-        ("apiVersion: x\ncpuManagerPolicy: static\n", "static"),
-        ("cpuManagerPolicy: \"none\" # fine\n", "none"),
-        ("cpuManagerPolicy:\n", "none"),
-        ("nested:\n  cpuManagerPolicy: static\n", "none"),
-        ("{\n  \"cpuManagerPolicy\": \"static\",\n}", "static"),
-        ("cpuManagerPolicyOptions: {}\n", "none"),
+fn the_endpoint_of_a_file_counts() {
+    for (value, expected) in [
+        ("unix:///run/containerd/containerd.sock", Ok(())),
+        ("/var/run/cri-resmgr/cri-resmgr.sock", Err(UnitShapeError::EditedByPredecessor("/c".into()))),
+        ("unix:///run/crio/crio.sock", Err(foreign("/c", "unix:///run/crio/crio.sock"))),
     ] {
-        assert_eq!(cpu_manager_policy(text), policy, "{text:?}");
+        let endpoint = Setting { value: value.into(), origin: "/c".into() };
+        let settings = Settings { endpoint_in_files: Some(endpoint), ..Settings::default() };
+        let kubelet = Kubelet { settings: Ok(settings), ..kubelet(&["/usr/bin/kubelet $KUBELET_EXTRA_ARGS"]) };
+        assert_eq!(check_kubelet(&kubelet), expected, "{value}");
     }
 }

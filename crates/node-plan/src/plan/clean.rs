@@ -1,10 +1,10 @@
 //! Steps to a clean node, in the order of node.md §6.4: kubelet leaves the proxy before the proxy stops.
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 
 use crate::entry::Entry;
 use crate::journal::{Applied, Change, Journal, Made, Phase, Restart};
-use crate::kubelet::Endpoint;
 use crate::layout::{
     BOOKKEEPING, DAEMON_PLACES, DIRECTORIES, FILES, LINKS, any_trace, is_foreign_state, is_our_directory, is_ours,
     waits_aside,
@@ -97,7 +97,7 @@ fn leave_proxy(observed: &Observed, journal: &Journal, keep: Keep, steps: &mut V
         ));
     }
     let kubelet = &observed.kubelet;
-    let on_proxy = kubelet.endpoint == Some(Endpoint::Proxy);
+    let on_proxy = kubelet.endpoint() == Some(Endpoint::Proxy);
     let down = left_down(observed, journal);
     if on_proxy || down {
         let cause = match (keep, on_proxy) {
@@ -204,7 +204,7 @@ pub fn residue(observed: &Observed) -> Vec<String> {
     if observed.override_loaded() {
         left.push(format!("{} (loaded in systemd)", node::KUBELET_DROP_IN));
     }
-    if observed.kubelet.endpoint == Some(Endpoint::Proxy) {
+    if observed.kubelet.endpoint() == Some(Endpoint::Proxy) {
         left.push("kubelet.service (running on the proxy)".to_owned());
     }
     left

@@ -5,12 +5,12 @@ mod pacing;
 use std::collections::BTreeSet;
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 
 use crate::budget;
 use crate::desired::Installation;
 use crate::entry::Entry;
 use crate::journal::{Applied, Change, Journal, Made, Phase, Restart};
-use crate::kubelet::Endpoint;
 use crate::layout::{
     DAEMON_CACHE, DAEMON_PLACES, DIRECTORIES, FILES, FileRole, LINKS, ManagedFile, Source, any_trace, daemon_paths,
     is_foreign_state, is_ours,
@@ -288,6 +288,12 @@ impl Planner<'_> {
             applied.inputs == inputs && applied.previous_invocation != unit.invocation && !unit.invocation.is_empty()
         });
         let renewal = self.installation.renewal.as_ref().filter(|renewal| renewal.invocation == unit.invocation);
+        let given_up = current && unit.is_failed() && self.restart_daemon.is_none();
+        if given_up && !budget::may_start_again(&self.journal, self.observed.now) {
+            // Fails at once, and so leads to what failures lead to.
+            self.steps.push(Step::new(Action::ProveDaemon, "systemd has given the daemon up again and again"));
+            return;
+        }
         let why = self.restart_daemon.or(if !current {
             Some("the daemon was not started with these files")
         } else if !unit.is_active() && !unit.is_activating() {
@@ -308,6 +314,9 @@ impl Planner<'_> {
                 .before(Change::Phase(Phase::Installing));
             if !unit.is_up() {
                 step = step.undo(Action::Stop { unit: node::DAEMON_UNIT.into() });
+            }
+            if given_up {
+                step = step.before(Change::DaemonGivenUp(self.observed.now));
             }
             self.steps.push(step);
             self.journal.phase = Phase::Installing;
@@ -343,17 +352,22 @@ impl Planner<'_> {
         if written || broken || !self.observed.override_loaded() {
             self.reload = true;
             self.reload("systemd does not have the override loaded");
-            self.steps.push(Step::new(
-                Action::ProveOverride { loaded: true },
-                "kubelet must not restart without the override",
-            ));
+            self.prove_override();
+        }
+    }
+
+    /// Also before a restart long after it was placed: a drop-in that came later may have taken it back.
+    fn prove_override(&mut self) {
+        let proof = Action::ProveOverride { loaded: true };
+        if !self.steps.iter().any(|step| step.action == proof) {
+            self.steps.push(Step::new(proof, "kubelet must not restart without the override"));
         }
     }
 
     fn switch_kubelet(&mut self) {
         let kubelet = &self.observed.kubelet;
         let down = left_down(self.observed, &self.journal);
-        let why = match kubelet.endpoint {
+        let why = match kubelet.endpoint() {
             _ if down => Some("kubelet.service is down, and not on purpose"),
             Some(Endpoint::Containerd) => Some("kubelet runs on containerd"),
             Some(Endpoint::Foreign) => Some("kubelet runs on another socket"),
@@ -378,6 +392,7 @@ impl Planner<'_> {
             if cause == Cause::Switch && !self.slot(why) {
                 return;
             }
+            self.prove_override();
             self.steps.push(
                 Step::new(Action::RestartKubelet { cause }, why)
                     .before(Change::KubeletRestarts(Restart { at: self.observed.now, cause }))

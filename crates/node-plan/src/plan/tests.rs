@@ -5,13 +5,13 @@ mod random;
 mod slot;
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 use model::{CUTS, Model, install, installation, remove, restarts};
 
 use crate::budget;
 use crate::desired::{Desired, Renewal};
 use crate::entry::Entry;
 use crate::journal::{Change, Phase};
-use crate::kubelet::Endpoint;
 use crate::plan::Target;
 use crate::step::{Action, Cause, Restarts};
 

@@ -1,10 +1,10 @@
 //! What only a few nodes of a shoot do at a time (docs/decisions/0005-switch-slots.md).
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 
 use super::Planner;
 use crate::journal::Applied;
-use crate::kubelet::Endpoint;
 use crate::observed::Slot;
 
 impl Planner<'_> {
@@ -19,7 +19,7 @@ impl Planner<'_> {
             && self.journal.applied.as_ref().is_some_and(other)
             && self.observed.daemon.is_active()
             && self.observed.proxy_answers
-            && self.observed.kubelet.endpoint == Some(Endpoint::Proxy)
+            && self.observed.kubelet.endpoint() == Some(Endpoint::Proxy)
     }
 
     /// Whether what only a few nodes do at a time may begin; else it is held.

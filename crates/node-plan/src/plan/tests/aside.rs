@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 
 use super::model::{self, CUTS, Model, install, remove};
 use super::random::{Damage, harm};
 use crate::entry::Entry;
 use crate::journal::{Change, Made};
-use crate::kubelet::Endpoint;
 use crate::layout::DAEMON_PLACES;
 use crate::plan::Target;
 use crate::step::{Action, Cause};

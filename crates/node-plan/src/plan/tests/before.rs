@@ -1,13 +1,13 @@
 //! A change that fails leads back to what was proven before it.
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 
 use super::model::{self, CUTS, Model, install, installation, remove};
 use crate::budget;
 use crate::desired::Desired;
 use crate::entry::Entry;
 use crate::journal::Change;
-use crate::kubelet::Endpoint;
 use crate::plan::Target;
 use crate::step::{Action, Restarts};
 

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use extension_config::names::node;
+use kubelet_config::{Endpoint, Setting, Settings};
 
 use crate::desired::{Blob, Desired, Installation, StaticConfig};
 use crate::entry::{Entry, MARKER};
 use crate::journal::{Change, Journal};
-use crate::kubelet::Endpoint;
 use crate::layout::Source;
-use crate::observed::{CpuManager, Kubelet, Observed, Slot, Space, Unit};
+use crate::observed::{Kubelet, Observed, Slot, Space, Unit};
 use crate::plan::{Plan, plan, residue};
 use crate::step::{Action, Restarts, Step};
 
@@ -93,6 +93,18 @@ impl Default for Model {
 }
 
 impl Model {
+    /// Of the running kubelet.
+    fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.command.split(' ').map(str::to_owned).collect();
+        words.retain(|word| !word.starts_with('$'));
+        match self.endpoint {
+            Endpoint::Containerd => {}
+            Endpoint::Proxy => words.push(node::KUBELET_ENDPOINT_ARGUMENT.to_owned()),
+            Endpoint::Foreign => words.push("--container-runtime-endpoint=/run/other.sock".to_owned()),
+        }
+        words
+    }
+
     pub(super) fn observe(&self) -> Observed {
         let unit = |process: &Process, file: &str, name: &str| Unit {
             load_state: if self.loaded.contains(file) || file.is_empty() { "loaded" } else { "not-found" }.into(),
@@ -134,14 +146,17 @@ impl Model {
             kubelet: Kubelet {
                 unit: kubelet,
                 exec_start: vec![self.command.split(' ').map(str::to_owned).collect()],
-                endpoint: self.kubelet.active.then_some(self.endpoint),
+                command_line: self.kubelet.active.then(|| self.words()),
+                settings: Ok(Settings {
+                    cpu_manager: Some(Setting { value: self.cpu_manager.clone(), origin: "/k".into() }),
+                    ..Settings::default()
+                }),
             },
             daemon: unit(&self.daemon, node::DAEMON_UNIT_FILE, "d"),
             guard: unit(&Process::default(), node::GUARD_UNIT_FILE, "g"),
             timer: unit(&self.timer, node::GUARD_TIMER_FILE, "t"),
             proxy_answers: self.proxy_answers(),
             containerd_answers: self.containerd,
-            cpu_manager: CpuManager::Policy(self.cpu_manager.clone()),
             space: Space { opt: 1 << 30, etc: 1 << 30, var_lib: 1 << 30, run: 1 << 30 },
             systemd: self.systemd.clone(),
             architecture: "x86_64".into(),

@@ -1,11 +1,11 @@
 //! Random damage, random interruptions: the node still gets where it shall.
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 use proptest::prelude::*;
 
 use super::model::{CUTS, Model, install, remove};
 use crate::entry::Entry;
-use crate::kubelet::Endpoint;
 use crate::layout::{FILES, LINKS};
 
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! What waits for a slot, and what does not.
 
 use extension_config::names::node;
+use kubelet_config::Endpoint;
 use proptest::prelude::*;
 
 use super::model::{CUTS, Cut, Model, install, remove, restarts};
@@ -8,7 +9,6 @@ use super::{installed, random};
 use crate::budget;
 use crate::entry::Entry;
 use crate::journal::Change;
-use crate::kubelet::Endpoint;
 use crate::observed::Slot;
 use crate::plan::{Plan, Target};
 use crate::step::{Action, Cause, Restarts};
@@ -40,7 +40,8 @@ fn everything_but_the_switch_is_done_without_a_slot() {
         let steps = model.plan(&install("none", "v1")).steps;
         let actions: Vec<&Action> = steps.iter().map(|step| &step.action).collect();
         let switch = Action::RestartKubelet { cause: Cause::Switch };
-        assert_eq!(actions, [&switch, &Action::ProveKubelet { endpoint: Endpoint::Proxy }]);
+        let proofs = [Action::ProveOverride { loaded: true }, Action::ProveKubelet { endpoint: Endpoint::Proxy }];
+        assert_eq!(actions, [&proofs[0], &switch, &proofs[1]]);
     }
 }
 

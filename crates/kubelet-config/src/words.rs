@@ -1,20 +1,24 @@
-//! How systemd splits `$KUBELET_EXTRA_ARGS` into arguments, as far as it decides what may be appended.
+//! How systemd splits `$KUBELET_EXTRA_ARGS` into arguments, and what may be appended.
 //!
 //! systemd.service(5), "Command lines": an unquoted `$NAME` is split at white space; quotes of either kind keep white space and are
 //! removed; a backslash takes the next character as it is. An open quote at the end is tolerated, and would swallow what we append.
 
 use std::ops::Range;
 
+use crate::flags::occurrences;
+
 /// The words of a value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Words {
+pub struct Words {
     words: Vec<(Range<usize>, String)>,
     /// A quote or a backslash at the end is waiting for more.
-    pub(crate) is_open: bool,
+    pub is_open: bool,
 }
 
 impl Words {
-    pub(crate) fn of(text: &str) -> Self {
+    /// Splits a value.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
         let mut words = Vec::new();
         let mut current: Option<(usize, String)> = None;
         let mut quote: Option<char> = None;
@@ -43,25 +47,38 @@ impl Words {
         Self { words, is_open: quote.is_some() || escaped }
     }
 
-    /// The text without the words that equal `unwanted`; every other byte stays, but for the white space before a removed word.
-    pub(crate) fn without(&self, text: &str, unwanted: &str) -> String {
+    /// The text without those occurrences of a flag whose value is unwanted; every other byte stays, but for the white space before a removed
+    /// word.
+    #[must_use]
+    pub fn without(&self, text: &str, flag: &str, is_unwanted: impl Fn(&str) -> bool) -> String {
+        let words = self.texts();
         let mut kept = String::new();
-        let (mut copied, mut previous_end) = (0, 0);
-        for (range, word) in &self.words {
-            if word == unwanted {
-                kept.push_str(&text[copied..previous_end]);
-                copied = range.end;
-            }
-            previous_end = range.end;
+        let mut copied = 0;
+        for found in occurrences(&words, flag).into_iter().filter(|found| is_unwanted(found.value)) {
+            let before = found.words.start.checked_sub(1).map_or(0, |previous| self.words[previous].0.end);
+            kept.push_str(&text[copied..before.max(copied)]);
+            copied = self.words[found.words.end - 1].0.end;
         }
         kept.push_str(&text[copied..]);
         if copied > 0 { kept.trim_start().to_owned() } else { kept }
     }
 
-    #[cfg(test)]
-    pub(crate) fn texts(&self) -> Vec<&str> {
+    /// The words, without their quotes.
+    #[must_use]
+    pub fn texts(&self) -> Vec<&str> {
         self.words.iter().map(|(_, word)| word.as_str()).collect()
     }
+}
+
+/// The words of a process's command line as systemd's `GetUnitProcesses` gives it: joined by blanks, and quoted where a shell would need it
+/// from systemd 248 on. In one of an older systemd a quote may be part of a word; then white space alone separates.
+#[must_use]
+pub fn of_process(command_line: &str) -> Vec<String> {
+    let words = Words::of(command_line);
+    if words.is_open {
+        return command_line.split_whitespace().map(str::to_owned).collect();
+    }
+    words.words.into_iter().map(|(_, word)| word).collect()
 }
 
 #[cfg(test)]
@@ -89,18 +106,30 @@ mod tests {
     }
 
     #[test]
-    fn removes_whole_words_only() {
+    fn removes_unwanted_occurrences_only() {
         let cases = [
-            ("--x", "--x", ""),
-            ("--a --x", "--x", "--a"),
-            ("--x --a", "--x", "--a"),
-            ("--a  --x --b='c  d' --x", "--x", "--a --b='c  d'"),
-            ("--a --xy", "--x", "--a --xy"),
-            (" --a ", "--x", " --a "),
-            (r#"--a="--x b" "--x""#, "--x", r#"--a="--x b""#),
+            ("--x=1", ""),
+            ("--a --x=1", "--a"),
+            ("--x=1 --a", "--a"),
+            ("--a  --x=1 --b='c  d' --x 1", "--a --b='c  d'"),
+            ("--x 1 --x=1 --x '1'", ""),
+            ("--a --x=2 --xy=1 --x 1", "--a --x=2 --xy=1"),
+            (" --a ", " --a "),
+            (r#"--a="--x=1 b" "--x=1""#, r#"--a="--x=1 b""#),
+            ("--a --x", "--a --x"),
         ];
-        for (text, unwanted, expected) in cases {
-            assert_eq!(Words::of(text).without(text, unwanted), expected, "{text}");
+        for (text, expected) in cases {
+            assert_eq!(Words::of(text).without(text, "x", |value| value == "1"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_process_of_any_systemd_has_its_words() {
+        for (line, words) in [
+            (r#"kubelet "--a=b c" --d"#, vec!["kubelet", "--a=b c", "--d"]),
+            ("kubelet --a=it's --d", vec!["kubelet", "--a=it's", "--d"]),
+        ] {
+            assert_eq!(of_process(line), words, "{line}");
         }
     }
 }
