@@ -33,6 +33,8 @@ const LOOK_AT_NODES: Duration = Duration::from_secs(5);
 const SOMEBODY_WAITS: Duration = Duration::from_secs(180);
 /// What is awaited when all conditions are good and one more look is needed.
 const UNCONFIRMED: &str = "waiting for the confirmation that cri-resmgr is removed from all nodes";
+/// Reason of errors and Events about the operator's base configuration.
+const INVALID_BASE: &str = "InvalidBaseConfig";
 const RESOURCE: &str = names::SHOOT_MANAGED_RESOURCE;
 const SECRET: &str = names::SHOOT_MANAGED_RESOURCE_SECRET;
 
@@ -64,7 +66,7 @@ impl Actuator for CriResmgr {
         let owner = Owner { extension: Arc::clone(&context.extension), shoot: context.shoot.clone() };
         let resolved = match self.resolve(context, &owner).await {
             Ok(resolved) => resolved,
-            Err(error) if error.class() == ErrorClass::Configuration && found.is_some() && owner.is_in_effect() => {
+            Err(error) if removal::is_installation(found.as_ref()) && owner.is_in_effect() && may_keep(&error) => {
                 keep(context, &owner, &error).await?;
                 return Ok(Outcome::Done);
             }
@@ -239,12 +241,18 @@ fn next_look_at_nodes(context: &Context) -> Duration {
     if waited.unwrap_or_default() < SOMEBODY_WAITS { LOOK_AT_NODES } else { LOOK_AGAIN }
 }
 
-/// An upgrade must not fail a shoot: what an earlier version delivered stays as it is, with a warning. Nothing is written but that.
+/// Neither an upgrade nor a mistake of the operator may fail a shoot that has what it asks for. What can go away by itself is tried again.
+fn may_keep(error: &ActuatorError) -> bool {
+    error.class() == ErrorClass::Configuration || error.reason() == INVALID_BASE
+}
+
+/// What was delivered stays as it is, with a warning. Nothing is written but that.
 async fn keep(context: &Context, owner: &Owner, error: &ActuatorError) -> Result<(), ActuatorError> {
-    if write_provider_status(context, &configuration::status_of_kept(owner, error)).await? {
+    let what = if error.reason() == INVALID_BASE { configuration::KEPT_FROM_BASE } else { configuration::KEPT };
+    if write_provider_status(context, &configuration::status_of_kept(owner, what, error)).await? {
         let note = match error.summary() {
-            Some(places) => format!("{}; {places}", configuration::KEPT),
-            None => format!("{}; {error}", configuration::KEPT),
+            Some(places) => format!("{what}; {places}"),
+            None => format!("{what}; {error}"),
         };
         context.events.warning("ConfigurationKept", "Validate", note).await;
     }
@@ -257,7 +265,7 @@ fn refused(error: Unresolved) -> ActuatorError {
             let error = if problems.blames_the_shoot() {
                 ActuatorError::configuration("InvalidProviderConfig", problems.to_string())
             } else {
-                ActuatorError::transient("InvalidBaseConfig", problems.to_string())
+                ActuatorError::transient(INVALID_BASE, problems.to_string())
             };
             error.with_summary(problems.places())
         }
@@ -278,11 +286,7 @@ async fn report(context: &Context, resolved: &Resolved, owner: &Owner) -> Result
     if let Some(problems) = &resolved.base_problems {
         context
             .events
-            .warning(
-                "InvalidBaseConfig",
-                "Validate",
-                format!("the last good one stays in effect: {}", problems.places()),
-            )
+            .warning(INVALID_BASE, "Validate", format!("the last good one stays in effect: {}", problems.places()))
             .await;
     }
     Ok(())

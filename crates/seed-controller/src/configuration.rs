@@ -207,9 +207,9 @@ pub(crate) fn provider_status(effective: &Effective, owner: &Owner) -> Value {
 }
 
 /// The providerStatus of a configuration that stays in effect as it is: what stood there before, and why it is not looked into.
-pub(crate) fn status_of_kept(owner: &Owner, why: &dyn std::fmt::Display) -> Value {
+pub(crate) fn status_of_kept(owner: &Owner, what: &str, why: &dyn std::fmt::Display) -> Value {
     let before = told(&owner.extension);
-    let warning = format!("{KEPT}; not accepted any more: {why}");
+    let warning = format!("{what}; not accepted: {why}");
     json!({
         "apiVersion": extension_config::provider_config::API_VERSION,
         "kind": "CriResourceManagerStatus",
@@ -219,9 +219,12 @@ pub(crate) fn status_of_kept(owner: &Owner, why: &dyn std::fmt::Display) -> Valu
     })
 }
 
-/// Said about such a configuration.
+/// Said about such a configuration when it is the owner's.
 pub(crate) const KEPT: &str =
     "this configuration stays in effect as it was delivered, and a change of it has to mend it";
+/// The same when it is the operator's.
+pub(crate) const KEPT_FROM_BASE: &str =
+    "the landscape's base configuration is faulty, which its operator has to mend; what was delivered stays in effect";
 
 #[cfg(test)]
 mod tests;

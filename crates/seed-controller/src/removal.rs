@@ -57,6 +57,12 @@ pub(crate) fn next(situation: Situation) -> Step {
     }
 }
 
+/// Whether it delivers an installation, of whatever version.
+pub(crate) fn is_installation(resource: Option<&ManagedResource>) -> bool {
+    let labels = resource.and_then(|resource| resource.spec.inject_labels.as_ref());
+    labels.and_then(|labels| labels.get(names::PHASE_KEY)).is_some_and(|phase| phase == Phase::Install.as_str())
+}
+
 /// State of a ManagedResource that was read.
 pub(crate) fn found(resource: Option<&ManagedResource>) -> Found {
     match resource {

@@ -102,6 +102,7 @@ const SERVED: &[(&str, Case)] = cases![
 const ALONE: &[(&str, Case)] = cases![
     process::conformance_16_start_up,
     process::conformance_28_base_configuration,
+    process::conformance_40_a_faulty_base_configuration_at_the_start,
     depth::conformance_29_deep_and_long_provider_configs,
     depth::conformance_30_depth_in_a_cluster,
     // Looks back at all that the cases before have made the controller do; the next one takes rights away.

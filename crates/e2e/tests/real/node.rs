@@ -8,6 +8,7 @@
 mod crash;
 mod failure;
 mod install;
+mod kubelet;
 mod lab;
 mod placement;
 mod refusal;
@@ -63,6 +64,9 @@ const GROUPS: [&[(&str, Case)]; 4] = [
         failure::node_11_a_daemon_that_kubelet_cannot_use,
         failure::node_28_removal_while_the_proxy_is_dead,
         failure::node_31_a_new_version_that_fails,
+        kubelet::node_34_a_static_cpu_manager_in_the_extra_arguments,
+        kubelet::node_35_a_later_drop_in_takes_the_override_back,
+        kubelet::node_36_a_stale_endpoint_in_the_extra_arguments,
     ],
     cases![
         crash::node_14_killed_at_any_time,

@@ -150,7 +150,7 @@ fn what_is_in_effect_is_known_by_its_hash_or_by_an_earlier_version_that_was_done
         assert_eq!(extension(&own, &status).is_in_effect(), expected, "{status}");
     }
     let problems = resolve(None, Some(&own), &Facts::default()).unwrap_err();
-    let kept = status_of_kept(&owner(Some(&own)), &problems);
+    let kept = status_of_kept(&owner(Some(&own)), KEPT, &problems);
     assert!(extension(&own, &done("Error", 1, kept.clone())).is_in_effect(), "and stays so: {kept}");
     assert!(!extension(&shoot_config("other"), &done("Succeeded", 3, kept)).is_in_effect());
 }

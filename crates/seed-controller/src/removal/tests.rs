@@ -30,6 +30,14 @@ fn every_situation_has_its_step() {
     }
 }
 
+#[test]
+fn only_a_resource_of_the_installation_delivers_one() {
+    let of = |phase: &str| resource(phase, 1, 1, ["True", "True", "False"]);
+    assert!(is_installation(Some(&of(Phase::Install.as_str()))));
+    assert!(!is_installation(Some(&of(Phase::Remove.as_str()))));
+    assert!(!is_installation(None));
+}
+
 fn resource(phase: &str, generation: i64, observed: i64, conditions: [&str; 3]) -> ManagedResource {
     at(phase, generation, observed, conditions, ["05", "07", "06"])
 }

@@ -61,6 +61,38 @@ pub(super) async fn conformance_28_base_configuration(ground: &Ground) -> anyhow
     annotate_chart(ground, &json!({ "resources.gardener.cloud/ignore": null })).await
 }
 
+/// Field case E03: the operator's mistake costs no shoot what it has, also when the controller starts with it; only who has nothing waits.
+pub(super) async fn conformance_40_a_faulty_base_configuration_at_the_start(ground: &Ground) -> anyhow::Result<()> {
+    let (old, new) = (Place::new(ground, "c40-old").await?, Place::new(ground, "c40-new").await?);
+    old.reconcile(None).await?;
+    let before = old.manifests().await?;
+    let maps: Api<ConfigMap> = Api::namespaced(ground.seed.clone(), CONTROLLER_NAMESPACE);
+    annotate_chart(ground, &json!({ "resources.gardener.cloud/ignore": "true" })).await?;
+    let base = |options: Value| {
+        let patch = Patch::Merge(json!({ "data": { "EXTRA_OPTIONS": options } }));
+        let maps = maps.clone();
+        async move { maps.patch(names::BASE_CONFIG_MAP, &PatchParams::default(), &patch).await }
+    };
+    ground.take_controller("seed-controller")?.stop().await?;
+    base(json!("--relay-socket=/run/x.sock")).await?;
+    ground.start_controller("seed-controller", &[], BUNDLE).await?;
+    old.reconcile(None).await?;
+    let warnings = old.extension().await?["status"]["providerStatus"]["warnings"].to_string();
+    ensure!(warnings.contains("base configuration is faulty") && warnings.contains("relay-socket"), "{warnings}");
+    ensure!(old.manifests().await? == before, "what was delivered changed");
+    new.ask("reconcile").await?;
+    new.until_last("Create/Error", SOON).await?;
+    let error = new.extension().await?["status"]["lastError"].clone();
+    ensure!(error["codes"].is_null(), "nobody may be blamed: {error}");
+    ensure!(error["description"].to_string().contains("base configuration"), "{error}");
+    base(Value::Null).await?;
+    new.until_last("Create/Succeeded", Duration::from_secs(120)).await?;
+    old.reconcile(None).await?;
+    let warnings = old.extension().await?["status"]["providerStatus"]["warnings"].clone();
+    ensure!(warnings == json!([]), "{warnings}");
+    annotate_chart(ground, &json!({ "resources.gardener.cloud/ignore": null })).await
+}
+
 /// Without the right to write the subresource no status shows, whatever else the controller may write.
 pub(super) async fn conformance_27_status_only_through_its_subresource(ground: &Ground) -> anyhow::Result<()> {
     annotate_chart(ground, &json!({ "resources.gardener.cloud/ignore": "true" })).await?;

@@ -256,6 +256,17 @@ impl<'w> Lab<'w> {
         Ok(facts)
     }
 
+    /// Refused for this reason, and nothing was changed.
+    pub(super) async fn untouched(&self, reason: &str) -> anyhow::Result<()> {
+        let before = self.facts().await?;
+        self.desire(Phase::Install, "").await?;
+        self.start_agent().await?;
+        self.until_it_says(reason).await?;
+        self.ensure_as_before(&[])?;
+        ensure!(self.facts().await?.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
+        Ok(())
+    }
+
     pub(super) async fn facts(&self) -> anyhow::Result<NodeFacts> {
         NodeFacts::observe(self.worker).await
     }

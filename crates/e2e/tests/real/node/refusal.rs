@@ -9,7 +9,7 @@ use super::lab::Lab;
 pub(super) async fn node_08_a_unit_without_the_variable(lab: &mut Lab<'_>) -> anyhow::Result<()> {
     lab.restart_with_unit(&lab.unit().replace(" $KUBELET_EXTRA_ARGS", "")).await?;
     lab.rebase()?;
-    untouched(lab, "$KUBELET_EXTRA_ARGS").await?;
+    lab.untouched("$KUBELET_EXTRA_ARGS").await?;
     // The agent is still there, and takes the node when its unit can be overridden.
     lab.restart_with_unit(lab.unit()).await?;
     lab.until_installed().await?;
@@ -26,21 +26,10 @@ pub(super) async fn node_26_a_masked_unit(lab: &mut Lab<'_>) -> anyhow::Result<(
     lab.be_clean().await?;
     lab.shell("ln -s /dev/null /etc/systemd/system/cri-resource-manager.service; systemctl daemon-reload").await?;
     lab.rebase()?;
-    untouched(lab, "is masked").await?;
+    lab.untouched("is masked").await?;
     lab.stop_agent().await?;
     lab.shell("rm /etc/systemd/system/cri-resource-manager.service; systemctl daemon-reload").await?;
     lab.rebase()
-}
-
-/// Refused for this reason, and nothing was changed.
-async fn untouched(lab: &Lab<'_>, reason: &str) -> anyhow::Result<()> {
-    let before = lab.facts().await?;
-    lab.desire(Phase::Install, "").await?;
-    lab.start_agent().await?;
-    lab.until_it_says(reason).await?;
-    lab.ensure_as_before(&[])?;
-    ensure!(lab.facts().await?.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
-    Ok(())
 }
 
 pub(super) async fn node_16_no_space(lab: &mut Lab<'_>) -> anyhow::Result<()> {
