@@ -1,8 +1,7 @@
 //! Signing in: the registry's challenge, and the token that answers it
 //! (<https://distribution.github.io/distribution/spec/auth/token/>).
 //!
-//! `oci-client` would do it, too, but sends user and password to whatever token server the registry names, and asks anew in the
-//! middle of a push; so it gets from here what to send, and never what that was got with.
+//! What sends requests gets from here what to send, and never what that was got with.
 
 use std::time::{Duration, Instant};
 
