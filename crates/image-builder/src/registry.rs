@@ -59,7 +59,8 @@ impl Upload {
     /// `plain_http` is for registries without TLS; those on loopback are taken as such without being told.
     ///
     /// # Errors
-    /// [`Error::Transfer`] where that fails, and for a registry that would have user and password sent without TLS.
+    /// [`Error::Transfer`] where that fails, and for a registry that would have user and password sent without TLS;
+    /// [`Error::Program`] and [`Error::Start`] for a credential helper that failed, where credentials are asked for.
     pub async fn begin(reference: &Reference, plain_http: bool) -> Result<Self, Error> {
         // One provider for the process; that another part of it was first is fine.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
@@ -68,9 +69,9 @@ impl Upload {
             host => host,
         };
         let plain = plain_http || trust::is_loopback(registry);
-        let credentials = credentials::find(registry)?;
-        let sign_in = SignIn::new(registry, &reference.path(), plain, credentials).map_err(|source| {
-            Error::Transfer { what: format!("cannot sign in for {reference}"), source: source.into() }
+        let sign_in = SignIn::new(registry, &reference.path(), plain).map_err(|source| Error::Transfer {
+            what: format!("cannot sign in for {reference}"),
+            source: source.into(),
         })?;
         let repository = Repository::new(registry, &reference.path(), plain, Pass::Nothing)?;
         let mut upload = Self { reference: reference.clone(), sign_in, repository, until: None };
