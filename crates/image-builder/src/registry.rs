@@ -197,11 +197,9 @@ impl Upload {
             Some(digest) => format!(", which is {digest} there"),
             None => String::new(),
         };
-        Err(answer.refused(format!(
-            "cannot push {} as {}:{under}{other}",
-            manifest.digest,
-            self.reference.repository()
-        )))
+        let separator = if under.contains(':') { '@' } else { ':' };
+        let name = format!("{}{separator}{under}", self.reference.repository());
+        Err(answer.refused(format!("cannot push the manifest {} as {name}{other}", manifest.digest)))
     }
 }
 
