@@ -122,6 +122,7 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let (with, without): (Vec<_>, Vec<_>) = definitions.iter().partition(|definition| definition.needs_payload());
     let buildable = without.into_iter().chain(with.iter().copied().filter(|_| payload.is_some()));
     let mut pins = Pins::default();
+    let mut not_attached = Vec::new();
     write_chart(args, &chart, root, &runtime, &mut pins)?;
     for definition in buildable {
         let tree = payload.as_ref().map(|payload| &payload.tree);
@@ -131,10 +132,13 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
         pins.add(Kind::Image, Pinned { reference: reference.clone(), digest });
         let bills = write_bills(args, root, definition, &images, &reference, &grounds, payload.as_ref())?;
         if args.push {
-            runtime.block_on(push(args, &images, &bills, &reference))?;
+            not_attached.extend(runtime.block_on(push(args, &images, &bills, &reference))?);
         }
     }
     write_pins(args, root, &pins)?;
+    if let Some(error) = not_attached.into_iter().next() {
+        return Err(error).context("all images are pushed, and not all of their bills of materials: push again");
+    }
     match (payload, &with[..]) {
         (None, [definition, ..]) => bail!("image {} is not built: {WAYS}", definition.name),
         _ => Ok(()),
@@ -307,17 +311,31 @@ fn mebibytes(bytes: usize) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-async fn push(args: &ImagesArgs, images: &[Image], bills: &[Artifact], reference: &Reference) -> anyhow::Result<()> {
+/// Pushes an image, and its bills of materials as far as its registry takes them: none of them keeps the next image from being
+/// pushed. What another try may mend is returned.
+async fn push(
+    args: &ImagesArgs,
+    images: &[Image],
+    bills: &[Artifact],
+    reference: &Reference,
+) -> anyhow::Result<Vec<image_builder::Error>> {
     let transfer = Transfer::begin(&format!("pushing {reference}"));
     let mut upload = Upload::begin(reference, args.plain_http).await?;
     let digest = upload.images(images, |digest, size| transfer.part(&digest.to_string(), size as u64)).await?;
     drop(transfer);
     say(&format!("pushed {reference}@{digest}"));
+    let mut failed = Vec::new();
     for bill in bills {
-        let digest = upload.referrer(bill, |_, _| ()).await?;
-        say(&format!("attached its bill of materials {digest} to {}", bill.subject));
+        match upload.referrer(bill, |_, _| ()).await {
+            Ok(digest) => say(&format!("attached its bill of materials {digest} to {}", bill.subject)),
+            Err(error) => {
+                let place = args.dir.display();
+                say(&format!("its bill of materials is in {place}, not attached to {}: {error}", bill.subject));
+                failed.extend(Some(error).filter(|error| !error.is_refusal()));
+            }
+        }
     }
-    Ok(())
+    Ok(failed)
 }
 
 /// What is true of both images. The revision is left out where there is none, and marked when files differ from it.

@@ -148,6 +148,16 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A registry did not do what it was asked for.
+    #[error("{what}: the registry answers {status}{reason}")]
+    Refused {
+        /// What was to be done.
+        what: String,
+        /// The status of its answer.
+        status: u16,
+        /// Its own words, in brackets, where it has any.
+        reason: String,
+    },
     /// A document of ours could not be serialized.
     #[error("cannot serialize {what}")]
     Json {
@@ -160,6 +170,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a registry says no for good, so that another try would end the same way.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if !matches!(status, 408 | 429 | 500 | 502..))
+    }
+
     /// For `map_err` after a file operation on `path`.
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();

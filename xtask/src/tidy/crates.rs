@@ -28,7 +28,7 @@ const LEVELS: [(&str, u8); 20] = [
 ];
 
 /// A foreign crate, the feature that matters (none: the crate as such), and who may depend on it outside of tests.
-const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 7] = [
+const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 6] = [
     (
         "kube",
         Some("client"),
@@ -37,7 +37,6 @@ const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 7] = [
     ("zbus", None, &["systemd-client", "testbed", "sandbox"]),
     ("tera", None, &["managed-resource"]),
     ("nix", None, &["host", "runtime-gate", "node-agent", "testbed", "sandbox", "crash-matrix"]),
-    ("oci-client", None, &["image-builder"]),
     ("reqwest", None, &["image-builder"]),
     ("anyhow", None, &["seed-controller", "node-agent", "testbed", "sandbox", "crash-matrix", "e2e", "xtask"]),
 ];

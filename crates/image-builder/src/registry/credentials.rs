@@ -1,160 +1,183 @@
 //! Docker's configuration file, as far as it says how to sign in to a registry.
+//!
+//! A helper for the registry comes first, then the general store, then what the file itself holds: the order of Docker's own
+//! client. Where that finds nothing we look on, because `podman login` writes to the same file and has other habits: Docker's
+//! registry under `docker.io`, keys with a path for a part of a registry, and an entry next to a store that does not know it.
 
+mod helper;
+
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::DOCKER_HUB;
 use crate::Error;
 
+/// Largest configuration that is read, in bytes.
+const CONFIG: u64 = 1 << 20;
 /// Under which name Docker keeps the credentials of its own registry.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
-/// What the same registry is called by clients.
-const DOCKER_HUB: [&str; 2] = ["docker.io", "index.docker.io"];
+/// Paths of a key that belong to the registry's interface, not to a part of the registry.
+const INTERFACES: [&str; 3] = ["", "v1", "v2"];
 
-#[derive(Debug, Default, Deserialize)]
+/// What a registry or its token server can be told. It has no form in which it could be shown.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(super) struct Credentials {
+    /// User and password; neither is empty.
+    pub(super) password: Option<(String, String)>,
+    /// Stands for a user, and is exchanged for tokens.
+    pub(super) identity_token: Option<String>,
+}
+
+impl Credentials {
+    /// `None` where nothing can be told: half of a pair is none, as for Docker.
+    fn new(user: String, password: String, identity_token: Option<String>) -> Option<Self> {
+        let password = (!user.is_empty() && !password.is_empty()).then_some((user, password));
+        let identity_token = identity_token.filter(|token| !token.is_empty());
+        (password.is_some() || identity_token.is_some()).then_some(Self { password, identity_token })
+    }
+}
+
+/// Null stands for what is not there, as everywhere in Go.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Config {
-    auths: BTreeMap<String, Entry>,
-    cred_helpers: BTreeMap<String, String>,
+    auths: Option<BTreeMap<String, Option<Entry>>>,
+    cred_helpers: Option<BTreeMap<String, Option<String>>>,
     creds_store: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
 struct Entry {
     auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
 }
 
-/// Where the credentials of a registry are.
+/// A program that may know, and what it is asked for.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
-    Here { user: String, password: String },
-    Helper { program: String, key: String },
-    Nowhere,
+struct Helper {
+    program: String,
+    key: String,
 }
 
-/// User and password for `registry`; `None` when there are none. Neither is ever part of an error.
-pub(super) fn find(registry: &str) -> Result<Option<(String, String)>, Error> {
+/// The credentials for a repository; `None` when there are none. They are never part of an error.
+pub(super) async fn find(registry: &str, repository: &str) -> Result<Option<Credentials>, Error> {
     let folder = std::env::var_os("DOCKER_CONFIG")
+        .filter(|folder| !folder.is_empty())
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".docker")));
     let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
-    let text = match std::fs::read(&path) {
+    let text = match std::fs::File::open(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(Error::io("read", &path))?,
+        other => {
+            let mut text = Vec::new();
+            let read = other.and_then(|file| file.take(CONFIG + 1).read_to_end(&mut text));
+            read.map_err(Error::io("read", &path))?;
+            text
+        }
     };
-    match place(&text, registry).map_err(|reason| transfer(format!("{}: {reason}", path.display())))? {
-        Place::Here { user, password } => Ok(Some((user, password))),
-        Place::Helper { program, key } => ask(&program, &key),
-        Place::Nowhere => Ok(None),
+    if text.len() as u64 > CONFIG {
+        return Err(Error::TooLarge { what: path.display().to_string(), limit: CONFIG });
+    }
+    let wrong = |reason: &'static str| not_found(format!("{}: {reason}", path.display()));
+    let config = Config::read(&text).map_err(wrong)?;
+    if let Some(helper) = config.helper(registry)
+        && let Some(found) = helper.ask().await?
+    {
+        return Ok(Some(found));
+    }
+    config.entry(registry, repository).map_err(wrong)
+}
+
+impl Config {
+    fn read(text: &[u8]) -> Result<Self, &'static str> {
+        if text.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(text).map_err(|_| "is not Docker's configuration")
+    }
+
+    /// Who is asked. A helper without a name says that the store is not to be asked for this registry.
+    fn helper(&self, registry: &str) -> Option<Helper> {
+        let helpers = self.cred_helpers.as_ref();
+        let names = names(registry);
+        let (name, key) = names
+            .iter()
+            .find_map(|key| Some((helpers?.get(*key)?.as_deref(), *key)))
+            .unwrap_or((self.creds_store.as_deref(), names[0]));
+        let name = name.filter(|name| !name.is_empty())?;
+        Some(Helper { program: format!("docker-credential-{name}"), key: key.to_owned() })
+    }
+
+    /// What the file itself holds, in the entry that fits best of those that hold something.
+    fn entry(&self, registry: &str, repository: &str) -> Result<Option<Credentials>, &'static str> {
+        let entries = self.auths.iter().flatten().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
+        let mut fitting: Vec<_> =
+            entries.filter_map(|(key, entry)| Some((fit(key, registry, repository)?, entry))).collect();
+        fitting.sort_by_key(|(fit, _)| Reverse(*fit));
+        fitting.into_iter().find_map(|(_, entry)| entry.credentials().transpose()).transpose()
     }
 }
 
-/// A helper for the registry comes first, then what the file itself holds, then the general store for registries
-/// that somebody has signed in to.
-fn place(config: &[u8], registry: &str) -> Result<Place, &'static str> {
-    let config: Config = serde_json::from_slice(config).map_err(|_| "is not Docker's configuration")?;
-    let key = if DOCKER_HUB.contains(&registry) { DOCKER_HUB_KEY } else { registry };
-    let helper = |name: &str| Place::Helper { program: format!("docker-credential-{name}"), key: key.to_owned() };
-    if let Some(name) = config.cred_helpers.get(key) {
-        return Ok(helper(name));
+/// What a registry is called in keys, Docker's own name for it first.
+fn names(registry: &str) -> Vec<&str> {
+    if registry == DOCKER_HUB.1 { vec![DOCKER_HUB_KEY, DOCKER_HUB.0, DOCKER_HUB.1] } else { vec![registry] }
+}
+
+/// How well a key fits a repository. `None`: it is of another registry.
+fn fit(key: &str, registry: &str, repository: &str) -> Option<usize> {
+    let names = names(registry);
+    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
+    let path = path.trim_end_matches('/');
+    if !names.contains(&host) {
+        return None;
     }
-    let bare = |name: &str| {
-        let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
-        name.split('/').next().unwrap_or_default().to_owned()
-    };
-    let entry = config
-        .auths
-        .get(key)
-        .or_else(|| config.auths.iter().find_map(|(name, entry)| (bare(name) == registry).then_some(entry)));
-    match (entry.and_then(|entry| entry.auth.as_deref()).filter(|auth| !auth.is_empty()), &config.creds_store) {
-        (Some(auth), _) => decode(auth),
-        (None, Some(store)) if entry.is_some() => Ok(helper(store)),
-        (None, _) => Ok(Place::Nowhere),
+    let below = repository.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    Some(match path {
+        // Docker looks for this one first.
+        _ if key == names[0] => 2,
+        path if INTERFACES.contains(&path) => 1,
+        path if below => 2 + path.len(),
+        // Made for another part of the registry; Docker does not look at paths and takes it.
+        _ => 0,
+    })
+}
+
+impl Entry {
+    fn credentials(&self) -> Result<Option<Credentials>, &'static str> {
+        let Self { auth, username, password, identitytoken } = self.clone();
+        let (user, password) = match auth.filter(|auth| !auth.is_empty()) {
+            Some(auth) => decode(&auth)?,
+            None => (username.unwrap_or_default(), password.unwrap_or_default()),
+        };
+        Ok(Credentials::new(user, password, identitytoken))
     }
 }
 
-fn decode(auth: &str) -> Result<Place, &'static str> {
+/// Base64 may be broken into lines.
+fn decode(auth: &str) -> Result<(String, String), &'static str> {
     const WRONG: &str = "has an auth that is not base64 of user:password";
-    let plain = STANDARD.decode(auth).map_err(|_| WRONG)?;
-    let plain = String::from_utf8(plain).map_err(|_| WRONG)?;
-    let (user, password) = plain.split_once(':').ok_or(WRONG)?;
-    Ok(Place::Here { user: user.to_owned(), password: password.to_owned() })
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
-}
-
-/// The protocol of Docker's credential helpers: the key on standard input, a JSON object on standard output.
-fn ask(program: &str, key: &str) -> Result<Option<(String, String)>, Error> {
-    let start = |source| Error::Start { program: program.to_owned(), source };
-    let mut child = Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(start)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(key.as_bytes()).map_err(start)?;
+    let auth: Vec<u8> = auth.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let plain = String::from_utf8(STANDARD.decode(auth).map_err(|_| WRONG)?).map_err(|_| WRONG)?;
+    match plain.split_once(':') {
+        Some((user, password)) if !user.is_empty() => Ok((user.to_owned(), password.trim_matches('\0').to_owned())),
+        _ => Err(WRONG),
     }
-    let output = child.wait_with_output().map_err(start)?;
-    if !output.status.success() {
-        return Ok(None); // it knows nothing about that registry
-    }
-    let answer: Answer =
-        serde_json::from_slice(&output.stdout).map_err(|_| transfer(format!("{program} gave no credentials")))?;
-    Ok(Some((answer.username, answer.secret)))
 }
 
-fn transfer(reason: String) -> Error {
+fn not_found(reason: String) -> Error {
     Error::Transfer { what: "cannot find credentials".to_owned(), source: reason.into() }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_credentials_as_docker_does() {
-        let config = br#"{
-            "auths": {
-                "registry.example.com": {"auth": "dXNlcjpwYXNzOndvcmQ="},
-                "https://other.example.com/v2/": {"auth": "dTpw"},
-                "stored.example.com": {},
-                "https://index.docker.io/v1/": {"auth": "aHViOnB3"}
-            },
-            "credHelpers": {"cloud.example.com": "cloud"},
-            "credsStore": "desktop"
-        }"#;
-        let here = |user: &str, password: &str| Place::Here { user: user.into(), password: password.into() };
-        let helper = |program: &str, key: &str| Place::Helper { program: program.into(), key: key.into() };
-        for (registry, expected) in [
-            ("registry.example.com", here("user", "pass:word")),
-            ("other.example.com", here("u", "p")),
-            ("docker.io", here("hub", "pw")),
-            ("cloud.example.com", helper("docker-credential-cloud", "cloud.example.com")),
-            ("stored.example.com", helper("docker-credential-desktop", "stored.example.com")),
-            ("unknown.example.com", Place::Nowhere),
-        ] {
-            assert_eq!(place(config, registry), Ok(expected), "{registry}");
-        }
-    }
-
-    #[test]
-    fn refuses_a_damaged_file_without_showing_it() {
-        for bad in ["", "7", r#"{"auths":{"r":{"auth":"!!"}}}"#, r#"{"auths":{"r":{"auth":"c2VjcmV0"}}}"#] {
-            let error = place(bad.as_bytes(), "r").unwrap_err();
-            assert!(!error.contains("secret"));
-        }
-    }
-}
+mod tests;

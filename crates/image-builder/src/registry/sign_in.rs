@@ -1,8 +1,8 @@
 //! Signing in: the registry's challenge, and the token that answers it
 //! (<https://distribution.github.io/distribution/spec/auth/token/>).
 //!
-//! `oci-client` would do it, too, but sends user and password to whatever token server the registry names, and asks anew in the
-//! middle of a push; so it gets from here what to send, and never what that was got with.
+//! Credentials are looked for when a registry asks for them, not before: whoever pushes to one that lets everybody in needs no
+//! helper that works.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,9 @@ use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
+use super::credentials::{self, Credentials};
 use super::{CONNECT, trust};
 use crate::Error;
 
@@ -19,6 +21,8 @@ use crate::Error;
 const STALL: Duration = Duration::from_secs(30);
 /// Largest answer of a token server, in bytes. Tokens are HTTP headers, for which servers allow some KiB.
 const TOKEN_ANSWER: usize = 64 * 1024;
+/// Who asks, in the exchange of an identity token; the name that Docker's client gives.
+const CLIENT: &str = "docker";
 /// How many redirects of one request are followed.
 const REDIRECTS: usize = 5;
 /// What a token is good for when its server does not say so, by the specification.
@@ -38,7 +42,8 @@ pub(super) struct SignIn {
     registry: String,
     repository: String,
     plain: bool,
-    credentials: Option<(String, String)>,
+    /// What there is, once it has been looked for.
+    credentials: OnceCell<Option<Credentials>>,
 }
 
 /// A challenge, as far as we can answer it.
@@ -56,19 +61,20 @@ struct Granted {
 }
 
 impl SignIn {
-    /// `registry` is the one that is asked (`host[:port]`), `plain` says that it has no TLS; `credentials` are user and password.
-    pub(super) fn new(
-        registry: &str,
-        repository: &str,
-        plain: bool,
-        credentials: Option<(String, String)>,
-    ) -> Result<Self, reqwest::Error> {
+    /// `registry` is the one that is asked (`host[:port]`), `plain` says that it has no TLS.
+    pub(super) fn new(registry: &str, repository: &str, plain: bool) -> Result<Self, reqwest::Error> {
         let policy = Policy::custom(|attempt| match attempt.previous() {
             seen if seen.len() <= REDIRECTS && trust::stays(seen.last(), attempt.url()) => attempt.follow(),
             _ => attempt.stop(),
         });
         let http = Client::builder().connect_timeout(CONNECT).read_timeout(STALL).redirect(policy).build()?;
-        Ok(Self { http, registry: registry.to_owned(), repository: repository.to_owned(), plain, credentials })
+        Ok(Self {
+            http,
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            plain,
+            credentials: OnceCell::new(),
+        })
     }
 
     /// Asks the registry how to sign in, and does so, for pushing to the repository.
@@ -76,28 +82,49 @@ impl SignIn {
         let scheme = if self.plain { "http" } else { "https" };
         let url = format!("{scheme}://{}/v2/", self.registry);
         let asked = self.http.get(url).send().await.map_err(|error| self.failed(error.without_url()))?;
-        match (challenge(asked.headers()), &self.credentials) {
-            (Some(Challenge::Bearer { realm, service }), _) => {
+        // Without a challenge nobody asked for credentials.
+        match challenge(asked.headers()) {
+            None => Ok(Pass::Nothing),
+            Some(Challenge::Bearer { realm, service }) => {
                 let server =
                     trust::token_server(&realm, &self.registry, self.plain).map_err(|reason| self.failed(reason))?;
                 self.token(server, service.as_deref()).await
             }
-            (Some(Challenge::Basic), Some((user, password))) => {
-                Ok(Pass::Basic { user: user.clone(), password: password.clone() })
-            }
-            // Without a challenge nobody asked for credentials.
-            (Some(Challenge::Basic), None) | (None, _) => Ok(Pass::Nothing),
+            Some(Challenge::Basic) => match self.credentials().await? {
+                Some(Credentials { password: Some((user, password)), .. }) => Ok(Pass::Basic { user, password }),
+                Some(_) => {
+                    Err(self.failed("the registry wants a user and a password, and there is an identity token alone"))
+                }
+                None => Ok(Pass::Nothing),
+            },
         }
+    }
+
+    async fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        let find = || credentials::find(&self.registry, &self.repository);
+        Ok(self.credentials.get_or_try_init(find).await?.clone())
     }
 
     async fn token(&self, mut server: Url, service: Option<&str>) -> Result<Pass, Error> {
         let name = server.origin().ascii_serialization();
         let scope = format!("repository:{}:pull,push", self.repository);
-        server.query_pairs_mut().append_pair("scope", &scope).extend_pairs(service.map(|service| ("service", service)));
-        let mut request = self.http.get(server);
-        if let Some((user, password)) = &self.credentials {
-            request = request.basic_auth(user, Some(password));
-        }
+        let asked_for = service.map(|service| ("service", service)).into_iter().chain([("scope", scope.as_str())]);
+        let request = match self.credentials().await? {
+            // The exchange of OAuth 2.0: all of it in the body, so that the token is in no server's log.
+            Some(Credentials { identity_token: Some(token), .. }) => {
+                let exchange =
+                    [("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", token.as_str())];
+                self.http.post(server).form(&exchange.into_iter().chain(asked_for).collect::<Vec<_>>())
+            }
+            other => {
+                server.query_pairs_mut().extend_pairs(asked_for);
+                let request = self.http.get(server);
+                match other.and_then(|credentials| credentials.password) {
+                    Some((user, password)) => request.basic_auth(user, Some(password)),
+                    None => request,
+                }
+            }
+        };
         let asked = Instant::now();
         let answer = request.send().await.map_err(|error| self.failed(error.without_url()))?;
         if !answer.status().is_success() {
@@ -160,6 +187,7 @@ mod tests {
             (&["Basic realm=\"r\""], Some(Challenge::Basic)),
             (&["bearer Realm=\"https://a/t\",service=\"s\""], bearer("https://a/t", Some("s"))),
             (&["Bearer realm=\"https://a/t\""], bearer("https://a/t", None)),
+            // R08, as two headers and as one.
             (&["Basic realm=\"r\"", "Bearer realm=\"https://a/t\""], bearer("https://a/t", None)),
             (&["Basic realm=\"r\", Bearer realm=\"https://a/t\""], bearer("https://a/t", None)),
             (&["Bearer service=\"s\"", "Basic realm=\"r\""], Some(Challenge::Basic)),

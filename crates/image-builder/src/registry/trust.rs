@@ -7,7 +7,7 @@
 //!   asked for is TLS. A registry without TLS, which the user named as such or which is on loopback, may have its token server
 //!   without TLS, too, if that is on the same host, or both are on loopback.
 //! - **The place of an upload** (`Location`). The distribution specification allows another host (signed URLs of a store) and
-//!   forbids to send it credentials (CVE-2020-15157). `oci-client` compares scheme, host and port, and leaves them out.
+//!   forbids to send it credentials (CVE-2020-15157): where scheme, host or port are others, they are left out.
 //! - **Redirects**. `reqwest` drops them where scheme, host or port change; while we sign in, no redirect leads to such a place.
 
 use std::net::IpAddr;
