@@ -75,6 +75,20 @@ impl CpuSet {
         self.0.iter().map(|(low, high)| u64::from(high - low) + 1).sum()
     }
 
+    /// The first number above all of them.
+    pub(crate) fn end(&self) -> u32 {
+        self.0.last().map_or(0, |(_, high)| high + 1)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().flat_map(|(low, high)| *low..=*high)
+    }
+
+    /// As a mask, of those below 64.
+    pub(crate) fn mask(&self) -> u64 {
+        self.iter().take_while(|number| *number < u64::BITS).fold(0, |mask, number| mask | 1 << number)
+    }
+
     /// Those that the other set does not have.
     pub(crate) fn without(&self, other: &Self) -> Self {
         let mut left = Vec::new();

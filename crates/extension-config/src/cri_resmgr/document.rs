@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::kept::Kept;
 use super::report::{Finding, Place, Report, Steps, TooComplex};
-use super::{json, policy, schema, sieve, walk};
+use super::{json, policy, rdt, schema, sieve, walk};
 use crate::limits;
 
 const EMPTY: &str = "is empty; leave it out, or write what is meant: policy: {Active: none}";
@@ -129,6 +129,9 @@ fn check_tree(
 ) -> Result<(Map<String, Value>, String), TooComplex> {
     walk::object(&mut tree, schema::MODULES, &Place::Document, findings, steps)?;
     let active = policy::check(&tree, findings, warnings);
+    if findings.is_empty() {
+        rdt::check(&tree, findings, steps)?;
+    }
     sieve::sift(&mut tree, findings, left_out);
     Ok((tree, active))
 }
