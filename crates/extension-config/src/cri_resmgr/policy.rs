@@ -18,8 +18,6 @@ const AVAILABLE: &str = "policy.AvailableResources.CPU";
 
 /// Policies that do not look at available and reserved CPUs.
 const WITHOUT_CPUS: [&str; 2] = ["none", "static-pools"];
-/// Policies that run without reserved CPUs (asked the daemon: `static` starts without).
-const WITHOUT_RESERVED: [&str; 3] = ["none", "static", "static-pools"];
 /// Policies that end where the reservation is there and comes to no CPU; the two static ones take it.
 const RESERVE_SOME: [&str; 5] = ["topology-aware", "memtier", "balloons", "podpools", "dynamic-pools"];
 /// Policies that reserve what is both available and to be reserved; the others end where it is not the same.
@@ -76,7 +74,7 @@ fn resources(policy: &Map<String, Value>, active: &str, told: &mut Told<'_>) -> 
     let available = cpus::of_resources(policy.get("AvailableResources"));
     // What is malformed was reported by the schema; here only what is missing or does not fit.
     let is_missing = policy.get("ReservedResources").is_none_or(|r| r.as_object().is_some_and(Map::is_empty));
-    if is_missing && !WITHOUT_RESERVED.contains(&active) {
+    if is_missing {
         let message = format!("is missing, policy {active} needs it; allowed for instance: 750m, cpuset:0");
         told.findings.push(|| Finding::new(RESERVED, message));
     }

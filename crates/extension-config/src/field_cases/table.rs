@@ -81,6 +81,11 @@ pub(super) const CASES: &[(&str, Input, Answer)] = &[
         Text("policy: {Active: dynamic-pools, ReservedResources: {cpu: 0}}"),
         Refused("policy dynamic-pools needs more"),
     ),
+    (
+        "E07",
+        Text("policy: {Active: static}"),
+        Refused("policy.ReservedResources.CPU: is missing, policy static needs it"),
+    ),
     ("E07", Text("policy: {Active: static, ReservedResources: {CPU: 0}}"), Accepted),
     ("E07", Text("policy: {Active: static-plus, ReservedResources: {CPU: 0}}"), Accepted),
     ("E07", Text("policy: {Active: none, ReservedResources: {CPU: 0}}"), Accepted),
