@@ -9,6 +9,7 @@ mod document;
 mod json;
 mod kept;
 mod number;
+mod pattern;
 mod policy;
 mod quantity;
 mod rdt;

@@ -208,7 +208,10 @@ const DUMP: &[Field] = &[
     field("Debug", Kind::Bool),
     field("Disabled", Kind::Bool),
     field("File", Kind::Text),
-    field("Config", Kind::Checked(value::is_dump, "a list such as \"full:.*,short:.*Stop.*,off:.*List.*\"")),
+    field(
+        "Config",
+        Kind::Checked(value::is_dump, "a list of regular expressions such as \"full:.*,short:.*Stop.*,off:.*List.*\""),
+    ),
 ];
 const INSTRUMENTATION: &[Field] = &[
     field("HTTPEndpoint", Kind::Text),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::number::{integer_of_go, number};
+use super::pattern;
 use crate::limits;
 
 /// Characters of a value in a message.
@@ -136,7 +137,8 @@ pub(crate) fn is_dump(value: &Value) -> bool {
     const LEVELS: [&str; 6] = ["off", "suppress", "name", "short", "full", "verbose"];
     value.as_str().is_some_and(|text| {
         text.split(',').all(|item| {
-            item.split_once(':').is_none_or(|(level, _)| LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)))
+            let (level, method) = item.split_once(':').unwrap_or((LEVELS[0], item));
+            LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) && !pattern::is_surely_wrong(method)
         })
     })
 }
@@ -180,6 +182,7 @@ mod tests {
             ("full:.*Create.*,.*Start.*", false, true),
             ("Verbose:.*,name:RunPodSandbox,suppress:a:b", false, true),
             ("loud:.*", false, false),
+            ("full:*Create*", false, false),
         ] {
             assert_eq!((is_debug(&json!(text)), is_dump(&json!(text))), (debug, dump), "{text:?}");
         }
