@@ -12,7 +12,7 @@ pub(crate) struct Kind {
     pub(crate) harmful: usize,
 }
 
-pub(crate) const CONFIGURATIONS: [Kind; 14] = [
+pub(crate) const CONFIGURATIONS: [Kind; 17] = [
     Kind { name: "one long list of CPUs", text: one_list, harmful: 160_064 },
     Kind { name: "many lists of CPUs", text: many_lists, harmful: 1_187_585 },
     Kind { name: "a long name with many lists below", text: long_name, harmful: 297_510 },
@@ -26,6 +26,9 @@ pub(crate) const CONFIGURATIONS: [Kind; 14] = [
     Kind { name: "many empty maps", text: empty_maps, harmful: 1_500_000 },
     Kind { name: "anchors of anchors", text: anchors, harmful: 132_000 },
     Kind { name: "deep lists", text: deep, harmful: 1_500_000 },
+    Kind { name: "many partitions with many cache ids", text: many_partitions, harmful: 1_500_000 },
+    Kind { name: "a partition with many classes", text: many_classes, harmful: 1_500_000 },
+    Kind { name: "many pools", text: many_pools, harmful: 1_500_000 },
     Kind { name: "one long text", text: long_text, harmful: 1_500_000 },
 ];
 
@@ -102,6 +105,22 @@ fn anchors(bytes: usize) -> String {
 
 fn deep(bytes: usize) -> String {
     format!("policy: {}{}", "[".repeat(bytes / 2), "]".repeat(bytes / 2))
+}
+
+fn many_partitions(bytes: usize) -> String {
+    let partition = |index| format!("p{index}: {{l3Allocation: {{0-127: 1%}}}},");
+    filled("policy: {Active: none}\nrdt: {partitions: {", partition, "}}", bytes)
+}
+
+fn many_classes(bytes: usize) -> String {
+    let start = "policy: {Active: none}\nrdt: {partitions: {p: {classes: {";
+    filled(start, |index| format!("c{index}: {{l3Allocation: 1%}},"), "}}}}", bytes)
+}
+
+fn many_pools(bytes: usize) -> String {
+    let start =
+        "policy: {Active: podpools, AvailableResources: {CPU: 0-99}, ReservedResources: {CPU: 1}, podpools: {Pools: [";
+    filled(start, |index| format!("{{name: n{index}, cpu: 9, INSTANCES: 9 %}},"), "]}}", bytes)
 }
 
 fn long_text(bytes: usize) -> String {

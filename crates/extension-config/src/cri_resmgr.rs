@@ -1,14 +1,17 @@
 //! The configuration of cri-resmgr (v0.9): what the daemon would accept, checked without the daemon.
 //!
-//! Stricter than the daemon where the daemon is careless: it compares deep keys without regard to case and ignores unknown
-//! ones, takes any policy name and crashes at the next start, and panics on some values. What depends on the node (which CPUs
+//! Takes what the daemon takes in any of its forms, and is stricter where the daemon is careless: it ignores unknown deep keys,
+//! takes any policy name and crashes at the next start, and panics on some values. What depends on the node (which CPUs
 //! exist, cache ways, block devices) cannot be checked here.
 
 mod cpus;
 mod document;
 mod json;
 mod kept;
+mod number;
+mod pattern;
 mod policy;
+mod quantity;
 mod rdt;
 mod report;
 mod schema;

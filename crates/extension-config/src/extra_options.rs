@@ -1,5 +1,7 @@
 //! The daemon's further command line options.
 
+mod environment;
+
 use crate::{cri_resmgr, limits};
 
 /// Options that belong to us: with another value the daemon would not sit where the node agent and the gate look for it.
@@ -64,8 +66,10 @@ pub struct Options {
     pub left_out: Vec<String>,
 }
 
-/// Reads options word by word; gives the one text for what they say, without those that reach files, and without values that would end the
-/// daemon. The canonical form of a canonical text is the text itself.
+/// Reads options word by word, as such or from an environment file (`EXTRA_OPTIONS="…"`, as the original extension documents it).
+///
+/// Gives the one text for what they say, without those that reach files, and without values that would end the daemon. The canonical form of
+/// a canonical text is the text itself.
 ///
 /// # Errors
 /// What is wrong. Every error names the word and what is allowed.
@@ -73,14 +77,22 @@ pub fn canonical(text: &str) -> Result<Options, Vec<String>> {
     if text.len() > limits::EXTRA_OPTIONS_BYTES {
         return Err(vec![format!("has {} bytes, allowed: {}", text.len(), limits::EXTRA_OPTIONS_BYTES)]);
     }
-    if let Some(bad) = text.chars().find(|c| !is_plain(*c)) {
+    // Some editors put it at the beginning of a file.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let value = if environment::is_one(text) {
+        environment::options(text).map_err(|message| vec![message])?
+    } else {
+        text.to_owned()
+    };
+    let text = value.trim();
+    if let Some(bad) = text.chars().find(|c| !is_plain(*c) && !is_between(*c)) {
         // The text stands in an environment file of systemd, which has quoting rules of its own.
         return Err(vec![format!("{bad:?} is not allowed, allowed: letters, digits, blanks and -_=.,:/+@%")]);
     }
     let mut problems = Vec::new();
     let mut kept = Vec::new();
     let mut left_out = Vec::new();
-    let mut words = text.split(' ').filter(|word| !word.is_empty()).peekable();
+    let mut words = text.split(is_between).filter(|word| !word.is_empty()).peekable();
     while let Some(word) = words.next() {
         let Some(option) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
             problems.push(format!("{:?} is not an option", shown(word)));
@@ -169,106 +181,14 @@ fn is_signal(value: &str) -> bool {
     matches!(value, "SIGHUP" | "SIGUSR1" | "SIGUSR2")
 }
 
+/// What may stand between words, in a text of several lines, too.
+fn is_between(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || " -_=.,:/+@%".contains(c)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::canonical;
-
-    #[test]
-    fn good_options() {
-        for (text, expected) in [
-            ("", ""),
-            ("  ", ""),
-            ("--metrics-interval 10s", "--metrics-interval 10s"),
-            ("-metrics-interval=10s  --disable-policy-switch ", "-metrics-interval=10s --disable-policy-switch"),
-            (
-                " --rebalance-interval 1m30s --allow-untested-runtimes=true",
-                "--rebalance-interval 1m30s --allow-untested-runtimes=true",
-            ),
-            (
-                "-v 2 --vmodule a=1,b=2 --stderrthreshold=warning --force-config-signal SIGHUP",
-                "-v 2 --vmodule a=1,b=2 --stderrthreshold=warning --force-config-signal SIGHUP",
-            ),
-        ] {
-            let found = canonical(text).unwrap_or_else(|problems| panic!("{text:?}: {problems:?}"));
-            assert_eq!((found.text.as_str(), found.left_out.len()), (expected, 0), "{text:?}");
-            assert_eq!(canonical(&found.text).as_ref(), Ok(&found), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn options_that_reach_files_and_values_that_end_the_daemon_are_left_out() {
-        for option in [
-            "--log_file=/etc/cron.d/x",
-            "--log_dir /etc/cron.d",
-            "-log_dir=/etc/cron.d",
-            "--external-visualizers=/var/lib/kubelet/pods",
-            "--bpf-install-path=/tmp",
-            "--host-root /x",
-            "--cgroup-mount=/x",
-            "--cgroup-path=/x",
-            "--cgroup-v2-dir=/x",
-            "--kubelet-cgroup-root=/x",
-            "--log_backtrace_at=a.go:1",
-            "--logtostderr=false",
-            "--log_file_max_size=1",
-            "--rebalance-interval=9999999999h",
-            "--metrics-interval=-1s",
-            "--metrics-interval=1ns",
-            "--v=%n",
-            "--v=-1",
-            "--vmodule=x",
-            "--stderrthreshold=loud",
-            "--force-config-signal=SIGKILL",
-        ] {
-            let found =
-                canonical(&format!("--disable-ui {option} --v=2")).unwrap_or_else(|all| panic!("{option}: {all:?}"));
-            assert_eq!(found.text, "--disable-ui --v=2", "{option}");
-            let name = option.trim_start_matches('-').split(['=', ' ']).next().unwrap_or_default();
-            assert!(
-                found.left_out.len() == 1 && found.left_out[0].starts_with(&format!("--{name} is left out: ")),
-                "{found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn bad_options() {
-        for (text, expected) in [
-            ("--relay-socket /tmp/x.sock", "--relay-socket is set by the extension"),
-            ("-force-config=/x", "--force-config is set by the extension"),
-            ("--reset-policy", "--reset-policy makes the daemon end"),
-            ("--disable-ui=maybe", "--disable-ui takes true or false"),
-            (
-                "--metrics-interval disable",
-                "--metrics-interval: \"disable\" is not a duration, allowed: 0, or a time from 100ms to 8760h",
-            ),
-            ("--metrics-interval --disable-ui", "--metrics-interval needs a value"),
-            ("metrics", "\"metrics\" is not an option"),
-            ("--a\nb", "'\\n' is not allowed, allowed: letters, digits, blanks and -_=.,:/+@%"),
-            ("--cgroup-path \"/x\"", "'\"' is not allowed, allowed: letters, digits, blanks and -_=.,:/+@%"),
-            ("--cgroup-path $HOME", "'$' is not allowed, allowed: letters, digits, blanks and -_=.,:/+@%"),
-            (
-                "--log x",
-                "there is no option --log, allowed: --disable-policy-switch, --allow-untested-runtimes, --disable-ui, \
-                 --add_dir_header, --alsologtostderr, --logtostderr, --one_output, --skip_headers, --skip_log_headers, \
-                 --metrics-interval, --rebalance-interval, --v, --vmodule, --stderrthreshold, --force-config-signal",
-            ),
-        ] {
-            let found = canonical(text).unwrap_err();
-            assert_eq!(found.first().map(String::as_str), Some(expected), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_said_is_bounded() {
-        assert_eq!(canonical(&"x ".repeat(3000)).unwrap_err(), ["has 6000 bytes, allowed: 4096"]);
-        let problems = canonical(&"--y ".repeat(1000)).unwrap_err();
-        assert_eq!((problems.len(), problems.last().map(String::as_str)), (21, Some("and 980 more")));
-        let options = canonical(&"--log_file=x ".repeat(300)).unwrap();
-        assert_eq!((options.left_out.len(), options.text.as_str()), (11, ""));
-    }
-}
+mod tests;

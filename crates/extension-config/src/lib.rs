@@ -7,6 +7,8 @@ pub mod cri_resmgr;
 pub mod desired_state;
 pub mod effective;
 pub mod extra_options;
+#[cfg(test)]
+mod field_cases;
 mod key;
 pub mod limits;
 pub mod names;

@@ -23,6 +23,8 @@ pub const EXTRA_OPTIONS_BYTES: usize = 4096;
 pub const CPUS: u32 = 8192;
 /// Ranges in a list of CPUs: as many as [`CPUS`] can make that do not touch.
 pub const CPU_RANGES: usize = 4096;
+/// Partitions of caches and memory bandwidth: four times as many classes as any machine has.
+pub const RDT_PARTITIONS: usize = 64;
 /// Values that anchors of one configuration may stand for, beyond those that are written.
 pub const REPEATED_VALUES: usize = 4 * 1024;
 /// Levels of a configuration.

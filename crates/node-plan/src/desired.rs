@@ -184,10 +184,10 @@ mod tests {
     #[test]
     fn the_policy_is_found_in_every_style() {
         for (text, policy) in [
-            ("policy:\n  Active: static\n", "static"),
-            ("{\"policy\": {\"Active\": \"static\"}}", "static"),
-            ("policy: {Active: static}", "static"),
-            ("policy.Active: static\n", "static"),
+            ("policy:\n  Active: static-pools\n", "static-pools"),
+            ("{\"policy\": {\"Active\": \"static-pools\"}}", "static-pools"),
+            ("policy: {Active: static-pools}", "static-pools"),
+            ("policy.Active: static-pools\n", "static-pools"),
             ("logger:\n  Debug: 'on:policy'\n", "none"),
             ("# policy:\n#   Active: static\npolicy:\n  # Active: memtier\n  Active: 'none'\n", "none"),
             ("nonsense: [", ""),

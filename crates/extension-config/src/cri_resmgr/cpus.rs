@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::quantity;
 use super::value::plain;
 use crate::limits;
 
@@ -33,7 +34,7 @@ pub(crate) fn constraint(value: &Value) -> Option<Constraint> {
     if text.contains(['-', ',']) {
         return cpuset(&text).filter(|set| !set.is_empty()).map(Constraint::Cpuset);
     }
-    quantity_milli(&text).map(Constraint::Quantity)
+    quantity::milli(value).map(Constraint::Quantity)
 }
 
 /// The constraint in a policy's `AvailableResources` or `ReservedResources`.
@@ -72,6 +73,20 @@ impl CpuSet {
     /// How many CPUs.
     pub(crate) fn len(&self) -> u64 {
         self.0.iter().map(|(low, high)| u64::from(high - low) + 1).sum()
+    }
+
+    /// The first number above all of them.
+    pub(crate) fn end(&self) -> u32 {
+        self.0.last().map_or(0, |(_, high)| high + 1)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().flat_map(|(low, high)| *low..=*high)
+    }
+
+    /// As a mask, of those below 64.
+    pub(crate) fn mask(&self) -> u64 {
+        self.iter().take_while(|number| *number < u64::BITS).fold(0, |mask, number| mask | 1 << number)
     }
 
     /// Those that the other set does not have.
@@ -132,49 +147,6 @@ pub(crate) fn cpuset(text: &str) -> Option<CpuSet> {
 
 pub(crate) fn is_cpuset_value(value: &Value) -> bool {
     plain(value).and_then(|text| cpuset(&text)).is_some_and(|set| !set.is_empty())
-}
-
-/// Whole CPUs, at least one.
-pub(crate) fn is_whole(value: &Value) -> bool {
-    plain(value).and_then(|text| quantity_milli(&text)).is_some_and(|milli| milli > 0 && milli % 1000 == 0)
-}
-
-pub(crate) fn is_quantity_value(value: &Value) -> bool {
-    plain(value).and_then(|text| quantity_milli(&text)).is_some()
-}
-
-/// A Kubernetes quantity that is not negative, in thousandths, rounded up.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "finite, not negative and far below 2^64 by the test"
-)]
-fn quantity_milli(text: &str) -> Option<u64> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (digits, suffix) = text.split_at(end);
-    if !digits.bytes().any(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: f64 = digits.parse().ok()?;
-    let factor = match suffix {
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024.0 * 1024.0,
-        "Gi" => 1024.0 * 1024.0 * 1024.0,
-        _ => 10f64.powi(suffix.strip_prefix(['e', 'E'])?.parse().ok().filter(|power| (-9..=18).contains(power))?),
-    };
-    let milli = (number * factor * 1000.0).ceil();
-    (milli.is_finite() && milli < 1e15).then_some(milli as u64)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::kept::Kept;
 use super::report::{Finding, Place, Report, Steps, TooComplex};
-use super::{json, policy, schema, sieve, walk};
+use super::{json, policy, rdt, schema, sieve, walk};
 use crate::limits;
 
 const EMPTY: &str = "is empty; leave it out, or write what is meant: policy: {Active: none}";
@@ -101,7 +101,7 @@ fn is_short(bytes: usize) -> Result<(), String> {
 
 fn check_document(document: Map<String, Value>, steps: &mut Steps) -> Result<Checked, Vec<Finding>> {
     let mut findings = Report::of_at_most(limits::FINDINGS);
-    let mut warnings = Vec::new();
+    let mut warnings = Report::of_at_most(limits::WARNINGS);
     let mut left_out = Report::of_at_most(limits::WARNINGS);
     let checked = check_tree(nest(document, &mut findings), &mut findings, &mut left_out, &mut warnings, steps);
     if !findings.is_empty() {
@@ -116,18 +116,22 @@ fn check_document(document: Map<String, Value>, steps: &mut Steps) -> Result<Che
     };
     canonical.push('\n');
     let kept = Kept::of(&tree, &active);
-    Ok(Checked { active, warnings, left_out: left_out.into_findings(), tree, canonical, kept })
+    let (warnings, left_out) = (warnings.into_findings(), left_out.into_findings());
+    Ok(Checked { active, warnings, left_out, tree, canonical, kept })
 }
 
 fn check_tree(
     mut tree: Map<String, Value>,
     findings: &mut Report,
     left_out: &mut Report,
-    warnings: &mut Vec<Finding>,
+    warnings: &mut Report,
     steps: &mut Steps,
 ) -> Result<(Map<String, Value>, String), TooComplex> {
-    walk::object(&tree, schema::MODULES, &Place::Document, findings, steps)?;
+    walk::object(&mut tree, schema::MODULES, &Place::Document, findings, steps)?;
     let active = policy::check(&tree, findings, warnings);
+    if findings.is_empty() {
+        rdt::check(&tree, findings, steps)?;
+    }
     sieve::sift(&mut tree, findings, left_out);
     Ok((tree, active))
 }
@@ -154,6 +158,8 @@ fn parse(text: &str, steps: &mut Steps) -> Result<Value, String> {
             max_total_scalar_bytes: 4 * limits::CONFIGURATION_BYTES,
         },
         alias_limits: aliases,
+        // As YAML 1.1, and with it the daemon, reads `010`.
+        legacy_octal_numbers: true,
     };
     let read = serde_saphyr::from_str_with_options(text, options).map_err(|error| not_yaml(&error));
     // What it was for the reader, anchors included; at most, where it gave up.

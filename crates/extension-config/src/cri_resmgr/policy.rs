@@ -1,5 +1,8 @@
 //! Rules that tie keys together: policies and what they need.
 
+mod balloons;
+mod podpools;
+
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
@@ -13,118 +16,117 @@ use crate::limits;
 const RESERVED: &str = "policy.ReservedResources.CPU";
 const AVAILABLE: &str = "policy.AvailableResources.CPU";
 
-/// Policies that run without reserved CPUs (asked the daemon: `static` starts without).
-const WITHOUT_RESERVED: [&str; 3] = ["none", "static", "static-pools"];
+/// Policies that do not look at available and reserved CPUs.
+const WITHOUT_CPUS: [&str; 2] = ["none", "static-pools"];
+/// Policies that end where the reservation is there and comes to no CPU; the two static ones take it.
+const RESERVE_SOME: [&str; 5] = ["topology-aware", "memtier", "balloons", "podpools", "dynamic-pools"];
+/// Policies that reserve what is both available and to be reserved; the others end where it is not the same.
+const RESERVE_WHAT_IS_AVAILABLE: [&str; 3] = ["balloons", "podpools", "dynamic-pools"];
 /// Policies that refuse available CPUs that are only counted, or panic.
 const NEED_CPUSET: [&str; 7] =
     ["topology-aware", "memtier", "balloons", "podpools", "dynamic-pools", "static", "static-plus"];
 
+/// How many CPUs a policy has, where the configuration says it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cpus {
+    reserved: Option<u64>,
+    /// Those that are available and not reserved.
+    free: Option<u64>,
+}
+
+/// What is said about a configuration.
+struct Told<'a> {
+    findings: &'a mut Report,
+    warnings: &'a mut Report,
+}
+
 /// Checks the rules; returns the active policy.
-pub(crate) fn check(tree: &Map<String, Value>, findings: &mut Report, warnings: &mut Vec<Finding>) -> String {
+pub(crate) fn check(tree: &Map<String, Value>, findings: &mut Report, warnings: &mut Report) -> String {
+    let told = &mut Told { findings, warnings };
     let none = Map::new();
     let policy = tree.get("policy").and_then(Value::as_object).unwrap_or(&none);
     let active = policy.get("Active").and_then(Value::as_str).unwrap_or("none");
-    if POLICIES.contains(&active) {
-        resources(policy, active, findings);
+    let mut cpus = Cpus::default();
+    if POLICIES.contains(&active) && !WITHOUT_CPUS.contains(&active) {
+        cpus = resources(policy, active, told);
     }
+    // What a policy would do at its start is known of the active one only.
+    let of = |name: &str| (active == name).then_some(cpus);
     let classes = tree.get("cpu").and_then(|cpu| cpu.get("classes")).and_then(Value::as_object);
-    balloons(policy, classes, findings);
-    dynamic_pools(policy, classes, findings);
-    podpools(policy, findings);
+    balloons::check(policy, of("balloons"), classes, told);
+    dynamic_pools(policy, classes, told);
+    podpools::check(policy, of("podpools"), told);
     if active == "dynamic-pools" {
-        warnings
-            .push(Finding::new("policy.Active", "dynamic-pools needs --rebalance-interval among the extra options"));
+        let message = "dynamic-pools needs --rebalance-interval among the extra options";
+        told.warnings.push(|| Finding::new("policy.Active", message));
     }
     if active == "static-pools" {
         let message =
             "static-pools asks an agent on the node for labels and taints, which this extension does not serve";
-        warnings.push(Finding::new("policy.Active", message));
+        told.warnings.push(|| Finding::new("policy.Active", message));
     }
-    frequencies(classes, findings);
+    frequencies(classes, told.findings);
     active.to_owned()
 }
 
-fn resources(policy: &Map<String, Value>, active: &str, findings: &mut Report) {
+fn resources(policy: &Map<String, Value>, active: &str, told: &mut Told<'_>) -> Cpus {
     let reserved = cpus::of_resources(policy.get("ReservedResources"));
     let available = cpus::of_resources(policy.get("AvailableResources"));
     // What is malformed was reported by the schema; here only what is missing or does not fit.
     let is_missing = policy.get("ReservedResources").is_none_or(|r| r.as_object().is_some_and(Map::is_empty));
-    if is_missing && !WITHOUT_RESERVED.contains(&active) {
+    if is_missing {
         let message = format!("is missing, policy {active} needs it; allowed for instance: 750m, cpuset:0");
-        findings.push(|| Finding::new(RESERVED, message));
+        told.findings.push(|| Finding::new(RESERVED, message));
+    }
+    if RESERVE_SOME.contains(&active) && reserved == Some(Constraint::Quantity(0)) {
+        let message = format!("is 0, policy {active} needs more; allowed for instance: 750m, cpuset:0");
+        told.findings.push(|| Finding::new(RESERVED, message));
     }
     if NEED_CPUSET.contains(&active) && matches!(available, Some(Constraint::Quantity(_))) {
         let message = format!("must be a list of CPUs such as cpuset:0-3 for policy {active}");
-        findings.push(|| Finding::new(AVAILABLE, message));
+        told.findings.push(|| Finding::new(AVAILABLE, message));
     }
-    let Some(Constraint::Cpuset(available)) = available else { return };
-    match reserved {
-        Some(Constraint::Cpuset(reserved)) => {
-            let outside = reserved.without(&available);
-            if !outside.is_empty() {
-                let message = format!("must be among the available CPUs, these are not: {outside}");
-                findings.push(|| Finding::new(RESERVED, message));
-            }
-        }
-        Some(Constraint::Quantity(milli)) if milli.div_ceil(1000) > available.len() => {
-            let message = format!("must not be more than the available CPUs, which are {}", available.len());
-            findings.push(|| Finding::new(RESERVED, message));
-        }
-        _ => {}
-    }
-}
-
-fn balloons(policy: &Map<String, Value>, classes: Option<&Map<String, Value>>, findings: &mut Report) {
-    let Some(section) = policy.get("balloons") else { return };
-    class(section, "IdleCPUClass", &|| "policy.balloons".to_owned(), classes, findings);
-    for (index, item) in items(section, "policy.balloons", "BalloonTypes", findings) {
-        let path = || format!("policy.balloons.BalloonTypes[{index}]");
-        class(item, "CpuClass", &path, classes, findings);
-        for (low, high) in [("MinCPUs", "MaxCPUs"), ("MinBalloons", "MaxBalloons")] {
-            let number = |key| item.get(key).and_then(Value::as_i64).unwrap_or(0);
-            // 0 as maximum means that there is none.
-            if number(high) != 0 && number(low) > number(high) {
-                findings.push(|| {
-                    Finding::new(
-                        format!("{}.{low}", path()),
-                        format!("must not be more than {high} ({})", number(high)),
-                    )
+    let available = match available {
+        Some(Constraint::Cpuset(available)) => Some(available),
+        _ => None,
+    };
+    let reserved = match (reserved, &available) {
+        (Some(Constraint::Cpuset(reserved)), Some(available)) => {
+            let outside = reserved.without(available);
+            let inside = reserved.without(&outside);
+            if !outside.is_empty() && !inside.is_empty() && RESERVE_WHAT_IS_AVAILABLE.contains(&active) {
+                told.warnings.push(|| {
+                    let message = format!("these are not among the available CPUs, and are not reserved: {outside}");
+                    Finding::new(RESERVED, message)
+                });
+            } else if !outside.is_empty() {
+                told.findings.push(|| {
+                    let message = format!("must be among the available CPUs, these are not: {outside}");
+                    Finding::new(RESERVED, message)
                 });
             }
+            Some(inside.len())
         }
-        let forbidden: &[&str] = match item.get("Name").and_then(Value::as_str) {
-            Some("reserved") => &["MinCPUs", "MaxCPUs", "MinBalloons"],
-            Some("default") => &["MinBalloons"],
-            _ => &[],
-        };
-        for key in forbidden {
-            if item.get(key).and_then(Value::as_i64).is_some_and(|number| number != 0) {
-                findings.push(|| {
-                    Finding::new(format!("{}.{key}", path()), "must not be set for this built-in balloon type")
-                });
+        (Some(Constraint::Quantity(milli)), available) => {
+            let count = milli.div_ceil(1000);
+            let most = available.as_ref().map_or(u64::from(limits::CPUS), cpus::CpuSet::len);
+            if count > most {
+                let which =
+                    if available.is_some() { "the available CPUs, which are" } else { "any machine has, which is" };
+                told.findings.push(|| Finding::new(RESERVED, format!("must not be more than {which} {most}")));
             }
+            Some(count)
         }
-    }
+        _ => None,
+    };
+    let free = available.zip(reserved).map(|(available, reserved)| available.len().saturating_sub(reserved));
+    Cpus { reserved, free }
 }
 
-fn dynamic_pools(policy: &Map<String, Value>, classes: Option<&Map<String, Value>>, findings: &mut Report) {
+fn dynamic_pools(policy: &Map<String, Value>, classes: Option<&Map<String, Value>>, told: &mut Told<'_>) {
     let Some(section) = policy.get("dynamic-pools") else { return };
-    for (index, item) in items(section, "policy.dynamic-pools", "DynamicPoolTypes", findings) {
-        let path = || format!("policy.dynamic-pools.DynamicPoolTypes[{index}]");
-        class(item, "CpuClass", &path, classes, findings);
-    }
-}
-
-fn podpools(policy: &Map<String, Value>, findings: &mut Report) {
-    let Some(section) = policy.get("podpools") else { return };
-    for (index, item) in items(section, "policy.podpools", "Pools", findings) {
-        let built_in = matches!(item.get("Name").and_then(Value::as_str), Some("reserved" | "default"));
-        if item.get("CPU").is_none() && !built_in {
-            findings.push(|| {
-                let path = format!("policy.podpools.Pools[{index}].CPU");
-                Finding::new(path, "is missing, allowed: a whole number of CPUs from 1")
-            });
-        }
+    for (index, item) in items(section, "policy.dynamic-pools", "DynamicPoolTypes", told.findings) {
+        class(item, "CpuClass", &|| format!("policy.dynamic-pools.DynamicPoolTypes[{index}]"), classes, told.warnings);
     }
 }
 
@@ -156,20 +158,24 @@ fn items<'a>(section: &'a Value, at: &str, list: &str, findings: &mut Report) ->
     found
 }
 
+/// The daemon starts with a class that it does not know, and takes it as soon as a later configuration has it.
 fn class(
     item: &Value,
     key: &str,
     path: &dyn Fn() -> String,
     classes: Option<&Map<String, Value>>,
-    findings: &mut Report,
+    warnings: &mut Report,
 ) {
     let Some(name) = item.get(key).and_then(Value::as_str).filter(|name| !name.is_empty()) else { return };
     if classes.is_some_and(|classes| classes.contains_key(name)) {
         return;
     }
-    findings.push(|| {
-        let message =
-            format!("{} is not a class of cpu.classes, defined: {}", shown(&Value::from(name)), names(classes));
+    warnings.push(|| {
+        let message = format!(
+            "{} is not a class of cpu.classes, defined: {}; until it is, the frequencies of these CPUs stay as they are",
+            shown(&Value::from(name)),
+            names(classes)
+        );
         Finding::new(format!("{}.{key}", path()), message)
     });
 }

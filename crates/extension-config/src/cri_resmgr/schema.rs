@@ -1,6 +1,6 @@
 //! The tree of modules and keys that the daemon knows, with the kind of each value.
 
-use super::{cpus, rdt, value};
+use super::{cpus, number, quantity, rdt, value};
 
 /// What a value must be.
 pub(crate) enum Kind {
@@ -13,12 +13,16 @@ pub(crate) enum Kind {
     Integer(i64, i64),
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// One of these words in any letter case.
+    Word(&'static [&'static str]),
     /// A list, each item of this kind.
     List(&'static Kind),
     /// A map with free keys, each value of this kind.
     Map(&'static Kind),
-    /// A map with exactly these keys allowed.
+    /// A module: a map with exactly these keys allowed.
     Object(&'static [Field]),
+    /// A map with these keys allowed, in any letter case: the daemon compares keys exactly in modules, and here without regard to case.
+    Struct(&'static [Field]),
     /// A value with a grammar of its own: the test, and what is allowed.
     Checked(fn(&serde_json::Value) -> bool, &'static str),
 }
@@ -55,8 +59,8 @@ const DURATION: Kind = Kind::Checked(value::is_duration_value, "a duration such 
 pub(crate) const MODULES: &[Field] = &[
     field("policy", Kind::Object(POLICY)),
     field("rdt", Kind::Object(RDT)),
-    field("blockio", Kind::Object(&[field("Classes", Kind::Map(&Kind::List(&Kind::Object(BLOCK_DEVICES))))])),
-    field("cpu", Kind::Object(&[field("classes", Kind::Map(&Kind::Object(CPU_CLASS)))])),
+    field("blockio", Kind::Object(&[field("Classes", Kind::Map(&Kind::List(&Kind::Struct(BLOCK_DEVICES))))])),
+    field("cpu", Kind::Object(&[field("classes", Kind::Map(&Kind::Struct(CPU_CLASS)))])),
     field("logger", Kind::Object(LOGGER)),
     field("dump", Kind::Object(DUMP)),
     field("instrumentation", Kind::Object(INSTRUMENTATION)),
@@ -80,13 +84,13 @@ const STATIC: &[Field] =
     &[field("RelaxedIsolation", Kind::Bool), field("Rdt", Kind::Checked(value::is_tristate, "true, false, auto"))];
 
 const STATIC_POOLS: &[Field] = &[
-    field("pools", Kind::Map(&Kind::Object(STATIC_POOL))),
+    field("pools", Kind::Map(&Kind::Struct(STATIC_POOL))),
     field("ConfDirPath", Kind::Text),
     field("ConfFilePath", Kind::Text),
     field("LabelNode", Kind::Bool),
     field("TaintNode", Kind::Bool),
 ];
-const STATIC_POOL: &[Field] = &[field("exclusive", Kind::Bool), field("cpuLists", Kind::List(&Kind::Object(CPU_LIST)))];
+const STATIC_POOL: &[Field] = &[field("exclusive", Kind::Bool), field("cpuLists", Kind::List(&Kind::Struct(CPU_LIST)))];
 const CPU_LIST: &[Field] =
     &[field("Socket", COUNT), field("Cpuset", Kind::Checked(cpus::is_cpuset_value, "a list of CPUs such as 0-3,8"))];
 
@@ -107,7 +111,7 @@ const BALLOONS: &[Field] = &[
     field("ReservedPoolNamespaces", TEXTS),
     field("AllocatorTopologyBalancing", Kind::Bool),
     field("PreferSpreadOnPhysicalCores", Kind::Bool),
-    field("BalloonTypes", Kind::List(&Kind::Object(BALLOON_TYPE))),
+    field("BalloonTypes", Kind::List(&Kind::Struct(BALLOON_TYPE))),
 ];
 const BALLOON_TYPE: &[Field] = &[
     field("Name", Kind::Text),
@@ -123,14 +127,14 @@ const BALLOON_TYPE: &[Field] = &[
     field("PreferNewBalloons", Kind::Bool),
     field("PreferSpreadOnPhysicalCores", Kind::Bool),
     field("AllocatorTopologyBalancing", Kind::Bool),
-    field("ShareIdleCPUsInSame", Kind::OneOf(&["system", "package", "die", "numa", "core", "thread"])),
+    field("ShareIdleCPUsInSame", Kind::Word(&["system", "package", "die", "numa", "core", "thread"])),
 ];
 
 const PODPOOLS: &[Field] =
-    &[field("PinCPU", Kind::Bool), field("PinMemory", Kind::Bool), field("Pools", Kind::List(&Kind::Object(POD_POOL)))];
+    &[field("PinCPU", Kind::Bool), field("PinMemory", Kind::Bool), field("Pools", Kind::List(&Kind::Struct(POD_POOL)))];
 const POD_POOL: &[Field] = &[
     field("Name", Kind::Text),
-    field("CPU", Kind::Checked(cpus::is_whole, "a whole number of CPUs from 1")),
+    field("CPU", Kind::Checked(number::is_positive, "a whole number of CPUs from 1, without a unit")),
     field("MaxPods", Kind::Integer(-1, i32::MAX as i64)),
     field("Instances", Kind::Checked(value::is_instances, "a number, \"N CPUs\" or \"N %\"")),
     field("FillOrder", Kind::OneOf(&["Balanced", "Packed", "FirstFree"])),
@@ -140,7 +144,7 @@ const DYNAMIC_POOLS: &[Field] = &[
     field("PinCPU", Kind::Bool),
     field("PinMemory", Kind::Bool),
     field("ReservedPoolNamespaces", TEXTS),
-    field("DynamicPoolTypes", Kind::List(&Kind::Object(DYNAMIC_POOL_TYPE))),
+    field("DynamicPoolTypes", Kind::List(&Kind::Struct(DYNAMIC_POOL_TYPE))),
 ];
 const DYNAMIC_POOL_TYPE: &[Field] = &[
     field("Name", Kind::Text),
@@ -150,7 +154,7 @@ const DYNAMIC_POOL_TYPE: &[Field] = &[
 ];
 
 const RDT: &[Field] =
-    &[field("options", Kind::Object(RDT_OPTIONS)), field("partitions", Kind::Map(&Kind::Object(RDT_PARTITION)))];
+    &[field("options", Kind::Struct(RDT_OPTIONS)), field("partitions", Kind::Map(&Kind::Struct(RDT_PARTITION)))];
 const RDT_OPTIONS: &[Field] = &[
     field("mode", Kind::OneOf(&["Full", "Discovery", "Disabled"])),
     field("monitoringDisabled", Kind::Bool),
@@ -158,14 +162,14 @@ const RDT_OPTIONS: &[Field] = &[
     field("l3", OPTIONAL),
     field("mb", OPTIONAL),
 ];
-const OPTIONAL: Kind = Kind::Object(&[field("optional", Kind::Bool)]);
+const OPTIONAL: Kind = Kind::Struct(&[field("optional", Kind::Bool)]);
 const CACHE: Kind = Kind::Checked(rdt::is_cache_allocation, rdt::CACHE_ALLOCATION);
 const BANDWIDTH: Kind = Kind::Checked(rdt::is_bandwidth_allocation, rdt::BANDWIDTH_ALLOCATION);
 const RDT_PARTITION: &[Field] = &[
     field("l2Allocation", CACHE),
     field("l3Allocation", CACHE),
     field("mbAllocation", BANDWIDTH),
-    field("classes", Kind::Map(&Kind::Object(RDT_CLASS))),
+    field("classes", Kind::Map(&Kind::Struct(RDT_CLASS))),
 ];
 const RDT_CLASS: &[Field] = &[
     field("l2Allocation", CACHE),
@@ -173,7 +177,7 @@ const RDT_CLASS: &[Field] = &[
     field("mbAllocation", BANDWIDTH),
     field(
         "kubernetes",
-        Kind::Object(&[field("denyPodAnnotation", Kind::Bool), field("denyContainerAnnotation", Kind::Bool)]),
+        Kind::Struct(&[field("denyPodAnnotation", Kind::Bool), field("denyContainerAnnotation", Kind::Bool)]),
     ),
 ];
 
@@ -183,9 +187,9 @@ const BLOCK_DEVICES: &[Field] = &[
     field("ThrottleWriteBps", BYTES),
     field("ThrottleReadIOPS", BYTES),
     field("ThrottleWriteIOPS", BYTES),
-    field("Weight", Kind::Checked(value::is_weight, "a number from 10 to 1000")),
+    field("Weight", Kind::Checked(quantity::is_weight, "a number from 10 to 1000")),
 ];
-const BYTES: Kind = Kind::Checked(cpus::is_quantity_value, "a quantity such as 50M or 1000");
+const BYTES: Kind = Kind::Checked(quantity::is_quantity, "a quantity such as 50M, 1Ti or 1000");
 
 const CPU_CLASS: &[Field] = &[
     field("minFreq", KHZ),
@@ -204,7 +208,10 @@ const DUMP: &[Field] = &[
     field("Debug", Kind::Bool),
     field("Disabled", Kind::Bool),
     field("File", Kind::Text),
-    field("Config", Kind::Checked(value::is_dump, "a list such as \"full:.*,short:.*Stop.*,off:.*List.*\"")),
+    field(
+        "Config",
+        Kind::Checked(value::is_dump, "a list of regular expressions such as \"full:.*,short:.*Stop.*,off:.*List.*\""),
+    ),
 ];
 const INSTRUMENTATION: &[Field] = &[
     field("HTTPEndpoint", Kind::Text),
@@ -218,7 +225,7 @@ const INSTRUMENTATION: &[Field] = &[
     field("JaegerAgent", Kind::Text),
 ];
 
-const CONTROLLER_STATE: Kind = Kind::OneOf(&["disabled", "required", "optional", "relaxed"]);
+const CONTROLLER_STATE: Kind = Kind::Word(&["disabled", "disable", "required", "mandatory", "optional", "relaxed"]);
 const CONTROL: &[Field] = &[
     field(
         "Controllers",

@@ -14,6 +14,8 @@ mod hostile;
 
 /// Marks the keys of a valid configuration that the daemon is not given, all of them, in this order.
 const LEFT_OUT: &str = "# left out: ";
+/// Marks the warnings that a valid configuration gives, all of them, in this order.
+const WARNING: &str = "# warning: ";
 /// Marks the findings that a broken configuration must give, all of them, in this order.
 const EXPECTED: &str = "# error: ";
 
@@ -39,6 +41,9 @@ fn valid_configurations_are_accepted() {
         let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(LEFT_OUT)).collect();
         let left_out: Vec<_> = checked.left_out.iter().map(|finding| finding.path.as_str()).collect();
         assert_eq!(left_out, expected, "{}", path.display());
+        let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(WARNING)).collect();
+        let told = checked.warnings.iter().map(|warning| format!("{}: {}", warning.path, warning.message));
+        assert_eq!(told.collect::<Vec<_>>(), expected, "{}", path.display());
         is_canonical(&text);
     }
 }

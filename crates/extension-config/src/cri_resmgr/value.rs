@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::number::{integer_of_go, number};
+use super::pattern;
 use crate::limits;
 
 /// Characters of a value in a message.
@@ -76,22 +78,41 @@ pub(crate) fn is_tristate(value: &Value) -> bool {
     value.is_boolean() || value.as_str().is_some_and(|text| matches!(text, "true" | "false" | "auto"))
 }
 
-/// How many pools: empty (one), `N`, `N CPUs`, `N %`.
-pub(crate) fn is_instances(value: &Value) -> bool {
-    plain(value).is_some_and(|text| {
-        let text = text.trim();
-        let number = text.strip_suffix("CPUs").or_else(|| text.strip_suffix('%')).map_or(text, str::trim_end);
-        text.is_empty() || number.parse::<u32>().is_ok()
-    })
+/// How many pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instances {
+    /// So many.
+    Count(u64),
+    /// As many as fit into so many CPUs.
+    Cpus(u64),
+    /// As many as fit into this share of the CPUs that are not reserved.
+    Percent(u64),
 }
 
-pub(crate) fn is_weight(value: &Value) -> bool {
-    plain(value).and_then(|text| text.parse::<u16>().ok()).is_some_and(|weight| (10..=1000).contains(&weight))
+/// `N`, `N CPUs`, `N %`; nothing is one.
+pub(crate) fn instances(value: &Value) -> Option<Instances> {
+    let count = |value: Option<i64>| value.and_then(|number| u64::try_from(number).ok());
+    let Value::String(text) = value else { return count(number(value)).map(Instances::Count) };
+    if text.is_empty() {
+        return Some(Instances::Count(1));
+    }
+    if let Some(share) = text.strip_suffix('%') {
+        return count(integer_of_go(share.trim())).map(Instances::Percent);
+    }
+    let text = text.to_ascii_lowercase();
+    match text.strip_suffix("cpus").or_else(|| text.strip_suffix("cpu")) {
+        Some(cpus) => count(integer_of_go(cpus.trim())).map(Instances::Cpus),
+        None => count(integer_of_go(&text)).map(Instances::Count),
+    }
+}
+
+pub(crate) fn is_instances(value: &Value) -> bool {
+    instances(value).is_some()
 }
 
 pub(crate) fn is_sampling(value: &Value) -> bool {
     plain(value).is_some_and(|text| {
-        matches!(text.as_str(), "disabled" | "production" | "testing")
+        ["disabled", "production", "testing"].iter().any(|word| word.eq_ignore_ascii_case(&text))
             || text.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share))
     })
 }
@@ -100,31 +121,70 @@ pub(crate) fn is_nanoseconds(value: &Value) -> bool {
     value.as_i64().is_some_and(|number| number >= 0)
 }
 
-/// Log sources switched on or off: `on:a,b,off:c`, or `a,b`.
+/// Log sources switched on or off: `on:a,b,off:c`, or `a,b`. Empty items are skipped.
 pub(crate) fn is_debug(value: &Value) -> bool {
+    const STATES: [&str; 10] = ["on", "off", "enable", "disable", "enabled", "disabled", "true", "false", "1", "0"];
+    let is_state = |state: &str| state.is_empty() || STATES.iter().any(|known| known.eq_ignore_ascii_case(state));
     value.as_str().is_some_and(|text| {
         text.split(',').all(|item| {
-            let source = item.trim();
-            let source = match source.split_once(':') {
-                Some(("on" | "off" | "enable" | "disable", source)) => source,
-                Some(_) => return false,
-                None => source,
-            };
-            source.is_empty() && text.is_empty()
-                || !source.is_empty() && source.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_*.".contains(&b))
+            item.trim().split_once(':').is_none_or(|(state, source)| is_state(state) && !source.contains(':'))
         })
     })
 }
 
-/// What to dump: `level:pattern` with level off, short or full; and the word `debug`.
+/// What to dump: `level:pattern`; a pattern without a level has that of the one before it.
 pub(crate) fn is_dump(value: &Value) -> bool {
+    const LEVELS: [&str; 6] = ["off", "suppress", "name", "short", "full", "verbose"];
     value.as_str().is_some_and(|text| {
-        text.is_empty()
-            || text.split(',').all(|item| {
-                item == "debug"
-                    || item.split_once(':').is_some_and(|(level, pattern)| {
-                        matches!(level, "off" | "short" | "full") && !pattern.is_empty()
-                    })
-            })
+        text.split(',').all(|item| {
+            let (level, method) = item.split_once(':').unwrap_or((LEVELS[0], item));
+            LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) && !pattern::is_surely_wrong(method)
+        })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Instances, instances, is_debug, is_dump};
+
+    #[test]
+    fn how_many_pools() {
+        for (value, expected) in [
+            (json!(""), Some(Instances::Count(1))),
+            (json!(3), Some(Instances::Count(3))),
+            (json!("0x3"), Some(Instances::Count(3))),
+            (json!("50 %"), Some(Instances::Percent(50))),
+            (json!("4 CPUs"), Some(Instances::Cpus(4))),
+            (json!("4cpu"), Some(Instances::Cpus(4))),
+            (json!(" 3"), None),
+            (json!("-1"), None),
+            (json!("CPUs"), None),
+            (json!(1.5), None),
+            (json!(true), None),
+        ] {
+            assert_eq!(instances(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_logged_and_dumped() {
+        for (text, debug, dump) in [
+            ("", true, true),
+            ("policy,cache,", true, true),
+            (" on:a , b, OFF:c", true, false),
+            ("enabled:policy,disabled:cache", true, false),
+            ("on:", true, false),
+            ("maybe:policy", false, false),
+            ("on :a", false, false),
+            ("on:a:b", false, false),
+            ("full:.*Create.*,.*Start.*", false, true),
+            ("Verbose:.*,name:RunPodSandbox,suppress:a:b", false, true),
+            ("loud:.*", false, false),
+            ("full:*Create*", false, false),
+        ] {
+            assert_eq!((is_debug(&json!(text)), is_dump(&json!(text))), (debug, dump), "{text:?}");
+        }
+    }
 }
