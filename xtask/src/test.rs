@@ -75,9 +75,12 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
 }
 
 fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
-    let cargo: [(&str, &[&str]); 2] = [
+    let clippy_of_real = ["clippy", "--workspace", "--test", "real", "--locked", "--", "--deny", "warnings"];
+    let cargo: [(&str, &[&str]); 3] = [
         ("formatting", &["fmt", "--all", "--", "--check"]),
         ("clippy", &["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]),
+        // Not among all targets, because `cargo test` shall not run it.
+        ("clippy of the tests on real components", &clippy_of_real),
     ];
     for (what, words) in cargo {
         check(what, tally, || program(root, "cargo", words));

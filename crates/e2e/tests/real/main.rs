@@ -1,6 +1,13 @@
 //! Tests on the real components: API servers, resource managers, systemd, kubelet, containerd, cri-resmgr.
 //! Run by `cargo xtask test --real`.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test program: how it ends and what it prints is for people"
+)]
+
 mod agent_rights;
 mod configuration;
 mod conformance;

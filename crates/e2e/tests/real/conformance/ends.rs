@@ -18,6 +18,8 @@ use super::removal::{REMOVAL, agents, served};
 use super::shoot::{PlayedNode, ensure_nothing_left};
 use super::{Ground, QUIET, SERVED_NAMESPACE};
 
+const DESCRIPTION: &str = "/status/lastOperation/description";
+
 /// The controller reports what takes longer than a minute.
 const OVERDUE: Duration = Duration::from_secs(90);
 
@@ -37,7 +39,6 @@ pub(super) async fn removal_names_nodes_and_gives_up_dead_ones(ground: &Ground) 
             found.contains(text)
         }
     };
-    const DESCRIPTION: &str = "/status/lastOperation/description";
     place
         .until("the node to be named", REMOVAL, says(DESCRIPTION, "1 of 2 nodes: slow (its agent does not run yet)"))
         .await?;
