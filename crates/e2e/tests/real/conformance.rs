@@ -30,8 +30,9 @@ use testbed::{Bed, Daemon, Options, Progress};
 const BED: &str = "conformance";
 /// What gardenlet tells the chart: the version of the resource managers here.
 const GARDENER: &str = "v1.149.3";
-/// How the controller knows shoots' API servers there.
+/// How the controller knows shoots' API servers there, and in landscapes before v1.110.
 const BUNDLE: &str = "bundle";
+const GENERIC_KUBECONFIG: &str = "generic-kubeconfig";
 /// The one namespace that the shoot's resource manager serves.
 const SERVED_NAMESPACE: &str = "shoot--local--local";
 /// Longest time for one case.
@@ -103,6 +104,7 @@ const ALONE: &[(&str, Case)] = cases![
     process::conformance_16_start_up,
     process::conformance_28_base_configuration,
     process::conformance_40_a_faulty_base_configuration_at_the_start,
+    ends::older_landscapes_name_nodes_by_the_generic_kubeconfig,
     depth::conformance_29_deep_and_long_provider_configs,
     depth::conformance_30_depth_in_a_cluster,
     // Looks back at all that the cases before have made the controller do; the next one takes rights away.

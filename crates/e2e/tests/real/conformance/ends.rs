@@ -7,16 +7,18 @@ use extension_config::names;
 use extension_config::node_report::Stage;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::wait_for;
 
 use super::place::{Record, SOON, last};
+use super::process::CONTROLLER_NAMESPACE;
 use super::removal::{REMOVAL, agents, served};
 use super::shoot::{PlayedNode, ensure_nothing_left};
-use super::{Ground, QUIET, SERVED_NAMESPACE};
+use super::{BUNDLE, GENERIC_KUBECONFIG, Ground, QUIET, SERVED_NAMESPACE};
 
 const DESCRIPTION: &str = "/status/lastOperation/description";
 
@@ -86,6 +88,68 @@ pub(super) async fn removal_without_a_word_from_the_shoot(ground: &Ground) -> an
     let says = "the shoot was not asked: its API server could not be reached";
     ensure!(record.any(|seen| description(seen).contains(says)), "nobody was told that the nodes were not looked at");
     ensure_nothing_left(ground).await
+}
+
+/// Before Gardener v1.110 the resource manager writes no certificate authority; the generic kubeconfig has it, and a server whose name
+/// means something in the shoot's own namespace alone.
+pub(super) async fn older_landscapes_name_nodes_by_the_generic_kubeconfig(ground: &Ground) -> anyhow::Result<()> {
+    ground.take_controller("seed-controller")?.stop().await?;
+    let wide = WideRule::grant(ground).await?;
+    ground.start_controller("seed-controller", &[], GENERIC_KUBECONFIG).await?;
+    let place = served(ground).await?;
+    token(ground).await?;
+    let secrets: Api<Secret> = Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE);
+    let data = secrets.get(names::SHOOT_ACCESS_SECRET).await?.data.unwrap_or_default();
+    ensure!(!data.contains_key("bundle.crt"), "the resource manager was asked for what older ones do not have");
+    let node = PlayedNode::join(ground, "old", None).await?;
+    place.gardenlet.delete_extension().await?;
+    place
+        .until("the node to be named", REMOVAL, |extension| {
+            let description = extension["status"]["lastOperation"]["description"].as_str().unwrap_or_default();
+            description.contains("1 of 1 nodes: old (its agent does not run yet)")
+        })
+        .await?;
+    node.run_agent("Remove", false).await?;
+    node.finish().await?;
+    place.gone(REMOVAL).await?;
+    node.leave().await?;
+    ensure_nothing_left(ground).await?;
+    ground.take_controller("seed-controller")?.stop().await?;
+    wide.revoke().await?;
+    ground.start_controller("seed-controller", &[], BUNDLE).await
+}
+
+/// The right that the chart gives in older landscapes: to read every Secret.
+struct WideRule {
+    roles: Api<ClusterRole>,
+    bindings: Api<ClusterRoleBinding>,
+}
+
+impl WideRule {
+    const NAME: &str = "testbed:read-secrets";
+
+    async fn grant(ground: &Ground) -> anyhow::Result<Self> {
+        let rule = Self { roles: Api::all(ground.seed.clone()), bindings: Api::all(ground.seed.clone()) };
+        let (version, parameters) = ("rbac.authorization.k8s.io/v1", PatchParams::apply("testbed"));
+        let role = json!({
+            "apiVersion": version, "kind": "ClusterRole", "metadata": { "name": Self::NAME },
+            "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }],
+        });
+        rule.roles.patch(Self::NAME, &parameters, &Patch::Apply(role)).await?;
+        let binding = json!({
+            "apiVersion": version, "kind": "ClusterRoleBinding", "metadata": { "name": Self::NAME },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": Self::NAME },
+            "subjects": [{ "kind": "ServiceAccount", "name": names::CONTROLLER_NAME, "namespace": CONTROLLER_NAMESPACE }],
+        });
+        rule.bindings.patch(Self::NAME, &parameters, &Patch::Apply(binding)).await?;
+        Ok(rule)
+    }
+
+    async fn revoke(self) -> anyhow::Result<()> {
+        self.bindings.delete(Self::NAME, &DeleteParams::default()).await?;
+        self.roles.delete(Self::NAME, &DeleteParams::default()).await?;
+        Ok(())
+    }
 }
 
 /// Nodes born at wake-up must find the removal phase, and nothing can be proven before.
