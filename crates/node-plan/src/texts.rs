@@ -5,6 +5,8 @@ use extension_config::names::node;
 use crate::desired::{Installation, StaticConfig};
 use crate::entry::MARKER;
 
+/// Of the daemon below `/run` and `/var/lib`.
+const DAEMON_DIRECTORY: &str = "cri-resmgr";
 const NOTE: &str = "; edits are undone.\n";
 
 /// The daemon's environment file. `CONFIG_OPTIONS` names the static configuration; `EXTRA_OPTIONS` come last on the command line and so win.
@@ -44,6 +46,15 @@ pub fn configuration(text: &str) -> String {
 /// `Before=` and `ExecStartPost=` make the first kubelet start of a boot wait until the proxy answers (or the wait gives up); nothing makes
 /// kubelet *need* the proxy. The start limit is finite, so that a daemon that dies ten times within ten minutes, slowly or at once, ends in
 /// `failed` and `OnFailure=` fires; `RestartSec=` is at least a second, while a single crash is over before kubelet minds.
+///
+/// It writes to its two directories, and below `/sys` and `/proc` to what it is there for: control groups, resctrl, `cpufreq` and uncore limits
+/// (`/sys/devices/system`), `clear_refs` of processes whose pages it moves. Everything else of the host is read-only to it. Character devices stay
+/// (Speed Select and `msr`), disks do not. `ProtectClock=` and `PrivateDevices=` would take Speed Select away, `ProtectControlGroups=` and
+/// `ProtectKernelTunables=` the cpusets and resctrl, `CapabilityBoundingSet=` without `SYS_ADMIN`, `SYS_NICE`, `SYS_PTRACE` or `SYS_RAWIO` the
+/// moving of pages, eBPF or `msr`. Mounts of the host keep arriving (as slaves): volumes of pods give hints about where their devices are.
+///
+/// `/run` is its own, with its sockets and containerd's in it: v0.9.2 removes and writes `/var/run/cri-resmgr.pid` whatever `--pid-file` says
+/// (`pkg/pidfile`), and ends where it cannot. Its directory of sockets outlives it: kubelet and the agent look into it while it is down.
 #[must_use]
 pub fn daemon_unit() -> String {
     format!(
@@ -69,6 +80,29 @@ TimeoutStopSec=10
 OOMScoreAdjust=-999
 LogRateLimitIntervalSec=10
 LogRateLimitBurst=5000
+RuntimeDirectory={name}
+RuntimeDirectoryMode=0711
+RuntimeDirectoryPreserve=yes
+StateDirectory={name}
+StateDirectoryMode=0710
+TemporaryFileSystem=/run:mode=0755
+BindPaths={run}
+BindReadOnlyPaths={containerd_run}
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+ReadOnlyPaths=-/proc/sys -/proc/sysrq-trigger /sys
+ReadWritePaths=-/sys/fs/cgroup -/sys/fs/resctrl -/sys/devices/system
+DeviceAllow=char-* rw
+CapabilityBoundingSet=~CAP_MKNOD CAP_NET_ADMIN CAP_NET_RAW CAP_SETPCAP CAP_SYS_BOOT CAP_SYS_MODULE CAP_SYS_TIME
+NoNewPrivileges=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+RestrictSUIDSGID=yes
+RestrictRealtime=yes
+RestrictNamespaces=yes
+LockPersonality=yes
+SystemCallArchitectures=native
 
 [Install]
 WantedBy=multi-user.target
@@ -82,6 +116,9 @@ WantedBy=multi-user.target
         relay_socket = node::RELAY_SOCKET,
         config_socket = node::CONFIG_SOCKET,
         agent_socket = node::AGENT_SOCKET,
+        name = DAEMON_DIRECTORY,
+        run = node::DAEMON_RUN_DIR,
+        containerd_run = node::CONTAINERD_RUN_DIR,
         gate = node::GATE,
     )
 }
@@ -142,7 +179,9 @@ ExecStartPre=-{gate} gate
 
 #[cfg(test)]
 mod tests {
-    use super::{configuration, daemon_unit, environment, guard_timer, guard_unit, kubelet_override};
+    use extension_config::names::node;
+
+    use super::{DAEMON_DIRECTORY, configuration, daemon_unit, environment, guard_timer, guard_unit, kubelet_override};
     use crate::desired::{Blob, Installation, StaticConfig};
 
     fn installation(config: StaticConfig, extra: &str) -> Installation {
@@ -175,6 +214,13 @@ mod tests {
             configuration("policy:\n  Active: none"),
             "# Written by gardener-extension-cri-resmgr; edits are undone.\npolicy:\n  Active: none\n"
         );
+    }
+
+    #[test]
+    fn the_daemon_s_directories_are_those_that_the_others_know() {
+        assert_eq!(node::DAEMON_RUN_DIR, format!("/run/{DAEMON_DIRECTORY}"));
+        assert_eq!(node::DAEMON_STATE_DIR, format!("/var/lib/{DAEMON_DIRECTORY}"));
+        assert!(node::CONTAINERD_SOCKET.starts_with(node::CONTAINERD_RUN_DIR));
     }
 
     #[test]

@@ -76,6 +76,7 @@ const GROUPS: [&[(&str, Case)]; 4] = [
         crash::node_29_two_agents_at_once,
         crash::node_30_containerd_restarts,
         placement::node_32_containers_run_where_the_policy_says,
+        placement::node_33_the_daemon_writes_nowhere_else,
     ],
 ];
 

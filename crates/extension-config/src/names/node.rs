@@ -63,7 +63,7 @@ pub const JOURNAL: &str = "/var/lib/gardener-extension-cri-resmgr/journal.json";
 pub const DAEMON_RUN_DIR: &str = "/run/cri-resmgr";
 /// The daemon's state.
 pub const DAEMON_STATE_DIR: &str = "/var/lib/cri-resmgr";
-/// The daemon's pid file.
+/// The daemon's pid file, of daemons that earlier versions of ours (or others) have started: ours of today has a `/run` of its own.
 pub const DAEMON_PID_FILE: &str = "/run/cri-resmgr.pid";
 /// What stood at [`DAEMON_STATE_DIR`] before us; put back at removal.
 pub const ASIDE_STATE_DIR: &str = "/var/lib/cri-resmgr.before-gardener-extension-cri-resmgr";
@@ -77,6 +77,8 @@ pub const RELAY_SOCKET: &str = "/run/cri-resmgr/cri-resmgr.sock";
 pub const CONFIG_SOCKET: &str = "/run/cri-resmgr/cri-resmgr-config.sock";
 /// Where the daemon looks for its agent.
 pub const AGENT_SOCKET: &str = "/run/cri-resmgr/cri-resmgr-agent.sock";
+/// containerd's directory of sockets.
+pub const CONTAINERD_RUN_DIR: &str = "/run/containerd";
 /// containerd's socket: what kubelet uses without the proxy, and what the proxy passes on to.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 /// The argument that the gate gives to kubelet when the proxy answers.

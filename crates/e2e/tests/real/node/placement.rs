@@ -1,9 +1,13 @@
 //! What all of it is for: a policy says where a container runs, and the kernel keeps to it, on either version of control groups.
 
-use anyhow::{Context as _, ensure};
-use e2e::{Container, Workload};
+use std::collections::BTreeMap;
 
-use super::lab::Lab;
+use anyhow::{Context as _, ensure};
+use cri_client::ConfigClient;
+use e2e::{Container, Workload};
+use extension_config::names::node as host;
+
+use super::lab::{Lab, SOON};
 
 /// One CPU for all containers of the workload's namespace.
 const ONE_CPU: &str = "\
@@ -34,6 +38,61 @@ pub(super) async fn node_32_containers_run_where_the_policy_says(lab: &mut Lab<'
         pods.remove_pod(name).await?;
     }
     lab.be_clean().await.map(drop)
+}
+
+/// Files by which somebody could become root, and some that would only be left behind.
+const ELSEWHERE: [&str; 8] = [
+    "/etc/profile.d/dump.sh",
+    "/etc/ld.so.preload",
+    "/run/systemd/system/dump.service",
+    "/opt/intel/bin/dump",
+    "/var/lib/kubelet/dump",
+    "/usr/local/dump",
+    "/root/dump",
+    "/tmp/dump",
+];
+/// It is there; opening it is the attack.
+const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
+
+/// W3, with what our own checks leave out handed straight to the daemon's socket: its unit alone stands in the way.
+pub(super) async fn node_33_the_daemon_writes_nowhere_else(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+    lab.be_clean().await?;
+    let (pods, node) = (Workload::none(lab.shoot()), lab.worker.name().to_owned());
+    let installed = lab.be_installed_with(ONE_CPU).await?;
+    let invocation = lab.shell("systemctl show --property=InvocationID cri-resource-manager").await?;
+    // The daemon opens the file, and works on, where it may.
+    let allowed = format!("{}/dump", host::DAEMON_STATE_DIR);
+    dump_to(lab, &allowed).await?;
+    ensure!(lab.exists(&allowed)?, "the daemon did not open {allowed}: the rest of this case would show nothing");
+    for path in ELSEWHERE {
+        dump_to(lab, path).await?;
+        ensure!(!lab.exists(path)?, "the daemon has made {path}");
+    }
+    dump_to(lab, CORE_PATTERN).await?;
+    let log = lab.shell("journalctl --sync; journalctl --no-pager -o cat -u cri-resource-manager").await?;
+    // Its own `/tmp` is the one place where it could open the file.
+    for path in ELSEWHERE.into_iter().chain([CORE_PATTERN]).filter(|path| !path.starts_with("/tmp/")) {
+        let refused = format!("failed to open file \"{path}\"");
+        ensure!(log.contains(&refused), "the daemon's journal does not say: {refused}");
+    }
+    // What it is there for goes on, in the same run.
+    let container = pods.start_pod("confined", &node).await?;
+    let placed = cpus(lab, &container).await?;
+    ensure!(placed.parse::<u32>().is_ok(), "a container under the confined daemon may run on CPUs {placed}");
+    pods.remove_pod("confined").await?;
+    let now = lab.shell("systemctl show --property=InvocationID cri-resource-manager").await?;
+    ensure!(now == invocation, "the daemon was restarted");
+    ensure!(lab.facts().await?.kubelet_invocation == installed.kubelet_invocation, "kubelet was restarted");
+    lab.be_clean().await.map(drop)
+}
+
+/// Hands the daemon a configuration that opens this file.
+async fn dump_to(lab: &Lab<'_>, path: &str) -> anyhow::Result<()> {
+    let policy = ONE_CPU.strip_prefix("policy:\n").context("a policy")?.replace("\n  ", "\n");
+    let data = [("policy", policy.trim_start().to_owned()), ("dump", format!("File: {path}\n"))];
+    let data: BTreeMap<String, String> = data.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
+    let client = ConfigClient::connect(&lab.path(host::CONFIG_SOCKET)?, SOON).await?;
+    Ok(client.set_config(lab.worker.name(), data, SOON).await?)
 }
 
 /// What the kernel says of the container's process.

@@ -100,23 +100,24 @@ pub(super) async fn node_19_and_20_stale_state_of_a_daemon(lab: &mut Lab<'_>) ->
     let listen = "use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un(shift)) or die";
     let cache_before = r#"{"Version":"1","Pods":{},"Containers":{},"NextID":1,"Cfg":{"NodeName":"","Data":{"policy":"Active: balloons\n"}},"PolicyName":"balloons","PolicyJSON":{}}"#;
     lab.shell(&format!(
-        "mkdir -m 711 {run}; perl -e '{listen}' {socket}; echo 999999 >{pid}; mkdir -m 710 {state}; echo '{cache_before}' >{state}/cache",
+        "mkdir -m 711 {run}; perl -e '{listen}' {socket}; echo 999999 >{pid}; mkdir -m 710 {state}",
         run = host::DAEMON_RUN_DIR,
         socket = host::RELAY_SOCKET,
         pid = host::DAEMON_PID_FILE,
         state = host::DAEMON_STATE_DIR,
     ))
     .await?;
+    lab.worker.write(&format!("{}/cache", host::DAEMON_STATE_DIR), cache_before, 0o644)?;
     lab.rebase()?;
     lab.be_installed().await?;
     let cache: serde_json::Value = serde_json::from_str(&lab.read(&format!("{}/cache", host::DAEMON_STATE_DIR))?)?;
     ensure!(cache["PolicyName"] == "none", "the policy is {}", cache["PolicyName"]);
     let aside = lab.read(&format!("{}/cache", host::ASIDE_STATE_DIR))?;
-    ensure!(aside.trim() == cache_before, "what was there before us is now {aside}");
+    ensure!(aside == cache_before, "what was there before us is now {aside}");
     // Back as it was: it is not ours.
     lab.be_clean().await?;
     let back = lab.read(&format!("{}/cache", host::DAEMON_STATE_DIR))?;
-    ensure!(back.trim() == cache_before && lab.exists(host::RELAY_SOCKET)?, "what was there before us is {back}");
+    ensure!(back == cache_before && lab.exists(host::RELAY_SOCKET)?, "what was there before us is {back}");
     lab.shell(&format!("rm -r {} {}", host::DAEMON_RUN_DIR, host::DAEMON_STATE_DIR)).await?;
     lab.rebase()
 }
