@@ -13,6 +13,8 @@ use crate::{artifacts, bed};
 
 /// Program and Debian package.
 const SHELLCHECK: &str = "shellcheck";
+/// Program and Debian package; tar reads upstream's recorded machines with it.
+const BZIP2: &str = "bzip2";
 /// Version of cargo-deny, which checks `deny.toml`.
 const CARGO_DENY: &str = "0.20.2";
 /// What made `examples/enabled-for-all.yaml`.
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
     if args.real {
         bed::ensure_machine()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(testbed::ensure_programs(&[(SHELLCHECK, SHELLCHECK)]))?;
+        runtime.block_on(testbed::ensure_programs(&[(SHELLCHECK, SHELLCHECK), (BZIP2, BZIP2)]))?;
         ensure_cargo_deny(root)?;
     }
     let mut tally = Tally::default();
@@ -185,8 +187,12 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     let artifacts = artifacts::build(root)?;
     if args.only.is_none() {
         check("the chart, linted and rendered by Helm", tally, || crate::within(&["chart"], root));
-        say("== the real daemon's verdict on the corpus of configurations");
-        let daemon = [("CRI_RESMGR", artifacts.daemon.display().to_string())];
+        say("== the real daemon's verdict on the corpus of configurations, and on what upstream publishes");
+        let module = image_builder::payload::payload_module(root)?;
+        let daemon = [
+            ("CRI_RESMGR", artifacts.daemon.display().to_string()),
+            ("CRI_RESMGR_SOURCE", module.display().to_string()),
+        ];
         cargo_test(
             root,
             &["test", "--package", "extension-config", "--test", "daemon", "--locked", "--", "--ignored"],

@@ -9,7 +9,7 @@ use crate::tree::{Node, Tree};
 use crate::{Digest, Error, gzip};
 
 pub use download::{Limits, Progress, Source, download};
-pub use source::payload_from_source;
+pub use source::{payload_from_source, payload_module};
 
 /// The daemon's path in the archive, and on the node.
 pub const DAEMON: &str = "opt/intel/bin/cri-resmgr";

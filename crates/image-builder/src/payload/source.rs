@@ -64,6 +64,15 @@ pub fn payload_from_source(root: &Path, cache_dir: &Path) -> Result<PathBuf, Err
     Ok(archive)
 }
 
+/// Directory of that module, as upstream publishes it.
+///
+/// # Errors
+/// As [`payload_from_source`].
+pub fn payload_module(root: &Path) -> Result<PathBuf, Error> {
+    let recipe = root.join(RECIPE);
+    Pin::read(&recipe)?.download(&recipe)
+}
+
 /// Version and hash of the module, from our `go.mod` and `go.sum`.
 #[derive(Debug, PartialEq, Eq)]
 struct Pin {

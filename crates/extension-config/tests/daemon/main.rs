@@ -5,6 +5,8 @@
 //! Where it accepts what we refuse, the file says `# daemon: accepts`: it ignores unknown deep keys, takes the last of two
 //! equal keys, and looks at some values only when they are used.
 
+mod upstream;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,10 +14,15 @@ use std::process::{Command, Stdio};
 const LENIENT: &str = "# daemon: accepts";
 const NOT_ASKED: &str = "# daemon: not asked";
 
-fn accepts(daemon: &Path, config: &Path) -> std::io::Result<bool> {
+/// On this machine, or on the one whose `/sys` is recorded below `machine`.
+fn accepts(daemon: &Path, config: &Path, machine: Option<&Path>) -> std::io::Result<bool> {
     let directory = tempfile::tempdir()?;
     let inside = |name: &str| directory.path().join(name);
-    let mut child = Command::new(daemon)
+    let mut command = Command::new(daemon);
+    if let Some(machine) = machine {
+        command.arg("--host-root").arg(machine);
+    }
+    let mut child = command
         .arg("--force-config")
         .arg(config)
         .arg("--runtime-socket")
@@ -40,6 +47,14 @@ fn accepts(daemon: &Path, config: &Path) -> std::io::Result<bool> {
     Ok(waits)
 }
 
+/// A configuration as the agent writes it: in canonical form, below a comment.
+fn accepts_canonical(daemon: &Path, canonical: &str, machine: Option<&Path>) -> std::io::Result<bool> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("canonical.cfg");
+    std::fs::write(&file, format!("# a comment\n{canonical}"))?;
+    accepts(daemon, &file, machine)
+}
+
 #[test]
 #[ignore = "needs the daemon's binary in CRI_RESMGR"]
 fn the_daemon_agrees() {
@@ -55,14 +70,8 @@ fn the_daemon_agrees() {
             }
             let expected = kind == "valid" || text.lines().any(|line| line == LENIENT);
             let found = match extension_config::cri_resmgr::canonical(&text) {
-                Ok(canonical) => {
-                    let directory = tempfile::tempdir().unwrap();
-                    let file = directory.path().join("canonical.cfg");
-                    // As the agent writes it, below a comment.
-                    std::fs::write(&file, format!("# a comment\n{canonical}")).unwrap();
-                    accepts(&daemon, &file).unwrap()
-                }
-                Err(_) => accepts(&daemon, &path).unwrap(),
+                Ok(canonical) => accepts_canonical(&daemon, &canonical, None).unwrap(),
+                Err(_) => accepts(&daemon, &path, None).unwrap(),
             };
             if found != expected {
                 differences.push(format!("{}: expected {expected}, the daemon says {found}", path.display()));
