@@ -21,8 +21,8 @@ use crate::configuration::{self, BaseConfig, Owner, Resolved, Unresolved, status
 use crate::image_vector::{ImageVector, Request};
 use crate::manifests::{self, Manifests};
 use crate::removal::nodes::Tally;
+use crate::removal::sleep::Sleep;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
-use crate::shoot::Unasked;
 use crate::shoot::looks::{Answer, Look, Looks, Target, Waiting};
 use report::{keep, report, write_provider_status};
 
@@ -87,14 +87,21 @@ impl Actuator for CriResmgr {
             proven: self.removals.is_proven(&id(context)),
             found: removal::found(found.as_ref()),
         };
-        match removal::next(situation) {
+        let outcome = match removal::next(situation) {
             Step::AwaitForeignDeletion => {
                 let message = format!("waiting until ManagedResource {RESOURCE}, which somebody else deletes, is gone");
-                Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN })
+                Outcome::Pending { message, requeue_after: LOOK_AGAIN }
             }
-            Step::Delete => self.delete_resource(context).await,
-            Step::Apply => self.remove(context).await,
-        }
+            Step::Delete => self.delete_resource(context).await?,
+            Step::Apply => self.remove(context).await?,
+        };
+        let sleep = Sleep::of(context.shoot.as_deref());
+        Ok(match outcome {
+            Outcome::Pending { message, requeue_after } => {
+                Outcome::Pending { message: sleep.explain(message), requeue_after }
+            }
+            done @ Outcome::Done => done,
+        })
     }
 
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -139,6 +146,10 @@ impl CriResmgr {
     async fn remove(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         let bundle = self.manifests.remove(target(context, &self.image(context)?)).map_err(defect)?;
         let applied = self.apply(context, &bundle).await?;
+        if !Sleep::of(context.shoot.as_deref()).can_prove() {
+            self.looks.forget(&id(context));
+            return Ok(Outcome::Pending { message: removal::AWAITED.to_owned(), requeue_after: LOOK_AGAIN });
+        }
         let answer = match self.look(context, removal::applied_generation(&applied)) {
             Look::Ended(answer) => answer,
             Look::UnderWay(before) => {
@@ -164,10 +175,6 @@ impl CriResmgr {
 
     /// What the shoot says of its nodes, as far as that is known.
     fn look(&self, context: &Context, applied: Option<i64>) -> Look {
-        if context.shoot.as_ref().is_some_and(|shoot| shoot.is_hibernated()) {
-            self.looks.forget(&id(context));
-            return Look::Ended(Arc::new(Err(Unasked::Hibernated)));
-        }
         let cluster = context.cluster.as_deref();
         let generic = cluster.map_or(GENERIC_KUBECONFIG_DEFAULT, gardener_api::Cluster::generic_kubeconfig_secret);
         let target = Target {

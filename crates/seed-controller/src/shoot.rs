@@ -34,8 +34,6 @@ pub(crate) fn access(authority: Authority) -> ShootAccess {
 /// Why the shoot could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unasked {
-    #[error("the shoot is hibernated")]
-    Hibernated,
     #[error(transparent)]
     NoAccess(#[from] Unavailable),
     #[error("its API server did not answer within {} s", DEADLINE.as_secs())]
