@@ -55,6 +55,7 @@ async fn a_base_configuration_that_was_never_good_is_an_error_without_blame() {
     assert!(resolved(&base, None).await.is_ok());
 }
 
+/// Field case D09: the Extension's copy counts. Where it has none the Shoot's is taken, and at once.
 #[test]
 fn the_extensions_copy_comes_before_the_shoot() {
     let shoot: Shoot = serde_json::from_value(json!({"spec": {"extensions": [
