@@ -3,7 +3,7 @@
 //! It travels as JSON in a ConfigMap whose name carries [`DesiredState::hash8`], so that a new pod can never see an old text. Agents of an
 //! older version may meet it: unknown fields are ignored, an unknown `apiVersion`, `kind` or `phase` is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -55,7 +55,7 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// Which nodes are to have the daemon. Both conditions must hold.
+/// Which nodes are to have the daemon. All conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Selection {
@@ -65,16 +65,19 @@ pub struct Selection {
     /// Labels that the node must all carry.
     #[serde(default)]
     pub match_labels: BTreeMap<String, String>,
+    /// Names of worker pools that are left alone, for what the Shoot tells of their nodes. An agent that does not know them refuses on its node.
+    /// Left out when there are none: the text, and so its name, is the one of before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub excluded_pools: BTreeSet<String>,
 }
 
 impl Selection {
     /// Whether a node with these labels is selected. The pool is the node's label `worker.gardener.cloud/pool`.
     #[must_use]
     pub fn matches(&self, node_labels: &BTreeMap<String, String>) -> bool {
-        let in_pool = self
-            .worker_pools
-            .as_ref()
-            .is_none_or(|pools| node_labels.get(names::WORKER_POOL_LABEL).is_some_and(|pool| pools.contains(pool)));
+        let pool = node_labels.get(names::WORKER_POOL_LABEL);
+        let in_pool = self.worker_pools.as_ref().is_none_or(|pools| pool.is_some_and(|pool| pools.contains(pool)))
+            && pool.is_none_or(|pool| !self.excluded_pools.contains(pool));
         in_pool && self.match_labels.iter().all(|(key, value)| node_labels.get(key) == Some(value))
     }
 }

@@ -1,6 +1,6 @@
 //! The configuration that takes effect: the shoot's over the operator's over our own, checked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -12,27 +12,10 @@ use crate::limits;
 use crate::names;
 use crate::problem::{Origin, Problem, Problems};
 use crate::provider_config::{self, Written};
+use crate::workers::{self, Facts, LeftAlone};
 
 /// What a daemon runs with when nobody configured anything: it passes every request through.
 pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
-
-/// What is known about the shoot, to warn of configurations that cannot work there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Its worker pools.
-    pub workers: Vec<WorkerFacts>,
-}
-
-/// One worker pool.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WorkerFacts {
-    /// Its name.
-    pub name: String,
-    /// Its container runtime; `None` where the Shoot does not say, which means containerd.
-    pub cri: Option<String>,
-    /// Major and minor of its Kubernetes version, where it could be read.
-    pub kubernetes: Option<(u64, u64)>,
-}
 
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +24,12 @@ pub struct Effective {
     pub daemon: Daemon,
     /// What is pushed to running daemons: name of the ConfigMap and its data.
     pub dynamic: BTreeMap<String, BTreeMap<String, String>>,
-    /// Which nodes get the daemon.
+    /// Which nodes get the daemon; those of [`Self::left_alone`] do not.
     pub selection: Selection,
+    /// The worker pools that are selected and left alone all the same.
+    pub left_alone: Vec<LeftAlone>,
+    /// These are all that are selected.
+    pub is_nowhere: bool,
     /// Who won for each key.
     pub origins: BTreeMap<String, Origin>,
     /// What works, but perhaps not as its author thinks.
@@ -110,7 +97,10 @@ pub fn resolve(
         warnings.extend(options.left_out.iter().map(|message| problem(*origin, written, "", message)));
     }
     warn_of_policies(&entries, &checked, &mut warnings);
-    warn_of_workers(&shoot.selection, facts, &mut warnings);
+    let left_alone = workers::left_alone(&shoot.selection, facts);
+    let is_nowhere = workers::is_nowhere(&shoot.selection, facts, &left_alone);
+    warnings.extend(workers::warnings(&shoot.selection, facts, &left_alone));
+    let excluded_pools = left_alone.iter().map(|pool| pool.name.clone()).collect();
 
     let text = |key| checked.get(&key).map(|good: &Checked| good.canonical().to_owned());
     let dynamic = checked.iter().filter(|(key, _)| key.is_dynamic());
@@ -123,7 +113,9 @@ pub fn resolve(
         dynamic: dynamic
             .map(|(key, good)| (format!("{}{key}", names::DYNAMIC_CONFIG_MAP_PREFIX), good.by_module()))
             .collect(),
-        selection: shoot.selection,
+        selection: Selection { excluded_pools, ..shoot.selection },
+        left_alone,
+        is_nowhere,
         origins: entries.iter().map(|(key, (origin, _))| (key.to_string(), *origin)).collect(),
         warnings: warnings.told(),
     })
@@ -183,36 +175,6 @@ fn warn_of_policies(
             good.active, fallback.active
         );
         warnings.push(problem(*origin, written, "policy.Active", &message));
-    }
-}
-
-fn warn_of_workers(selection: &Selection, facts: &Facts, warnings: &mut Warnings) {
-    let mut warn = |config: &str, message: String| {
-        warnings.push(Problem::new(Origin::Shoot, config, "", &message));
-    };
-    let workers: HashMap<&str, &WorkerFacts> =
-        facts.workers.iter().map(|worker| (worker.name.as_str(), worker)).collect();
-    for pool in selection.worker_pools.iter().flatten() {
-        match workers.get(pool.as_str()) {
-            None if !facts.workers.is_empty() => {
-                warn("selection.workerPools", format!("there is no worker pool {pool:?}"));
-            }
-            Some(worker) if worker.cri.as_deref().is_some_and(|cri| cri != "containerd") => {
-                warn("selection.workerPools", format!("worker pool {pool:?} does not use containerd"));
-            }
-            _ => {}
-        }
-    }
-    for worker in &facts.workers {
-        let selected = selection.worker_pools.as_ref().is_none_or(|pools| pools.contains(&worker.name));
-        // The daemon speaks the CRI of Kubernetes 1.29 and drops what it does not know.
-        if selected && worker.kubernetes.is_some_and(|version| version >= (1, 33)) {
-            let message = format!(
-                "worker pool {:?} runs Kubernetes 1.33 or later: the daemon loses newer fields of the CRI, and resizing of running pods has no effect",
-                worker.name
-            );
-            warn("", message);
-        }
     }
 }
 

@@ -16,7 +16,9 @@ pub mod node_report;
 mod problem;
 pub mod provider_config;
 mod selection;
+mod workers;
 
-pub use effective::{Effective, Facts, WorkerFacts, resolve};
+pub use effective::{Effective, resolve};
 pub use key::ConfigKey;
 pub use problem::{Origin, Problem, Problems};
+pub use workers::{CpuManager, Facts, LeftAlone, WorkerFacts};

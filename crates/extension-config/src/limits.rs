@@ -13,8 +13,12 @@ pub const EFFECTIVE_BYTES: usize = 512 * 1024;
 pub const CONFIGURATIONS: usize = 1024;
 /// Bytes of a key or name: Kubernetes' own limit for names. In canonical form, so that Go's YAML library (1024) can read it as a key.
 pub const NAME_BYTES: usize = 253;
-/// Worker pools in a selection.
+/// Worker pools in a selection, and worker pools of a shoot that can be left alone.
 pub const WORKER_POOLS: usize = 256;
+/// Worker pools that are told by name of those that are left alone.
+pub const WORKER_POOLS_TOLD: usize = 50;
+/// Characters that are told of a value in the Shoot.
+pub const VALUE_CHARACTERS: usize = 63;
 /// Labels in a selection.
 pub const MATCH_LABELS: usize = 64;
 /// Bytes of the extra options.

@@ -77,3 +77,7 @@ pub const ADJUSTMENT_PLURAL: &str = "adjustments";
 pub const WORKER_POOL_LABEL: &str = "worker.gardener.cloud/pool";
 /// Label that Gardener puts on every node: the container runtime.
 pub const WORKER_CRI_LABEL: &str = "worker.gardener.cloud/cri-name";
+/// The one architecture that the daemon is published for, as Kubernetes and Gardener write it.
+pub const ARCHITECTURE: &str = "amd64";
+/// The one container runtime that the daemon is a proxy for, as in [`WORKER_CRI_LABEL`].
+pub const CONTAINER_RUNTIME: &str = "containerd";

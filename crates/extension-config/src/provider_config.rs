@@ -195,7 +195,7 @@ fn from_untyped(untyped: Untyped) -> Result<ProviderConfig, Problems> {
             None => problems.push(unknown_key(Origin::Shoot, field)),
         }
     }
-    let selection = Selection { worker_pools: None, match_labels: untyped.node_selector };
+    let selection = Selection { match_labels: untyped.node_selector, ..Selection::default() };
     finish(ProviderConfig { configs, selection }, problems, "nodeSelector")
 }
 
@@ -235,7 +235,7 @@ fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problem
         problem("selection.workerPools".into(), &message)
     }));
     finish(
-        ProviderConfig { configs, selection: Selection { worker_pools, match_labels } },
+        ProviderConfig { configs, selection: Selection { worker_pools, match_labels, ..Selection::default() } },
         problems,
         "selection.matchLabels",
     )

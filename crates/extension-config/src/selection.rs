@@ -17,6 +17,11 @@ pub(crate) fn check(key: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a worker pool's name can stand in a node's label at all.
+pub(crate) fn can_be_pool(name: &str) -> bool {
+    !name.is_empty() && is_qualified(name)
+}
+
 /// At most 63 letters, digits, '-', '_', '.', with a letter or digit at both ends; the empty string passes.
 fn is_qualified(text: &str) -> bool {
     let ends = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);

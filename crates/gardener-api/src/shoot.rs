@@ -1,5 +1,7 @@
 //! The part of `core.gardener.cloud/v1beta1` Shoot that an extension reads out of a Cluster.
 
+mod worker;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
@@ -9,6 +11,8 @@ use crate::constants::{FORCE_DELETION_ANNOTATION, is_go_true};
 use crate::operation::{LastOperation, LastOperationState};
 use crate::raw::RawJson;
 use crate::read::{Faults, Part, Reader};
+
+pub use worker::{Kubelet, Worker, WorkerCri, WorkerKubernetes, WorkerMachine};
 
 /// A Shoot, as far as it concerns us.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,6 +65,8 @@ pub struct ShootExtension {
 pub struct Kubernetes {
     /// Such as `1.33.2`.
     pub version: String,
+    /// The kubelets of worker pools that have no such section of their own.
+    pub kubelet: Option<Kubelet>,
 }
 
 /// `spec.hibernation`.
@@ -75,31 +81,6 @@ pub struct Hibernation {
 pub struct Provider {
     /// Worker pools; none = a workerless shoot.
     pub workers: Vec<Worker>,
-}
-
-/// A worker pool.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Worker {
-    /// Name, the value of the nodes' label [`crate::constants::WORKER_POOL_LABEL`].
-    pub name: String,
-    /// Container runtime.
-    pub cri: Option<WorkerCri>,
-    /// Kubernetes version of the pool, where it differs.
-    pub kubernetes: Option<WorkerKubernetes>,
-}
-
-/// `workers[].cri`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WorkerCri {
-    /// `containerd`, or `docker` on old shoots.
-    pub name: String,
-}
-
-/// `workers[].kubernetes`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WorkerKubernetes {
-    /// Such as `1.32.5`.
-    pub version: Option<String>,
 }
 
 /// Status of a Shoot.
@@ -169,8 +150,8 @@ impl Part for ShootExtension {
 
 impl Part for Kubernetes {
     fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
-        let [version] = reader.members(raw, ["version"])?;
-        Some(Self { version: reader.leaf(version).unwrap_or_default() })
+        let [version, kubelet] = reader.members(raw, ["version", "kubelet"])?;
+        Some(Self { version: reader.leaf(version).unwrap_or_default(), kubelet: reader.part(kubelet) })
     }
 }
 
@@ -185,31 +166,6 @@ impl Part for Provider {
     fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
         let [workers] = reader.members(raw, ["workers"])?;
         Some(Self { workers: reader.list(workers, Worker::read) })
-    }
-}
-
-impl Part for Worker {
-    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
-        let [name, cri, kubernetes] = reader.members(raw, ["name", "cri", "kubernetes"])?;
-        Some(Self {
-            name: reader.leaf(name).unwrap_or_default(),
-            cri: reader.part(cri),
-            kubernetes: reader.part(kubernetes),
-        })
-    }
-}
-
-impl Part for WorkerCri {
-    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
-        let [name] = reader.members(raw, ["name"])?;
-        Some(Self { name: reader.leaf(name).unwrap_or_default() })
-    }
-}
-
-impl Part for WorkerKubernetes {
-    fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
-        let [version] = reader.members(raw, ["version"])?;
-        Some(Self { version: reader.leaf(version) })
     }
 }
 

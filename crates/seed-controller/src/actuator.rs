@@ -1,5 +1,7 @@
 //! What this extension does for a shoot.
 
+mod report;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,23 +9,22 @@ use async_trait::async_trait;
 use extension_config::names;
 use gardener_api::ManagedResource;
 use gardener_api::constants::GENERIC_KUBECONFIG_DEFAULT;
-use gardener_extension::call::call;
 use gardener_extension::managed_resources as mr;
 use gardener_extension::shoot_access::ShootAccess;
 use gardener_extension::{Actuator, ActuatorError, Context, ErrorClass, Outcome};
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
 use managed_resource::Bundle;
 use observability::ErrorChain;
 use serde_json::json;
 
-use crate::configuration::{self, BaseConfig, Owner, Resolved, Unresolved};
+use crate::configuration::{self, BaseConfig, Owner, Resolved, Unresolved, status};
 use crate::image_vector::{ImageVector, Request};
-use crate::manifests::{self, ARCHITECTURE, Manifests};
+use crate::manifests::{self, Manifests};
 use crate::removal::nodes::Tally;
+use crate::removal::sleep::Sleep;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
-use crate::shoot::Unasked;
 use crate::shoot::looks::{Answer, Look, Looks, Target, Waiting};
+use report::{keep, report, write_provider_status};
 
 /// Latest time until a look at something awaited; its watch tells sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -86,14 +87,21 @@ impl Actuator for CriResmgr {
             proven: self.removals.is_proven(&id(context)),
             found: removal::found(found.as_ref()),
         };
-        match removal::next(situation) {
+        let outcome = match removal::next(situation) {
             Step::AwaitForeignDeletion => {
                 let message = format!("waiting until ManagedResource {RESOURCE}, which somebody else deletes, is gone");
-                Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN })
+                Outcome::Pending { message, requeue_after: LOOK_AGAIN }
             }
-            Step::Delete => self.delete_resource(context).await,
-            Step::Apply => self.remove(context).await,
-        }
+            Step::Delete => self.delete_resource(context).await?,
+            Step::Apply => self.remove(context).await?,
+        };
+        let sleep = Sleep::of(context.shoot.as_deref());
+        Ok(match outcome {
+            Outcome::Pending { message, requeue_after } => {
+                Outcome::Pending { message: sleep.explain(message), requeue_after }
+            }
+            done @ Outcome::Done => done,
+        })
     }
 
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -129,7 +137,7 @@ impl CriResmgr {
                 name: names::INSTALLATION_IMAGE,
                 runtime_version: version,
                 target_version: version,
-                architecture: ARCHITECTURE,
+                architecture: names::ARCHITECTURE,
             })
             .map_err(|error| ActuatorError::transient("NoImage", "choose the node agent's image").with_source(error))
     }
@@ -138,6 +146,10 @@ impl CriResmgr {
     async fn remove(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         let bundle = self.manifests.remove(target(context, &self.image(context)?)).map_err(defect)?;
         let applied = self.apply(context, &bundle).await?;
+        if !Sleep::of(context.shoot.as_deref()).can_prove() {
+            self.looks.forget(&id(context));
+            return Ok(Outcome::Pending { message: removal::AWAITED.to_owned(), requeue_after: LOOK_AGAIN });
+        }
         let answer = match self.look(context, removal::applied_generation(&applied)) {
             Look::Ended(answer) => answer,
             Look::UnderWay(before) => {
@@ -163,10 +175,6 @@ impl CriResmgr {
 
     /// What the shoot says of its nodes, as far as that is known.
     fn look(&self, context: &Context, applied: Option<i64>) -> Look {
-        if context.shoot.as_ref().is_some_and(|shoot| shoot.is_hibernated()) {
-            self.looks.forget(&id(context));
-            return Look::Ended(Arc::new(Err(Unasked::Hibernated)));
-        }
         let cluster = context.cluster.as_deref();
         let generic = cluster.map_or(GENERIC_KUBECONFIG_DEFAULT, gardener_api::Cluster::generic_kubeconfig_secret);
         let target = Target {
@@ -183,10 +191,10 @@ impl CriResmgr {
             tracing::warn!(namespace = context.namespace, note, "nodes are not waited for");
             context.events.warning("NodesNotAwaited", "Delete", note).await;
         }
-        let before = configuration::told(&context.extension).filter(serde_json::Value::is_object);
-        let mut status = before.unwrap_or_else(|| json!({}));
-        status["removal"] = tally.status();
-        write_provider_status(context, &status).await.map(drop)
+        let before = status::told(&context.extension).filter(serde_json::Value::is_object);
+        let mut told = before.unwrap_or_else(|| json!({}));
+        told["removal"] = tally.status();
+        write_provider_status(context, &told).await.map(drop)
     }
 
     async fn delete_resource(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -246,19 +254,6 @@ fn may_keep(error: &ActuatorError) -> bool {
     error.class() == ErrorClass::Configuration || error.reason() == INVALID_BASE
 }
 
-/// What was delivered stays as it is, with a warning. Nothing is written but that.
-async fn keep(context: &Context, owner: &Owner, error: &ActuatorError) -> Result<(), ActuatorError> {
-    let what = if error.reason() == INVALID_BASE { configuration::KEPT_FROM_BASE } else { configuration::KEPT };
-    if write_provider_status(context, &configuration::status_of_kept(owner, what, error)).await? {
-        let note = match error.summary() {
-            Some(places) => format!("{what}; {places}"),
-            None => format!("{what}; {error}"),
-        };
-        context.events.warning("ConfigurationKept", "Validate", note).await;
-    }
-    Ok(())
-}
-
 fn refused(error: Unresolved) -> ActuatorError {
     match error {
         Unresolved::Faulty(problems) => {
@@ -273,91 +268,7 @@ fn refused(error: Unresolved) -> ActuatorError {
     }
 }
 
-/// Tells the owner what took effect; nothing when that was told before.
-async fn report(context: &Context, resolved: &Resolved, owner: &Owner) -> Result<(), ActuatorError> {
-    if !write_provider_status(context, &configuration::provider_status(&resolved.effective, owner)).await? {
-        return Ok(());
-    }
-    let warnings: Vec<String> = resolved.effective.warnings.iter().map(ToString::to_string).collect();
-    if !warnings.is_empty() {
-        // One, however many they are; it is cut where it is written, and all of them stand in the status.
-        context.events.warning("ConfigurationWarning", "Validate", warnings.join("; ")).await;
-    }
-    if let Some(problems) = &resolved.base_problems {
-        context
-            .events
-            .warning(INVALID_BASE, "Validate", format!("the last good one stays in effect: {}", problems.places()))
-            .await;
-    }
-    Ok(())
-}
-
-/// Writes the providerStatus unless it is so already; answers whether it was written.
-async fn write_provider_status(context: &Context, status: &serde_json::Value) -> Result<bool, ActuatorError> {
-    let before = configuration::told(&context.extension);
-    if before.as_ref() == Some(status) {
-        return Ok(false);
-    }
-    // A merge patch of the value alone would keep the keys that are gone.
-    let patch = before.map_or_else(|| status.clone(), |before| merge_patch(&before, status));
-    let patch = Patch::Merge(json!({ "status": { "providerStatus": patch } }));
-    let name = context.extension.name_any();
-    let api: Api<gardener_api::Extension> = Api::namespaced(context.client.clone(), &context.namespace);
-    let object = format!("Extension {}/{name}", context.namespace);
-    call("patch", object, api.patch_status(&name, &PatchParams::default(), &patch)).await?;
-    Ok(true)
-}
-
-/// The merge patch (RFC 7386) that makes `new` of `old`.
-fn merge_patch(old: &serde_json::Value, new: &serde_json::Value) -> serde_json::Value {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return new.clone() };
-    let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), serde_json::Value::Null));
-    let set = new.iter().map(|(key, value)| {
-        (key.clone(), old.get(key).map_or_else(|| value.clone(), |before| merge_patch(before, value)))
-    });
-    gone.chain(set).collect::<serde_json::Map<_, _>>().into()
-}
-
 /// Something that only a new version of the controller can mend.
 fn defect(error: manifests::Error) -> ActuatorError {
     ActuatorError::transient("RenderingFailed", "render the shoot's objects").with_source(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::merge_patch;
-
-    fn apply(target: &mut Value, patch: &Value) {
-        let Some(patch) = patch.as_object() else {
-            *target = patch.clone();
-            return;
-        };
-        if !target.is_object() {
-            *target = json!({});
-        }
-        for (key, value) in patch {
-            let Some(map) = target.as_object_mut() else { return };
-            if value.is_null() {
-                map.remove(key);
-            } else {
-                apply(map.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_patch_makes_one_of_the_other(
-            old in proptest::collection::btree_map("[a-c]", "[x-z]", 0..4),
-            new in proptest::collection::btree_map("[a-c]", "[x-z]", 0..4),
-        ) {
-            let (old, new) = (json!({"configs": old}), json!({"configs": new}));
-            let mut target = old.clone();
-            apply(&mut target, &merge_patch(&old, &new));
-            prop_assert_eq!(target, new);
-        }
-    }
 }

@@ -1,14 +1,18 @@
 //! From an Extension and its Shoot to the configuration that takes effect.
 
+pub(crate) mod status;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use extension_config::{Effective, Facts, Problems, WorkerFacts, limits, names, resolve};
+use extension_config::{CpuManager, Effective, Facts, Problems, WorkerFacts, names, resolve};
 use gardener_api::{Extension, LastOperationState, RawJson, Shoot};
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
+
+use status::IN_EFFECT;
 
 /// The operator's base configuration: data of a ConfigMap, `None` when there is none.
 type Data = Option<BTreeMap<String, String>>;
@@ -141,7 +145,7 @@ impl Owner {
     /// limits. It stands in the providerStatus; a version that did not write it there has at least said that it was done with it.
     pub(crate) fn is_in_effect(&self) -> bool {
         let Some(status) = &self.extension.status else { return false };
-        let told = told(&self.extension);
+        let told = status::told(&self.extension);
         if let Some(told) = told.as_ref().and_then(|told| told.get(IN_EFFECT)?.as_str()) {
             return told == self.hash();
         }
@@ -153,18 +157,10 @@ impl Owner {
     }
 }
 
-/// Key of the providerStatus: the hash of the providerConfig that is in effect.
-const IN_EFFECT: &str = "inEffect";
-
 /// Of the text: it may be one that is not read. The API server writes equal values alike.
 fn hash(provider_config: Option<&RawJson>) -> String {
     let text = provider_config.map_or("null", RawJson::get);
     hex::encode(Sha256::digest(text.as_bytes()))[..16].to_owned()
-}
-
-/// The providerStatus that we wrote before; what cannot be read is not ours, and is written anew.
-pub(crate) fn told(extension: &Extension) -> Option<Value> {
-    extension.status.as_ref()?.provider_status.as_ref()?.read(limits::PROVIDER_CONFIG_BYTES).ok()
 }
 
 /// The owner's configuration, as text. The Extension's copy counts: gardenlet writes it when the change is due, while the Shoot in the
@@ -178,11 +174,19 @@ pub(crate) fn provider_config<'a>(extension: &'a Extension, shoot: Option<&'a Sh
 pub(crate) fn facts(shoot: Option<&Shoot>) -> Facts {
     let Some(shoot) = shoot else { return Facts::default() };
     let workers = shoot.spec.provider.workers.iter().map(|worker| {
-        let own = worker.kubernetes.as_ref().and_then(|kubernetes| kubernetes.version.as_deref());
+        let own = worker.kubernetes.as_ref();
+        let version = own.and_then(|own| own.version.as_deref()).unwrap_or(&shoot.spec.kubernetes.version);
+        // The pool's section counts alone where there is one, whatever it says.
+        let own_kubelet = own.and_then(|own| own.kubelet.as_ref());
+        let policy = own_kubelet
+            .or(shoot.spec.kubernetes.kubelet.as_ref())
+            .and_then(|kubelet| kubelet.cpu_manager_policy.clone());
         WorkerFacts {
             name: worker.name.clone(),
             cri: worker.cri.as_ref().map(|cri| cri.name.clone()).filter(|name| !name.is_empty()),
-            kubernetes: minor(own.unwrap_or(&shoot.spec.kubernetes.version)),
+            architecture: worker.machine.architecture.clone(),
+            cpu_manager: policy.map(|policy| CpuManager { policy, of_pool: own_kubelet.is_some() }),
+            kubernetes: minor(version),
         }
     });
     Facts { workers: workers.collect() }
@@ -193,38 +197,6 @@ pub(crate) fn minor(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
-
-/// What the owner can see of the result: which source won for each key, and warnings. No text of a configuration.
-pub(crate) fn provider_status(effective: &Effective, owner: &Owner) -> Value {
-    let warnings: Vec<String> = effective.warnings.iter().map(ToString::to_string).collect();
-    json!({
-        "apiVersion": extension_config::provider_config::API_VERSION,
-        "kind": "CriResourceManagerStatus",
-        "configs": effective.origins,
-        "warnings": warnings,
-        IN_EFFECT: owner.hash(),
-    })
-}
-
-/// The providerStatus of a configuration that stays in effect as it is: what stood there before, and why it is not looked into.
-pub(crate) fn status_of_kept(owner: &Owner, what: &str, why: &dyn std::fmt::Display) -> Value {
-    let before = told(&owner.extension);
-    let warning = format!("{what}; not accepted: {why}");
-    json!({
-        "apiVersion": extension_config::provider_config::API_VERSION,
-        "kind": "CriResourceManagerStatus",
-        "configs": before.as_ref().and_then(|before| before.get("configs")).cloned().unwrap_or_else(|| json!({})),
-        "warnings": [warning],
-        IN_EFFECT: owner.hash(),
-    })
-}
-
-/// Said about such a configuration when it is the owner's.
-pub(crate) const KEPT: &str =
-    "this configuration stays in effect as it was delivered, and a change of it has to mend it";
-/// The same when it is the operator's.
-pub(crate) const KEPT_FROM_BASE: &str =
-    "the landscape's base configuration is faulty, which its operator has to mend; what was delivered stays in effect";
 
 #[cfg(test)]
 mod tests;

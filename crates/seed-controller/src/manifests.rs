@@ -9,8 +9,6 @@ use managed_resource::{Bundle, Templates};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The one architecture that the daemon is published for.
-pub(crate) const ARCHITECTURE: &str = "amd64";
 const CLUSTER_ROLE: &str = "extensions.gardener.cloud:extension-cri-resmgr:node-agent";
 const ACCESS_CLUSTER_ROLE: &str = "extensions.gardener.cloud:extension-cri-resmgr:controller";
 /// A pod on a dead node is never deleted; the DaemonSet would wait for it for ever, and the ManagedResource for the DaemonSet. Longer than
@@ -164,7 +162,7 @@ impl Manifests {
                 "namespace": names::SHOOT_NAMESPACE,
                 "container": names::NODE_AGENT_CONTAINER,
                 "image": target.image,
-                "architecture": ARCHITECTURE,
+                "architecture": names::ARCHITECTURE,
                 "port": names::NODE_AGENT_PORT,
                 "desiredStateDir": names::DESIRED_STATE_DIR,
                 // While removing, a node must not stay closed for other pods because of us.

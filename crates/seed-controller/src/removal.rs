@@ -2,6 +2,7 @@
 
 mod memory;
 pub(crate) mod nodes;
+pub(crate) mod sleep;
 
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ pub(crate) enum Proof {
     Awaited(String),
 }
 
+/// What a removal waits for.
+pub(crate) const AWAITED: &str = "waiting until cri-resmgr is removed from all nodes";
 /// The phase that a ManagedResource must carry.
 const REMOVING: (&str, &str) = (names::PHASE_KEY, Phase::Remove.as_str());
 
@@ -105,7 +108,7 @@ pub(crate) fn proof_by_nodes(resource: &ManagedResource, tally: &nodes::Tally) -
 /// What is awaited before the nodes have said anything.
 pub(crate) fn awaited_by_nodes(resource: &ManagedResource) -> String {
     if is_applied(resource, REMOVING) {
-        return "waiting until cri-resmgr is removed from all nodes: the shoot is being asked".to_owned();
+        return format!("{AWAITED}: the shoot is being asked");
     }
     format!("waiting until the removal of cri-resmgr is written to the shoot: {}", detail(resource))
 }
@@ -123,7 +126,7 @@ pub(crate) const CONFIRMATION: Duration = Duration::from_secs(20);
 /// the roll-out is strict. Times of conditions have whole seconds, so only a later second counts.
 pub(crate) fn proof(resource: &ManagedResource, unchanged_for: Duration) -> Proof {
     if !is_proven(resource, REMOVING) {
-        return Proof::Awaited(format!("waiting until cri-resmgr is removed from all nodes: {}", detail(resource)));
+        return Proof::Awaited(format!("{AWAITED}: {}", detail(resource)));
     }
     let since = |type_| resource.condition(type_).and_then(|found| found.last_transition_time.as_ref());
     let in_order = match (since(RESOURCES_HEALTHY), since(RESOURCES_PROGRESSING)) {

@@ -16,7 +16,6 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node as ApiNode, Pod};
 use kube::Client;
 
-use crate::manifests::ARCHITECTURE;
 use crate::removal::nodes::{Agent, NAMED_IN_STATUS, Node, REASON};
 use lean::Object;
 use limits::{DEADLINE, LOOK_MIB, NAME, OBJECTS, PAGE, PAGE_MIB};
@@ -35,8 +34,6 @@ pub(crate) fn access(authority: Authority) -> ShootAccess {
 /// Why the shoot could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unasked {
-    #[error("the shoot is hibernated")]
-    Hibernated,
     #[error(transparent)]
     NoAccess(#[from] Unavailable),
     #[error("its API server did not answer within {} s", DEADLINE.as_secs())]
@@ -66,8 +63,12 @@ pub(crate) enum Excess {
 async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
     let mut lists = Lists::of(client);
     // Those of the DaemonSet's nodeSelector. Nodes first: one that joins in between has nothing to be removed.
-    let chosen =
-        format!("{}=containerd,kubernetes.io/arch={ARCHITECTURE},kubernetes.io/os=linux", names::WORKER_CRI_LABEL);
+    let chosen = format!(
+        "{}={},kubernetes.io/arch={},kubernetes.io/os=linux",
+        names::WORKER_CRI_LABEL,
+        names::CONTAINER_RUNTIME,
+        names::ARCHITECTURE
+    );
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
     lists
         .each::<ApiNode>("nodes", None, &chosen, |object| {

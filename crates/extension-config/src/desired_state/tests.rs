@@ -7,7 +7,7 @@ use super::*;
 fn install() -> DesiredState {
     DesiredState {
         phase: Phase::Install,
-        selection: Selection { worker_pools: Some(vec!["pool-a".into()]), match_labels: BTreeMap::new() },
+        selection: Selection { worker_pools: Some(vec!["pool-a".into()]), ..Selection::default() },
         daemon: Daemon {
             fallback_config: Some("policy:\n  Active: none\n".into()),
             force_config: None,
@@ -85,8 +85,31 @@ fn selection_table() {
         (pools(&["b"]), labels(&[("disk", "ssd")]), labels(&a), false),
     ];
     for (worker_pools, match_labels, node, expected) in cases {
-        let selection = Selection { worker_pools, match_labels };
+        let selection = Selection { worker_pools, match_labels, ..Selection::default() };
         assert_eq!(selection.matches(&node), expected, "{selection:?} on {node:?}");
+    }
+}
+
+/// What excludes a pool beats what selects it; nothing else is touched.
+#[test]
+fn a_pool_that_is_left_alone_is_not_selected() {
+    let node = |pool: Option<&str>| -> BTreeMap<String, String> {
+        pool.map(|pool| (names::WORKER_POOL_LABEL.to_owned(), pool.to_owned())).into_iter().collect()
+    };
+    for (worker_pools, pool, expected) in [
+        (None, Some("a"), false),
+        (None, Some("b"), true),
+        (None, None, true),
+        (Some(vec!["a".to_owned(), "b".to_owned()]), Some("a"), false),
+        (Some(vec!["a".to_owned(), "b".to_owned()]), Some("b"), true),
+        (Some(vec!["a".to_owned()]), Some("b"), false),
+    ] {
+        let selection =
+            Selection { worker_pools, excluded_pools: BTreeSet::from(["a".into()]), ..Selection::default() };
+        assert_eq!(selection.matches(&node(pool)), expected, "{selection:?} on {pool:?}");
+        let text = DesiredState { selection: selection.clone(), ..install() }.encode().unwrap();
+        assert!(text.contains(r#""matchLabels":{},"excludedPools":["a"]}"#), "{text}");
+        assert_eq!(DesiredState::decode(&text).unwrap().selection, selection);
     }
 }
 
@@ -96,13 +119,14 @@ proptest! {
         remove: bool,
         pools in proptest::option::of(proptest::collection::vec(".*", 0..3)),
         labels in proptest::collection::btree_map(".*", ".*", 0..3),
+        excluded_pools in proptest::collection::btree_set(".*", 0..3),
         fallback in proptest::option::of(".*"),
         force in proptest::option::of(".*"),
         extra in ".*",
     ) {
         let state = DesiredState {
             phase: if remove { Phase::Remove } else { Phase::Install },
-            selection: Selection { worker_pools: pools, match_labels: labels },
+            selection: Selection { worker_pools: pools, match_labels: labels, excluded_pools },
             daemon: Daemon { fallback_config: fallback, force_config: force, extra_options: extra },
         };
         let text = state.encode().unwrap();

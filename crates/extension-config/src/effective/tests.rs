@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
+use crate::workers::WorkerFacts;
 
 fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -108,8 +111,8 @@ fn warnings() {
     };
     let facts = Facts {
         workers: vec![
-            WorkerFacts { name: "a".into(), cri: None, kubernetes: Some((1, 32)) },
-            WorkerFacts { name: "b".into(), cri: Some("docker".into()), kubernetes: Some((1, 33)) },
+            WorkerFacts { name: "a".into(), kubernetes: Some((1, 32)), ..WorkerFacts::default() },
+            WorkerFacts { name: "b".into(), kubernetes: Some((1, 33)), ..WorkerFacts::default() },
         ],
     };
     assert_eq!(warnings(json!({"configs": {}, "nodeSelector": {}}), &Facts::default()), Vec::<String>::new());
@@ -128,11 +131,31 @@ fn warnings() {
         "selection": {"workerPools": ["a", "b", "c"]}});
     insta::assert_debug_snapshot!(warnings(typed, &facts), @r#"
     [
-        "providerConfig: selection.workerPools: worker pool \"b\" does not use containerd",
         "providerConfig: selection.workerPools: there is no worker pool \"c\"",
         "providerConfig: worker pool \"b\" runs Kubernetes 1.33 or later: the daemon loses newer fields of the CRI, and resizing of running pods has no effect",
     ]
     "#);
+}
+
+/// Field case N20: pools that the Shoot rules out are not among the selected ones, and nothing else of the configuration is different.
+#[test]
+fn a_pool_that_is_ruled_out_is_excluded() {
+    let ruled_out = |name: &str, cri: Option<&str>| WorkerFacts {
+        name: name.into(),
+        cri: cri.map(str::to_owned),
+        ..WorkerFacts::default()
+    };
+    let facts = |b: Option<&str>, a: Option<&str>| Facts { workers: vec![ruled_out("b", b), ruled_out("a", a)] };
+    let of = |facts: &Facts| resolve(None, None, facts).unwrap();
+    let all = of(&facts(None, None));
+    assert_eq!((all.left_alone.len(), &all.selection), (0, &Selection::default()));
+    let some = of(&facts(Some("docker"), None));
+    assert_eq!(some.selection.excluded_pools, BTreeSet::from(["b".to_owned()]));
+    assert_eq!((some.left_alone.len(), some.warnings.len()), (1, 0));
+    assert_eq!(some.daemon, all.daemon);
+    let none = of(&facts(Some("docker"), Some("cri-o")));
+    assert_eq!((none.selection.excluded_pools.len(), none.is_nowhere), (2, true));
+    assert!(!all.is_nowhere && !some.is_nowhere);
 }
 
 /// W10: 25 594 warnings and 13 MB of errors, once.

@@ -167,6 +167,21 @@ fn only_the_owners_mistakes_carry_a_code() {
     assert!(Failure::deadline(Operation::Delete, Duration::from_secs(1)).codes.is_empty());
 }
 
+/// Field case D04: a removal that waits for longer than a minute, as for a hibernated shoot to wake up, after a configuration that was refused.
+#[test]
+fn waiting_for_too_long_carries_no_code_and_is_told_once() {
+    let refused =
+        failed(&extension(&json!(null)), Operation::Create, &failure(&["ERR_X"]), Some(3), now()).expect("news");
+    let broken = after(&extension(&json!(null)), &refused);
+    let message = "the shoot is hibernated, and this ends after it wakes up: waiting for x";
+    let overdue = Failure::overdue(Operation::Delete, message);
+    let waiting = after(&broken, &failed(&broken, Operation::Delete, &overdue, Some(3), now()).expect("news"));
+    let error = waiting.last_error().expect("an error");
+    assert!(error.codes.is_empty() && error.description.ends_with(message), "{error:?}");
+    assert!(!json!(waiting).to_string().contains("ERR_"), "{waiting:?}");
+    assert_eq!(failed(&waiting, Operation::Delete, &overdue, Some(3), now()), None);
+}
+
 /// Tens of thousands of findings, or a text of megabytes, become a text that the API takes; and it is no news the second time.
 #[test]
 fn texts_are_bounded() {

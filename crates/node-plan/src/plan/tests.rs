@@ -297,6 +297,25 @@ fn without_labels_an_installed_node_is_healed_and_a_new_one_waits() {
     assert!(matches!(decide(&state(Phase::Remove), journal.as_ref()), Desired::Clean { .. }));
 }
 
+/// Field case N20: the controller has excluded the node's pool for what the Shoot tells of its kubelets. The node is clean and as desired, also where
+/// it was switched before; its agent has nothing to refuse.
+#[test]
+fn a_node_of_an_excluded_pool_is_as_desired_whatever_its_kubelet() {
+    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+    let selection = Selection { excluded_pools: ["a".to_owned()].into(), ..Selection::default() };
+    let state = DesiredState { phase: Phase::Install, selection, daemon: Daemon::default() };
+    let labels = [(extension_config::names::WORKER_POOL_LABEL.to_owned(), "a".to_owned())].into();
+    for mut model in [Model::default(), installed("none")] {
+        model.cpu_manager = "static".into();
+        let journal = model.journal.clone();
+        let desired = Desired::decide(&state, Some(&labels), journal.as_ref(), model::blob("v1"), model::blob("gate"));
+        model.converge(&desired).unwrap();
+        let plan = model.plan(&desired);
+        assert!(plan.is_settled() && plan.target == Target::Clean, "{plan:?}");
+        assert_eq!((model.tree(), model.endpoint), (Model::default().tree(), Endpoint::Containerd));
+    }
+}
+
 #[test]
 fn a_budget_that_is_used_up_plans_nothing_again_and_again() {
     let mut model = installed("none");

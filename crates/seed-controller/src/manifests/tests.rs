@@ -83,7 +83,8 @@ fn every_example() {
         let bundle = manifests.install(TODAY, &effective).unwrap();
         assert_eq!(others(&bundle), expected, "{example}");
         let configurations: Vec<_> = bundle.objects.iter().filter(is_configuration).cloned().collect();
-        let status = serde_json::to_string_pretty(&crate::configuration::provider_status(&effective, &owner)).unwrap();
+        let status =
+            serde_json::to_string_pretty(&crate::configuration::status::provider_status(&effective, &owner)).unwrap();
         let texts = managed_resource::objects::write(&configurations).unwrap();
         insta::assert_snapshot!(format!("example-{example}"), format!("{texts}--- providerStatus\n{status}"));
         rendered.insert(example);
@@ -96,6 +97,54 @@ fn every_example() {
         rendered,
         "a snapshot for each example and no other"
     );
+}
+
+/// Field case N20: pools of which the Shoot tells that cri-resmgr cannot work there. What travels and what the owner sees; all other objects are
+/// those of the test `installation`, so the agents run there too, with nothing to do.
+#[test]
+fn pools_that_are_left_alone() {
+    let manifests = Manifests::new(AgentSettings::default()).unwrap();
+    let worker = |name: &str, more: Value| {
+        let mut worker =
+            json!({"name": name, "cri": {"name": "containerd"}, "machine": {"type": "m", "architecture": "amd64"}});
+        worker.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        worker
+    };
+    let plain = [worker("plain", json!({"kubernetes": {"kubelet": {"maxPods": 50}}}))];
+    let ruled_out = [
+        worker("inherits", json!({})),
+        worker("static", json!({"kubernetes": {"kubelet": {"cpuManagerPolicy": "static"}}})),
+        worker("docker", json!({"cri": {"name": "docker"}, "kubernetes": {"kubelet": {}, "version": "1.22.17"}})),
+        worker("arm", json!({"machine": {"type": "m", "architecture": "arm64"}, "kubernetes": {"kubelet": {}}})),
+    ];
+    let mut told = Vec::new();
+    for workers in [[&ruled_out[..], &plain].concat(), ruled_out.to_vec(), plain.to_vec()] {
+        let shoot: gardener_api::Shoot = serde_json::from_value(json!({"spec": {
+            "kubernetes": {"version": "1.32.2", "kubelet": {"cpuManagerPolicy": "static"}},
+            "provider": {"workers": workers},
+        }}))
+        .unwrap();
+        assert!(shoot.faults.is_empty());
+        let effective = resolve(None, None, &crate::configuration::facts(Some(&shoot))).unwrap();
+        let bundle = manifests.install(TODAY, &effective).unwrap();
+        let extension = gardener_api::Extension::new("e", gardener_api::ExtensionSpec::default());
+        let owner = crate::configuration::Owner { extension: extension.into(), shoot: None };
+        let status = crate::configuration::status::provider_status(&effective, &owner);
+        let configurations: Vec<_> =
+            bundle.objects.iter().filter(|object| object.id().kind == "ConfigMap").cloned().collect();
+        told.push(format!(
+            "{}--- providerStatus\n{}\n--- Event\n{}\n",
+            managed_resource::objects::write(&configurations).unwrap(),
+            serde_json::to_string_pretty(&status).unwrap(),
+            crate::configuration::status::left_alone_note(None, &effective).unwrap_or_else(|| "none".to_owned()),
+        ));
+        assert_eq!(kinds(&bundle).len(), kinds(&manifests.install(TODAY, &effective_of_nothing()).unwrap()).len());
+    }
+    insta::assert_snapshot!("pools-left-alone", told.join("\n"));
+}
+
+fn effective_of_nothing() -> Effective {
+    effective(&json!({}))
 }
 
 #[test]
