@@ -81,6 +81,7 @@ const SIDE_BY_SIDE: &[(&str, Case)] = cases![
     health::conformance_21_missing_and_healthy,
     health::conformance_22_invalid_object,
     health::conformance_23_hibernation,
+    health::conformance_41_pools_that_the_shoot_rules_out,
     health::conformance_24_leaving_and_foreign_conditions,
     health::conformance_quirk_times_are_not_reset,
     lifecycle::conformance_26_no_shoot_namespace,

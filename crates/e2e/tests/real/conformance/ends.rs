@@ -131,11 +131,11 @@ impl WideRule {
     async fn grant(ground: &Ground) -> anyhow::Result<Self> {
         let rule = Self { roles: Api::all(ground.seed.clone()), bindings: Api::all(ground.seed.clone()) };
         let (version, parameters) = ("rbac.authorization.k8s.io/v1", PatchParams::apply("testbed"));
-        let role = json!({
+        let reading = json!({
             "apiVersion": version, "kind": "ClusterRole", "metadata": { "name": Self::NAME },
             "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }],
         });
-        rule.roles.patch(Self::NAME, &parameters, &Patch::Apply(role)).await?;
+        rule.roles.patch(Self::NAME, &parameters, &Patch::Apply(reading)).await?;
         let binding = json!({
             "apiVersion": version, "kind": "ClusterRoleBinding", "metadata": { "name": Self::NAME },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": Self::NAME },
@@ -173,11 +173,25 @@ pub(super) async fn removal_of_a_hibernated_shoot_waits(ground: &Ground) -> anyh
             "{extension}"
         );
         ensure!(place.resource().await?["metadata"]["deletionTimestamp"].is_null(), "the proof was not waited for");
+        let late = place.until("the wait to be told", OVERDUE, |extension| !extension["status"]["lastError"].is_null());
+        let error = late.await?["status"]["lastError"].clone();
+        ensure!(error["codes"].is_null() && error["description"].to_string().contains("hibernated"), "{error}");
         Ok(())
     }
     .await;
     manager.signal(Signal::SIGCONT)?;
     asleep?;
+    // On its way up, with its control plane there and its nodes not yet, and put to sleep again.
+    for enabled in [false, true] {
+        place
+            .cluster(|shoot| {
+                shoot["spec"]["hibernation"] = json!({ "enabled": enabled });
+                shoot["status"]["hibernated"] = json!(true);
+            })
+            .await?;
+        tokio::time::sleep(QUIET).await;
+        ensure!(place.resource().await?["metadata"]["deletionTimestamp"].is_null(), "the wake-up was not waited for");
+    }
     place.cluster(|_| ()).await?;
     place.gone(REMOVAL).await?;
     ensure_nothing_left(ground).await

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 use testbed::wait_for;
 
@@ -69,6 +71,48 @@ pub(super) async fn conformance_23_hibernation(ground: &Ground) -> anyhow::Resul
     until(&place, "True", "HealthCheckSuccessful").await?;
     place.cluster(|shoot| shoot["spec"]["hibernation"] = json!({ "enabled": false })).await?;
     until(&place, "False", "HealthCheckUnsuccessful").await?;
+    Ok(())
+}
+
+/// Field case N20: what the Shoot tells is known before a node says it.
+pub(super) async fn conformance_41_pools_that_the_shoot_rules_out(ground: &Ground) -> anyhow::Result<()> {
+    let place = Place::new(ground, "c41").await?;
+    let pools = |kubelets: [Value; 2]| {
+        move |shoot: &mut Value| {
+            let pool = |(name, kubelet): (&str, Value)| {
+                json!({ "name": name, "cri": { "name": "containerd" }, "kubernetes": { "kubelet": kubelet },
+                        "machine": { "architecture": "amd64" } })
+            };
+            let workers: Vec<Value> = ["plain", "pinned"].into_iter().zip(kubelets).map(pool).collect();
+            shoot["spec"]["provider"]["workers"] = json!(workers);
+        }
+    };
+    let pinned = json!({ "cpuManagerPolicy": "static" });
+    place.cluster(pools([json!({}), pinned.clone()])).await?;
+    place.reconcile(None).await?;
+    let status = place.extension().await?["status"]["providerStatus"].clone();
+    ensure!(status["leftAlone"][0]["pool"] == "pinned" && status["leftAlone"][1].is_null(), "{status}");
+    ensure!(status["leftAlone"][0]["reason"].to_string().contains("cpuManagerPolicy"), "{status}");
+    ensure!(place.manifests().await?.contains(r#"\"excludedPools\":[\"pinned\"]"#), "{}", place.manifests().await?);
+    let events: Api<Event> = Api::namespaced(ground.seed.clone(), &place.namespace);
+    let told = || async {
+        let events = events.list(&ListParams::default()).await?;
+        Ok::<_, anyhow::Error>(
+            events.iter().filter(|event| event.reason.as_deref() == Some("WorkerPoolsLeftAlone")).count(),
+        )
+    };
+    place.reconcile(None).await?;
+    ensure!(told().await? == 1, "told {} times", told().await?);
+    place.cluster(pools([pinned.clone(), pinned])).await?;
+    place.reconcile(None).await?;
+    let status = place.extension().await?["status"]["providerStatus"].clone();
+    ensure!(status["leftAlone"][1]["pool"] == "plain" || status["leftAlone"][0]["pool"] == "plain", "{status}");
+    ensure!(status["warnings"].to_string().contains("no node"), "{status}");
+    place.cluster(pools([json!({}), json!({})])).await?;
+    place.reconcile(None).await?;
+    let status = place.extension().await?["status"]["providerStatus"].clone();
+    ensure!(status["leftAlone"].is_null() || status["leftAlone"] == json!([]), "{status}");
+    ensure!(!place.manifests().await?.contains("excludedPools"), "{}", place.manifests().await?);
     Ok(())
 }
 
