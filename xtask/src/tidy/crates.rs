@@ -4,18 +4,19 @@ use serde::Deserialize;
 
 /// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. The last five
 /// are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 20] = [
+const LEVELS: [(&str, u8); 21] = [
     ("gardener-api", 0),
     ("extension-config", 1),
     ("cri-client", 2),
     ("dynamic-config", 2),
     ("host", 2),
+    ("kubelet-config", 2),
     ("lease", 2),
     ("managed-resource", 2),
-    ("node-plan", 2),
     ("observability", 2),
     ("systemd-client", 2),
     ("gardener-extension", 3),
+    ("node-plan", 3),
     ("image-builder", 4),
     ("node-agent", 4),
     ("runtime-gate", 4),
