@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use extension_config::effective::{Facts, resolve};
 use extension_config::names::{CONTROLLER_NAME, EXTENSION_TYPE, INSTALLATION_IMAGE};
+use extension_config::{Facts, resolve};
 use serde_json::Value;
 
 fn root() -> PathBuf {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cri_resmgr::{self, Checked, Steps};
 use crate::desired_state::{Daemon, Selection};
 use crate::extra_options;
+use crate::facts::{Facts, WorkerFacts};
 use crate::key::ConfigKey;
 use crate::limits;
 use crate::names;
@@ -15,24 +16,6 @@ use crate::provider_config::{self, Written};
 
 /// What a daemon runs with when nobody configured anything: it passes every request through.
 pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
-
-/// What is known about the shoot, to warn of configurations that cannot work there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Its worker pools.
-    pub workers: Vec<WorkerFacts>,
-}
-
-/// One worker pool.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WorkerFacts {
-    /// Its name.
-    pub name: String,
-    /// Its container runtime; `None` where the Shoot does not say, which means containerd.
-    pub cri: Option<String>,
-    /// Major and minor of its Kubernetes version, where it could be read.
-    pub kubernetes: Option<(u64, u64)>,
-}
 
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,7 @@ pub mod cri_resmgr;
 pub mod desired_state;
 pub mod effective;
 pub mod extra_options;
+mod facts;
 #[cfg(test)]
 mod field_cases;
 mod key;
@@ -17,6 +18,7 @@ mod problem;
 pub mod provider_config;
 mod selection;
 
-pub use effective::{Effective, Facts, WorkerFacts, resolve};
+pub use effective::{Effective, resolve};
+pub use facts::{Facts, WorkerFacts, kubernetes_minor};
 pub use key::ConfigKey;
 pub use problem::{Origin, Problem, Problems};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use extension_config::names;
+use extension_config::{Facts, kubernetes_minor, names};
 use gardener_api::ManagedResource;
 use gardener_api::constants::GENERIC_KUBECONFIG_DEFAULT;
 use gardener_extension::call::call;
@@ -118,7 +118,7 @@ impl Actuator for CriResmgr {
 impl CriResmgr {
     async fn resolve(&self, context: &Context, owner: &Owner) -> Result<Resolved, ActuatorError> {
         let own = owner.provider_config().map(|raw| context.read_provider_config(raw)).transpose()?;
-        self.base.resolve(own, configuration::facts(context.shoot.as_deref())).await.map_err(refused)
+        self.base.resolve(own, context.shoot.as_deref().map(Facts::of).unwrap_or_default()).await.map_err(refused)
     }
 
     fn image(&self, context: &Context) -> Result<String, ActuatorError> {
@@ -230,7 +230,7 @@ fn id(context: &Context) -> String {
 
 fn target<'a>(context: &'a Context, image: &'a str) -> manifests::Target<'a> {
     let version = context.shoot.as_deref().map(|shoot| shoot.spec.kubernetes.version.as_str());
-    manifests::Target { namespace: &context.namespace, image, kubernetes: version.and_then(configuration::minor) }
+    manifests::Target { namespace: &context.namespace, image, kubernetes: version.and_then(kubernetes_minor) }
 }
 
 /// gardenlet is not waiting any more for what takes so long.

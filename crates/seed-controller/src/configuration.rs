@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use extension_config::{Effective, Facts, Problems, WorkerFacts, limits, names, resolve};
+use extension_config::{Effective, Facts, Problems, limits, names, resolve};
 use gardener_api::{Extension, LastOperationState, RawJson, Shoot};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -172,26 +172,6 @@ pub(crate) fn told(extension: &Extension) -> Option<Value> {
 pub(crate) fn provider_config<'a>(extension: &'a Extension, shoot: Option<&'a Shoot>) -> Option<&'a RawJson> {
     let copy = extension.spec.provider_config.as_ref();
     copy.or_else(|| shoot?.extension(names::EXTENSION_TYPE)?.provider_config.as_ref())
-}
-
-/// What the Shoot tells about its nodes.
-pub(crate) fn facts(shoot: Option<&Shoot>) -> Facts {
-    let Some(shoot) = shoot else { return Facts::default() };
-    let workers = shoot.spec.provider.workers.iter().map(|worker| {
-        let own = worker.kubernetes.as_ref().and_then(|kubernetes| kubernetes.version.as_deref());
-        WorkerFacts {
-            name: worker.name.clone(),
-            cri: worker.cri.as_ref().map(|cri| cri.name.clone()).filter(|name| !name.is_empty()),
-            kubernetes: minor(own.unwrap_or(&shoot.spec.kubernetes.version)),
-        }
-    });
-    Facts { workers: workers.collect() }
-}
-
-/// Major and minor of a version such as `1.33.2`.
-pub(crate) fn minor(version: &str) -> Option<(u64, u64)> {
-    let mut parts = version.trim_start_matches('v').split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// What the owner can see of the result: which source won for each key, and warnings. No text of a configuration.

@@ -64,27 +64,6 @@ fn the_extensions_copy_comes_before_the_shoot() {
     assert_eq!(provider_config(&extension, Some(&shoot)).map(RawJson::get), Some("3"));
 }
 
-#[test]
-fn workers_are_known_from_the_shoot() {
-    let shoot: Shoot =
-        serde_json::from_value(json!({"spec": {"kubernetes": {"version": "1.33.2"}, "provider": {"workers": [
-            {"name": "a"},
-            {"name": "b", "cri": {"name": "containerd"}, "kubernetes": {"version": "1.32.9"}},
-            {"name": "c", "kubernetes": {"version": "odd"}},
-        ]}}}))
-        .unwrap();
-    let worker = |name: &str, cri: Option<&str>, kubernetes| WorkerFacts {
-        name: name.into(),
-        cri: cri.map(str::to_owned),
-        kubernetes,
-    };
-    assert_eq!(
-        facts(Some(&shoot)).workers,
-        [worker("a", None, Some((1, 33))), worker("b", Some("containerd"), Some((1, 32))), worker("c", None, None)]
-    );
-    assert_eq!(facts(None), Facts::default());
-}
-
 #[tokio::test]
 async fn the_status_tells_sources_and_warnings_but_no_text() {
     let base = BaseConfig::default();

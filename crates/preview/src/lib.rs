@@ -1,0 +1,19 @@
+//! What controller and agent would say to a file, before anybody applies it.
+//!
+//! Nothing is judged here: each kind goes to the function that decides in the controller or in the agent. [`judge`] reads texts and no
+//! files; [`CheckArgs::run`] is the command around it, for every program that has it as a subcommand.
+
+mod command;
+mod daemon;
+mod documents;
+mod kind;
+pub mod limits;
+mod provider_config;
+mod render;
+mod report;
+mod shoot;
+
+pub use command::{CheckArgs, OutputFormat};
+pub use documents::judge;
+pub use kind::Kind;
+pub use report::{Finding, Judged, Report, Skipped, Status, Unreadable};
