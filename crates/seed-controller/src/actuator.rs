@@ -18,12 +18,12 @@ use observability::ErrorChain;
 use serde_json::json;
 
 use crate::configuration::{self, BaseConfig, Owner, Resolved, Unresolved};
-use crate::image_vector::{ImageVector, Request};
 use crate::manifests::{self, ARCHITECTURE, Manifests};
 use crate::removal::nodes::Tally;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
 use crate::shoot::Unasked;
 use crate::shoot::looks::{Answer, Look, Looks, Target, Waiting};
+use image_vector::{ImageVector, Request};
 
 /// Latest time until a look at something awaited; its watch tells sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

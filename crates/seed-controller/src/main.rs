@@ -3,7 +3,6 @@
 mod actuator;
 mod base_config;
 mod configuration;
-mod image_vector;
 mod manifests;
 mod options;
 mod process;

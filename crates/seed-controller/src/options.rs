@@ -62,7 +62,7 @@ pub(crate) struct Options {
     pub(crate) log_format: LogFormat,
 
     /// File with overrides of the image vector.
-    #[arg(long = "imagevector-overwrite", env = crate::image_vector::OVERWRITE_ENV)]
+    #[arg(long = "imagevector-overwrite", env = image_vector::OVERWRITE_ENV)]
     pub(crate) image_vector_overwrite: Option<PathBuf>,
 
     /// How the shoots' API servers are known: by what gardener-resource-manager of Gardener v1.110 or newer writes next to the token, or by the

@@ -4,17 +4,19 @@ use serde::Deserialize;
 
 /// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. The last five
 /// are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 22] = [
+const LEVELS: [(&str, u8); 24] = [
     ("gardener-api", 0),
     ("extension-config", 1),
     ("cri-client", 2),
     ("dynamic-config", 2),
     ("host", 2),
+    ("image-vector", 2),
     ("kubelet-config", 2),
     ("lease", 2),
     ("managed-resource", 2),
     ("observability", 2),
     ("systemd-client", 2),
+    ("unit-files", 2),
     ("gardener-extension", 3),
     ("node-plan", 3),
     ("preview", 4),
