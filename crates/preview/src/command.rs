@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::documents::judge;
+use crate::documents::{judge, judge_node};
 use crate::kind::Kind;
 use crate::limits;
+use crate::node_files::NodeFiles;
 use crate::render::{self, Checked};
 use crate::report::{Judged, Status, Unreadable};
 
-/// Says what controller and agent would say to files, before they are applied: a providerConfig, a Shoot, a configuration of the daemon.
+/// Says what controller and agent would say to files, before they are applied: a providerConfig, a Shoot, a configuration of the daemon, an
+/// override of the image vector, or a node's kubelet (a directory with kubelet.service, its drop-ins and the files that these name).
 ///
 /// Exit status: 0 when nothing is refused (there may be warnings), 1 when something is, 2 when a file cannot be read or nobody knows what it is.
 #[derive(Debug, Clone, Args)]
@@ -66,7 +68,13 @@ impl CheckArgs {
     }
 
     fn check(&self, path: &Path) -> Result<Judged, Unreadable> {
-        judge(&read(path)?, self.kind)
+        if !path.is_dir() {
+            return judge(&read(path)?, self.kind);
+        }
+        match self.kind {
+            None | Some(Kind::Kubelet) => Ok(judge_node(&node_files(path)?)),
+            Some(_) => Err(Unreadable::Directory),
+        }
     }
 }
 
@@ -83,4 +91,39 @@ fn text(from: impl Read) -> Result<String, Unreadable> {
         return Err(Unreadable::too_large());
     }
     String::from_utf8(bytes).map_err(|_| Unreadable::NotText)
+}
+
+/// Regular files below a directory; links lead out of it, and are not followed.
+fn node_files(top: &Path) -> Result<NodeFiles, Unreadable> {
+    let mut files = Vec::new();
+    let mut bytes = 0;
+    let mut waiting = vec![(top.to_owned(), 0)];
+    while let Some((directory, depth)) = waiting.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            let (kind, path) = (entry.file_type()?, entry.path());
+            if kind.is_dir() {
+                if depth == limits::NODE_DEPTH {
+                    return Err(Unreadable::TooMuch { what: "levels", allowed: limits::NODE_DEPTH });
+                }
+                waiting.push((path, depth + 1));
+            } else if kind.is_file() {
+                if files.len() == limits::NODE_FILES {
+                    return Err(Unreadable::TooMuch { what: "files", allowed: limits::NODE_FILES });
+                }
+                // Others' files may be binary; none that kubelet reads is.
+                let text = match text(std::fs::File::open(&path)?) {
+                    Err(Unreadable::NotText) => continue,
+                    read => read?,
+                };
+                bytes += text.len();
+                if bytes > limits::FILE_BYTES {
+                    return Err(Unreadable::too_large());
+                }
+                let below = path.strip_prefix(top).unwrap_or(&path);
+                files.push((below.to_string_lossy().into_owned(), text));
+            }
+        }
+    }
+    Ok(files.into_iter().collect())
 }

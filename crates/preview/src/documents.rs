@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::kind::{Kind, Recognized, recognize};
+use crate::node_files::NodeFiles;
 use crate::report::{Finding, Judged, Report, Skipped, Unreadable};
-use crate::{daemon, limits, provider_config, shoot};
+use crate::{daemon, image_overrides, kubelet, limits, provider_config, shoot};
 
 /// Judges each document of a text: as `kind`, or as what it says that it is; then others are skipped.
 ///
@@ -47,9 +48,17 @@ pub fn judge(text: &str, kind: Option<Kind>) -> Result<Judged, Unreadable> {
     Ok(judged)
 }
 
+/// Judges the kubelet of a node by its files.
+#[must_use]
+pub fn judge_node(files: &NodeFiles) -> Judged {
+    Judged { documents: vec![kubelet::judge(files)], skipped: Vec::new() }
+}
+
 fn report(kind: Kind, text: &str, parsed: Result<Value, String>) -> Report {
     match (kind, parsed) {
         (Kind::Daemon, parsed) => daemon::judge(text, parsed.ok().as_ref()),
+        (Kind::ImageVector, _) => image_overrides::judge(text),
+        (Kind::Kubelet, _) => kubelet::judge_configuration(text),
         (Kind::ProviderConfig, Ok(value)) => provider_config::judge(&value),
         (Kind::Shoot, Ok(value)) => shoot::judge(&value),
         (Kind::ProviderConfig | Kind::Shoot, Err(why)) => {

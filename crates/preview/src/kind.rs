@@ -15,6 +15,10 @@ pub enum Kind {
     Shoot,
     /// A configuration of the daemon: its YAML, or a ConfigMap for running daemons.
     Daemon,
+    /// Overrides of the image vector.
+    ImageVector,
+    /// A node's kubelet: a directory with its unit, drop-ins and the files that these name; or one configuration file of kubelet.
+    Kubelet,
 }
 
 impl Kind {
@@ -25,6 +29,8 @@ impl Kind {
             Self::ProviderConfig => "provider-config",
             Self::Shoot => "shoot",
             Self::Daemon => "daemon",
+            Self::ImageVector => "image-vector",
+            Self::Kubelet => "kubelet",
         }
     }
 }
@@ -53,11 +59,14 @@ pub(crate) fn recognize(document: &Value) -> Recognized {
             (names::API_GROUP, _) | (_, provider_config::KIND) => Recognized::As(Kind::ProviderConfig),
             ("core.gardener.cloud", "Shoot") => Recognized::As(Kind::Shoot),
             ("", "ConfigMap") if is_for_daemons(fields) => Recognized::As(Kind::Daemon),
+            ("kubelet.config.k8s.io", "KubeletConfiguration") => Recognized::As(Kind::Kubelet),
             _ => Recognized::Other(format!("is {version:?} {kind:?}, which is not checked here")),
         };
     }
     let mut found = Vec::new();
-    for (name, of) in [("configs", Kind::ProviderConfig), ("nodeSelector", Kind::ProviderConfig)] {
+    let telling =
+        [("configs", Kind::ProviderConfig), ("nodeSelector", Kind::ProviderConfig), ("images", Kind::ImageVector)];
+    for (name, of) in telling {
         if fields.contains_key(name) {
             found.push((name, of));
         }
@@ -103,6 +112,8 @@ mod tests {
             (json!({"configs": {}, "nodeSelector": {}}), Kind::ProviderConfig),
             (json!({"apiVersion": "core.gardener.cloud/v1beta1", "kind": "Shoot"}), Kind::Shoot),
             (json!({"spec": {"extensions": []}}), Kind::Shoot),
+            (json!({"images": []}), Kind::ImageVector),
+            (json!({"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}), Kind::Kubelet),
             (json!({"policy": {}}), Kind::Daemon),
             (json!({"policy.balloons": {}, "typo": 1}), Kind::Daemon),
             (json!({"Policy": {}}), Kind::Daemon),

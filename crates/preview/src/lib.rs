@@ -6,14 +6,18 @@
 mod command;
 mod daemon;
 mod documents;
+mod image_overrides;
 mod kind;
+mod kubelet;
 pub mod limits;
+mod node_files;
 mod provider_config;
 mod render;
 mod report;
 mod shoot;
 
 pub use command::{CheckArgs, OutputFormat};
-pub use documents::judge;
+pub use documents::{judge, judge_node};
 pub use kind::Kind;
+pub use node_files::NodeFiles;
 pub use report::{Finding, Judged, Report, Skipped, Status, Unreadable};

@@ -4,3 +4,7 @@
 pub const FILE_BYTES: usize = 4 << 20;
 /// Documents of one file.
 pub const DOCUMENTS: usize = 1000;
+/// Files of a node's directory.
+pub const NODE_FILES: usize = 500;
+/// Levels of a node's directory.
+pub const NODE_DEPTH: usize = 12;

@@ -128,6 +128,9 @@ pub enum Unreadable {
         /// What speaks for what.
         what: String,
     },
+    /// A directory is of one kind alone.
+    #[error("is a directory, which only a node's kubelet can be (--as kubelet)")]
+    Directory,
     /// All documents are of other kinds.
     #[error("has no document that can be checked ({0}); {CHOOSE}")]
     Nothing(String),

@@ -63,6 +63,31 @@ const CASES: &[(&str, &str, Kind, &str)] = &[
     ),
 ];
 
+const D01: &str = "images:\n- name: gardener-extension-cri-resmgr-installation\n  repository: r.io/x\n  tag: 1.10\n";
+
+#[test]
+fn overrides_of_images() {
+    for (id, text, expected) in [
+        ("D01", D01, "would be accepted: the node agent's image is r.io/x:1.10"),
+        (
+            "D11",
+            "images:\n",
+            "would be accepted: the node agent's image is gardener-extension-cri-resmgr-installation:",
+        ),
+        ("", "images: [{name: other, ref: x}]\n", "warning images: \"other\" is no image that is looked for"),
+        ("", "images: [{name: a}]\n", "finding images: image \"a\" needs ref or repository"),
+        ("", "images: [{name: ''}, {name: b, ref: x, tag: y}]\n", "finding images[1].ref: excludes repository and tag"),
+        ("", "images: 7\n", "finding : is not an image vector: "),
+    ] {
+        let judged = judge(text, None).unwrap();
+        let said = said(&judged.documents[0]);
+        assert_eq!(judged.documents[0].kind, Kind::ImageVector);
+        assert!(said.lines().any(|line| line.starts_with(expected)), "{id} {text}: {said}");
+    }
+    // An empty file says nothing of itself.
+    assert_eq!(judge("", Some(Kind::ImageVector)).unwrap().status(), Status::Fine);
+}
+
 fn said(report: &Report) -> String {
     let each = |word: &'static str, findings: &[Finding]| -> Vec<String> {
         findings.iter().map(|finding| format!("{word} {}: {}", finding.place, finding.message)).collect()

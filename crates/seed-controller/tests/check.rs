@@ -43,7 +43,8 @@ fn the_exit_status_tells_fine_findings_and_unreadable_apart() {
         (&["bad.yaml", "missing.yaml"], 2),
         (&["other.yaml"], 2),
         (&["binary"], 2),
-        (&["."], 2),
+        // A directory without kubelet.service.
+        (&["."], 1),
         (&["--as", "provider-config", "good.yaml"], 1),
         (&["--as", "nonsense", "good.yaml"], 2),
         (&[], 2),
@@ -73,4 +74,29 @@ fn json_is_one_object_for_all_files() {
     assert_eq!(at("/files/0/documents/0/warnings/0/place"), "policy.balloons.IdleCPUClass");
     assert_eq!(at("/files/1/documents/0/findings/0/place"), "policy.ReservedResources.CPU");
     assert!(at("/files/2/error").starts_with("cannot be read: "), "{out}");
+}
+
+#[test]
+fn a_directory_is_a_nodes_kubelet() {
+    let folder = folder();
+    let node = folder.path().join("node");
+    std::fs::create_dir_all(node.join("kubelet.service.d")).unwrap();
+    for (name, text) in [
+        (
+            "kubelet.service",
+            "[Service]\nEnvironmentFile=-/var/lib/kubelet/extra_args\nExecStart=/opt/bin/kubelet $KUBELET_EXTRA_ARGS\n",
+        ),
+        (
+            "kubelet.service.d/10-v.conf",
+            "[Service]\nExecStart=\nExecStart=/opt/bin/kubelet --v=2 $KUBELET_EXTRA_ARGS\n",
+        ),
+    ] {
+        std::fs::write(node.join(name), text).unwrap();
+    }
+    let (code, out, _) = check(folder.path(), &["node"], "");
+    assert_eq!((code, out.as_str()), (0, "node:1: kubelet: would switch\n"));
+    std::fs::write(node.join("extra_args"), "KUBELET_EXTRA_ARGS=\"--cpu-manager-policy=static\"\n").unwrap();
+    let (code, out, _) = check(folder.path(), &["node"], "");
+    assert!(code == 1 && out.starts_with("node:1: kubelet: refused because cpuManagerPolicy"), "{code} {out}");
+    assert_eq!(check(folder.path(), &["--as", "daemon", "node"], "").0, 2);
 }
