@@ -74,7 +74,12 @@ fn parse(text: &str) -> Result<Value, String> {
         budget: serde_saphyr::budget! { max_documents: 2, max_nodes: limits::FILE_BYTES, max_total_scalar_bytes: 2 * limits::FILE_BYTES },
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| where_and_why(&error))
+}
+
+/// Without the lines around it: a file may hold a Secret beside what is checked.
+pub(crate) fn where_and_why(error: &serde_saphyr::Error) -> String {
+    error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

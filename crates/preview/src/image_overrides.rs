@@ -5,6 +5,7 @@ use std::error::Error as _;
 use extension_config::names;
 use image_vector::{Error, ImageVector, Request};
 
+use crate::documents::where_and_why;
 use crate::kind::Kind;
 use crate::report::{Finding, Report};
 
@@ -43,7 +44,9 @@ fn finding(error: &Error) -> Finding {
     match error {
         Error::Invalid { index, field, message, .. } => Finding::new(format!("images[{index}]{field}"), message),
         Error::Incomplete { name, .. } => Finding::new("images", format!("image {name:?} needs ref or repository")),
-        Error::Malformed { source, .. } => Finding::new("", format!("is not an image vector: {source}")),
+        Error::Malformed { source, .. } => {
+            Finding::new("", format!("is not an image vector: {}", where_and_why(source)))
+        }
         other => {
             let source = other.source().map(|source| format!(": {source}")).unwrap_or_default();
             Finding::new("", format!("{other}{source}"))

@@ -20,6 +20,7 @@ pub(crate) fn text(all: &[Checked<'_>]) -> String {
         let _ = writeln!(out, "{text}");
     };
     for Checked { file, judged } in all {
+        let file = visible(file);
         let judged = match judged {
             Ok(judged) => judged,
             Err(error) => {

@@ -93,7 +93,8 @@ impl From<Status> for std::process::ExitCode {
     }
 }
 
-const CHOOSE: &str = "say what it is with --as provider-config, shoot, daemon, image-vector or kubelet";
+const CHOOSE: &str =
+    "say what it is with --as provider-config, shoot, daemon, image-vector or kubelet (a node is a directory)";
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +114,7 @@ pub enum Unreadable {
     #[error("is no UTF-8 text")]
     NotText,
     /// Neither YAML nor JSON, so nobody knows what it is.
-    #[error("line {line}: is neither YAML nor JSON; {CHOOSE}\n{why}")]
+    #[error("line {line}: is neither YAML nor JSON; {CHOOSE}: {why}")]
     NotYaml {
         /// The line at which the document begins.
         line: usize,

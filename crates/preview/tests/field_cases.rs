@@ -194,3 +194,15 @@ fn what_cannot_be_told_says_how_to_choose() {
     let many = "---\na: 1\n".repeat(preview::limits::DOCUMENTS + 1);
     assert!(judge(&many, None).unwrap_err().to_string().contains("documents"));
 }
+
+#[test]
+fn what_cannot_be_read_is_not_shown() {
+    for text in ["kind: Secret\ndata: {password: hunter2}\nx: [\n", "policy: {}\n---\npassword: [hunter2\n"] {
+        let error = judge(text, None).unwrap_err();
+        assert!(error.to_string().contains("line ") && !format!("{error} {error:?}").contains("hunter2"), "{error}");
+        for kind in [Kind::Shoot, Kind::ProviderConfig, Kind::ImageVector, Kind::Kubelet] {
+            let judged = judge("password: hunter2\nx: [\n", Some(kind)).unwrap();
+            assert!(judged.status() == Status::Findings && !format!("{judged:?}").contains("hunter2"), "{judged:?}");
+        }
+    }
+}
