@@ -31,6 +31,7 @@ enum Command {
     Chart(chart::ChartArgs),
     KindLoad(kind_load::KindLoadArgs),
     Tidy(tidy::TidyArgs),
+    Check(preview::CheckArgs),
     /// Shows the main job: on, off, and a node as it was.
     Demo(demo::DemoArgs),
     E2e(e2e::E2eArgs),
@@ -45,7 +46,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             terminal::say(&format!("error: {error:#}"));
             ExitCode::FAILURE
@@ -60,10 +61,14 @@ fn own_program() -> anyhow::Result<PathBuf> {
     OWN_PROGRAM.get().cloned().context("this program's file is not known")
 }
 
-fn run() -> anyhow::Result<()> {
+fn run() -> anyhow::Result<ExitCode> {
     OWN_PROGRAM.get_or_init(|| std::env::current_exe().unwrap_or_default());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package has no parent folder")?;
-    Command::parse().execute(root)
+    match Command::parse() {
+        // Its exit status tells more than whether it worked.
+        Command::Check(check) => Ok(check.run().into()),
+        command => command.execute(root).map(|()| ExitCode::SUCCESS),
+    }
 }
 
 /// Runs another command as a person would type it, within this process: cargo may have replaced the program's file meanwhile.
@@ -79,6 +84,10 @@ impl Command {
             Self::Chart(args) => chart::run(&args, root),
             Self::KindLoad(args) => kind_load::run(&args, root),
             Self::Tidy(args) => tidy::run(&args, root),
+            Self::Check(check) => {
+                anyhow::ensure!(check.run() == preview::Status::Fine, "not everything is fine");
+                Ok(())
+            }
             Self::Demo(args) => demo::run(&args, root),
             Self::E2e(args) => e2e::run(&args, root),
             Self::Test(args) => test::run(&args, root),

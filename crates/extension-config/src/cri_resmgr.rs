@@ -25,6 +25,11 @@ pub(crate) use json::{is_within, text as canonical_text};
 pub use kept::Kept;
 pub use report::Finding;
 pub(crate) use report::Steps;
+/// Names of the daemon's modules: the top-level keys of its configuration.
+pub fn module_names() -> impl Iterator<Item = &'static str> {
+    schema::MODULES.iter().map(|module| module.name)
+}
+
 pub(crate) use sieve::{TO_FILES, is_stderr_threshold, is_vmodule};
 pub(crate) use value::{is_duration, nanoseconds};
 

@@ -7,6 +7,7 @@ pub mod cri_resmgr;
 pub mod desired_state;
 pub mod effective;
 pub mod extra_options;
+mod facts;
 #[cfg(test)]
 mod field_cases;
 mod key;
@@ -19,6 +20,7 @@ mod selection;
 mod workers;
 
 pub use effective::{Effective, resolve};
+pub use facts::kubernetes_minor;
 pub use key::ConfigKey;
 pub use problem::{Origin, Problem, Problems};
 pub use workers::{CpuManager, Facts, LeftAlone, WorkerFacts};

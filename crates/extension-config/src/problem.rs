@@ -88,6 +88,12 @@ impl Problems {
         self.first.iter()
     }
 
+    /// How many more there are than are told.
+    #[must_use]
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
     /// Where something is wrong, without what stands there: for logs and Events, which more people read than the status.
     #[must_use]
     pub fn places(&self) -> String {

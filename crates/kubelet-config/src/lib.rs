@@ -5,11 +5,13 @@
 //! come to the same answer.
 
 mod endpoint;
+mod files;
 mod flags;
 mod settings;
 mod words;
 
 pub use endpoint::Endpoint;
+pub use files::{Files, read_settings};
 pub use flags::{ENDPOINT, Occurrence, effective_endpoint, last, occurrences};
 pub use settings::{DROP_INS, FILE_BYTES, Setting, Settings, SettingsError, Sources, is_drop_in, sources};
 pub use words::{Words, of_process};

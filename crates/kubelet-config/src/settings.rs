@@ -148,7 +148,11 @@ fn read(path: &str, text: &str) -> Result<Map<String, Value>, SettingsError> {
         value
     } else {
         // A key that is there twice is an error to kubelet's strict reader and the last one's to the lenient one that comes after it.
-        let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins };
+        // The lines around an error would reach the agent's log.
+        let options = serde_saphyr::options! {
+            duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+            with_snippet: false,
+        };
         let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
             .map_err(|source| SettingsError::NotYaml { path: path.to_owned(), source: Box::new(source) })?;
         documents.into_iter().next().unwrap_or_default()

@@ -7,7 +7,7 @@ use crate::desired::Installation;
 use crate::entry::Entry;
 use crate::kubelet::check_kubelet;
 use crate::layout::{DAEMON_PLACES, PREDECESSOR_FILE, is_foreign_state, is_ours};
-use crate::observed::Observed;
+use crate::observed::{Kubelet, Observed};
 
 /// The first with all that the units and their handling rely on: `/etc/systemd/system.control` among the unit paths, `InvocationID`,
 /// `GetUnitProcesses`, start limits in `[Unit]`. The bed has 252; nothing older than this one is in any image that Gardener still supports.
@@ -40,7 +40,7 @@ pub struct Refusal {
 pub fn refusals(observed: &Observed, installation: &Installation) -> Vec<Refusal> {
     let mut all = Vec::new();
     let mut refuse = |consequence, reason: String| all.push(Refusal { consequence, reason });
-    kubelet(observed, &mut refuse);
+    kubelet(&observed.kubelet, &mut refuse);
     systemd(observed, &mut refuse);
     payload(observed, installation, &mut refuse);
     foreign(observed, installation, &mut refuse);
@@ -50,11 +50,19 @@ pub fn refusals(observed: &Observed, installation: &Installation) -> Vec<Refusal
     all
 }
 
-fn kubelet(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
-    let unit = &observed.kubelet.unit;
+/// Those that lie in how kubelet is started and configured.
+#[must_use]
+pub fn kubelet_refusals(observed: &Kubelet) -> Vec<Refusal> {
+    let mut all = Vec::new();
+    kubelet(observed, &mut |consequence, reason| all.push(Refusal { consequence, reason }));
+    all
+}
+
+fn kubelet(observed: &Kubelet, refuse: &mut impl FnMut(Consequence, String)) {
+    let unit = &observed.unit;
     match unit.load_state.as_str() {
         "loaded" => {
-            if let Err(error) = check_kubelet(&observed.kubelet) {
+            if let Err(error) = check_kubelet(observed) {
                 refuse(Consequence::Leave, error.to_string());
             }
         }
@@ -62,7 +70,7 @@ fn kubelet(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
         "bad-setting" | "error" => {}
         other => refuse(Consequence::Hold, format!("kubelet.service is {other:?} in systemd, not loaded")),
     }
-    match &observed.kubelet.settings {
+    match &observed.settings {
         Ok(settings) => {
             for (what, setting, works) in [
                 ("cpuManagerPolicy", &settings.cpu_manager, "none"),

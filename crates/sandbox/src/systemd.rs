@@ -7,7 +7,6 @@ mod bus;
 mod manager;
 mod properties;
 mod service;
-mod text;
 mod timer;
 mod unit;
 

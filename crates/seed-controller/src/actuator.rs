@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use extension_config::names;
+use extension_config::{Facts, kubernetes_minor, names};
 use gardener_api::ManagedResource;
 use gardener_api::constants::GENERIC_KUBECONFIG_DEFAULT;
 use gardener_extension::managed_resources as mr;
@@ -17,13 +17,13 @@ use managed_resource::Bundle;
 use observability::ErrorChain;
 use serde_json::json;
 
-use crate::configuration::{self, BaseConfig, Owner, Resolved, Unresolved, status};
-use crate::image_vector::{ImageVector, Request};
+use crate::configuration::{BaseConfig, Owner, Resolved, Unresolved, status};
 use crate::manifests::{self, Manifests};
 use crate::removal::nodes::Tally;
 use crate::removal::sleep::Sleep;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
 use crate::shoot::looks::{Answer, Look, Looks, Target, Waiting};
+use image_vector::{ImageVector, Request};
 use report::{keep, report, write_provider_status};
 
 /// Latest time until a look at something awaited; its watch tells sooner.
@@ -126,7 +126,7 @@ impl Actuator for CriResmgr {
 impl CriResmgr {
     async fn resolve(&self, context: &Context, owner: &Owner) -> Result<Resolved, ActuatorError> {
         let own = owner.provider_config().map(|raw| context.read_provider_config(raw)).transpose()?;
-        self.base.resolve(own, configuration::facts(context.shoot.as_deref())).await.map_err(refused)
+        self.base.resolve(own, context.shoot.as_deref().map(Facts::of).unwrap_or_default()).await.map_err(refused)
     }
 
     fn image(&self, context: &Context) -> Result<String, ActuatorError> {
@@ -238,7 +238,7 @@ fn id(context: &Context) -> String {
 
 fn target<'a>(context: &'a Context, image: &'a str) -> manifests::Target<'a> {
     let version = context.shoot.as_deref().map(|shoot| shoot.spec.kubernetes.version.as_str());
-    manifests::Target { namespace: &context.namespace, image, kubernetes: version.and_then(configuration::minor) }
+    manifests::Target { namespace: &context.namespace, image, kubernetes: version.and_then(kubernetes_minor) }
 }
 
 /// gardenlet is not waiting any more for what takes so long.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use extension_config::{CpuManager, Effective, Facts, Problems, WorkerFacts, names, resolve};
+use extension_config::{Effective, Facts, Problems, names, resolve};
 use gardener_api::{Extension, LastOperationState, RawJson, Shoot};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -168,34 +168,6 @@ fn hash(provider_config: Option<&RawJson>) -> String {
 pub(crate) fn provider_config<'a>(extension: &'a Extension, shoot: Option<&'a Shoot>) -> Option<&'a RawJson> {
     let copy = extension.spec.provider_config.as_ref();
     copy.or_else(|| shoot?.extension(names::EXTENSION_TYPE)?.provider_config.as_ref())
-}
-
-/// What the Shoot tells about its nodes.
-pub(crate) fn facts(shoot: Option<&Shoot>) -> Facts {
-    let Some(shoot) = shoot else { return Facts::default() };
-    let workers = shoot.spec.provider.workers.iter().map(|worker| {
-        let own = worker.kubernetes.as_ref();
-        let version = own.and_then(|own| own.version.as_deref()).unwrap_or(&shoot.spec.kubernetes.version);
-        // The pool's section counts alone where there is one, whatever it says.
-        let own_kubelet = own.and_then(|own| own.kubelet.as_ref());
-        let policy = own_kubelet
-            .or(shoot.spec.kubernetes.kubelet.as_ref())
-            .and_then(|kubelet| kubelet.cpu_manager_policy.clone());
-        WorkerFacts {
-            name: worker.name.clone(),
-            cri: worker.cri.as_ref().map(|cri| cri.name.clone()).filter(|name| !name.is_empty()),
-            architecture: worker.machine.architecture.clone(),
-            cpu_manager: policy.map(|policy| CpuManager { policy, of_pool: own_kubelet.is_some() }),
-            kubernetes: minor(version),
-        }
-    });
-    Facts { workers: workers.collect() }
-}
-
-/// Major and minor of a version such as `1.33.2`.
-pub(crate) fn minor(version: &str) -> Option<(u64, u64)> {
-    let mut parts = version.trim_start_matches('v').split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 #[cfg(test)]

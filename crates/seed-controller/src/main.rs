@@ -3,7 +3,6 @@
 mod actuator;
 mod base_config;
 mod configuration;
-mod image_vector;
 mod manifests;
 mod options;
 mod process;
@@ -13,10 +12,18 @@ mod shoot;
 use anyhow::Context as _;
 use clap::Parser as _;
 use observability::LogConfig;
-use options::Options;
+use options::{Command, Options};
+use std::process::ExitCode;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
+    if let Some(Command::Check(check)) = &options.command {
+        return Ok(check.run().into());
+    }
+    work(options).map(|()| ExitCode::SUCCESS)
+}
+
+fn work(options: Options) -> anyhow::Result<()> {
     observability::logging::init(&LogConfig { level: options.log_level.clone(), format: options.log_format })
         .context("set up logging")?;
     if rustls::crypto::ring::default_provider().install_default().is_err() {

@@ -4,15 +4,19 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use extension_config::names;
 use gardener_extension::shoot_access::Authority;
 use observability::LogFormat;
 
 /// The cri-resmgr extension for Gardener: the controller in the seed.
 #[derive(Debug, Clone, Parser)]
-#[command(name = names::CONTROLLER_NAME, version)]
+#[command(name = names::CONTROLLER_NAME, version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    /// Without one it is the controller.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Kubeconfig of the seed; else KUBECONFIG, else the pod's own service account.
     #[arg(long, env = "KUBECONFIG", hide_env_values = true)]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -58,7 +62,7 @@ pub(crate) struct Options {
     pub(crate) log_format: LogFormat,
 
     /// File with overrides of the image vector.
-    #[arg(long = "imagevector-overwrite", env = crate::image_vector::OVERWRITE_ENV)]
+    #[arg(long = "imagevector-overwrite", env = image_vector::OVERWRITE_ENV)]
     pub(crate) image_vector_overwrite: Option<PathBuf>,
 
     /// How the shoots' API servers are known: by what gardener-resource-manager of Gardener v1.110 or newer writes next to the token, or by the
@@ -81,6 +85,12 @@ pub(crate) struct Options {
     /// Names of Secrets in the shoot's kube-system with which the node agent's image is pulled, separated by commas.
     #[arg(long, env = "NODE_AGENT_PULL_SECRETS", value_delimiter = ',')]
     pub(crate) node_agent_pull_secrets: Vec<String>,
+}
+
+/// What a person does with this program.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    Check(preview::CheckArgs),
 }
 
 /// Where the certificate authority of a shoot's API server comes from.

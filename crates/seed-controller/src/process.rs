@@ -20,12 +20,12 @@ use tokio::sync::{mpsc, watch};
 use crate::actuator::CriResmgr;
 use crate::base_config::{BaseConfigWatch, Revision};
 use crate::configuration::BaseConfig;
-use crate::image_vector::ImageVector;
 use crate::manifests::{AgentSettings, Manifests};
 use crate::options::Options;
 use crate::removal::Removals;
 use crate::shoot;
 use crate::shoot::looks::{Looks, Waiting};
+use image_vector::ImageVector;
 
 /// Runs until a signal asks to stop or leadership is lost.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {

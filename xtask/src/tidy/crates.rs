@@ -4,28 +4,31 @@ use serde::Deserialize;
 
 /// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. The last five
 /// are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 21] = [
+const LEVELS: [(&str, u8); 24] = [
     ("gardener-api", 0),
     ("extension-config", 1),
     ("cri-client", 2),
     ("dynamic-config", 2),
     ("host", 2),
+    ("image-vector", 2),
     ("kubelet-config", 2),
     ("lease", 2),
     ("managed-resource", 2),
     ("observability", 2),
     ("systemd-client", 2),
+    ("unit-files", 2),
     ("gardener-extension", 3),
     ("node-plan", 3),
-    ("image-builder", 4),
-    ("node-agent", 4),
-    ("runtime-gate", 4),
-    ("seed-controller", 4),
-    ("testbed", 5),
-    ("sandbox", 6),
-    ("crash-matrix", 7),
-    ("e2e", 7),
-    ("xtask", 8),
+    ("preview", 4),
+    ("image-builder", 5),
+    ("node-agent", 5),
+    ("runtime-gate", 5),
+    ("seed-controller", 5),
+    ("testbed", 6),
+    ("sandbox", 7),
+    ("crash-matrix", 8),
+    ("e2e", 8),
+    ("xtask", 9),
 ];
 
 /// A foreign crate, the feature that matters (none: the crate as such), and who may depend on it outside of tests.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use unit_files::Command;
 use zbus::Variant;
 
-use super::text::Command;
 use super::unit::Unit;
 
 type Properties = HashMap<&'static str, Variant<'static>>;
@@ -32,13 +32,15 @@ pub(super) fn unit(root: &Path, name: &str, unit: &Unit) -> Properties {
 
 pub(super) fn service(name: &str, unit: &Unit) -> Properties {
     let control_group = if unit.main_pid == 0 { String::new() } else { control_group(name) };
+    let environment_files = unit.files.settings.environment_files().into_iter();
+    let environment_files: Vec<_> = environment_files.map(|(path, optional)| (path.to_owned(), optional)).collect();
     HashMap::from([
         ("MainPID", Variant::from(unit.main_pid)),
         ("NRestarts", Variant::from(unit.n_restarts)),
         ("Result", Variant::from(unit.result)),
         ("ExecMainStatus", Variant::from(unit.exit.1)),
         ("ExecMainCode", Variant::from(unit.exit.0)),
-        ("EnvironmentFiles", Variant::from(unit.files.environment_files())),
+        ("EnvironmentFiles", Variant::from(environment_files)),
         ("ExecStartPre", Variant::from(commands(&unit.files.commands("ExecStartPre")))),
         ("ExecStart", Variant::from(commands(&unit.files.commands("ExecStart")))),
         ("ControlGroup", Variant::from(control_group)),

@@ -12,9 +12,9 @@ use nix::unistd::Pid;
 use tokio::process::{Child, ChildStdin, Command as Process};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use unit_files::Command;
 
 use super::manager::{JobKind, Manager};
-use super::text::{self, Command};
 use super::unit::Files;
 use super::{Launch, below};
 
@@ -103,7 +103,7 @@ impl Manager {
     async fn run_simple(&self, name: &str, files: &Files) -> &'static str {
         let Some(command) = files.commands("ExecStart").into_iter().next() else { return "failed" };
         let Ok(environment) = self.environment(files) else { return self.failed(name, files, (EXITED, 1)) };
-        let arguments = text::expand(&command.arguments, &environment);
+        let arguments = unit_files::expand(&command.arguments, &environment);
         let mut main = match self.launch(&command.path, &arguments, &environment) {
             Ok(main) => main,
             // Only forking is waited for, so that this ends the process and not the job.
@@ -241,7 +241,7 @@ impl Manager {
         if let Some(main) = main {
             environment.insert("MAINPID".to_owned(), main.to_string());
         }
-        let arguments = text::expand(&command.arguments, &environment);
+        let arguments = unit_files::expand(&command.arguments, &environment);
         if let Some(exit) = self.own_program(&arguments) {
             return exit;
         }
@@ -278,11 +278,11 @@ impl Manager {
     fn environment(&self, files: &Files) -> std::io::Result<BTreeMap<String, String>> {
         let mut environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
         for value in files.settings.all("Service", "Environment") {
-            environment.extend(text::environment(value));
+            environment.extend(unit_files::environment(value));
         }
-        for (path, optional) in files.environment_files() {
-            match std::fs::read_to_string(below(&self.root, &path)) {
-                Ok(text) => environment.extend(text::environment(&text)),
+        for (path, optional) in files.settings.environment_files() {
+            match std::fs::read_to_string(below(&self.root, path)) {
+                Ok(text) => environment.extend(unit_files::environment(&text)),
                 Err(_) if optional => {}
                 Err(error) => return Err(error),
             }

@@ -6,17 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-
-use super::text::{self, Command, Settings};
-
-/// Where units are looked for, the strongest first.
-const DIRECTORIES: [&str; 5] = [
-    "/etc/systemd/system.control",
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-];
+use unit_files::{Command, DIRECTORIES, Settings};
 
 /// What the files of a unit say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,16 +95,7 @@ impl Unit {
 
 impl Files {
     pub(super) fn commands(&self, name: &str) -> Vec<Command> {
-        self.settings.all("Service", name).into_iter().filter_map(text::command).collect()
-    }
-
-    /// Environment files, true where one may be missing.
-    pub(super) fn environment_files(&self) -> Vec<(String, bool)> {
-        let split = |value: &str| match value.strip_prefix('-') {
-            Some(path) => (path.to_owned(), true),
-            None => (value.to_owned(), false),
-        };
-        self.settings.all("Service", "EnvironmentFile").into_iter().map(split).collect()
+        self.settings.all("Service", name).into_iter().filter_map(unit_files::command).collect()
     }
 
     pub(super) fn is_oneshot(&self) -> bool {
@@ -155,7 +136,7 @@ impl Files {
         }
         let lines = ["ExecStart", "ExecStartPre", "ExecStartPost", "ExecCondition"];
         let is_bad = lines.iter().any(|setting| {
-            files.settings.all("Service", setting).into_iter().any(|line| text::command(line).is_none())
+            files.settings.all("Service", setting).into_iter().any(|line| unit_files::command(line).is_none())
         });
         let count = files.settings.all("Service", "ExecStart").len();
         let wrong_count = Path::new(name).extension().is_some_and(|kind| kind == "service")

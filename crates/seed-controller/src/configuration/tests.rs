@@ -68,65 +68,6 @@ fn the_extensions_copy_comes_before_the_shoot() {
     assert_eq!(provider_config(&extension, Some(&shoot)).map(RawJson::get), Some("3"));
 }
 
-#[test]
-fn workers_are_known_from_the_shoot() {
-    let shoot: Shoot =
-        serde_json::from_value(json!({"spec": {"kubernetes": {"version": "1.33.2"}, "provider": {"workers": [
-            {"name": "a"},
-            {"name": "b", "cri": {"name": "containerd"}, "kubernetes": {"version": "1.32.9"}},
-            {"name": "c", "kubernetes": {"version": "odd"}},
-        ]}}}))
-        .unwrap();
-    let worker = |name: &str, cri: Option<&str>, kubernetes| WorkerFacts {
-        name: name.into(),
-        cri: cri.map(str::to_owned),
-        kubernetes,
-        ..WorkerFacts::default()
-    };
-    assert_eq!(
-        facts(Some(&shoot)).workers,
-        [worker("a", None, Some((1, 33))), worker("b", Some("containerd"), Some((1, 32))), worker("c", None, None)]
-    );
-    assert_eq!(facts(None), Facts::default());
-}
-
-/// Field case N20: where a pool's policy comes from. Its own section replaces the Shoot's as a whole, also when it says nothing of it.
-#[test]
-fn a_pools_own_kubelet_section_replaces_the_shoots() {
-    let policy = |policy: &str, of_pool| Some(CpuManager { policy: policy.to_owned(), of_pool });
-    let of_shoot = policy("static", false);
-    let table = [
-        // (the Shoot's section, the pool's kubernetes) -> policy
-        (json!(null), json!(null), None),
-        (json!({}), json!(null), None),
-        (json!({"cpuManagerPolicy": "static"}), json!(null), of_shoot.clone()),
-        (json!({"cpuManagerPolicy": "static"}), json!({"version": "1.32.0"}), of_shoot.clone()),
-        (json!({"cpuManagerPolicy": "static"}), json!({"kubelet": null}), of_shoot),
-        (json!({"cpuManagerPolicy": "static"}), json!({"kubelet": {}}), None),
-        (json!({"cpuManagerPolicy": "static"}), json!({"kubelet": {"maxPods": 50}}), None),
-        (json!({"cpuManagerPolicy": "static"}), json!({"kubelet": {"cpuManagerPolicy": "none"}}), policy("none", true)),
-        (
-            json!({"cpuManagerPolicy": "none"}),
-            json!({"kubelet": {"cpuManagerPolicy": "static"}}),
-            policy("static", true),
-        ),
-        (json!(null), json!({"kubelet": {"cpuManagerPolicy": "static"}}), policy("static", true)),
-        // What cannot be read rules nothing out: the node's agent will see.
-        (json!({"cpuManagerPolicy": ["static"]}), json!(null), None),
-        (json!("static"), json!(null), None),
-        (json!({"cpuManagerPolicy": "static"}), json!({"kubelet": "static"}), None),
-        (json!({"cpuManagerPolicy": "static"}), json!("static"), None),
-    ];
-    for (of_shoot, of_pool, expected) in table {
-        let spec = json!({"kubernetes": {"version": "1.33.2", "kubelet": of_shoot},
-            "provider": {"workers": [{"name": "a", "kubernetes": of_pool, "machine": {"architecture": "arm64"}}]}});
-        let shoot: Shoot = serde_json::from_value(json!({ "spec": spec })).unwrap();
-        let found = &facts(Some(&shoot)).workers[0];
-        assert_eq!(found.cpu_manager, expected, "{spec}");
-        assert_eq!(found.architecture.as_deref(), Some("arm64"));
-    }
-}
-
 #[tokio::test]
 async fn the_status_tells_sources_and_warnings_but_no_text() {
     let base = BaseConfig::default();

@@ -125,7 +125,7 @@ fn pools_that_are_left_alone() {
         }}))
         .unwrap();
         assert!(shoot.faults.is_empty());
-        let effective = resolve(None, None, &crate::configuration::facts(Some(&shoot))).unwrap();
+        let effective = resolve(None, None, &extension_config::Facts::of(&shoot)).unwrap();
         let bundle = manifests.install(TODAY, &effective).unwrap();
         let extension = gardener_api::Extension::new("e", gardener_api::ExtensionSpec::default());
         let owner = crate::configuration::Owner { extension: extension.into(), shoot: None };

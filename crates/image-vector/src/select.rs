@@ -5,22 +5,22 @@ use super::{Entry, Error, ImageVector};
 
 /// What an image is needed for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request<'a> {
+pub struct Request<'a> {
     /// Name in the image vector.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
     /// Kubernetes version of the cluster in which it runs.
-    pub(crate) runtime_version: Option<&'a str>,
+    pub runtime_version: Option<&'a str>,
     /// Kubernetes version of the cluster that it works for.
-    pub(crate) target_version: Option<&'a str>,
+    pub target_version: Option<&'a str>,
     /// CPU architecture of the node.
-    pub(crate) architecture: &'a str,
+    pub architecture: &'a str,
 }
 
 const BOTH: [&str; 2] = ["amd64", "arm64"];
 
 impl ImageVector {
     /// The reference of the best entry; the first one among equals.
-    pub(crate) fn find(&self, request: Request<'_>) -> Result<String, Error> {
+    pub fn find(&self, request: Request<'_>) -> Result<String, Error> {
         let mut best: Option<(u8, &Entry)> = None;
         for entry in self.0.iter().filter(|entry| entry.name == request.name) {
             if let Some(score) = score(entry, request)

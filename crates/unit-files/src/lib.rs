@@ -1,14 +1,26 @@
-//! Texts of units: files, command lines and environment files (systemd.syntax(7), systemd.service(5), systemd.exec(5)).
+//! Texts of systemd's units: files, command lines and environment files (systemd.syntax(7), systemd.service(5), systemd.exec(5)).
+//!
+//! As much as the units around kubelet need. Not read: specifiers other than `%%`, octal and other named escapes (`\x20`), several commands
+//! in one `ExecStart` (`;`), patterns in `EnvironmentFile=`, `PassEnvironment=` and `UnsetEnvironment=`.
 
 use std::collections::BTreeMap;
 
+/// Where units are looked for, the strongest first.
+pub const DIRECTORIES: [&str; 5] = [
+    "/etc/systemd/system.control",
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
 /// Settings in the order in which they stand, drop-ins after the unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Settings(Vec<(String, String, String)>);
+pub struct Settings(Vec<(String, String, String)>);
 
 impl Settings {
     /// Adds the settings of one file.
-    pub(super) fn read(&mut self, text: &str) {
+    pub fn read(&mut self, text: &str) {
         let mut section = String::new();
         let mut pending = String::new();
         for line in text.lines() {
@@ -31,7 +43,8 @@ impl Settings {
     }
 
     /// All values of a list setting; an empty one takes back those before it.
-    pub(super) fn all(&self, section: &str, name: &str) -> Vec<&str> {
+    #[must_use]
+    pub fn all(&self, section: &str, name: &str) -> Vec<&str> {
         let mut values = Vec::new();
         for (_, _, value) in self.0.iter().filter(|(found, key, _)| found == section && key == name) {
             if value.is_empty() {
@@ -44,17 +57,27 @@ impl Settings {
     }
 
     /// The last value of a setting.
-    pub(super) fn last(&self, section: &str, name: &str) -> Option<&str> {
+    #[must_use]
+    pub fn last(&self, section: &str, name: &str) -> Option<&str> {
         self.0.iter().rfind(|(found, key, _)| found == section && key == name).map(|(_, _, value)| value.as_str())
     }
 
+    /// Environment files in their order, true where one may be missing.
+    #[must_use]
+    pub fn environment_files(&self) -> Vec<(&str, bool)> {
+        let files = self.all("Service", "EnvironmentFile").into_iter();
+        files.map(|path| path.strip_prefix('-').map_or((path, false), |path| (path, true))).collect()
+    }
+
     /// Words of a setting that may be repeated.
-    pub(super) fn words(&self, section: &str, name: &str) -> Vec<&str> {
+    #[must_use]
+    pub fn words(&self, section: &str, name: &str) -> Vec<&str> {
         self.all(section, name).into_iter().flat_map(str::split_whitespace).collect()
     }
 
     /// A time in seconds, `90`, `1s`, `2min` or `500ms`.
-    pub(super) fn seconds(&self, section: &str, name: &str) -> Option<f64> {
+    #[must_use]
+    pub fn seconds(&self, section: &str, name: &str) -> Option<f64> {
         let value = self.last(section, name)?;
         let digits = value.trim_end_matches(|character: char| character.is_alphabetic());
         let factor = match &value[digits.len()..] {
@@ -69,32 +92,44 @@ impl Settings {
 
 /// A command of a unit, variables unresolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) path: String,
-    pub(super) arguments: Vec<String>,
-    pub(super) ignore_failure: bool,
+pub struct Command {
+    /// The program.
+    pub path: String,
+    /// All words, the program's first.
+    pub arguments: Vec<String>,
+    /// A failure counts as success (`-`).
+    pub ignore_failure: bool,
 }
 
 /// Reads a command line. `None` when it is empty or its quotes are open.
-pub(super) fn command(line: &str) -> Option<Command> {
+#[must_use]
+pub fn command(line: &str) -> Option<Command> {
     let rest = line.trim_start_matches(['-', '@', ':', '+', '!']);
     let prefixes = &line[..line.len() - rest.len()];
-    let arguments: Vec<String> = words(rest)?.into_iter().map(|word| word.replace("%%", "%")).collect();
+    let (words, is_open) = words(rest);
+    if is_open {
+        return None;
+    }
+    let arguments: Vec<String> = words.into_iter().map(|word| word.replace("%%", "%")).collect();
     let path = arguments.first()?.clone();
     Some(Command { path, arguments, ignore_failure: prefixes.contains('-') })
 }
 
-/// Splits at white space outside of quotes, and takes the quotes away.
-fn words(text: &str) -> Option<Vec<String>> {
+/// Splits at white space outside of quotes, and takes the quotes away; and whether a quote or a backslash is still open at the end.
+fn words(text: &str) -> (Vec<String>, bool) {
     let mut found = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
     let mut characters = text.chars();
+    let mut is_cut = false;
     while let Some(character) = characters.next() {
         match (quote, character) {
             (Some(open), _) if character == open => quote = None,
             (Some('\''), _) => word.get_or_insert_default().push(character),
-            (_, '\\') => word.get_or_insert_default().push(characters.next()?),
+            (_, '\\') => match characters.next() {
+                Some(escaped) => word.get_or_insert_default().push(escaped),
+                None => is_cut = true,
+            },
             (None, '"' | '\'') => {
                 quote = Some(character);
                 word.get_or_insert_default();
@@ -104,18 +139,20 @@ fn words(text: &str) -> Option<Vec<String>> {
         }
     }
     found.extend(word);
-    quote.is_none().then_some(found)
+    (found, is_cut || quote.is_some())
 }
 
-/// Puts variables in place: `$NAME` as a word of its own becomes as many words as it has, `${NAME}` stays one.
-pub(super) fn expand(arguments: &[String], environment: &BTreeMap<String, String>) -> Vec<String> {
+/// Puts variables in place: `$NAME` as a word of its own becomes as many words as it has, `${NAME}` stays one. One that is not set is empty; in
+/// a value a quote may stay open.
+#[must_use]
+pub fn expand(arguments: &[String], environment: &BTreeMap<String, String>) -> Vec<String> {
     let mut expanded = Vec::new();
     for argument in arguments {
         let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         match argument.strip_prefix('$').filter(|name| is_name(name)) {
             Some(name) => {
                 let value = environment.get(name).map(String::as_str).unwrap_or_default();
-                expanded.extend(words(value).unwrap_or_default());
+                expanded.extend(words(value).0);
             }
             None => expanded.push(braces(argument, environment)),
         }
@@ -136,7 +173,8 @@ fn braces(argument: &str, environment: &BTreeMap<String, String>) -> String {
 }
 
 /// Assignments of an environment file.
-pub(super) fn environment(text: &str) -> Vec<(String, String)> {
+#[must_use]
+pub fn environment(text: &str) -> Vec<(String, String)> {
     let mut assignments = Vec::new();
     let mut rest = text;
     while let Some(position) = rest.find(|character: char| !character.is_whitespace()) {

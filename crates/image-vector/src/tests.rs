@@ -94,7 +94,32 @@ fn a_bad_file_is_named_with_the_fault() {
     }
     let missing = ImageVector::load(Some(Path::new("/nonexistent/images.yaml"))).unwrap_err();
     assert_eq!(missing.to_string(), "read the image vector override /nonexistent/images.yaml");
-    let malformed = parse("test", "images: 7").unwrap_err();
+    let malformed = first(parse("test", "images: 7").unwrap_err());
     assert_eq!(malformed.to_string(), "test is not an image vector");
     assert!(malformed.source().unwrap().to_string().contains("line 1"), "{malformed:?}");
+}
+
+/// Field case D11.
+#[test]
+fn nothing_overrides_nothing() {
+    for text in ["", "# nothing\n", "images:\n", "images: []\n", "{}\n"] {
+        assert_eq!(ImageVector::overridden("test", text).unwrap(), ImageVector::load(None).unwrap(), "{text:?}");
+    }
+}
+
+/// Field case D01.
+#[test]
+fn tags_are_as_written() {
+    for tag in ["1.10", "20240101", "1234567e8", "0x10", "true"] {
+        let vector = vector(&format!("images: [{{name: a, repository: r, tag: {tag}}}]"));
+        assert_eq!(vector.find(request(None, "amd64")).unwrap(), format!("r:{tag}"));
+    }
+}
+
+#[test]
+fn all_faults_are_told() {
+    let errors =
+        ImageVector::overridden("t", "images: [{name: ''}, {name: a, ref: x}, {name: b, tag: ''}]").unwrap_err();
+    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["t: images[0].name: must not be empty", "t: images[2].tag: must not be empty where it is given"]);
 }

@@ -1,0 +1,208 @@
+//! What people have (the cases of the field reports, by their ids), each as the smallest file that shows it, and what a check says to it.
+
+use std::fmt::Write as _;
+
+use preview::{Finding, Kind, Report, Status, judge};
+
+/// Id, text, kind that is recognized, what is said; a text with `finding` or `warning` in front, else the outcome.
+const CASES: &[(&str, &str, Kind, &str)] = &[
+    (
+        "E01",
+        "configs:\n  EXTRA_OPTIONS: |\n    EXTRA_OPTIONS=\"--metrics-interval 5s\"\n",
+        Kind::ProviderConfig,
+        "would be accepted: fallback with policy none; options --metrics-interval 5s; on every worker pool with containerd",
+    ),
+    (
+        "E03",
+        "configs:\n  EXTRA_OPTIONS: |\n    EXTRA_OPTIONS=\"--metrics-interval=10s\"\n  fallback: |\n    policy: {Active: topology-aware, ReservedResources: {CPU: 750m}}\n",
+        Kind::ProviderConfig,
+        "would be accepted: fallback with policy topology-aware; options --metrics-interval=10s",
+    ),
+    (
+        "E04",
+        "policy: {Active: balloons, ReservedResources: {CPU: 1}, balloons: {BalloonTypes: [{Name: a, CPUClass: b}]}}\ncpu: {classes: {b: {maxFreq: 1}}}\n",
+        Kind::Daemon,
+        "would be accepted: policy balloons",
+    ),
+    (
+        "E06",
+        "policy: {Active: balloons, ReservedResources: {CPU: 1}, balloons: {IdleCPUClass: idle}}\n",
+        Kind::Daemon,
+        "warning policy.balloons.IdleCPUClass: \"idle\" is not a class of cpu.classes",
+    ),
+    (
+        "E07",
+        "policy:\n  Active: topology-aware\n  ReservedResources:\n    CPU: 0\n",
+        Kind::Daemon,
+        "finding policy.ReservedResources.CPU: is 0, policy topology-aware needs more",
+    ),
+    (
+        "E08",
+        "policy: {Active: podpools, ReservedResources: {CPU: 1}, podpools: {Pools: [{Name: a, CPU: 2000m}]}}\n",
+        Kind::Daemon,
+        "finding policy.podpools.Pools[0].CPU: must be a whole number",
+    ),
+    (
+        "E12",
+        "rdt: {partitions: {a: {l3Allocation: 60%}, b: {l3Allocation: 50%}}}\n",
+        Kind::Daemon,
+        "finding rdt.partitions: l3Allocation (unified, cache id all): all partitions together ask for 110%",
+    ),
+    ("E17", "\u{feff}policy:\n  Active: none\n", Kind::Daemon, "would be accepted: policy none"),
+    (
+        "E19",
+        "policy: {Active: none}\nlogger: {Debug: \"policy,cache,\"}\n",
+        Kind::Daemon,
+        "would be accepted: policy none",
+    ),
+    (
+        "E21",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cri-resmgr-config.default}\ndata:\n  policy: '{Active: none}'\n  cpu: 'classes: {a: {minFreq: 2, maxFreq: 1}}'\n",
+        Kind::Daemon,
+        "finding cpu.classes.a",
+    ),
+];
+
+const D01: &str = "images:\n- name: gardener-extension-cri-resmgr-installation\n  repository: r.io/x\n  tag: 1.10\n";
+
+#[test]
+fn overrides_of_images() {
+    for (id, text, expected) in [
+        ("D01", D01, "would be accepted: the node agent's image is r.io/x:1.10"),
+        (
+            "D11",
+            "images:\n",
+            "would be accepted: the node agent's image is gardener-extension-cri-resmgr-installation:",
+        ),
+        ("", "images: [{name: other, ref: x}]\n", "warning images: \"other\" is no image that is looked for"),
+        ("", "images: [{name: a}]\n", "finding images: image \"a\" needs ref or repository"),
+        ("", "images: [{name: ''}, {name: b, ref: x, tag: y}]\n", "finding images[1].ref: excludes repository and tag"),
+        ("", "images: 7\n", "finding : is not an image vector: "),
+    ] {
+        let judged = judge(text, None).unwrap();
+        let said = said(&judged.documents[0]);
+        assert_eq!(judged.documents[0].kind, Kind::ImageVector);
+        assert!(said.lines().any(|line| line.starts_with(expected)), "{id} {text}: {said}");
+    }
+    // An empty file says nothing of itself.
+    assert_eq!(judge("", Some(Kind::ImageVector)).unwrap().status(), Status::Fine);
+}
+
+fn said(report: &Report) -> String {
+    let each = |word: &'static str, findings: &[Finding]| -> Vec<String> {
+        findings.iter().map(|finding| format!("{word} {}: {}", finding.place, finding.message)).collect()
+    };
+    let all = [vec![report.outcome.clone()], each("finding", &report.findings), each("warning", &report.warnings)];
+    all.concat().join("\n")
+}
+
+#[test]
+fn field_cases() {
+    for (id, text, kind, expected) in CASES {
+        let judged = judge(text, None).unwrap_or_else(|error| panic!("{id}: {error}"));
+        let [report] = judged.documents.as_slice() else { panic!("{id}: {judged:?}") };
+        assert_eq!(report.kind, *kind, "{id}");
+        let said = said(report);
+        assert!(said.lines().any(|line| line.starts_with(expected)), "{id}: {said}");
+        let refused = said.contains("\nfinding");
+        assert_eq!(judged.status(), if refused { Status::Findings } else { Status::Fine }, "{id}: {said}");
+        assert_eq!(report.outcome == "would be refused", refused, "{id}: {said}");
+    }
+}
+
+/// D07: thousands of wrong keys are a few findings and a count.
+#[test]
+fn what_is_said_is_bounded() {
+    let mut text =
+        "policy:\n  Active: balloons\n  ReservedResources: {CPU: 1}\n  balloons:\n    BalloonTypes:\n    - Name: a\n"
+            .to_owned();
+    for index in 0..2500 {
+        writeln!(text, "      k{index}: 1").unwrap();
+    }
+    let judged = judge(&text, None).unwrap();
+    let findings = &judged.documents[0].findings;
+    assert_eq!(findings.len(), 21);
+    assert_eq!(findings[20].message, "and 2480 more");
+    let whole = serde_json::json!({"configs": {"fallback": text}}).to_string();
+    let judged = judge(&whole, None).unwrap();
+    assert_eq!(judged.documents[0].findings.len(), 21);
+}
+
+const SHOOT: &str = "apiVersion: core.gardener.cloud/v1beta1
+kind: Shoot
+spec:
+  kubernetes: {version: 1.32.1}
+  provider: {workers: [{name: a, cri: {name: containerd}}]}
+  extensions:
+  - {type: other}
+  - type: cri-resmgr-extension
+";
+
+#[test]
+fn a_shoot_is_judged_by_its_entry_and_its_workers() {
+    for (own, expected) in [
+        ("", "would be accepted: fallback with policy none"),
+        ("    disabled: true\n", "warning spec.extensions[1].disabled: is true"),
+        (
+            "    providerConfig: {configs: {fallback: 'policy: {Active: nonsense}'}}\n",
+            "finding spec.extensions[1].providerConfig: configs.fallback: policy.Active: ",
+        ),
+        ("    providerConfig: {nodeSelector: 5}\n", "finding spec.extensions[1].providerConfig: nodeSelector: "),
+        (
+            "    providerConfig:\n      apiVersion: cri-resmgr.extensions.gardener.cloud/v1alpha1\n      kind: CriResourceManagerConfig\n      selection: {workerPools: [b]}\n",
+            "warning spec.extensions[1].providerConfig: selection.workerPools: there is no worker pool \"b\"",
+        ),
+    ] {
+        let judged = judge(&format!("{SHOOT}{own}"), None).unwrap();
+        let said = said(&judged.documents[0]);
+        assert_eq!(judged.documents[0].kind, Kind::Shoot);
+        assert!(said.lines().any(|line| line.starts_with(expected)), "{own}: {said}");
+    }
+    let without = judge("apiVersion: core.gardener.cloud/v1beta1\nkind: Shoot\nspec: {}\n", None).unwrap();
+    assert!(said(&without.documents[0]).contains("warning spec.extensions: there is no entry"));
+}
+
+#[test]
+fn each_document_is_judged_and_others_are_skipped() {
+    let text = "apiVersion: v1\nkind: Secret\n---\npolicy: {Active: none}\n---\nconfigs: {other: x}\n";
+    let judged = judge(text, None).unwrap();
+    let found: Vec<_> = judged.documents.iter().map(|report| (report.line, report.kind)).collect();
+    assert_eq!(found, [(3, Kind::Daemon), (5, Kind::ProviderConfig)]);
+    assert_eq!(judged.skipped.len(), 1);
+    assert_eq!(judged.status(), Status::Findings);
+}
+
+#[test]
+fn what_cannot_be_told_says_how_to_choose() {
+    for (text, told) in [
+        ("", "line 1: is no map of fields; say what it is with --as provider-config"),
+        ("a: [", "line 1: is neither YAML nor JSON; say what it is with --as"),
+        ("policy: {Active: none}\n---\nx: 1\n", "line 2: has neither a kind nor a field"),
+        ("policy: {}\nconfigs: {}\n", "line 1: may be several things"),
+        ("kind: Pod\n", "no document that can be checked (line 1: is \"\" \"Pod\""),
+    ] {
+        let error = judge(text, None).unwrap_err().to_string();
+        assert!(error.contains(told) && error.contains("--as"), "{text:?}: {error}");
+    }
+    // Chosen, it is judged.
+    for kind in [Kind::Daemon, Kind::ProviderConfig, Kind::Shoot] {
+        let judged = judge("a: [", Some(kind)).unwrap();
+        assert_eq!(judged.status(), Status::Findings, "{judged:?}");
+    }
+    let long = "#".repeat(preview::limits::FILE_BYTES + 1);
+    assert!(judge(&long, None).unwrap_err().to_string().contains("allowed: 4194304"));
+    let many = "---\na: 1\n".repeat(preview::limits::DOCUMENTS + 1);
+    assert!(judge(&many, None).unwrap_err().to_string().contains("documents"));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_shown() {
+    for text in ["kind: Secret\ndata: {password: hunter2}\nx: [\n", "policy: {}\n---\npassword: [hunter2\n"] {
+        let error = judge(text, None).unwrap_err();
+        assert!(error.to_string().contains("line ") && !format!("{error} {error:?}").contains("hunter2"), "{error}");
+        for kind in [Kind::Shoot, Kind::ProviderConfig, Kind::ImageVector, Kind::Kubelet] {
+            let judged = judge("password: hunter2\nx: [\n", Some(kind)).unwrap();
+            assert!(judged.status() == Status::Findings && !format!("{judged:?}").contains("hunter2"), "{judged:?}");
+        }
+    }
+}
