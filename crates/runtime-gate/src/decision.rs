@@ -48,6 +48,9 @@ pub(crate) fn decide(own: &OwnArguments, proxy: &Answer) -> Decision {
             let value = foreign.map(|found| found.value).unwrap_or_default();
             format!("KUBELET_EXTRA_ARGS of this host names another container runtime, {value}, which is not bypassed")
         }
+        Answer::Ready(_) if texts.contains(&"--") => {
+            "KUBELET_EXTRA_ARGS of this host ends kubelet's flags with --, nothing can be appended".to_owned()
+        }
         Answer::Ready(_) if words.is_open => {
             "KUBELET_EXTRA_ARGS of this host ends inside a quote, nothing can be appended".to_owned()
         }
@@ -138,6 +141,7 @@ mod tests {
             (OwnArguments::Unset, silent(), None, false),
             (OwnArguments::Unreadable, ready(), None, false),
             (text("--a=\"open"), ready(), None, false),
+            (text("--a --"), ready(), None, false),
             (text("--a=\u{1b}"), ready(), None, false),
             (text(FOREIGN), ready(), None, false),
             (text(FOREIGN), silent(), None, false),
@@ -186,7 +190,7 @@ mod tests {
             let decision = decide(&text(&own), &answer);
             let effective = decision.value.unwrap_or_else(|| own.clone());
             let words = Words::of(&effective);
-            let named = words.texts().iter().filter(|word| **word == ENDPOINT).count();
+            let named = kubelet_config::occurrences(&words.texts(), kubelet_config::ENDPOINT).len();
             prop_assert_eq!(named, usize::from(decision.on_proxy));
             if decision.on_proxy {
                 prop_assert_eq!(words.texts().last().copied(), Some(ENDPOINT));

@@ -50,8 +50,8 @@ mod tests {
         let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let clock = Clock::start(1000);
         assert_eq!(clock.outside(Duration::from_secs(10)), Duration::from_millis(10));
-        let begin = Instant::now();
         let first = clock.uptime();
+        let begin = Instant::now();
         while begin.elapsed() < Duration::from_millis(2) {
             std::hint::spin_loop();
         }

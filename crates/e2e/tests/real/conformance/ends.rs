@@ -1,5 +1,6 @@
 //! The ends of life of an extension in a shoot, with the shoot's real resource manager: what is waited for, and what is not.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -103,12 +104,18 @@ pub(super) async fn older_landscapes_name_nodes_by_the_generic_kubeconfig(ground
     ensure!(!data.contains_key("bundle.crt"), "the resource manager was asked for what older ones do not have");
     let node = PlayedNode::join(ground, "old", None).await?;
     place.gardenlet.delete_extension().await?;
+    let said = RefCell::new(Vec::new());
     place
         .until("the node to be named", REMOVAL, |extension| {
             let description = extension["status"]["lastOperation"]["description"].as_str().unwrap_or_default();
+            said.borrow_mut().push(description.to_owned());
             description.contains("1 of 1 nodes: old (its agent does not run yet)")
         })
-        .await?;
+        .await
+        .with_context(|| {
+            said.borrow_mut().dedup();
+            format!("{:#?}", said.borrow())
+        })?;
     node.run_agent("Remove", false).await?;
     node.finish().await?;
     place.gone(REMOVAL).await?;
@@ -159,7 +166,7 @@ pub(super) async fn removal_of_a_hibernated_shoot_waits(ground: &Ground) -> anyh
     place.cluster(asleep).await?;
     // Gardener scales it to zero.
     manager.signal(Signal::SIGSTOP)?;
-    let asleep = async {
+    let waits = async {
         place.gardenlet.delete_extension().await?;
         wait_for("the removal phase in a sleeping shoot", SOON, || async {
             Ok((place.resource().await?["spec"]["injectLabels"][names::PHASE_KEY] == "Remove").then_some(()))
@@ -176,22 +183,18 @@ pub(super) async fn removal_of_a_hibernated_shoot_waits(ground: &Ground) -> anyh
         let late = place.until("the wait to be told", OVERDUE, |extension| !extension["status"]["lastError"].is_null());
         let error = late.await?["status"]["lastError"].clone();
         ensure!(error["codes"].is_null() && error["description"].to_string().contains("hibernated"), "{error}");
+        // Its control plane is on its way up, and it is put to sleep again.
+        place.cluster(|shoot| sleeps(shoot, false)).await?;
+        tokio::time::sleep(QUIET).await;
+        place.cluster(asleep).await?;
+        ensure!(place.resource().await?["metadata"]["deletionTimestamp"].is_null(), "the wake-up was not waited for");
         Ok(())
     }
     .await;
     manager.signal(Signal::SIGCONT)?;
-    asleep?;
-    // On its way up, with its control plane there and its nodes not yet, and put to sleep again.
-    for enabled in [false, true] {
-        place
-            .cluster(|shoot| {
-                shoot["spec"]["hibernation"] = json!({ "enabled": enabled });
-                shoot["status"]["hibernated"] = json!(true);
-            })
-            .await?;
-        tokio::time::sleep(QUIET).await;
-        ensure!(place.resource().await?["metadata"]["deletionTimestamp"].is_null(), "the wake-up was not waited for");
-    }
+    waits?;
+    tokio::time::sleep(QUIET).await;
+    ensure!(place.resource().await?["metadata"]["deletionTimestamp"].is_null(), "something was proven in its sleep");
     place.cluster(|_| ()).await?;
     place.gone(REMOVAL).await?;
     ensure_nothing_left(ground).await
@@ -283,7 +286,12 @@ pub(super) async fn force_deletion_without_a_resource_manager(ground: &Ground) -
 }
 
 fn asleep(shoot: &mut Value) {
-    shoot["spec"]["hibernation"] = json!({ "enabled": true });
+    sleeps(shoot, true);
+}
+
+/// Hibernated so far; to be so, or to wake up.
+fn sleeps(shoot: &mut Value, enabled: bool) {
+    shoot["spec"]["hibernation"] = json!({ "enabled": enabled });
     shoot["status"]["hibernated"] = json!(true);
 }
 
