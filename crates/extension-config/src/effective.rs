@@ -83,7 +83,13 @@ pub fn resolve(
                 checked.insert(key.clone(), good);
             }
             Err(findings) => {
-                problems.extend(findings.into_iter().map(|f| problem(*origin, written, &f.path, &f.message)));
+                for found in findings {
+                    if found.untold == 0 {
+                        problems.push(problem(*origin, written, &found.path, &found.message));
+                    } else {
+                        problems.not_told(found.untold);
+                    }
+                }
             }
         }
     }

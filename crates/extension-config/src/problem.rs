@@ -74,6 +74,11 @@ impl Problems {
         }
     }
 
+    /// There are so many more, of a configuration of which some are told.
+    pub(crate) fn not_told(&mut self, count: usize) {
+        self.more += count;
+    }
+
     pub(crate) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
         problems.into_iter().for_each(|problem| self.push(problem));
     }

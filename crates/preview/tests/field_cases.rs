@@ -125,7 +125,9 @@ fn what_is_said_is_bounded() {
     assert_eq!(findings[20].message, "and 2480 more");
     let whole = serde_json::json!({"configs": {"fallback": text}}).to_string();
     let judged = judge(&whole, None).unwrap();
-    assert_eq!(judged.documents[0].findings.len(), 21);
+    let findings = &judged.documents[0].findings;
+    assert_eq!(findings.len(), 21);
+    assert!(findings[20].message.contains("2480 more"), "{}", findings[20].message);
 }
 
 const SHOOT: &str = "apiVersion: core.gardener.cloud/v1beta1

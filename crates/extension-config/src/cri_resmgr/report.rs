@@ -11,6 +11,8 @@ pub struct Finding {
     pub path: String,
     /// What, and what is allowed.
     pub message: String,
+    /// So many others this one stands for, which are not told; 0 for one that is told itself.
+    pub untold: usize,
 }
 
 impl Finding {
@@ -18,6 +20,7 @@ impl Finding {
         Self {
             path: limits::cut(path.as_ref(), limits::PATH_CHARACTERS),
             message: limits::cut(message.as_ref(), limits::MESSAGE_CHARACTERS),
+            untold: 0,
         }
     }
 }
@@ -51,7 +54,8 @@ impl Report {
     /// All that is kept, and a last one for the rest.
     pub(crate) fn into_findings(mut self) -> Vec<Finding> {
         if self.more > 0 {
-            self.findings.push(Finding::new("", format!("and {} more", self.more)));
+            let rest = Finding::new("", format!("and {} more", self.more));
+            self.findings.push(Finding { untold: self.more, ..rest });
         }
         self.findings
     }
