@@ -1,6 +1,7 @@
 //! What gardenlet does to a shoot's namespace, Cluster and Extension (`pkg/component/extensions/extension`,
 //! `pkg/extensions/customresources.go`, v1.149): the same writes, in the same order.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -93,14 +94,24 @@ impl Gardenlet {
         let cluster = json!({
             "apiVersion": "extensions.gardener.cloud/v1alpha1",
             "kind": "Cluster",
-            "metadata": { "name": self.namespace, "annotations": annotations },
+            "metadata": { "name": self.namespace, "annotations": annotations.clone() },
             "spec": {
                 "cloudProfile": { "apiVersion": "core.gardener.cloud/v1beta1", "kind": "CloudProfile", "metadata": { "name": "local" } },
                 "seed": { "apiVersion": "core.gardener.cloud/v1beta1", "kind": "Seed", "metadata": { "name": "local" } },
                 "shoot": shoot,
             },
         });
-        self.create_or_patch(&self.clusters(), &self.namespace, &cluster).await
+        // As a whole (`SyncClusterResourceToSeed`, v1.149): what the Shoot says no longer is gone.
+        let clusters = self.clusters();
+        let Some(mut found) = clusters.get_opt(&self.namespace).await? else {
+            clusters.create(&PostParams::default(), &serde_json::from_value(cluster)?).await?;
+            return Ok(());
+        };
+        let annotations: BTreeMap<String, String> = serde_json::from_value(annotations)?;
+        found.metadata.annotations.get_or_insert_default().extend(annotations);
+        found.data["spec"] = cluster["spec"].clone();
+        clusters.replace(&self.namespace, &PostParams::default(), &found).await?;
+        Ok(())
     }
 
     /// Creates or updates the Extension with the annotation that asks for an operation, and gives the timestamp that
