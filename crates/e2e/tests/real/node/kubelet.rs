@@ -42,7 +42,9 @@ pub(super) async fn node_35_a_later_drop_in_takes_the_override_back(lab: &mut La
         lab.rebase()?;
         lab.desire(Phase::Install, "").await?;
         lab.start_agent().await?;
-        lab.until_it_says(reason).await?;
+        lab.until_it_says("RolledBack").await?;
+        let (_, said) = lab.says().await?;
+        ensure!(said.contains(reason), "{said}");
         lab.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
         lab.be_clean().await?;
         ensure!(lab.facts().await?.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
