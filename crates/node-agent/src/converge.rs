@@ -134,7 +134,9 @@ fn go_back(
     // A node that runs as before loses its runtime for as long as another try fails, so that is tried rarely.
     let runs_on = target == Target::Installed && installation.before(&observed).is_some();
     let shortest = if runs_on { budget::LONGEST_DELAY_SECONDS } else { 0 };
-    let backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now(), shortest);
+    let mut backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now(), shortest);
+    // What others wrote into this node's unit says nothing about other nodes, and must not stop them.
+    backoff.told = matches!(step, Action::ProveOverride { .. });
     let mut changes = vec![Change::Failed(backoff)];
     if target == Target::Before {
         changes.push(Change::NothingProven);

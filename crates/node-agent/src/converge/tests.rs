@@ -155,6 +155,8 @@ async fn an_override_that_is_taken_back_costs_no_restart() {
         assert_eq!(outcome.plan.target, Target::RolledBack, "{reason}");
         assert!(outcome.plan.holds[0].contains(reason), "{:?}", outcome.plan.holds);
         assert_eq!(fake.state.borrow().kubelet.starts, 1, "{reason}");
+        let journal = fake.state.borrow().journal.clone().unwrap();
+        assert!(journal.backoff.unwrap().told, "the shoot would be told, and other nodes stopped");
     }
     let fake = Fake::new();
     fake.state.borrow_mut().later_drop_in = Some(LaterDropIn::EnvironmentFile("/not-there"));
