@@ -110,6 +110,11 @@ pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: End
         } else {
             good = None;
             why = match endpoint {
+                // Our override is gone by then: nothing but the host itself can lead it there.
+                Some(Endpoint::Proxy) if wanted == Endpoint::Containerd => {
+                    "it runs on the proxy by the host's own arguments (KUBELET_EXTRA_ARGS?); take the endpoint out of them"
+                        .to_owned()
+                }
                 Some(other) if other != wanted => format!("it runs on {other}"),
                 _ => format!("it is {}/{}", unit.active_state, unit.sub_state),
             };
