@@ -156,7 +156,7 @@ fn override_counts(effects: &impl Effects, view: &UnitView) -> Result<()> {
     let ours = ours.ok_or_else(|| undone(format!("EnvironmentFile does not name {}", node::RUNTIME_ENV)))?;
     for path in &view.environment_files[ours + 1..] {
         let text = effects.read_text(path)?.unwrap_or_default();
-        if text.lines().any(|line| line.trim_start().starts_with("KUBELET_EXTRA_ARGS=")) {
+        if unit_files::environment(&text).iter().any(|(name, _)| name == "KUBELET_EXTRA_ARGS") {
             return Err(undone(format!("EnvironmentFile {path} sets KUBELET_EXTRA_ARGS")));
         }
     }

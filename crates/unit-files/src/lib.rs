@@ -183,8 +183,13 @@ pub fn environment(text: &str) -> Vec<(String, String)> {
             rest = rest.split_once('\n').map_or("", |(_, after)| after);
             continue;
         }
-        let Some((name, after)) = rest.split_once('=') else { break };
-        let (value, behind) = value(after);
+        let line = rest.split('\n').next().unwrap_or_default();
+        let Some((name, _)) = line.split_once('=') else {
+            // systemd passes over a line without an assignment.
+            rest = &rest[line.len()..];
+            continue;
+        };
+        let (value, behind) = value(&rest[name.len() + 1..]);
         assignments.push((name.trim().to_owned(), value));
         rest = behind;
     }
@@ -246,5 +251,7 @@ mod tests {
         let found = environment("# c\nA=1\nB=\"x \\\"y\\\" \\$z\"\n\nC='a'b \nD=\n");
         let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(found, [("A", "1"), ("B", "x \"y\" $z"), ("C", "ab"), ("D", "")]);
+        let found = environment("no assignment\n A =\"1\n2\"\nneither");
+        assert_eq!(found, [("A".to_owned(), "1\n2".to_owned())]);
     }
 }

@@ -192,6 +192,9 @@ impl Ground {
     }
 
     async fn run(&self) -> anyhow::Result<()> {
+        let lists = [SIDE_BY_SIDE, SERVED, ALONE];
+        let all: usize = lists.into_iter().map(|cases| chosen(cases).count()).sum();
+        anyhow::ensure!(all > 0, "no case has a name with one of the words in {CASES}");
         let nodeless = tokio::spawn(shoot::play_controllers(self.shoot_client.clone()));
         let served = async {
             let mut failures = Vec::new();
@@ -213,7 +216,6 @@ impl Ground {
             }
             controller.ensure_alive()?;
         }
-        let all: usize = [SIDE_BY_SIDE, SERVED, ALONE].into_iter().map(|cases| chosen(cases).count()).sum();
         self.progress.step(&format!("{} of {all} cases hold", all - failures.len()));
         anyhow::ensure!(failures.is_empty(), "{}", failures.join("\n"));
         Ok(())

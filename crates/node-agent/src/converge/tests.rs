@@ -149,7 +149,7 @@ async fn an_override_that_is_taken_back_costs_no_restart() {
         {
             let mut state = fake.state.borrow_mut();
             state.later_drop_in = Some(later_drop_in);
-            state.texts.insert("/e".to_owned(), "A=1\nKUBELET_EXTRA_ARGS=--v=4\n".to_owned());
+            state.texts.insert("/e".to_owned(), "A=1\nno assignment\n KUBELET_EXTRA_ARGS =--v=4\n".to_owned());
         }
         let outcome = work(&fake, &install("none", "v1")).await.unwrap();
         assert_eq!(outcome.plan.target, Target::RolledBack, "{reason}");
