@@ -46,10 +46,6 @@ pub mod class {
 
 /// `spec.class` of a ManagedResource that is applied to the seed; absent means the shoot.
 pub const MANAGED_RESOURCE_CLASS_SEED: &str = "seed";
-/// Label by which gardenlet treats a ManagedResource as its own in deletion and migration when it is [`ORIGIN_GARDENER`].
-pub const ORIGIN_LABEL: &str = "origin";
-/// Value of [`ORIGIN_LABEL`] with that meaning.
-pub const ORIGIN_GARDENER: &str = "gardener";
 /// Prefix of the secret of a ManagedResource.
 pub const MANAGED_RESOURCE_SECRET_PREFIX: &str = "managedresource-";
 /// Label that keeps an object out of gardenlet's clean-up of a shoot in deletion.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::constants::{FORCE_DELETION_ANNOTATION, is_go_true};
-use crate::operation::{LastOperation, LastOperationState};
+use crate::operation::{LastOperation, LastOperationState, LastOperationType};
 use crate::raw::RawJson;
 use crate::read::{Faults, Part, Reader};
 
@@ -200,6 +200,12 @@ impl Shoot {
         self.status.last_operation.as_ref().is_some_and(|operation| operation.state == LastOperationState::Failed)
     }
 
+    /// Its control plane goes, or has gone, to another seed: Gardener's last operation in this one.
+    #[must_use]
+    pub fn is_migrating(&self) -> bool {
+        self.status.last_operation.as_ref().is_some_and(|operation| operation.type_ == LastOperationType::Migrate)
+    }
+
     /// Its owner asked for a deletion that waits for nothing.
     #[must_use]
     pub fn is_force_deleted(&self) -> bool {
@@ -260,6 +266,9 @@ mod tests {
     fn derived_states() -> Result<(), serde_json::Error> {
         let failed = shoot(&json!({"status": {"lastOperation": {"state": "Failed", "type": "Create"}}}))?;
         assert!(failed.is_failed());
+        assert!(!failed.is_migrating());
+        let leaving = shoot(&json!({"status": {"lastOperation": {"state": "Processing", "type": "Migrate"}}}))?;
+        assert!(leaving.is_migrating() && !leaving.is_failed());
         let asleep = shoot(&json!({"spec": {"hibernation": {"enabled": true}}, "status": {"hibernated": true}}))?;
         assert!(asleep.is_hibernated() && asleep.is_hibernation_requested());
         let falling_asleep =

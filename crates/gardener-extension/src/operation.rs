@@ -41,6 +41,8 @@ pub struct Situation {
     pub spec_changed: bool,
     /// The Shoot is in state Failed.
     pub shoot_failed: bool,
+    /// The Shoot's control plane goes to another seed.
+    pub shoot_migrating: bool,
     /// The Shoot's owner asked for a deletion without waiting.
     pub force_deletion: bool,
 }
@@ -61,6 +63,8 @@ pub enum Decision {
 pub enum Ignored {
     /// Gardener gave the Shoot up.
     ShootFailed,
+    /// The Shoot's control plane goes to another seed: what is written here now would hold that up, or outlive it.
+    ShootMigrating,
     /// Its state has not been written yet.
     WaitsForState,
     /// It went to another seed.
@@ -133,6 +137,7 @@ impl Situation {
             last: extension.last_operation().map(|last| (last.type_, last.state)),
             spec_changed: act_on_spec && observed != extension.metadata.generation,
             shoot_failed: shoot.is_some_and(Shoot::is_failed),
+            shoot_migrating: shoot.is_some_and(Shoot::is_migrating),
             force_deletion: shoot.is_some_and(Shoot::is_force_deleted),
         }
     }
@@ -146,6 +151,7 @@ impl Situation {
 ///    if it is not, the migration was cut off before its last write, and is finished.
 /// 4. Without our finalizer a deletion is none of our business.
 /// 5. Something must ask for it: see [`is_requested`].
+/// 6. While the Shoot migrates nothing is installed; what was asked for is done when that is over. Letting go, taking over and removal go on.
 #[must_use]
 pub fn decide(situation: Situation, triggers: Triggers) -> Decision {
     if situation.shoot_failed {
@@ -170,6 +176,9 @@ pub fn decide(situation: Situation, triggers: Triggers) -> Decision {
     }
     if !is_requested(situation, triggers) {
         return Decision::Ignore(Ignored::NotRequested);
+    }
+    if situation.shoot_migrating && matches!(operation, Operation::Create | Operation::Reconcile) {
+        return Decision::Ignore(Ignored::ShootMigrating);
     }
     Decision::Run(operation)
 }

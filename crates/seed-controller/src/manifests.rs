@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use extension_config::desired_state::{DesiredState, Phase, Selection, sha256};
 use extension_config::{Effective, names};
-use gardener_api::constants::{FINALIZE_DELETION_AFTER_ANNOTATION, NO_CLEANUP_LABEL, ORIGIN_GARDENER, ORIGIN_LABEL};
+use gardener_api::constants::{FINALIZE_DELETION_AFTER_ANNOTATION, NO_CLEANUP_LABEL};
 use managed_resource::{Bundle, Templates};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -217,7 +217,9 @@ fn bundle(namespace: &str, phase: Phase, objects: Vec<managed_resource::Object>)
         name: names::SHOOT_MANAGED_RESOURCE.to_owned(),
         namespace: namespace.to_owned(),
         class: None,
-        labels: BTreeMap::from([label(ORIGIN_LABEL, ORIGIN_GARDENER)]),
+        // No label `origin: gardener`: with it gardenlet deletes the resource in migration and deletion by itself
+        // (`pkg/gardenlet/operation/botanist/managedresources.go`, v1.149), before it asks us.
+        labels: BTreeMap::new(),
         inject_labels: BTreeMap::from([label(names::PHASE_KEY, phase.as_str()), label(NO_CLEANUP_LABEL, "true")]),
         keep_objects: false,
         objects,

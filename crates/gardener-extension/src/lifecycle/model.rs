@@ -32,6 +32,8 @@ pub(super) enum Act {
     ForeignFinalizer(bool),
     /// Gardener gives the Shoot up, or tries again.
     ShootFailed(bool),
+    /// Gardener takes the control plane to another seed, or has done with it.
+    ShootMigrating(bool),
     /// The owner forces the deletion.
     Force,
     /// The Cluster is there, or not.
@@ -65,6 +67,7 @@ pub(super) struct World {
     revision: u64,
     uids: u64,
     pub(super) shoot_failed: bool,
+    shoot_migrating: bool,
     /// The Shoot has been failed all through the present look.
     pub(super) failed_throughout: bool,
     force: bool,
@@ -186,7 +189,8 @@ impl World {
     fn cluster(&self) -> Value {
         let state = if self.shoot_failed { "Failed" } else { "Succeeded" };
         let annotations = if self.force { json!({ FORCE_DELETION_ANNOTATION: "true" }) } else { json!({}) };
-        let last = json!({ "type": "Reconcile", "state": state, "progress": 1, "description": "" });
+        let type_ = if self.shoot_migrating { "Migrate" } else { "Reconcile" };
+        let last = json!({ "type": type_, "state": state, "progress": 1, "description": "" });
         json!({
             "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Cluster", "metadata": { "name": "ns" },
             "spec": { "shoot": { "metadata": { "annotations": annotations }, "status": { "lastOperation": last } } },

@@ -112,6 +112,7 @@ fn history() -> impl Strategy<Value = History> {
         1 => Just(Act::ChangeSpec),
         1 => any::<bool>().prop_map(Act::ForeignFinalizer),
         1 => any::<bool>().prop_map(Act::ShootFailed),
+        1 => any::<bool>().prop_map(Act::ShootMigrating),
         1 => Just(Act::Force),
         1 => any::<bool>().prop_map(Act::Cluster),
     ];
@@ -160,7 +161,9 @@ async fn play(history: &History) -> Shared {
     {
         let mut world = shared.world();
         (world.interruptions, world.fates, world.results) = Default::default();
-        for well in [Act::Cluster(true), Act::ShootFailed(false), Act::ForeignFinalizer(false)] {
+        for well in
+            [Act::Cluster(true), Act::ShootFailed(false), Act::ShootMigrating(false), Act::ForeignFinalizer(false)]
+        {
             world.act(well);
         }
     }

@@ -11,6 +11,7 @@ const QUIET: Situation = Situation {
     last: Some((Type::Reconcile, State::Succeeded)),
     spec_changed: false,
     shoot_failed: false,
+    shoot_migrating: false,
     force_deletion: false,
 };
 
@@ -29,7 +30,7 @@ fn all() -> impl Iterator<Item = (Situation, Triggers)> {
     let mut cases = Vec::new();
     for annotation in ANNOTATIONS {
         for last in lasts() {
-            for bits in 0_u8..32 {
+            for bits in 0_u8..64 {
                 let bit = |index: u8| bits & (1 << index) != 0;
                 let situation = Situation {
                     annotation,
@@ -39,6 +40,7 @@ fn all() -> impl Iterator<Item = (Situation, Triggers)> {
                     spec_changed: bit(2),
                     shoot_failed: bit(3),
                     force_deletion: bit(4),
+                    shoot_migrating: bit(5),
                 };
                 for set in 0_u8..64 {
                     let triggers = ALL
@@ -69,7 +71,7 @@ fn table(s: Situation, t: Triggers) -> Decision {
         || t.contains(Trigger::Resync)
         || t.contains(Trigger::Seen) && s.last.is_none_or(|(_, state)| state != State::Succeeded);
     let restored = s.annotation == A::Restore && !s.deleting;
-    let rows: [(bool, Decision); 16] = [
+    let rows: [(bool, Decision); 17] = [
         (s.shoot_failed, Ignore(Ignored::ShootFailed)),
         (s.annotation == A::WaitForState, Ignore(Ignored::WaitsForState)),
         (s.annotation == A::Migrate, Run(Operation::Migrate)),
@@ -81,10 +83,11 @@ fn table(s: Situation, t: Triggers) -> Decision {
         (s.deleting && s.force_deletion, Run(Operation::ForceDelete)),
         (s.deleting, Run(Operation::Delete)),
         (s.annotation == A::Restore, Run(Operation::Restore)),
-        (s.last.is_none(), Run(Operation::Create)),
-        (open(Type::Create), Run(Operation::Create)),
         (open(Type::Migrate), Run(Operation::Migrate)),
         (open(Type::Restore), Run(Operation::Restore)),
+        (s.shoot_migrating, Ignore(Ignored::ShootMigrating)),
+        (s.last.is_none(), Run(Operation::Create)),
+        (open(Type::Create), Run(Operation::Create)),
         (true, Run(Operation::Reconcile)),
     ];
     rows.into_iter().find(|(holds, _)| *holds).expect("the last row always holds").1
@@ -97,7 +100,7 @@ fn every_situation_is_decided_as_the_table_says() {
         assert_eq!(decide(situation, triggers), table(situation, triggers), "{situation:?} {:?}", triggers.names());
         count += 1;
     }
-    assert_eq!(count, 5 * 43 * 32 * 64);
+    assert_eq!(count, 5 * 43 * 64 * 64);
 }
 
 #[test]
@@ -186,5 +189,24 @@ fn named_cases_of_the_contract() {
     ];
     for (name, situation, triggers, expected) in cases {
         assert_eq!(decide(situation, triggers), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_migrating_shoot_is_let_go_and_cleaned_up_but_not_installed() {
+    use Decision::{Ignore, Run};
+    let migrating = Situation { shoot_migrating: true, ..QUIET };
+    let changed = Triggers::from(Trigger::Changed);
+    for (situation, triggers, expected) in [
+        (Situation { annotation: Annotation::Reconcile, ..migrating }, changed, Ignore(Ignored::ShootMigrating)),
+        (Situation { last: None, ..migrating }, changed, Ignore(Ignored::ShootMigrating)),
+        (migrating, Trigger::External.into(), Ignore(Ignored::ShootMigrating)),
+        (migrating, changed, Ignore(Ignored::NotRequested)),
+        (Situation { annotation: Annotation::Migrate, ..migrating }, changed, Run(Operation::Migrate)),
+        (Situation { annotation: Annotation::Restore, ..migrating }, changed, Run(Operation::Restore)),
+        // A stale one: gardenlet waits for it.
+        (Situation { deleting: true, ..migrating }, changed, Run(Operation::Delete)),
+    ] {
+        assert_eq!(decide(situation, triggers), expected, "{situation:?}");
     }
 }

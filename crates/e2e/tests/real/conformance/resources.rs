@@ -15,7 +15,8 @@ pub(super) async fn conformance_17_secret_and_managed_resource(ground: &Ground) 
     let spec = &resource["spec"];
     ensure!(spec.get("class").is_none() && spec["keepObjects"] == false, "{spec}");
     ensure!(spec["injectLabels"]["shoot.gardener.cloud/no-cleanup"] == "true", "{spec}");
-    ensure!(resource["metadata"]["labels"]["origin"] == "gardener", "{}", resource["metadata"]);
+    // gardenlet would take it away by itself in migration and deletion.
+    ensure!(resource["metadata"]["labels"]["origin"].is_null(), "{}", resource["metadata"]);
     ensure!(spec["secretRefs"] == json!([{ "name": names::SHOOT_MANAGED_RESOURCE_SECRET }]), "{spec}");
     let manifests = place.manifests().await?;
     for part in ["DaemonSet", names::NODE_AGENT, names::DESIRED_STATE_KEY, &ground.artifacts.image_name] {

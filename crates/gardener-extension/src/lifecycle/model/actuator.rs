@@ -41,6 +41,10 @@ impl Shared {
         if migrated && !matches!(operation, Operation::Migrate | Operation::Restore) {
             world.breaches.push(format!("{operation:?} after the Extension went to another seed"));
         }
+        let migrating = context.shoot.as_deref().is_some_and(gardener_api::Shoot::is_migrating);
+        if migrating && operation == Operation::Reconcile {
+            world.breaches.push("it installs while the Shoot goes to another seed".to_owned());
+        }
         let ours = finalizers(&json!(context.extension.as_ref())).iter().any(|found| found == FINALIZER);
         if !ours && operation != Operation::Migrate {
             world.breaches.push(format!("{operation:?} without a finalizer"));

@@ -60,6 +60,10 @@ impl World {
                 self.failed_throughout &= failed;
                 self.cluster_changed = true;
             }
+            Act::ShootMigrating(migrating) => {
+                self.shoot_migrating = migrating;
+                self.cluster_changed = true;
+            }
             Act::Force => {
                 self.force = true;
                 self.cluster_changed = true;
