@@ -9,7 +9,7 @@ use image_builder::image::Platform;
 use image_builder::{binaries, payload};
 
 /// Registry part of the images' names on a bed; nothing is ever pulled from it.
-const REGISTRY: &str = "testbed.local";
+pub(crate) const REGISTRY: &str = "testbed.local";
 
 /// Builds both images with the daemon's payload from source.
 pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {

@@ -6,6 +6,7 @@ mod crash;
 mod fuzz;
 mod hostile;
 mod reproducible;
+mod upgrade;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -25,12 +26,21 @@ pub(crate) struct SoakArgs {
     /// How long each of them works.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
+    /// The revision that `upgrade` starts with.
+    #[arg(long, value_name = "REVISION", default_value = upgrade::DEFAULT_FROM)]
+    from: String,
+}
+
+impl SoakArgs {
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.minutes.saturating_mul(60))
+    }
 }
 
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
-type Member = (&'static str, &'static str, fn(&Path, Duration) -> anyhow::Result<String>);
+type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 9] = [
+const MEMBERS: [Member; 10] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -51,6 +61,7 @@ const MEMBERS: [Member; 9] = [
     ),
     ("controller-faults", "what a faulty API server and leaders that are killed leave unfinished", controller::faults),
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
+    ("upgrade", "what the way from an earlier revision (`--from`) restarts or leaves behind", upgrade::upgrade),
     ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),
 ];
 
@@ -71,7 +82,7 @@ pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
     for (name, what, work) in chosen {
         say(&format!("== {name}: {what}"));
         let start = Instant::now();
-        let outcome = work(root, Duration::from_secs(args.minutes.saturating_mul(60)));
+        let outcome = work(root, args);
         rows.push((*name, start.elapsed(), outcome));
     }
     let mut out = std::io::stdout();

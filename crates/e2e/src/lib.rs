@@ -13,6 +13,6 @@ mod workload;
 pub use artifacts::Artifacts;
 pub use landscape::Landscape;
 pub use node::{Endpoint, NodeFacts};
-pub use stage::{Stage, StageOptions};
+pub use stage::{Release, Stage, StageOptions};
 pub use traffic::{Counts, Readiness, Traffic};
 pub use workload::{Container, Workload};

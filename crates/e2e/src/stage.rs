@@ -1,7 +1,7 @@
 //! A bed with the extension in it: chart installed, controller running, agent's image on the workers.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -9,6 +9,7 @@ use extension_config::names;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::gardenlet::{Gardenlet, example_shoot};
 use testbed::tree::{self, Snapshot};
@@ -22,6 +23,8 @@ const SHOOT_NAMESPACE: &str = "shoot--local--local";
 const EXTENSION_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long a roll-out over a few workers may take: image start, switch and proof on each.
 const ROLL_OUT: Duration = Duration::from_secs(240);
+/// The Deployment's grace period.
+const CONTROLLER_END: Duration = Duration::from_secs(30);
 
 /// What to set up.
 #[derive(Debug, Clone)]
@@ -36,6 +39,19 @@ pub struct StageOptions {
     pub artifacts: Artifacts,
     /// Where steps are shown.
     pub progress: Progress,
+}
+
+/// A revision of the extension, as it gets to a seed.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Whose `charts` are installed.
+    pub checkout: PathBuf,
+    /// The seed controller.
+    pub controller: PathBuf,
+    /// Archive of the installation image.
+    pub image_archive: PathBuf,
+    /// Its name, `registry/name:tag`; another revision's has another tag.
+    pub image_name: String,
 }
 
 /// The bed and the extension in it.
@@ -57,7 +73,16 @@ impl Stage {
     /// # Errors
     /// When something does not come up.
     pub async fn up(options: StageOptions) -> anyhow::Result<Self> {
-        let (root, artifacts, progress) = (options.root, options.artifacts, options.progress);
+        let release = Release::under_test(&options.root, &options.artifacts);
+        Self::up_with(options, &release).await
+    }
+
+    /// As [`Self::up`], with another release than the one under test: an earlier revision's.
+    ///
+    /// # Errors
+    /// When something does not come up.
+    pub async fn up_with(options: StageOptions, release: &Release) -> anyhow::Result<Self> {
+        let (root, progress) = (options.root, options.progress);
         let bed = Bed::up(Options {
             name: options.name,
             root: root.clone(),
@@ -66,23 +91,24 @@ impl Stage {
             progress: progress.clone(),
         })
         .await?;
-        progress.step("loading the agent's image into the workers' containerd");
-        for worker in bed.workers() {
-            worker.load_image(&artifacts.image_archive).await?;
-        }
-        progress.step("installing the chart in the seed with Helm and the seed's resource manager");
-        bed.install_chart("{}\n").await?;
-        let images = image_vector(&artifacts.image_name)?;
-        let vector = bed.dir().join("images-overwrite.yaml");
-        std::fs::write(&vector, format!("{images:#}\n"))?;
-        progress.step("starting the seed controller with the chart's ServiceAccount");
-        let vector = vector.display().to_string();
-        let controller = bed
-            .start_controller("seed-controller", &artifacts.controller, &[], &[("IMAGEVECTOR_OVERWRITE", &vector)])
-            .await?;
+        let controller = release.install(&bed, &progress).await?;
         let gardenlet = bed.gardenlet(names::EXTENSION_TYPE).await?;
         let shoot = example_shoot(&root, SHOOT_NAMESPACE)?;
         Ok(Self { bed, gardenlet, controller, progress, shoot })
+    }
+
+    /// Replaces the release that is installed by another one, as a landscape does: chart first, then the controller.
+    ///
+    /// # Errors
+    /// When the chart is refused or the former controller does not end.
+    pub async fn upgrade(&mut self, release: &Release) -> anyhow::Result<()> {
+        self.controller.signal(Signal::SIGTERM)?;
+        wait_for("the former controller to end", CONTROLLER_END, || async {
+            Ok((!self.controller.is_alive()).then_some(()))
+        })
+        .await?;
+        self.controller = release.install(&self.bed, &self.progress).await?;
+        Ok(())
     }
 
     /// The Shoot as it would stand in the Cluster with the extension switched on or off.
@@ -191,6 +217,22 @@ impl Stage {
         Ok(())
     }
 
+    /// How often systemd has started the unit on each worker since it booted, in their order.
+    ///
+    /// # Errors
+    /// When a worker does not answer.
+    pub async fn starts(&self, unit: &str) -> anyhow::Result<Vec<usize>> {
+        // systemd's own line, whatever description the unit has.
+        let count = format!(
+            "journalctl --sync; journalctl --quiet --no-pager -o cat _PID=1 UNIT={unit} JOB_RESULT=done | grep -c '^Started '; true"
+        );
+        let mut starts = Vec::new();
+        for worker in self.bed.workers() {
+            starts.push(worker.shell(&count).await?.trim().parse()?);
+        }
+        Ok(starts)
+    }
+
     /// Facts about all workers, in their order.
     ///
     /// # Errors
@@ -235,6 +277,35 @@ impl Stage {
             }
         }
         parts.into_iter().map(|(what, said)| format!("--- {what}\n{said}\n")).collect::<Vec<_>>().concat()
+    }
+}
+
+impl Release {
+    /// The one under test.
+    #[must_use]
+    pub fn under_test(root: &Path, artifacts: &Artifacts) -> Self {
+        Self {
+            checkout: root.to_owned(),
+            controller: artifacts.controller.clone(),
+            image_archive: artifacts.image_archive.clone(),
+            image_name: artifacts.image_name.clone(),
+        }
+    }
+
+    /// Loads the image, installs the chart and starts the controller.
+    async fn install(&self, bed: &Bed, progress: &Progress) -> anyhow::Result<Daemon> {
+        progress.step("loading the agent's image into the workers' containerd");
+        for worker in bed.workers() {
+            worker.load_image(&self.image_archive).await?;
+        }
+        progress.step("installing the chart in the seed with Helm and the seed's resource manager");
+        bed.install_chart_of(&self.checkout, "{}\n").await?;
+        let images = image_vector(&self.image_name)?;
+        let vector = bed.dir().join("images-overwrite.yaml");
+        std::fs::write(&vector, format!("{images:#}\n"))?;
+        progress.step("starting the seed controller with the chart's ServiceAccount");
+        let vector = vector.display().to_string();
+        bed.start_controller("seed-controller", &self.controller, &[], &[("IMAGEVECTOR_OVERWRITE", &vector)]).await
     }
 }
 

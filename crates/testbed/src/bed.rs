@@ -282,10 +282,18 @@ impl Bed {
     /// # Errors
     /// When Helm or the resource manager refuses it.
     pub async fn install_chart(&self, values: &str) -> anyhow::Result<()> {
+        self.install_chart_of(&self.options.root, values).await
+    }
+
+    /// As [`Self::install_chart`], with the chart of another checkout: an earlier revision's.
+    ///
+    /// # Errors
+    /// When Helm or the resource manager refuses it.
+    pub async fn install_chart_of(&self, checkout: &Path, values: &str) -> anyhow::Result<()> {
         let helm = HELM.obtain(&self.options.root, &self.options.progress).await?;
         let file = self.dir.join("chart-values.yaml");
         std::fs::write(&file, values)?;
-        let chart = self.options.root.join("charts/gardener-extension-cri-resmgr");
+        let chart = checkout.join("charts/gardener-extension-cri-resmgr");
         let (chart, file) = (chart.display().to_string(), file.display().to_string());
         let client = self.planes.seed.admin().await?;
         // gardenlet renders with the capabilities of the seed it runs in.

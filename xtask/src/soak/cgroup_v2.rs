@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use testbed::{Progress, VirtualMachine};
 
-use super::unless_interrupted;
+use super::{SoakArgs, unless_interrupted};
 use crate::terminal::say;
 use crate::{artifacts, bed};
 
@@ -22,7 +21,7 @@ const HANDED_ON: [&str; 8] =
     ["PATH", "HOME", "XDG_CACHE_HOME", "GOPATH", "GOROOT", "GOMODCACHE", "GOTOOLCHAIN", "GOFLAGS"];
 
 /// Needs what `cargo xtask test --real` needs, and Debian's packages.
-pub(super) fn node(root: &Path, _time: Duration) -> anyhow::Result<String> {
+pub(super) fn node(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     bed::ensure_machine()?;
     let artifacts = artifacts::build(root)?;
     let tests = tests(root)?;

@@ -1,10 +1,10 @@
 //! The seed controller: many more of the histories and the faults that its tests have a short cut of.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::ensure;
 
+use super::SoakArgs;
 use crate::test::{self, Tally};
 
 /// About ten minutes on two cores.
@@ -13,7 +13,7 @@ const SHOOTS: &str = "100";
 const KILLS: &str = "50";
 
 /// The property test of `gardener_extension::lifecycle`.
-pub(super) fn histories(root: &Path, _time: Duration) -> anyhow::Result<String> {
+pub(super) fn histories(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     let mut tally = Tally::default();
     let words = ["test", "--package", "gardener-extension", "--lib", "--locked", "--", "lifecycle"];
     test::cargo_test(root, &words, &[("PROPTEST_CASES", HISTORIES.to_owned())], &mut tally)?;
@@ -22,7 +22,7 @@ pub(super) fn histories(root: &Path, _time: Duration) -> anyhow::Result<String> 
 }
 
 /// Needs what `cargo xtask test --real` needs.
-pub(super) fn faults(root: &Path, _time: Duration) -> anyhow::Result<String> {
+pub(super) fn faults(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     crate::bed::ensure_machine()?;
     let mut tally = Tally::default();
     let more = [("FAULT_SHOOTS", SHOOTS.to_owned()), ("FAULT_KILLS", KILLS.to_owned())];

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use crash_matrix::{Options, Outcome};
 use image_builder::digest::Digest;
 use sandbox::Binaries;
 
-use super::unless_interrupted;
+use super::{SoakArgs, unless_interrupted};
 use crate::terminal::say;
 
 /// Rows mostly wait: for proofs, and for agents that try again.
@@ -19,7 +18,8 @@ const LANES: usize = 40;
 const AGENTS: usize = 100;
 
 /// As many rows as there is time for. Those that held with the same programs in an earlier run count: all of them take hours.
-pub(super) fn matrix(root: &Path, time: Duration) -> anyhow::Result<String> {
+pub(super) fn matrix(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
+    let time = args.time();
     let binaries = Binaries::build(root)?;
     let record = Record::of(&binaries)?;
     let options = Options { binaries, stride: 1, time, lanes: LANES, held: record.read()? };
@@ -91,7 +91,7 @@ fn line(text: &str) -> Option<(String, i64)> {
 }
 
 /// A hundred agents.
-pub(super) fn restarts(root: &Path, _time: Duration) -> anyhow::Result<String> {
+pub(super) fn restarts(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     let binaries = Binaries::build(root)?;
     unless_interrupted(crash_matrix::restarts(&binaries, AGENTS))
 }

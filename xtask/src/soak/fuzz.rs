@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+
+use super::SoakArgs;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// What cargo-fuzz passes for a build without a sanitizer; and what is silent in a release must be a finding here.
@@ -25,7 +26,8 @@ const SEEDS: [&str; 3] =
 const SLOWEST: u32 = 10;
 
 /// Decoder and validator of configurations, from the corpus on.
-pub(super) fn configuration(root: &Path, time: Duration) -> anyhow::Result<String> {
+pub(super) fn configuration(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
+    let time = args.time();
     let work = testbed::cache_dir()?.join("soak").join("fuzz-configuration");
     let (corpus, findings) = (work.join("corpus"), work.join("findings"));
     for directory in [&corpus, &findings] {

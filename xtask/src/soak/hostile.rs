@@ -2,14 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
+use super::SoakArgs;
 use crate::terminal::say;
 
 /// The test of `extension-config` that asserts it, as a release and in all lengths.
-pub(super) fn configurations(root: &Path, _time: Duration) -> anyhow::Result<String> {
+pub(super) fn configurations(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     let said = test(root, &["--test", "hostile"], &["--nocapture"], &[("HOSTILE_ALL_LENGTHS", "1".to_owned())])?;
     let texts = said.lines().filter(|line| line.contains(" bytes ") && line.contains(" KiB ")).count();
     ensure!(texts > 0, "nothing was tried");
@@ -17,7 +17,8 @@ pub(super) fn configurations(root: &Path, _time: Duration) -> anyhow::Result<Str
 }
 
 /// Against the library itself, in the version that the daemon has.
-pub(super) fn differential(root: &Path, time: Duration) -> anyhow::Result<String> {
+pub(super) fn differential(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
+    let time = args.time();
     let work = testbed::cache_dir()?.join("soak");
     std::fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     let program = work.join("yaml-to-json");

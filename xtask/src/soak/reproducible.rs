@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use image_builder::Digest;
 
+use super::SoakArgs;
 use crate::terminal::say;
 
 /// Folders of the two clones: other names of other length, so that a path that leaks into a file makes a difference.
@@ -18,7 +19,7 @@ const TAG: &str = "0.0.0-reproducible";
 
 /// Builds both images, the payload from source, in two clones of HEAD with nothing in common but the toolchains and
 /// the downloaded crates and Go modules, one after the other. It takes as long as it takes.
-pub(super) fn images(root: &Path, _: Duration) -> anyhow::Result<String> {
+pub(super) fn images(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     let work = tempfile::Builder::new().prefix("reproducible-").tempdir().context("no temporary folder")?;
     let mut builds = Vec::new();
     for (clone, umask) in CLONES.iter().zip(UMASKS) {

@@ -21,25 +21,37 @@ mod node;
 mod publish;
 mod registration;
 mod two_platforms;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 
-use e2e::{Artifacts, Stage, StageOptions};
+use e2e::{Artifacts, Release, Stage, StageOptions};
 use testbed::Progress;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is where it was built")
 }
 
-/// Brings a stage up, runs `body` on it, shows the logs that explain a failure, and takes the stage down.
+/// Brings a stage up with the release under test, runs `body` on it, shows the logs that explain a failure, and takes the stage down.
 fn on_stage(name: &str, workers: u8, body: impl AsyncFnOnce(&mut Stage, &Progress) -> anyhow::Result<()>) {
+    on_stage_of(name, workers, |artifacts| Ok(Release::under_test(&root(), artifacts)), body);
+}
+
+/// As [`on_stage`], with the release that `release` chooses.
+fn on_stage_of(
+    name: &str,
+    workers: u8,
+    release: impl FnOnce(&Artifacts) -> anyhow::Result<Release>,
+    body: impl AsyncFnOnce(&mut Stage, &Progress) -> anyhow::Result<()>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async {
         let progress = Progress::default();
         let artifacts = Artifacts::from_env()?;
+        let release = release(&artifacts)?;
         let options =
             StageOptions { name: name.to_owned(), root: root(), workers, artifacts, progress: progress.clone() };
-        let mut stage = match Stage::up(options).await {
+        let mut stage = match Stage::up_with(options, &release).await {
             Ok(stage) => stage,
             Err(error) => {
                 testbed::down(name).await?;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use e2e::{NodeFacts, Readiness, Stage, Traffic, Workload};
+use e2e::{NodeFacts, Readiness, Traffic, Workload};
+use extension_config::names::node::KUBELET_UNIT;
 
 use crate::on_stage;
 
@@ -20,20 +21,20 @@ fn on_and_off_four_times_with_a_pod_running_throughout() {
         let readiness = Readiness::watch(stage.bed.shoot().admin().await?);
         // A server that was not there yet may have cost a client its first requests.
         let at_first = traffic.counts(stage.bed.workers()).await?;
-        let begin = kubelet_starts(stage).await?;
+        let begin = stage.starts(KUBELET_UNIT).await?;
         let before = stage.trees()?;
         let containers = workload.containers().await?;
         for round in 1..=4 {
             let took = stage.switch_on(None).await?;
             progress.step(&format!("round {round}: on after {took:.1?}"));
-            let starts = kubelet_starts(stage).await?;
+            let starts = stage.starts(KUBELET_UNIT).await?;
             let on = stage.facts().await?;
             for worker in stage.bed.workers() {
                 workload.run_pod(&format!("through-the-proxy-{round}"), worker.name()).await?;
             }
             let took = stage.switch_off().await?;
             progress.step(&format!("round {round}: off after {took:.1?}"));
-            let after = kubelet_starts(stage).await?;
+            let after = stage.starts(KUBELET_UNIT).await?;
             ensure!(
                 after.iter().zip(&starts).all(|(after, before)| *after == before + 1),
                 "round {round}: kubelet was started {after:?} times instead of once more than {starts:?}"
@@ -54,20 +55,10 @@ fn on_and_off_four_times_with_a_pod_running_throughout() {
         let counts = traffic.counts(stage.bed.workers()).await?;
         progress.step(&format!("traffic between the workers meanwhile: {counts:?}"));
         ensure!(counts.lost == at_first.lost && counts.answered > 1000, "{counts:?} after {at_first:?}");
-        let starts = kubelet_starts(stage).await?;
+        let starts = stage.starts(KUBELET_UNIT).await?;
         ensure!(starts.iter().zip(&begin).all(|(now, begin)| *now == begin + 2 * 4), "starts of kubelet: {starts:?}");
         Ok(())
     });
-}
-
-/// How often kubelet was started on each worker since it booted.
-async fn kubelet_starts(stage: &Stage) -> anyhow::Result<Vec<usize>> {
-    let lines = "journalctl --sync; journalctl --quiet --no-pager -o cat -u kubelet | grep -c '^Started kubelet'; true";
-    let mut starts = Vec::new();
-    for worker in stage.bed.workers() {
-        starts.push(worker.shell(lines).await?.trim().parse()?);
-    }
-    Ok(starts)
 }
 
 /// A reconcile with nothing new, a new agent pod and a restarted controller restart neither kubelet nor the daemon.
