@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::gardenlet::{Gardenlet, example_shoot};
 use testbed::tree::{self, Snapshot};
-use testbed::{Bed, Daemon, Options, Progress, wait_for};
+use testbed::{Bed, Daemon, Options, Progress, Seed, wait_for};
 
 use crate::{Artifacts, Endpoint, NodeFacts};
 
@@ -65,6 +65,7 @@ pub struct Stage {
     pub controller: Daemon,
     progress: Progress,
     shoot: Value,
+    release: Release,
 }
 
 impl Stage {
@@ -92,9 +93,9 @@ impl Stage {
         })
         .await?;
         let controller = release.install(&bed, &progress).await?;
-        let gardenlet = bed.gardenlet(names::EXTENSION_TYPE).await?;
+        let gardenlet = bed.main_seed().gardenlet(names::EXTENSION_TYPE).await?;
         let shoot = example_shoot(&root, SHOOT_NAMESPACE)?;
-        Ok(Self { bed, gardenlet, controller, progress, shoot })
+        Ok(Self { bed, gardenlet, controller, progress, shoot, release: release.clone() })
     }
 
     /// Replaces the release that is installed by another one, as a landscape does: chart first, then the controller.
@@ -108,7 +109,17 @@ impl Stage {
         })
         .await?;
         self.controller = release.install(&self.bed, &self.progress).await?;
+        self.release = release.clone();
         Ok(())
+    }
+
+    /// Boots new machines after [`Bed::hibernate`] and [`Bed::wake`].
+    ///
+    /// # Errors
+    /// When they do not get ready.
+    pub async fn replace_workers(&mut self) -> anyhow::Result<()> {
+        self.bed.replace_workers().await?;
+        self.release.load(&self.bed, &self.progress).await
     }
 
     /// The Shoot as it would stand in the Cluster with the extension switched on or off.
@@ -294,18 +305,31 @@ impl Release {
 
     /// Loads the image, installs the chart and starts the controller.
     async fn install(&self, bed: &Bed, progress: &Progress) -> anyhow::Result<Daemon> {
+        self.load(bed, progress).await?;
+        progress.step("installing the chart in the seed with Helm and the seed's resource manager");
+        bed.main_seed().install_chart_of(&self.checkout, "{}\n").await?;
+        progress.step("starting the seed controller with the chart's ServiceAccount");
+        self.start_controller(bed.main_seed(), "seed-controller", &[]).await
+    }
+
+    /// Starts the controller in a seed that has the chart.
+    ///
+    /// # Errors
+    /// When the ServiceAccount is not there, or the program cannot be started.
+    pub async fn start_controller(&self, seed: Seed<'_>, name: &str, args: &[String]) -> anyhow::Result<Daemon> {
+        let images = image_vector(&self.image_name)?;
+        let vector = seed.dir().join(format!("{name}-images-overwrite.yaml"));
+        std::fs::write(&vector, format!("{images:#}\n"))?;
+        let vector = vector.display().to_string();
+        seed.start_controller(name, &self.controller, args, &[("IMAGEVECTOR_OVERWRITE", &vector)]).await
+    }
+
+    async fn load(&self, bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
         progress.step("loading the agent's image into the workers' containerd");
         for worker in bed.workers() {
             worker.load_image(&self.image_archive).await?;
         }
-        progress.step("installing the chart in the seed with Helm and the seed's resource manager");
-        bed.install_chart_of(&self.checkout, "{}\n").await?;
-        let images = image_vector(&self.image_name)?;
-        let vector = bed.dir().join("images-overwrite.yaml");
-        std::fs::write(&vector, format!("{images:#}\n"))?;
-        progress.step("starting the seed controller with the chart's ServiceAccount");
-        let vector = vector.display().to_string();
-        bed.start_controller("seed-controller", &self.controller, &[], &[("IMAGEVECTOR_OVERWRITE", &vector)]).await
+        Ok(())
     }
 }
 

@@ -5,29 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::api::core::v1::Node;
 use kube::Api;
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::json;
+use kube::api::DeleteParams;
+use nix::sys::signal::Signal;
 
-use crate::components::{self, GARDENER_APISERVER, HELM, KUBELET, RESOURCE_MANAGER};
+use crate::components::{self, GARDENER_APISERVER, KUBELET, RESOURCE_MANAGER};
 use crate::control_plane::{ControlPlanes, Programs, SHOOT_SERVICE, Setup};
 use crate::gardener_api;
-use crate::gardenlet::Gardenlet;
 use crate::ledger::{self, Ledger};
 use crate::network::Network;
 use crate::pki::Authority;
-use crate::process::{Daemon, Launch};
+use crate::process::Daemon;
 use crate::resource_manager::ResourceManager;
+use crate::seed::Seed;
 use crate::worker::{Membership, Worker};
-use crate::{ApiServer, FaultProxy, Progress, busybox_archive, command, node_root, prerequisites, wait_for};
+use crate::{ApiServer, FaultProxy, Progress, busybox_archive, node_root, prerequisites, wait_for};
 
 const NODE_READY: Duration = Duration::from_secs(300);
-/// Namespace of the extension's controller, named as gardenlet names it.
-const EXTENSION_NAMESPACE: &str = "extension-cri-resmgr-extension-bed";
-/// ControllerRegistration, and so the Helm release.
-const RELEASE: &str = "cri-resmgr-extension";
+const SHOOT_RESOURCE_MANAGER: &str = "grm-shoot";
 
 /// What bed to bring up.
 #[derive(Debug, Clone)]
@@ -47,13 +43,17 @@ pub struct Options {
 /// A running bed. Dropping it leaves it running: [`Bed::down`] takes it away, as does [`crate::down`] by name.
 #[derive(Debug)]
 pub struct Bed {
-    options: Options,
-    dir: PathBuf,
-    network: Network,
-    ledger: Arc<Ledger>,
-    planes: ControlPlanes,
+    pub(crate) options: Options,
+    pub(crate) dir: PathBuf,
+    pub(crate) network: Network,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) planes: ControlPlanes,
+    other_seed: Option<ApiServer>,
     resource_managers: Vec<Daemon>,
     workers: Vec<Worker>,
+    authority: Arc<Authority>,
+    /// How often the workers' machines were replaced.
+    machines: u32,
 }
 
 impl Bed {
@@ -78,8 +78,6 @@ impl Bed {
         let (root, progress) = (options.root.clone(), options.progress.clone());
         let programs = Programs::obtain(&root, &progress).await?;
         let resource_manager = RESOURCE_MANAGER.obtain(&root, &progress).await?;
-        let base = if options.workers == 0 { None } else { Some(node_root(&progress).await?) };
-
         let (ledger, index) = Ledger::create(&options.name)?;
         let ledger = Arc::new(ledger);
         let dir = ledger::bed_dir(&options.name)?;
@@ -96,57 +94,84 @@ impl Bed {
             shoot_namespace: &options.shoot_namespace,
         };
         let planes = setup.up(options.workers > 0).await?;
-        let mut bed =
-            Self { options, dir, network, ledger, planes, resource_managers: Vec::new(), workers: Vec::new() };
+        let mut bed = Self {
+            options,
+            dir,
+            network,
+            ledger,
+            planes,
+            other_seed: None,
+            resource_managers: Vec::new(),
+            workers: Vec::new(),
+            authority: Arc::clone(&authority),
+            machines: 0,
+        };
 
         bed.resolve_shoot_api(true)?;
-        bed.prepare_seed().await?;
-        for manager in [
-            ResourceManager {
-                name: "grm-seed",
-                class: Some("seed"),
-                namespace: None,
-                source_kubeconfig: bed.planes.seed.admin_kubeconfig(),
-                target_kubeconfig: bed.planes.seed.admin_kubeconfig(),
-                port: 9449,
-            },
-            ResourceManager {
-                name: "grm-shoot",
-                class: None,
-                namespace: Some(&bed.options.shoot_namespace),
-                source_kubeconfig: bed.planes.seed.admin_kubeconfig(),
-                target_kubeconfig: bed.planes.shoot.admin_kubeconfig(),
-                port: 9549,
-            },
-        ] {
-            bed.resource_managers.push(manager.start(
-                &resource_manager,
-                &bed.dir,
-                &bed.network,
-                &authority,
-                &bed.ledger,
-            )?);
-        }
-        if let Some(base) = base {
-            bed.start_workers(&base, &authority).await?;
+        bed.main_seed().prepare().await?;
+        let seed = bed.planes.seed.admin_kubeconfig();
+        let started = [
+            bed.seed_resource_manager(&resource_manager, "grm-seed", seed, 9449)?,
+            bed.shoot_resource_manager_of(&resource_manager, SHOOT_RESOURCE_MANAGER, seed, 9549)?,
+        ];
+        bed.resource_managers.extend(started);
+        if bed.options.workers > 0 {
+            bed.add_worker_networks().await?;
+            bed.start_workers().await?;
         }
         Ok(bed)
     }
 
-    async fn start_workers(&mut self, base: &Path, authority: &Authority) -> anyhow::Result<()> {
+    /// For ManagedResources of a seed itself.
+    fn seed_resource_manager(&self, program: &Path, name: &str, seed: &Path, port: u16) -> anyhow::Result<Daemon> {
+        let (class, namespace) = (Some("seed"), None);
+        ResourceManager { name, class, namespace, source_kubeconfig: seed, target_kubeconfig: seed, port }.start(
+            program,
+            &self.dir,
+            &self.network,
+            &self.authority,
+            &self.ledger,
+        )
+    }
+
+    /// For those of the shoot.
+    fn shoot_resource_manager_of(&self, program: &Path, name: &str, seed: &Path, port: u16) -> anyhow::Result<Daemon> {
+        let target_kubeconfig = self.planes.shoot.admin_kubeconfig();
+        let namespace = Some(self.options.shoot_namespace.as_str());
+        ResourceManager { name, class: None, namespace, source_kubeconfig: seed, target_kubeconfig, port }.start(
+            program,
+            &self.dir,
+            &self.network,
+            &self.authority,
+            &self.ledger,
+        )
+    }
+
+    async fn add_worker_networks(&self) -> anyhow::Result<()> {
+        for number in 1..=self.options.workers {
+            self.network.add_worker(number, self.options.workers).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_workers(&mut self) -> anyhow::Result<()> {
         let count = self.options.workers;
+        let base = node_root(&self.options.progress).await?;
         self.options.progress.step(&format!("booting {count} worker(s)"));
         let kubelet = KUBELET.obtain(&self.options.root, &self.options.progress).await?;
         let boot = components::boot_script(&self.options.root);
         for number in 1..=count {
-            let name = format!("worker-{number}");
-            let netns = self.network.add_worker(number, count).await?;
-            let mut worker = Worker::prepare(&name, base, &self.dir, Some(netns), boot.clone(), &self.ledger)?;
+            let name = match self.machines {
+                0 => format!("worker-{number}"),
+                machines => format!("worker-{number}-{machines}"),
+            };
+            let netns = self.network.worker_namespace(number);
+            let mut worker = Worker::prepare(&name, &base, &self.dir, Some(netns), boot.clone(), &self.ledger)?;
             let kubeconfig = self.planes.shoot.user_kubeconfig(&format!("system:node:{name}"), Some("system:nodes"))?;
             worker.join(&Membership {
                 kubelet: &kubelet,
                 kubeconfig: &kubeconfig,
-                ca: &authority.certificate,
+                ca: &self.authority.certificate,
                 pod_range: Network::pod_range(number),
                 address: self.network.worker_address(number),
             })?;
@@ -160,65 +185,6 @@ impl Bed {
         self.options.progress.step("waiting for the nodes to be Ready");
         for worker in &self.workers {
             self.wait_node_ready(worker.name(), NODE_READY).await?;
-        }
-        Ok(())
-    }
-
-    async fn prepare_seed(&self) -> anyhow::Result<()> {
-        let client = self.planes.seed.admin().await?;
-        let crds = [
-            "example/seed-crds/10-crd-extensions.gardener.cloud_extensions.yaml",
-            "example/seed-crds/10-crd-extensions.gardener.cloud_clusters.yaml",
-            "example/resource-manager/10-crd-resources.gardener.cloud_managedresources.yaml",
-            // A seed always has it, and the chart makes one of its objects.
-            "example/seed-crds/10-crd-autoscaling.k8s.io_verticalpodautoscalers.yaml",
-        ];
-        self.apply_crds(&crds).await?;
-        let extension_labels = json!({
-            "gardener.cloud/role": "extension",
-            "controllerregistration.core.gardener.cloud/name": RELEASE,
-        });
-        let namespaces = [
-            ("garden", json!({})),
-            (EXTENSION_NAMESPACE, extension_labels),
-            (&self.options.shoot_namespace, json!({ "gardener.cloud/role": "shoot" })),
-        ];
-        let api: Api<Namespace> = Api::all(client);
-        for (name, labels) in namespaces {
-            let namespace =
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
-            api.patch(name, &PatchParams::apply("testbed"), &Patch::Apply(namespace)).await?;
-        }
-        Ok(())
-    }
-
-    /// Brings CRDs out of the pinned gardener module into the seed, and waits until they are served.
-    ///
-    /// # Errors
-    /// When the module has no such file, or the API server refuses it.
-    pub async fn apply_crds(&self, files: &[&str]) -> anyhow::Result<()> {
-        let client = self.planes.seed.admin().await?;
-        let module = components::gardener_module(&self.options.root).await?;
-        let crd =
-            ApiResource::from_gvk(&GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition"));
-        let api: Api<DynamicObject> = Api::all_with(client, &crd);
-        let mut names = Vec::new();
-        for file in files {
-            let path = module.join(file);
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let object: DynamicObject = serde_saphyr::from_str(&text)?;
-            let name = object.metadata.name.clone().context("a CRD has a name")?;
-            api.patch(&name, &PatchParams::apply("testbed").force(), &Patch::Apply(&object)).await?;
-            names.push(name);
-        }
-        for name in names {
-            wait_for(&format!("the CRD {name} to be established"), Duration::from_secs(30), || async {
-                let crd = api.get(&name).await?;
-                let conditions = crd.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-                let established = |c: &serde_json::Value| c["type"] == "Established" && c["status"] == "True";
-                Ok(conditions.iter().any(established).then_some(()))
-            })
-            .await?;
         }
         Ok(())
     }
@@ -255,6 +221,80 @@ impl Bed {
         self.network.know(if found { std::slice::from_ref(&name) } else { &[] })
     }
 
+    /// The seed that the shoot's control plane is in at first.
+    #[must_use]
+    pub fn main_seed(&self) -> Seed<'_> {
+        Seed { bed: self, server: &self.planes.seed }
+    }
+
+    /// The seed of [`Self::start_other_seed`].
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn other_seed(&self) -> anyhow::Result<Seed<'_>> {
+        Ok(Seed { bed: self, server: self.other_seed.as_ref().context("the bed has one seed alone")? })
+    }
+
+    /// Brings up a second seed, with its own resource manager, and the shoot's namespace in it.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start_other_seed(&mut self) -> anyhow::Result<()> {
+        let programs = Programs::obtain(&self.options.root, &self.options.progress).await?;
+        let setup = Setup {
+            dir: &self.dir,
+            network: &self.network,
+            ledger: &self.ledger,
+            authority: &self.authority,
+            programs: &programs,
+            shoot_namespace: &self.options.shoot_namespace,
+        };
+        self.other_seed = Some(setup.other_seed().await?);
+        self.other_seed()?.prepare().await?;
+        let program = RESOURCE_MANAGER.obtain(&self.options.root, &self.options.progress).await?;
+        let seed = self.other_seed()?.server.admin_kubeconfig();
+        let started = self.seed_resource_manager(&program, "grm-other-seed", seed, 9649)?;
+        self.resource_managers.push(started);
+        Ok(())
+    }
+
+    /// The shoot's resource manager goes from its present seed to nowhere.
+    ///
+    /// # Errors
+    /// When there is none, or the ledger cannot be written.
+    pub async fn stop_shoot_resource_manager(&mut self) -> anyhow::Result<()> {
+        let place = self.resource_managers.iter().position(|manager| manager.name() == SHOOT_RESOURCE_MANAGER);
+        self.resource_managers.swap_remove(place.context("the shoot has no resource manager")?).stop().await
+    }
+
+    /// Starts one in the other seed.
+    ///
+    /// # Errors
+    /// When there is no other seed, or the program cannot be started.
+    pub async fn start_shoot_resource_manager_in_other_seed(&mut self) -> anyhow::Result<()> {
+        let program = RESOURCE_MANAGER.obtain(&self.options.root, &self.options.progress).await?;
+        let seed = self.other_seed()?.server.admin_kubeconfig();
+        let started = self.shoot_resource_manager_of(&program, SHOOT_RESOURCE_MANAGER, seed, 9749)?;
+        self.resource_managers.push(started);
+        Ok(())
+    }
+
+    /// Takes the shoot's API away, with all connections to it.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn stop_shoot_api(&self) -> anyhow::Result<()> {
+        self.planes.shoot.kill().await
+    }
+
+    /// Brings it back.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start_shoot_api(&mut self) -> anyhow::Result<()> {
+        self.planes.shoot.start(&self.network.hub(), &self.dir, &self.ledger).await
+    }
+
     /// Folder with kubeconfigs and logs.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -264,67 +304,10 @@ impl Bed {
     /// All servers, for their logs.
     pub fn servers(&self) -> impl Iterator<Item = &Daemon> {
         let api = [self.planes.seed.daemon(), self.planes.shoot.daemon()];
-        api.into_iter().chain(&self.planes.servers).chain(&self.resource_managers)
-    }
-
-    /// gardenlet's part for the bed's shoot.
-    ///
-    /// # Errors
-    /// When the seed's kubeconfig cannot be read.
-    pub async fn gardenlet(&self, extension_type: &str) -> anyhow::Result<Gardenlet> {
-        let gardenlet = Gardenlet::new(self.planes.seed.admin().await?, &self.options.shoot_namespace, extension_type);
-        Ok(gardenlet.with_generic_kubeconfig(self.planes.shoot.generic_kubeconfig()))
-    }
-
-    /// Installs the extension's chart in the seed as gardenlet does: rendered by Helm, applied by the seed's resource
-    /// manager out of a ManagedResource in `garden`. `values` is the text of a values file.
-    ///
-    /// # Errors
-    /// When Helm or the resource manager refuses it.
-    pub async fn install_chart(&self, values: &str) -> anyhow::Result<()> {
-        self.install_chart_of(&self.options.root, values).await
-    }
-
-    /// As [`Self::install_chart`], with the chart of another checkout: an earlier revision's.
-    ///
-    /// # Errors
-    /// When Helm or the resource manager refuses it.
-    pub async fn install_chart_of(&self, checkout: &Path, values: &str) -> anyhow::Result<()> {
-        let helm = HELM.obtain(&self.options.root, &self.options.progress).await?;
-        let file = self.dir.join("chart-values.yaml");
-        std::fs::write(&file, values)?;
-        let chart = checkout.join("charts/gardener-extension-cri-resmgr");
-        let (chart, file) = (chart.display().to_string(), file.display().to_string());
-        let client = self.planes.seed.admin().await?;
-        // gardenlet renders with the capabilities of the seed it runs in.
-        let version = client.apiserver_version().await?.git_version;
-        let namespace = ["--namespace", EXTENSION_NAMESPACE, "--kube-version", &version];
-        let args = [&["template", RELEASE, &chart, "--values", &file], namespace.as_slice()].concat();
-        let rendered = command::run(&helm.display().to_string(), &args).await?;
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": RELEASE, "namespace": "garden" },
-            "stringData": { "chart.yaml": rendered },
-        });
-        let managed = json!({
-            "apiVersion": "resources.gardener.cloud/v1alpha1", "kind": "ManagedResource",
-            "metadata": { "name": RELEASE, "namespace": "garden" },
-            "spec": { "class": "seed", "secretRefs": [{ "name": RELEASE }] },
-        });
-        let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), "garden");
-        secrets.patch(RELEASE, &PatchParams::apply("testbed").force(), &Patch::Apply(secret)).await?;
-        let resource =
-            ApiResource::from_gvk(&GroupVersionKind::gvk("resources.gardener.cloud", "v1alpha1", "ManagedResource"));
-        let resources: Api<DynamicObject> = Api::namespaced_with(client, "garden", &resource);
-        resources.patch(RELEASE, &PatchParams::apply("testbed").force(), &Patch::Apply(managed)).await?;
-        wait_for("the extension's chart to be applied", Duration::from_secs(60), || async {
-            let managed = resources.get(RELEASE).await?;
-            let conditions = managed.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let applied = conditions.iter().find(|c| c["type"] == "ResourcesApplied").context("no condition yet")?;
-            anyhow::ensure!(applied["status"] == "True", "{}", applied["message"]);
-            Ok(Some(()))
-        })
-        .await
+        api.into_iter()
+            .chain(self.other_seed.as_ref().map(ApiServer::daemon))
+            .chain(&self.planes.servers)
+            .chain(&self.resource_managers)
     }
 
     /// Makes a garden of the seed: starts gardener-apiserver next to its kube-apiserver, and waits until it serves.
@@ -336,47 +319,6 @@ impl Bed {
         let server = gardener_api::start(&program, &self.dir, &self.network, self.seed(), &self.ledger)?;
         server.await_ready().await?;
         Ok(server)
-    }
-
-    /// Starts the seed controller as its Deployment would: with the ServiceAccount of the chart and nothing more.
-    ///
-    /// # Errors
-    /// When the ServiceAccount does not exist or the program cannot be started.
-    pub async fn start_controller(
-        &self,
-        name: &str,
-        program: &Path,
-        args: &[String],
-        env: &[(&str, &str)],
-    ) -> anyhow::Result<Daemon> {
-        self.start_controller_at(self.planes.seed.url(), name, program, args, env).await
-    }
-
-    /// As [`Self::start_controller`], with the seed's API at another place: a [`FaultProxy`]'s.
-    ///
-    /// # Errors
-    /// When the ServiceAccount does not exist or the program cannot be started.
-    pub async fn start_controller_at(
-        &self,
-        server: &str,
-        name: &str,
-        program: &Path,
-        args: &[String],
-        env: &[(&str, &str)],
-    ) -> anyhow::Result<Daemon> {
-        let account = "gardener-extension-cri-resmgr";
-        let kubeconfig = self.planes.seed.service_account_kubeconfig(server, EXTENSION_NAMESPACE, account).await?;
-        let file = self.dir.join(format!("{name}.kubeconfig"));
-        std::fs::write(&file, kubeconfig)?;
-        let mut env: Vec<(String, String)> = env.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        env.extend([
-            ("KUBECONFIG".to_owned(), file.display().to_string()),
-            ("EXTENSION_CONFIGMAP_NAMESPACE".to_owned(), EXTENSION_NAMESPACE.to_owned()),
-            ("LEADER_ELECTION_NAMESPACE".to_owned(), EXTENSION_NAMESPACE.to_owned()),
-        ]);
-        let hub = self.network.hub();
-        let launch = Launch { name, program, args: args.to_vec(), env, netns: Some(&hub), logs: &self.dir };
-        Daemon::start(launch, &self.ledger)
     }
 
     /// A proxy in front of the seed's API server, for programs of the bed.
@@ -392,7 +334,47 @@ impl Bed {
     /// # Errors
     /// When it does not get ready again.
     pub async fn restart_seed(&mut self, pause: Duration) -> anyhow::Result<()> {
-        self.planes.seed.restart(&self.network.hub(), &self.dir, &self.ledger, pause).await
+        self.planes.seed.kill().await?;
+        tokio::time::sleep(pause).await;
+        self.planes.seed.start(&self.network.hub(), &self.dir, &self.ledger).await
+    }
+
+    /// Puts the shoot to sleep as Gardener does: machines and Nodes go, then nothing answers at the shoot's API any more and its resource manager
+    /// does nothing. (That one is stopped and not ended: it is the same when it goes on.)
+    ///
+    /// # Errors
+    /// When something cannot be ended.
+    pub async fn hibernate(&mut self) -> anyhow::Result<()> {
+        let nodes: Api<Node> = Api::all(self.planes.shoot.admin().await?);
+        for mut worker in std::mem::take(&mut self.workers) {
+            worker.power_off().await?;
+            nodes.delete(worker.name(), &DeleteParams::default()).await?;
+        }
+        self.shoot_resource_manager()?.signal(Signal::SIGSTOP)?;
+        self.stop_shoot_api().await
+    }
+
+    /// Wakes the control plane of the shoot up; it has no nodes yet.
+    ///
+    /// # Errors
+    /// When its API does not get ready.
+    pub async fn wake(&mut self) -> anyhow::Result<()> {
+        self.start_shoot_api().await?;
+        self.shoot_resource_manager()?.signal(Signal::SIGCONT)
+    }
+
+    /// Boots new machines in place of those that [`Self::hibernate`] took away, under new names, and waits until their Nodes are Ready.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn replace_workers(&mut self) -> anyhow::Result<()> {
+        self.machines += 1;
+        self.start_workers().await
+    }
+
+    fn shoot_resource_manager(&self) -> anyhow::Result<&Daemon> {
+        let found = self.resource_managers.iter().find(|manager| manager.name() == SHOOT_RESOURCE_MANAGER);
+        found.context("the bed has no resource manager for the shoot")
     }
 
     /// Waits until the node is Ready.

@@ -156,17 +156,14 @@ impl ApiServer {
 }
 
 impl ApiServer {
-    /// Kills it and starts it again, after `pause`; waits until it is ready.
-    pub(crate) async fn restart(
-        &mut self,
-        hub: &str,
-        logs: &Path,
-        ledger: &Arc<Ledger>,
-        pause: Duration,
-    ) -> anyhow::Result<()> {
+    /// Kills it and waits until it has ended.
+    pub(crate) async fn kill(&self) -> anyhow::Result<()> {
         self.daemon.signal(nix::sys::signal::Signal::SIGKILL)?;
-        wait_for("a kube-apiserver to end", READY, || async { Ok((!self.daemon.is_alive()).then_some(())) }).await?;
-        tokio::time::sleep(pause).await;
+        wait_for("a kube-apiserver to end", READY, || async { Ok((!self.daemon.is_alive()).then_some(())) }).await
+    }
+
+    /// Starts it again after [`Self::kill`], and waits until it is ready.
+    pub(crate) async fn start(&mut self, hub: &str, logs: &Path, ledger: &Arc<Ledger>) -> anyhow::Result<()> {
         let name = self.daemon.name().to_owned();
         let args = self.args.clone();
         let launch = Launch { name: &name, program: &self.program, args, env: Vec::new(), netns: Some(hub), logs };
@@ -224,9 +221,7 @@ pub(crate) struct Setup<'a> {
 impl Setup<'_> {
     pub(crate) async fn up(&self, with_shoot_controllers: bool) -> anyhow::Result<ControlPlanes> {
         let mut servers = vec![self.etcd()?];
-        let address = self.network.hub_address();
-        let of_seed = self.authority.server(&["kube-apiserver", "localhost"], &[&address, "127.0.0.1"])?;
-        let seed = self.api_server("seed", network::SEED_PORT, &of_seed, None)?;
+        let seed = self.seed("seed", network::SEED_PORT)?;
         // As Gardener has it: no address of the machine that it runs on. Who calls it by that names the name in the certificate.
         let service = self.shoot_names();
         let own =
@@ -252,6 +247,19 @@ impl Setup<'_> {
             servers.push(self.controller("kube-scheduler", &self.programs.scheduler, &shoot, &[])?);
         }
         Ok(ControlPlanes { seed, shoot, servers })
+    }
+
+    /// Another seed, ready.
+    pub(crate) async fn other_seed(&self) -> anyhow::Result<ApiServer> {
+        let seed = self.seed("other-seed", network::OTHER_SEED_PORT)?;
+        seed.await_ready().await?;
+        Ok(seed)
+    }
+
+    fn seed(&self, name: &str, port: u16) -> anyhow::Result<ApiServer> {
+        let address = self.network.hub_address();
+        let identity = self.authority.server(&["kube-apiserver", "localhost"], &[&address, "127.0.0.1"])?;
+        self.api_server(name, port, &identity, None)
     }
 
     fn launch(&self, name: &str, program: &Path, args: Vec<String>) -> anyhow::Result<Daemon> {

@@ -185,6 +185,14 @@ impl Gardenlet {
         .await
     }
 
+    /// Takes the Cluster away, as gardenlet does at the end of a migration or a deletion.
+    ///
+    /// # Errors
+    /// When the API refuses it.
+    pub async fn delete_cluster(&self) -> anyhow::Result<()> {
+        self.clusters().delete(&self.namespace, &DeleteParams::default()).await.map(drop).map_err(Into::into)
+    }
+
     async fn create_or_patch(&self, api: &Api<DynamicObject>, name: &str, object: &Value) -> anyhow::Result<()> {
         if api.get_opt(name).await?.is_some() {
             api.patch(name, &PatchParams::default(), &Patch::Merge(object)).await?;

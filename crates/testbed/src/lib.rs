@@ -24,6 +24,7 @@ mod process;
 mod progress;
 mod registry;
 mod resource_manager;
+mod seed;
 pub mod tree;
 mod virtual_machine;
 mod worker;
@@ -41,6 +42,7 @@ pub use prerequisites::{Lack, check, ensure_programs};
 pub use process::Daemon;
 pub use progress::Progress;
 pub use registry::Registry;
+pub use seed::Seed;
 pub use virtual_machine::VirtualMachine;
 pub use worker::Worker;
 

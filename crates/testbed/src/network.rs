@@ -13,6 +13,8 @@ use crate::ledger::{Entry, Ledger};
 pub(crate) const SHOOT_PORT: u16 = 443;
 /// Port of the seed's API server at the hub's address.
 pub(crate) const SEED_PORT: u16 = 7443;
+/// Port of a second seed's.
+pub(crate) const OTHER_SEED_PORT: u16 = 7444;
 /// Port of gardener-apiserver at the hub's address.
 pub(crate) const GARDENER_PORT: u16 = 8443;
 /// Address of the Service `kubernetes` in the shoot.
@@ -88,8 +90,8 @@ impl Network {
 
     /// The namespace of a worker: linked to the bridge, with routes to the other workers' pods, and the Service address of
     /// the API server translated to the real one, which is all of kube-proxy that the bed needs.
-    pub(crate) async fn add_worker(&self, worker: u8, workers: u8) -> anyhow::Result<String> {
-        let name = format!("crtb{}-w{worker}", self.index);
+    pub(crate) async fn add_worker(&self, worker: u8, workers: u8) -> anyhow::Result<()> {
+        let name = self.worker_namespace(worker);
         self.ledger.add(Entry::Netns { name: name.clone() })?;
         let (hub, port) = (self.hub(), format!("w{worker}"));
         run("ip", &["netns", "add", &name]).await?;
@@ -111,7 +113,12 @@ impl Network {
             let args: Vec<&str> = ["netns", "exec", &name, "iptables"].into_iter().chain(rule.split(' ')).collect();
             run("ip", &args).await?;
         }
-        Ok(name)
+        Ok(())
+    }
+
+    /// Name of a worker's namespace.
+    pub(crate) fn worker_namespace(&self, worker: u8) -> String {
+        format!("crtb{}-w{worker}", self.index)
     }
 }
 

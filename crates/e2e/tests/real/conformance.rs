@@ -153,7 +153,7 @@ impl Ground {
             progress: progress.clone(),
         })
         .await?;
-        bed.install_chart(&format!("{}\n", json!({ "gardener": { "version": GARDENER } }))).await?;
+        bed.main_seed().install_chart(&format!("{}\n", json!({ "gardener": { "version": GARDENER } }))).await?;
         let (repository, tag) = artifacts.image_name.rsplit_once(':').context("the image has no tag")?;
         let images = json!({ "images": [{ "name": names::INSTALLATION_IMAGE, "repository": repository, "tag": tag }] });
         std::fs::write(bed.dir().join("images-overwrite.yaml"), format!("{images:#}\n"))?;
@@ -169,7 +169,7 @@ impl Ground {
         let vector = self.bed.dir().join("images-overwrite.yaml").display().to_string();
         let program = &self.artifacts.controller;
         let env = [("IMAGEVECTOR_OVERWRITE", vector.as_str()), ("SHOOT_CA", shoot_ca)];
-        let daemon = self.bed.start_controller(name, program, args, &env).await?;
+        let daemon = self.bed.main_seed().start_controller(name, program, args, &env).await?;
         self.controllers().push((name.to_owned(), daemon));
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Ground {
             progress: progress.clone(),
         })
         .await?;
-        bed.install_chart("{}\n").await?;
+        bed.main_seed().install_chart("{}\n").await?;
         let (repository, tag) = artifacts.image_name.rsplit_once(':').context("the image has no tag")?;
         let images = json!({ "images": [{ "name": names::INSTALLATION_IMAGE, "repository": repository, "tag": tag }] });
         std::fs::write(bed.dir().join("images-overwrite.yaml"), format!("{images:#}\n"))?;
@@ -106,7 +106,7 @@ impl Ground {
     async fn launch(&self, name: &str, args: &[String], proxy: &FaultProxy) -> anyhow::Result<Daemon> {
         let vector = self.bed.dir().join("images-overwrite.yaml").display().to_string();
         let env = [("IMAGEVECTOR_OVERWRITE", vector.as_str())];
-        self.bed.start_controller_at(proxy.url(), name, &self.artifacts.controller, args, &env).await
+        self.bed.main_seed().start_controller_at(proxy.url(), name, &self.artifacts.controller, args, &env).await
     }
 
     /// Starts it again whenever it has ended, as its Deployment would: a leader that cannot renew its lease in time ends.

@@ -75,7 +75,7 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     }
 
     // gardener-operator's own kind is a CRD in the runtime cluster.
-    bed.apply_crds(&["example/operator/10-crd-operator.gardener.cloud_extensions.yaml"]).await?;
+    bed.main_seed().apply_crds(&["example/operator/10-crd-operator.gardener.cloud_extensions.yaml"]).await?;
     let file = bed.dir().join("operator.yaml").display().to_string();
     let options = ["--gardener", "new", "--deployment", "operator-extension", "--registry", "localhost:5001"];
     let secrets = ["--chart-pull-secret", "pull", "--chart-ca-bundle", "ca", "--enable-for-all"];

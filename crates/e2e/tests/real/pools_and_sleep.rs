@@ -1,0 +1,146 @@
+//! What the Shoot says before any node does: pools on which the product cannot work, and hibernation. With machines that go and others that come.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use e2e::{Endpoint, NodeFacts, Stage};
+use extension_config::names::node::{DAEMON_UNIT, KUBELET_UNIT};
+use extension_config::names::{EXTENSION_TYPE, WORKER_POOL_LABEL};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use testbed::{Progress, tree, wait_for};
+
+use crate::on_stage;
+
+const OPERATION: Duration = Duration::from_secs(60);
+const ROLL_OUT: Duration = Duration::from_secs(240);
+/// The pool of the second worker.
+const PINNED: &str = "pinned";
+
+#[test]
+fn pools_are_left_alone_and_a_sleeping_shoot_is_switched_when_it_wakes_up() {
+    on_stage("pools-and-sleep", 2, async |stage, progress| {
+        pools(stage, progress).await.context("pools")?;
+        sleep(stage, progress).await.context("hibernation")
+    });
+}
+
+/// A pool whose kubelets pin CPUs is left as it is and is no reason to be unhealthy; what was switched before is switched back.
+async fn pools(stage: &mut Stage, progress: &Progress) -> anyhow::Result<()> {
+    let nodes: Api<Node> = Api::all(stage.bed.shoot().admin().await?);
+    let [_, pinned] = stage.bed.workers() else { anyhow::bail!("the bed has not two workers") };
+    let label = json!({ "metadata": { "labels": { WORKER_POOL_LABEL: PINNED } } });
+    nodes.patch(pinned.name(), &PatchParams::default(), &Patch::Merge(label)).await?;
+    let before = pinned.tree()?;
+    for (policy, endpoint, starts) in
+        [("static", Endpoint::Containerd, 1), ("none", Endpoint::Proxy, 2), ("static", Endpoint::Containerd, 3)]
+    {
+        reconcile(stage, &with_pools(stage.shoot(None, false), policy)).await?;
+        wait_endpoint(stage, 0, Endpoint::Proxy).await?;
+        wait_endpoint(stage, 1, endpoint).await?;
+        stage.wait_healthy().await?;
+        let found = stage.starts(KUBELET_UNIT).await?;
+        progress.step(&format!(
+            "cpuManagerPolicy {policy}: {PINNED} is on {endpoint:?}; kubelets were started {found:?} times"
+        ));
+        ensure!(found == [2, starts], "kubelets were started {found:?} times, not {:?}", [2, starts]);
+        let told = stage.gardenlet.extensions().get(EXTENSION_TYPE).await?.data["status"]["providerStatus"].clone();
+        let expected = if policy == "static" { json!(PINNED) } else { Value::Null };
+        ensure!(told["leftAlone"][0]["pool"] == expected, "{told}");
+        if endpoint == Endpoint::Containerd {
+            NodeFacts::observe(pinned).await?.ensure_on_containerd()?;
+            let difference = tree::diff(&before, &pinned.tree()?);
+            ensure!(difference.is_empty(), "{} is not as before:\n{}", pinned.name(), difference.join("\n"));
+        }
+    }
+    stage.switch_off().await.map(drop)
+}
+
+/// Switched off while it sleeps, no machine that comes at wake-up is ever switched; switched on while it sleeps, each one is.
+async fn sleep(stage: &mut Stage, progress: &Progress) -> anyhow::Result<()> {
+    stage.switch_on(None).await?;
+    fall_asleep(stage, false).await?;
+    progress.step("asleep; reconciled meanwhile, then switched off");
+    reconcile(stage, &hibernation(stage.shoot(None, false), true, true)).await?;
+    stage.gardenlet.sync_cluster(&hibernation(stage.shoot(None, true), true, true)).await?;
+    stage.gardenlet.delete_extension().await?;
+    wait_for("the Extension to say that the shoot is hibernated", OPERATION, || async {
+        let status = stage.gardenlet.extensions().get(EXTENSION_TYPE).await?.data["status"].clone();
+        ensure!(status["lastError"]["codes"].as_array().is_none_or(Vec::is_empty), "codes: {status}");
+        let told = status["lastOperation"]["description"].as_str().unwrap_or_default();
+        ensure!(told.contains("hibernated"), "{status}");
+        Ok(Some(()))
+    })
+    .await?;
+    wake_up(stage, true).await?;
+    stage.gardenlet.wait_deleted(ROLL_OUT).await?;
+    for worker in stage.bed.workers() {
+        NodeFacts::observe(worker).await?.ensure_on_containerd()?;
+        let traces: Vec<String> = worker.tree()?.into_keys().filter(|path| is_ours(path)).collect();
+        ensure!(traces.is_empty(), "{} has {traces:?}", worker.name());
+    }
+    let (kubelets, daemons) = (stage.starts(KUBELET_UNIT).await?, stage.starts(DAEMON_UNIT).await?);
+    progress.step(&format!("awake, and the Extension is gone; on new machines kubelets were started {kubelets:?} times, daemons {daemons:?}"));
+    ensure!(kubelets == [1, 1] && daemons == [0, 0], "a new machine was switched: {kubelets:?}, {daemons:?}");
+
+    fall_asleep(stage, true).await?;
+    progress.step("asleep again; switched on");
+    reconcile(stage, &hibernation(stage.shoot(None, false), true, true)).await?;
+    wake_up(stage, false).await?;
+    for number in 0..stage.bed.workers().len() {
+        wait_endpoint(stage, number, Endpoint::Proxy).await?;
+    }
+    stage.wait_healthy().await?;
+    stage.switch_off().await.map(drop)
+}
+
+/// gardenlet's part of a reconciliation.
+async fn reconcile(stage: &Stage, shoot: &Value) -> anyhow::Result<()> {
+    stage.gardenlet.sync_cluster(shoot).await?;
+    let timestamp = stage.gardenlet.deploy_extension("reconcile", None).await?;
+    stage.gardenlet.wait_ready(&timestamp, OPERATION).await.map(drop)
+}
+
+async fn fall_asleep(stage: &mut Stage, disabled: bool) -> anyhow::Result<()> {
+    stage.gardenlet.sync_cluster(&hibernation(stage.shoot(None, disabled), true, false)).await?;
+    stage.bed.hibernate().await?;
+    stage.gardenlet.sync_cluster(&hibernation(stage.shoot(None, disabled), true, true)).await
+}
+
+/// The control plane first, then machines, as in Gardener.
+async fn wake_up(stage: &mut Stage, disabled: bool) -> anyhow::Result<()> {
+    stage.gardenlet.sync_cluster(&hibernation(stage.shoot(None, disabled), false, true)).await?;
+    stage.bed.wake().await?;
+    stage.replace_workers().await?;
+    stage.gardenlet.sync_cluster(&hibernation(stage.shoot(None, disabled), false, false)).await
+}
+
+fn hibernation(mut shoot: Value, enabled: bool, hibernated: bool) -> Value {
+    shoot["spec"]["hibernation"] = json!({ "enabled": enabled });
+    shoot["status"]["hibernated"] = json!(hibernated);
+    shoot
+}
+
+/// Two pools, the second one with this policy of the CPU manager.
+fn with_pools(mut shoot: Value, policy: &str) -> Value {
+    let pool = shoot["spec"]["provider"]["workers"][0].clone();
+    let mut pinned = pool.clone();
+    pinned["name"] = json!(PINNED);
+    pinned["kubernetes"] = json!({ "kubelet": { "cpuManagerPolicy": policy } });
+    shoot["spec"]["provider"]["workers"] = json!([pool, pinned]);
+    shoot
+}
+
+async fn wait_endpoint(stage: &Stage, number: usize, endpoint: Endpoint) -> anyhow::Result<()> {
+    let worker = stage.bed.workers().get(number).context("there are not so many workers")?;
+    wait_for(&format!("kubelet on {} to be on {endpoint:?}", worker.name()), ROLL_OUT, || async {
+        Ok((NodeFacts::observe(worker).await?.endpoint == endpoint).then_some(()))
+    })
+    .await
+}
+
+fn is_ours(path: &str) -> bool {
+    ["cri-resmgr", "cri-resource-manager"].iter().any(|name| path.contains(name))
+}

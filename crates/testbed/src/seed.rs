@@ -1,0 +1,203 @@
+//! A seed of the bed: what gardenlet, Helm and the Deployment of the controller do in it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Api;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::json;
+
+use crate::bed::Bed;
+use crate::components::{self, HELM};
+use crate::gardenlet::Gardenlet;
+use crate::process::{Daemon, Launch};
+use crate::{ApiServer, command, wait_for};
+
+/// Namespace of the extension's controller, named as gardenlet names it.
+const EXTENSION_NAMESPACE: &str = "extension-cri-resmgr-extension-bed";
+/// ControllerRegistration, and so the Helm release.
+const RELEASE: &str = "cri-resmgr-extension";
+
+/// One of the bed's seeds.
+#[derive(Debug, Clone, Copy)]
+pub struct Seed<'a> {
+    pub(crate) bed: &'a Bed,
+    pub(crate) server: &'a ApiServer,
+}
+
+impl Seed<'_> {
+    /// The seed's API server.
+    #[must_use]
+    pub fn server(&self) -> &ApiServer {
+        self.server
+    }
+
+    /// Folder with kubeconfigs and logs of the bed.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.bed.dir
+    }
+
+    pub(crate) async fn prepare(&self) -> anyhow::Result<()> {
+        let client = self.server.admin().await?;
+        let crds = [
+            "example/seed-crds/10-crd-extensions.gardener.cloud_extensions.yaml",
+            "example/seed-crds/10-crd-extensions.gardener.cloud_clusters.yaml",
+            "example/resource-manager/10-crd-resources.gardener.cloud_managedresources.yaml",
+            // A seed always has it, and the chart makes one of its objects.
+            "example/seed-crds/10-crd-autoscaling.k8s.io_verticalpodautoscalers.yaml",
+        ];
+        self.apply_crds(&crds).await?;
+        let extension_labels = json!({
+            "gardener.cloud/role": "extension",
+            "controllerregistration.core.gardener.cloud/name": RELEASE,
+        });
+        let namespaces = [
+            ("garden", json!({})),
+            (EXTENSION_NAMESPACE, extension_labels),
+            (&self.bed.options.shoot_namespace, json!({ "gardener.cloud/role": "shoot" })),
+        ];
+        let api: Api<Namespace> = Api::all(client);
+        for (name, labels) in namespaces {
+            let namespace =
+                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+            api.patch(name, &PatchParams::apply("testbed"), &Patch::Apply(namespace)).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings CRDs out of the pinned gardener module into the seed, and waits until they are served.
+    ///
+    /// # Errors
+    /// When the module has no such file, or the API server refuses it.
+    pub async fn apply_crds(&self, files: &[&str]) -> anyhow::Result<()> {
+        let client = self.server.admin().await?;
+        let module = components::gardener_module(&self.bed.options.root).await?;
+        let crd =
+            ApiResource::from_gvk(&GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition"));
+        let api: Api<DynamicObject> = Api::all_with(client, &crd);
+        let mut names = Vec::new();
+        for file in files {
+            let path = module.join(file);
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let object: DynamicObject = serde_saphyr::from_str(&text)?;
+            let name = object.metadata.name.clone().context("a CRD has a name")?;
+            api.patch(&name, &PatchParams::apply("testbed").force(), &Patch::Apply(&object)).await?;
+            names.push(name);
+        }
+        for name in names {
+            wait_for(&format!("the CRD {name} to be established"), Duration::from_secs(30), || async {
+                let crd = api.get(&name).await?;
+                let conditions = crd.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                let established = |c: &serde_json::Value| c["type"] == "Established" && c["status"] == "True";
+                Ok(conditions.iter().any(established).then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// gardenlet's part for the bed's shoot.
+    ///
+    /// # Errors
+    /// When the seed's kubeconfig cannot be read.
+    pub async fn gardenlet(&self, extension_type: &str) -> anyhow::Result<Gardenlet> {
+        let gardenlet = Gardenlet::new(self.server.admin().await?, &self.bed.options.shoot_namespace, extension_type);
+        Ok(gardenlet.with_generic_kubeconfig(self.bed.planes.shoot.generic_kubeconfig()))
+    }
+
+    /// Installs the extension's chart in the seed as gardenlet does: rendered by Helm, applied by the seed's resource
+    /// manager out of a ManagedResource in `garden`. `values` is the text of a values file.
+    ///
+    /// # Errors
+    /// When Helm or the resource manager refuses it.
+    pub async fn install_chart(&self, values: &str) -> anyhow::Result<()> {
+        self.install_chart_of(&self.bed.options.root, values).await
+    }
+
+    /// As [`Self::install_chart`], with the chart of another checkout: an earlier revision's.
+    ///
+    /// # Errors
+    /// When Helm or the resource manager refuses it.
+    pub async fn install_chart_of(&self, checkout: &Path, values: &str) -> anyhow::Result<()> {
+        let helm = HELM.obtain(&self.bed.options.root, &self.bed.options.progress).await?;
+        let file = self.bed.dir.join("chart-values.yaml");
+        std::fs::write(&file, values)?;
+        let chart = checkout.join("charts/gardener-extension-cri-resmgr");
+        let (chart, file) = (chart.display().to_string(), file.display().to_string());
+        let client = self.server.admin().await?;
+        // gardenlet renders with the capabilities of the seed it runs in.
+        let version = client.apiserver_version().await?.git_version;
+        let namespace = ["--namespace", EXTENSION_NAMESPACE, "--kube-version", &version];
+        let args = [&["template", RELEASE, &chart, "--values", &file], namespace.as_slice()].concat();
+        let rendered = command::run(&helm.display().to_string(), &args).await?;
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "name": RELEASE, "namespace": "garden" },
+            "stringData": { "chart.yaml": rendered },
+        });
+        let managed = json!({
+            "apiVersion": "resources.gardener.cloud/v1alpha1", "kind": "ManagedResource",
+            "metadata": { "name": RELEASE, "namespace": "garden" },
+            "spec": { "class": "seed", "secretRefs": [{ "name": RELEASE }] },
+        });
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), "garden");
+        secrets.patch(RELEASE, &PatchParams::apply("testbed").force(), &Patch::Apply(secret)).await?;
+        let resource =
+            ApiResource::from_gvk(&GroupVersionKind::gvk("resources.gardener.cloud", "v1alpha1", "ManagedResource"));
+        let resources: Api<DynamicObject> = Api::namespaced_with(client, "garden", &resource);
+        resources.patch(RELEASE, &PatchParams::apply("testbed").force(), &Patch::Apply(managed)).await?;
+        wait_for("the extension's chart to be applied", Duration::from_secs(60), || async {
+            let managed = resources.get(RELEASE).await?;
+            let conditions = managed.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let applied = conditions.iter().find(|c| c["type"] == "ResourcesApplied").context("no condition yet")?;
+            anyhow::ensure!(applied["status"] == "True", "{}", applied["message"]);
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Starts the seed controller as its Deployment would: with the ServiceAccount of the chart and nothing more.
+    ///
+    /// # Errors
+    /// When the ServiceAccount does not exist or the program cannot be started.
+    pub async fn start_controller(
+        &self,
+        name: &str,
+        program: &Path,
+        args: &[String],
+        env: &[(&str, &str)],
+    ) -> anyhow::Result<Daemon> {
+        self.start_controller_at(self.server.url(), name, program, args, env).await
+    }
+
+    /// As [`Self::start_controller`], with the seed's API at another place: a [`crate::FaultProxy`]'s.
+    ///
+    /// # Errors
+    /// When the ServiceAccount does not exist or the program cannot be started.
+    pub async fn start_controller_at(
+        &self,
+        server: &str,
+        name: &str,
+        program: &Path,
+        args: &[String],
+        env: &[(&str, &str)],
+    ) -> anyhow::Result<Daemon> {
+        let account = "gardener-extension-cri-resmgr";
+        let kubeconfig = self.server.service_account_kubeconfig(server, EXTENSION_NAMESPACE, account).await?;
+        let file = self.bed.dir.join(format!("{name}.kubeconfig"));
+        std::fs::write(&file, kubeconfig)?;
+        let mut env: Vec<(String, String)> = env.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        env.extend([
+            ("KUBECONFIG".to_owned(), file.display().to_string()),
+            ("EXTENSION_CONFIGMAP_NAMESPACE".to_owned(), EXTENSION_NAMESPACE.to_owned()),
+            ("LEADER_ELECTION_NAMESPACE".to_owned(), EXTENSION_NAMESPACE.to_owned()),
+        ]);
+        let hub = self.bed.network.hub();
+        let launch = Launch { name, program, args: args.to_vec(), env, netns: Some(&hub), logs: &self.bed.dir };
+        Daemon::start(launch, &self.bed.ledger)
+    }
+}
