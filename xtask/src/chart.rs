@@ -22,6 +22,25 @@ const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 const WIDE: [&str; 4] = ["no-bundle-values", "old-seed-values", "overrides-values", "unknown-version-values"];
 /// What it may read elsewhere.
 const NARROW: &str = r#"["shoot-access-extension-cri-resmgr"]"#;
+const VPA: &str = "VerticalPodAutoscaler";
+const UPDATE_MODE: &str = "/spec/updatePolicy/updateMode";
+/// What a set of values leads to: the set, a kind, a place in its object, and what stands there; nothing where there is no such object or place.
+const CONSEQUENCES: [(&str, &str, &str, &str); 9] = [
+    ("new-seed-values", VPA, UPDATE_MODE, r#""InPlaceOrRecreate""#),
+    ("new-seed-values", VPA, "/spec/resourcePolicy/containerPolicies/0/minAllowed", r#"{"memory":"32Mi"}"#),
+    ("old-seed-values", VPA, UPDATE_MODE, r#""Recreate""#),
+    ("unknown-version-values", VPA, UPDATE_MODE, r#""Recreate""#),
+    ("new-seed-values", "Service", "/spec/ports/0/port", "8080"),
+    ("bootstrap-values", "Service", "", ""),
+    ("bootstrap-values", "Deployment", "/spec/template/metadata/annotations/prometheus.io~1scrape", ""),
+    (
+        "bootstrap-values",
+        "Deployment",
+        "/spec/template/spec/containers/0/image",
+        r#""registry.example.com/team/gardener-extension-cri-resmgr:0.1.0@sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#,
+    ),
+    ("bootstrap-values", "Deployment", "/spec/template/spec/containers/0/ports/1/containerPort", "41002"),
+];
 
 /// Lints and renders the controller's chart with the real Helm (built once from its Go module), for every set of
 /// values in its folder `ci`, from the folder and from the archive, and checks what comes out.
@@ -67,7 +86,8 @@ async fn check_sets(helm: &str, folder: &Path, archive: &Path) -> anyhow::Result
             }
             let objects: Vec<Value> =
                 serde_saphyr::from_multiple(&rendered).with_context(|| format!("{name} renders no YAML"))?;
-            let found = [check(&objects), check_secrets(&objects, WIDE.contains(&name.as_str()))].concat();
+            let secrets = check_secrets(&objects, WIDE.contains(&name.as_str()));
+            let found = [check(&objects), secrets, check_consequences(&objects, &name)].concat();
             findings.extend(found.into_iter().map(|finding| format!("{name}, Kubernetes {version}: {finding}")));
         }
         say(&format!("{name}: linted and rendered for Kubernetes {}", KUBERNETES.join(" and ")));
@@ -148,6 +168,17 @@ fn check_secrets(objects: &[Value], wide: bool) -> Vec<String> {
     findings
 }
 
+fn check_consequences(objects: &[Value], set: &str) -> Vec<String> {
+    let of_set = CONSEQUENCES.iter().filter(|(of, ..)| *of == set);
+    of_set
+        .filter_map(|(_, kind, place, expected)| {
+            let object = objects.iter().find(|object| object["kind"] == *kind);
+            let found = object.and_then(|object| object.pointer(place)).map(Value::to_string).unwrap_or_default();
+            (found != *expected).then(|| format!("{kind}{place} is {found:?}, expected {expected:?}"))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +211,14 @@ mod tests {
             assert_eq!(found.len(), findings, "{names} {how} {wide}: {found:?}");
         }
         assert_eq!(check_secrets(&[role(own.clone()), role(Value::Null), told("bundle")], false).len(), 1);
+    }
+
+    #[test]
+    fn what_a_set_should_lead_to_and_does_not_is_found() {
+        let vpa = |mode: &str| json!({ "kind": VPA, "spec": { "updatePolicy": { "updateMode": mode } } });
+        assert!(check_consequences(&[vpa("Recreate")], "old-seed-values").is_empty());
+        assert_eq!(check_consequences(&[vpa("InPlaceOrRecreate")], "old-seed-values").len(), 1);
+        assert_eq!(check_consequences(&[json!({ "kind": "Service" })], "bootstrap-values").len(), 3);
     }
 
     #[test]

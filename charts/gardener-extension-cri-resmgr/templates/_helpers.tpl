@@ -12,11 +12,46 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "image" -}}
+{{- if .Values.image.ref -}}
+{{ .Values.image.ref }}
+{{- else -}}
 {{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
 {{- if hasPrefix "sha256:" $tag -}}
 {{ .Values.image.repository }}@{{ $tag }}
 {{- else -}}
 {{ .Values.image.repository }}:{{ $tag }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Where gardenlet puts the controller on the network of its node, it hands in ports that nobody else there has (`usablePorts`, when it
+prepares a shoot that hosts itself). */ -}}
+{{- define "metrics-port" -}}
+{{- if .Values.usablePorts }}{{ index .Values.usablePorts 0 }}{{ else }}{{ .Values.metrics.port }}{{ end -}}
+{{- end -}}
+
+{{- define "health-port" -}}
+{{- if .Values.usablePorts }}{{ index .Values.usablePorts 1 }}{{ else }}{{ .Values.health.port }}{{ end -}}
+{{- end -}}
+
+{{- /* Gardener's version, if it is handed in and is one; else nothing. */ -}}
+{{- define "gardener-version" -}}
+{{- $gardener := .Values.gardener | default dict -}}
+{{- $version := $gardener.version | default "" | toString -}}
+{{- if regexMatch "^v?(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?$" $version -}}
+{{ regexReplaceAll "[-+].*$" $version "" }}
+{{- end -}}
+{{- end -}}
+
+{{- /* From v1.122 on Gardener's VerticalPodAutoscaler resizes pods in place; what is older has no such mode. */ -}}
+{{- define "vpa-update-mode" -}}
+{{- $version := include "gardener-version" . -}}
+{{- if .Values.vpa.updateMode -}}
+{{ .Values.vpa.updateMode }}
+{{- else if and $version (semverCompare ">=1.122.0" $version) -}}
+InPlaceOrRecreate
+{{- else -}}
+Recreate
 {{- end -}}
 {{- end -}}
 
@@ -36,12 +71,10 @@ it is older, or does not say how old it is, it has to be read from the generic k
 {{- define "shoot-ca" -}}
 {{- $gardener := .Values.gardener | default dict -}}
 {{- $runtime := $gardener.runtimeCluster | default dict -}}
-{{- $version := $gardener.version | default "" | toString -}}
+{{- $version := include "gardener-version" . -}}
 {{- if eq ($runtime.enabled | default false | toString) "true" -}}
 bundle
-{{- else if not (regexMatch "^v?(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\\+[0-9A-Za-z.-]+)?$" $version) -}}
-generic-kubeconfig
-{{- else if semverCompare ">=1.110.0" (regexReplaceAll "[-+].*$" $version "") -}}
+{{- else if and $version (semverCompare ">=1.110.0" $version) -}}
 bundle
 {{- else -}}
 generic-kubeconfig
