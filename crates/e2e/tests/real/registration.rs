@@ -50,8 +50,10 @@ fn a_gardener_apiserver_takes_the_registrations() {
 async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     let api = bed.start_gardener_apiserver().await?;
     let garden = Garden { client: api.admin().await? };
-    let example = crate::root().join("examples/ctrldeploy-ctrlreg.yaml");
-    let stored = garden.register(&example).await.context("examples/ctrldeploy-ctrlreg.yaml")?;
+    let new = crate::root().join("examples/enabled-for-all.yaml");
+    garden.register(&new).await.context("examples/enabled-for-all.yaml")?;
+    let for_all_versions = crate::root().join("examples/ctrldeploy-ctrlreg.yaml");
+    let stored = garden.register(&for_all_versions).await.context("examples/ctrldeploy-ctrlreg.yaml")?;
     ensure_chart_inside(&stored[0]).context("the chart inside of examples/ctrldeploy-ctrlreg.yaml")?;
     // What the defaults make of a registration that says nothing: nobody gets the extension who does not ask for it.
     let resource = &stored[1]["spec"]["resources"][0];
@@ -81,7 +83,12 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     let secrets = ["--chart-pull-secret", "pull", "--chart-ca-bundle", "ca", "--enable-for-all"];
     run(&xtask, &[&["controller-registration", "--output", &file], &options[..], &secrets[..]].concat()).await?;
     let runtime_cluster = Garden { client: bed.seed().admin().await? };
-    runtime_cluster.register(Path::new(&file)).await.context("the operator's Extension")?;
+    let example = crate::root().join("examples/extension.yaml");
+    for file in [Path::new(&file), &example] {
+        let stored = runtime_cluster.register(file).await.with_context(|| file.display().to_string())?;
+        let chart = &stored[0]["spec"]["deployment"]["extension"]["helm"]["ociRepository"]["ref"];
+        ensure!(chart.as_str().is_some_and(|chart| chart.contains("/charts/")), "{}", stored[0]["spec"]);
+    }
     progress.step("a kube-apiserver with gardener-operator's CRD has taken the Extension");
 
     // That it is the server that judges: the words of old Gardener are refused by today's.
@@ -89,7 +96,7 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     run(&xtask, &["controller-registration", "--enable-for-all", "--output", &file]).await?;
     let error = garden.register(Path::new(&file)).await.err().context("globallyEnabled was taken")?;
     ensure!(format!("{error:#}").contains("globallyEnabled"), "{error:#}");
-    check_old(&example, Path::new(&file), progress).await
+    check_old(&for_all_versions, Path::new(&file), progress).await
 }
 
 /// The same before the types of an old Gardener: what is for all versions, and what is for old ones alone.
