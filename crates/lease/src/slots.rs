@@ -10,6 +10,7 @@ mod record;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
@@ -24,7 +25,10 @@ use record::{Observer, Record};
 /// Longest time for everything that one call does.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How often somebody else may be faster before the caller has to come back later.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: usize = 5;
+/// Before the second attempt and, doubled each time, before the later ones; each is drawn out at random to at most twice that. A thousand agents that begin
+/// together, after a roll-out, would else be in each other's way at every attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Which Lease, and how slots are given.
 #[derive(Clone, Debug)]
@@ -125,8 +129,10 @@ impl Slots {
         owner: Option<&OwnerReference>,
         decide: impl Fn(&Record, &mut Observer) -> (Record, Answer),
     ) -> Result<Answer, SlotsError> {
+        let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_jitter();
+        let mut pauses = pauses.with_max_times(ATTEMPTS - 1).build();
         let work = async {
-            for _ in 0..ATTEMPTS {
+            loop {
                 let found = self.api.get_opt(&self.config.name).await.map_err(self.failed("read"))?;
                 let (record, unreadable) = self.record(found.as_ref());
                 let (next, mut answer) =
@@ -147,8 +153,11 @@ impl Slots {
                     Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
                     Err(error) => return Err(self.failed("write")(error)),
                 }
+                let Some(pause) = pauses.next() else {
+                    return Err(SlotsError::Contended(self.config.name.clone()));
+                };
+                tokio::time::sleep(pause).await;
             }
-            Err(SlotsError::Contended(self.config.name.clone()))
         };
         tokio::time::timeout(DEADLINE, work).await.map_err(|_elapsed| SlotsError::Timeout)?
     }
@@ -196,5 +205,67 @@ impl Slots {
     fn failed(&self, action: &'static str) -> impl Fn(kube::Error) -> SlotsError + use<> {
         let name = self.config.name.clone();
         move |error| SlotsError::Api(action, name.clone(), Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Slots behind an API where somebody else is always faster; it tells when something was tried.
+    fn contended() -> (Slots, mpsc::UnboundedReceiver<Instant>) {
+        let (tried, attempts) = mpsc::unbounded_channel();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (code, answer) = if request.method() == Method::GET {
+                let metadata = json!({ "name": "slots", "namespace": "ns", "resourceVersion": "1" });
+                (200, json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata }))
+            } else {
+                let _ = tried.send(Instant::now());
+                (
+                    409,
+                    json!({ "kind": "Status", "status": "Failure", "reason": "Conflict", "message": "", "code": 409 }),
+                )
+            };
+            let body = Body::from(answer.to_string().into_bytes());
+            async move { Response::builder().status(code).body(body) }
+        });
+        let config = SlotsConfig {
+            namespace: "ns".to_owned(),
+            name: "slots".to_owned(),
+            annotation: "a".to_owned(),
+            duration: Duration::from_secs(60),
+            failure_limit: 2,
+        };
+        (Slots::new(Client::new(service, "ns"), config), attempts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_come_too_late_are_made_again_a_few_times_at_times_of_their_own() {
+        let mut all = Vec::new();
+        for _ in 0..2 {
+            let (slots, mut attempts) = contended();
+            let strangers = BTreeSet::new();
+            let ask = Ask { name: "node", change: "c", failed_at: None, slots: 1, strangers: &strangers };
+            let error = slots.take(&ask, None).await.unwrap_err();
+            assert!(matches!(error, SlotsError::Contended(_)), "{error}");
+            let mut times = Vec::new();
+            while let Ok(time) = attempts.try_recv() {
+                times.push(time);
+            }
+            assert_eq!(times.len(), ATTEMPTS);
+            let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            for (pause, least) in pauses.iter().zip([50, 100, 200, 400].map(Duration::from_millis)) {
+                assert!(*pause >= least && *pause <= 2 * least + Duration::from_millis(2), "{pauses:?}");
+            }
+            all.push(pauses);
+        }
+        assert_ne!(all[0], all[1]);
     }
 }
