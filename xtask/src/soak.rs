@@ -40,7 +40,7 @@ impl SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 10] = [
+const MEMBERS: [Member; 11] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -60,6 +60,11 @@ const MEMBERS: [Member; 10] = [
         controller::histories,
     ),
     ("controller-faults", "what a faulty API server and leaders that are killed leave unfinished", controller::faults),
+    (
+        "control-plane-migration",
+        "nodes that notice that their control plane goes to another seed, minutes without its API included",
+        controller::migration,
+    ),
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
     ("upgrade", "what the way from an earlier revision (`--from`) restarts or leaves behind", upgrade::upgrade),
     ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),
@@ -67,7 +72,7 @@ const MEMBERS: [Member; 10] = [
 
 /// All of them, for `--help`.
 fn members() -> String {
-    let lines = MEMBERS.iter().map(|(name, what, _)| format!("  {name:<21} {what}\n"));
+    let lines = MEMBERS.iter().map(|(name, what, _)| format!("  {name:<23} {what}\n"));
     std::iter::once("What there is, and what it looks for:\n".to_owned()).chain(lines).collect()
 }
 
@@ -92,7 +97,7 @@ pub(crate) fn run(args: &SoakArgs, root: &Path) -> anyhow::Result<()> {
             Ok(words) => ("ok", words.clone()),
             Err(error) => ("FAILED", format!("{error:#}")),
         };
-        writeln!(out, "{name:<22} {verdict:<7} {took:>7.0?}  {words}")?;
+        writeln!(out, "{name:<24} {verdict:<7} {took:>7.0?}  {words}")?;
     }
     let failed = rows.iter().filter(|(.., outcome)| outcome.is_err()).count();
     writeln!(out, "\n{} passed, {failed} failed", rows.len() - failed)?;

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: what must be green before a commit. `--real` adds what needs the real components.
 
+mod side_by_side;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -128,7 +130,7 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         tally.skip("the dependencies: cargo-deny is not here; `cargo xtask test --real` installs it");
     }
     say("== tests of the workspace");
-    cargo_test(root, &["test", "--workspace", "--locked", "--no-fail-fast"], &[], tally)
+    side_by_side::run(root, tally)
 }
 
 fn has_cargo_deny() -> bool {

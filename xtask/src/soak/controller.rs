@@ -11,6 +11,8 @@ use crate::test::{self, Tally};
 const HISTORIES: &str = "20000";
 const SHOOTS: &str = "100";
 const KILLS: &str = "50";
+/// Seconds. Longer than a Node may be silent (40 s) and than any lease lasts.
+const AWAY: &str = "150";
 
 /// The property test of `gardener_extension::lifecycle`.
 pub(super) fn histories(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
@@ -29,6 +31,20 @@ pub(super) fn faults(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     test::on_real_components(root, Some("faults::"), &more, &mut tally)?;
     all_passed(&tally)?;
     Ok(format!("{SHOOTS} shoots, {KILLS} leaders killed"))
+}
+
+/// Needs what `cargo xtask test --real` needs.
+pub(super) fn migration(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
+    crate::bed::ensure_machine()?;
+    let mut tally = Tally::default();
+    test::on_real_components(
+        root,
+        Some("control_plane_migration"),
+        &[("MIGRATION_AWAY", AWAY.to_owned())],
+        &mut tally,
+    )?;
+    all_passed(&tally)?;
+    Ok(format!("the shoot's API was away for {AWAY} s"))
 }
 
 fn all_passed(tally: &Tally) -> anyhow::Result<()> {
