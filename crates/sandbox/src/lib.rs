@@ -19,6 +19,7 @@ pub mod systemd;
 pub use bed::{BedFaults, NodeReport, SHOOT_NAMESPACE, Sandbox};
 pub use binaries::Binaries;
 pub use faults::{Fault, Faults};
+pub use memory::peak as peak_memory;
 pub use node::{Node, NodeFaults, WORKER_POOL};
 pub use node_agent::simulation::{Image, MemoryNode};
 pub use runtime::played_daemon;

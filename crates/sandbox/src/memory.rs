@@ -3,7 +3,10 @@
 use anyhow::Context as _;
 
 /// The most that a process has had so far, in bytes. `who`: its number, or `self`.
-pub(crate) fn peak(who: &str) -> anyhow::Result<u64> {
+///
+/// # Errors
+/// When there is no such process.
+pub fn peak(who: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{who}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     peak_in(&status).with_context(|| format!("{path} tells no VmHWM"))
