@@ -282,7 +282,8 @@ async fn on_a_worker(root: &Path, artifacts: &e2e::Artifacts, tally: &mut Tally)
 /// no test failed (a test that does not compile, a crash) counts as one failure.
 pub(crate) fn cargo_test(root: &Path, words: &[&str], env: &[(&str, String)], tally: &mut Tally) -> anyhow::Result<()> {
     let envs = env.iter().map(|(key, value)| (*key, value.as_str()));
-    let mut child = Command::new("cargo").args(words).envs(envs).current_dir(root).stdout(Stdio::piped()).spawn()?;
+    let mut child =
+        image_builder::binaries::cargo().args(words).envs(envs).current_dir(root).stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().context("cargo's output is piped")?;
     let failed_before = tally.failed;
     for line in BufReader::new(stdout).lines() {

@@ -40,7 +40,8 @@ pub fn build(root: &Path, platform: Platform) -> Result<PathBuf, Error> {
 
 /// The cargo that runs us, where one does. What it tells its programs about their own package is not handed on: build
 /// scripts watch it (ring's does), and half of the crates would be built anew whenever another program asks.
-pub(crate) fn cargo() -> Command {
+#[must_use]
+pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (key, _) in std::env::vars_os().filter(|(key, _)| is_of_a_package(&key.to_string_lossy())) {
         command.env_remove(key);

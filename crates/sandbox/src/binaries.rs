@@ -1,7 +1,6 @@
 //! The real programs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
@@ -25,8 +24,8 @@ impl Binaries {
         let own = std::env::current_exe()?;
         let profile = own.parent().map(|dir| if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir });
         let target = profile.and_then(Path::parent).context("this program stands in no target folder")?;
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
+        // Not as a part of this package: half of the crates would be built anew, and again by whoever comes next.
+        let mut command = image_builder::binaries::cargo();
         command.current_dir(repository).args(["build", "--quiet", "--locked", "--bins"]);
         command.args(["-p", "seed-controller", "-p", "node-agent", "-p", "runtime-gate", "--target-dir"]).arg(target);
         ensure!(command.status().context("cannot run cargo")?.success(), "the programs cannot be built");

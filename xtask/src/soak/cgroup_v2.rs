@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, ensure};
 use testbed::{Progress, VirtualMachine};
@@ -49,7 +49,7 @@ pub(super) fn node(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
 /// Builds the tests on real components and gives their program.
 fn tests(root: &Path) -> anyhow::Result<PathBuf> {
     let words = ["test", "--package", "e2e", "--test", "real", "--locked", "--no-run", "--message-format", "json"];
-    let output = Command::new("cargo").args(words).current_dir(root).stderr(Stdio::inherit()).output()?;
+    let output = image_builder::binaries::cargo().args(words).current_dir(root).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "cargo ended with {}", output.status);
     let messages = String::from_utf8_lossy(&output.stdout);
     let mut programs = messages.lines().filter_map(|line| {

@@ -65,7 +65,7 @@ fn build(root: &Path) -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
     // Everything is built anew with coverage: elsewhere, so that nothing else has to be built again after it.
     let target = target.join("soak");
-    let mut command = Command::new("cargo");
+    let mut command = image_builder::binaries::cargo();
     command.args(["build", "--release", "--locked", "--package", "extension-config", "--features", "fuzz"]);
     command.args(["--bin", "fuzz-configuration", "--target", TARGET, "--config", "profile.release.lto=false"]);
     let status = command

@@ -33,7 +33,7 @@ pub(super) fn differential(root: &Path, args: &SoakArgs) -> anyhow::Result<Strin
 }
 
 fn test(root: &Path, which: &[&str], how: &[&str], variables: &[(&str, String)]) -> anyhow::Result<String> {
-    let mut command = Command::new("cargo");
+    let mut command = image_builder::binaries::cargo();
     command.args(["test", "--release", "--locked", "--package", "extension-config"]).args(which);
     command.args(["--config", "profile.release.lto=false", "--"]).args(how);
     let output = command

@@ -79,7 +79,7 @@ fn build(root: &Path, revision: &str) -> anyhow::Result<Former> {
     std::fs::create_dir_all(&former.dir)?;
     run(Command::new("git").args(["clone", "--quiet", "--no-checkout"]).arg(root).arg(&checkout))?;
     run(Command::new("git").args(["checkout", "--quiet", "--detach", &former.revision]).current_dir(&checkout))?;
-    let mut images = Command::new("cargo");
+    let mut images = image_builder::binaries::cargo();
     images
         .args(["xtask", "images", "--payload", "from-source", "--output", "docker-archive"])
         .args(["--registry", artifacts::REGISTRY, "--tag", &former.revision, "--dir"])

@@ -83,7 +83,7 @@ impl Program {
 /// `None` when something does not compile; cargo has said what.
 fn build(root: &Path) -> anyhow::Result<Option<VecDeque<Program>>> {
     let words = ["test", "--workspace", "--tests", "--locked", "--no-run", "--message-format", "json"];
-    let output = Command::new("cargo").args(words).current_dir(root).stderr(Stdio::inherit()).output()?;
+    let output = image_builder::binaries::cargo().args(words).current_dir(root).stderr(Stdio::inherit()).output()?;
     let messages = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         messages.lines().filter_map(rendered).for_each(|message| say(&message));
