@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use extension_config::cri_resmgr::CpuSet;
 use node_plan::{Action, Blob, Entry, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
@@ -150,6 +151,10 @@ impl Witnesses for SimulatedNode {
 
     async fn heartbeat(&self) -> Option<u64> {
         self.cluster.heartbeat().await
+    }
+
+    fn cpus(&self) -> Option<CpuSet> {
+        None
     }
 
     fn now(&self) -> u64 {
