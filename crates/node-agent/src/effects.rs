@@ -87,8 +87,8 @@ pub(crate) trait Files {
     fn entry(&self, path: &str) -> Result<Entry>;
     /// A text file of moderate size, `None` where there is none.
     fn read_text(&self, path: &str) -> Result<Option<String>>;
-    /// Names in a directory, sorted, and whether each is a directory itself; none where there is no directory.
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>>;
+    /// Names in a directory, sorted, and whether each is a directory itself; none where there is no directory. An error where there are more.
+    fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>>;
     /// Free bytes at a path.
     fn free_space(&self, path: &str) -> Result<u64>;
     /// The journal. A damaged one counts as lost.

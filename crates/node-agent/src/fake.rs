@@ -78,7 +78,7 @@ impl Files for Fake {
         self.call(path, |state| Ok(state.texts.get(path).cloned()))
     }
 
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
+    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
         self.call(path, |state| Ok(state.list(path)))
     }
 

@@ -81,7 +81,7 @@ impl Files for SimulatedNode {
         Ok(self.node.state().texts.get(path).cloned())
     }
 
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
+    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
         Ok(self.node.state().list(path))
     }
 
