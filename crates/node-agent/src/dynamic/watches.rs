@@ -6,12 +6,14 @@ mod lean;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use dynamic_config::{Adjustment, Data};
 use extension_config::{cri_resmgr, names};
 use futures::stream::LocalBoxStream;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use observability::ErrorChain;
@@ -138,6 +140,23 @@ enum Listed<K> {
     Changed(BTreeMap<String, K>, String),
 }
 
+/// kube's back-off (0.8 s to 30 s, each longer by chance), but every try to list begins with an event that says nothing of its success, and would reset
+/// it: only two minutes without an error do.
+#[derive(Default)]
+struct Patient(watcher::DefaultBackoff);
+
+impl Iterator for Patient {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl Backoff for Patient {
+    fn reset(&mut self) {}
+}
+
 /// Turns a watch into complete lists: nothing before the first one is complete, and an error changes nothing.
 ///
 /// Of each object only what `read` makes of it is kept, and nothing at all where it makes nothing of it; of more than `most` none.
@@ -154,10 +173,14 @@ where
     let mut known: BTreeMap<String, V> = BTreeMap::new();
     let mut coming: BTreeMap<String, V> = BTreeMap::new();
     let mut told = String::new();
-    events.default_backoff().filter_map(move |event| {
+    events.backoff(Patient::default()).filter_map(move |event| {
         let change = match event {
             Ok(event) => {
-                told.clear();
+                // Every try to list begins with these, good or bad.
+                let is_try = matches!(event, Event::Init | Event::InitApply(_));
+                if !is_try && !std::mem::take(&mut told).is_empty() {
+                    tracing::info!("{what} can be watched again");
+                }
                 follow(&mut known, &mut coming, event, |all, object| take(what, most, all, object, &read))
             }
             Err(error) => {
@@ -222,11 +245,13 @@ fn follow<K: kube::Resource, V: Clone>(
 #[cfg(test)]
 mod tests {
     use super::lean::{Adjusting, Configuration};
-    use super::{ADJUSTMENTS, Listed, adjustment, content, follow, take};
+    use super::{ADJUSTMENTS, Listed, Patient, adjustment, content, follow, take};
     use extension_config::cri_resmgr;
+    use kube::runtime::utils::Backoff;
     use kube::runtime::watcher::Event;
     use serde_json::json;
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     fn map(name: &str, text: &str) -> Configuration {
         let labels = json!({"app.kubernetes.io/name": "cri-resmgr-node-agent"});
@@ -265,6 +290,21 @@ mod tests {
             }
         }
         assert_eq!(shown, ["a1", "a1 b2", "a3", "aActive: none", "", "a4", ""]);
+    }
+
+    /// A kind that the API server does not know (yet): each try to list seems to begin well.
+    #[test]
+    fn a_watch_that_fails_is_tried_later_and_later() {
+        let mut backoff = Patient::default();
+        let waits: Vec<Duration> = std::iter::repeat_with(|| {
+            backoff.reset();
+            backoff.next().unwrap()
+        })
+        .take(20)
+        .collect();
+        assert!(waits[0] < Duration::from_secs(2), "{waits:?}");
+        let late = Duration::from_secs(30)..=Duration::from_secs(60);
+        assert!(waits[10..].iter().all(|wait| late.contains(wait)), "{waits:?}");
     }
 
     /// W12: it was parsed by every agent, and ended it.
