@@ -5,13 +5,13 @@ mod configure;
 
 use std::collections::BTreeMap;
 
-use extension_config::cri_resmgr::Kept;
+use extension_config::cri_resmgr::{CpuSet, Kept};
 use serde_json::Value;
 
 use crate::adjustments::{Adjustment, Errors};
 use crate::memory::{By, Memory, Refused, Run};
 use crate::selection::{self, Data, Group, Read, Source};
-use crate::standing::{Renewal, Standing, refusal, unsettled};
+use crate::standing::{Renewal, Standing, refusal, unsettled, warnings};
 
 /// What the node's state allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct Core {
     fallback: Option<Data>,
     maps: Option<BTreeMap<String, Data>>,
     group: Group,
+    /// CPUs of the machine.
+    cpus: Option<CpuSet>,
     adjustments: Option<BTreeMap<String, Adjustment>>,
     /// The run in the memory is up.
     running: bool,
@@ -90,6 +92,7 @@ impl Core {
             fallback: None,
             maps: None,
             group: Group::Unknown,
+            cpus: None,
             adjustments: None,
             running: false,
             read: None,
@@ -137,6 +140,17 @@ impl Core {
     /// The group in the node's labels.
     pub fn set_group(&mut self, group: Option<String>) {
         self.group = group.into();
+    }
+
+    /// The CPUs of the machine; `None`: not known. What was refused before is looked at again when they change.
+    pub fn set_cpus(&mut self, cpus: Option<CpuSet>) {
+        if cpus == self.cpus {
+            return;
+        }
+        self.cpus = cpus;
+        if self.memory.refused.as_ref().is_some_and(|refused| refused.by == By::Check) {
+            self.memory.refused = None;
+        }
     }
 
     /// The complete list of Adjustments.
@@ -210,12 +224,15 @@ impl Core {
         }
     }
 
-    /// What of the ConfigMap for this node the daemon is not given, each key with the reason; a few of them, and how many more.
-    #[must_use]
-    pub fn left_out(&self) -> &[String] {
+    /// What its owner should know of the ConfigMap for this node although the daemon takes it: what of it the daemon is not given, and what works
+    /// otherwise than it looks.
+    fn warnings(&self) -> Vec<String> {
         match &self.read {
-            Some((_, Ok(read))) if self.serves() => &read.left_out,
-            _ => &[],
+            Some((_, Ok(read))) => {
+                let absent = read.absent(self.cpus.as_ref());
+                warnings(absent.iter().chain(&read.left_out).chain(&read.warnings))
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -230,10 +247,13 @@ impl Core {
             let because = run.end.clone()?;
             Some(Renewal { invocation: run.invocation.clone(), because })
         });
+        let refused = self.memory.refused.as_ref();
         let unsettled = || self.unsettled.as_ref().map(|(source, because)| unsettled(source, because));
         Standing {
             accepted: run.and_then(|run| run.accepted.clone()),
-            problem: self.memory.refused.as_ref().map(refusal).or_else(unsettled),
+            problem: refused.map(refusal).or_else(unsettled),
+            // One that is refused for its CPUs is told once.
+            warnings: if refused.is_some_and(|refused| refused.by == By::Check) { Vec::new() } else { self.warnings() },
             renewal,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::cri_resmgr::{self, Kept};
+use extension_config::cri_resmgr::{self, CpuSet, Finding, Kept, NamedCpus};
 use extension_config::names;
 use sha2::{Digest, Sha256};
 
@@ -96,6 +96,18 @@ pub(crate) struct Read {
     pub(crate) kept: Kept,
     /// Keys that the daemon is not given, each with the reason.
     pub(crate) left_out: Vec<String>,
+    /// What works, but perhaps not as its author thinks.
+    pub(crate) warnings: Vec<String>,
+    /// CPUs that it names by number.
+    cpus: Vec<NamedCpus>,
+}
+
+impl Read {
+    /// Keys with CPUs that a node does not have, each with what is wrong; none where the node's CPUs are not known.
+    pub(crate) fn absent(&self, node: Option<&CpuSet>) -> Vec<String> {
+        let Some(node) = node else { return Vec::new() };
+        self.cpus.iter().filter_map(|named| named.absent(node)).collect()
+    }
 }
 
 /// Reads a content. Error: the keys that are wrong, without their values.
@@ -104,10 +116,16 @@ pub(crate) fn read(data: &Data) -> Result<Read, Vec<String>> {
         Ok(good) => Ok(Read {
             data: good.by_module(),
             kept: good.kept(),
-            left_out: good.left_out.iter().map(|finding| format!("{} {}", finding.path, finding.message)).collect(),
+            left_out: good.left_out.iter().map(told).collect(),
+            warnings: good.warnings.iter().map(told).collect(),
+            cpus: good.named_cpus(),
         }),
         Err(findings) => Err(findings.into_iter().map(|finding| finding.path).collect()),
     }
+}
+
+fn told(finding: &Finding) -> String {
+    format!("{} {}", finding.path, finding.message).trim_start().to_owned()
 }
 
 /// The static configuration in the form in which a running daemon takes it.

@@ -6,6 +6,10 @@ use crate::selection::Source;
 /// Most keys that a message names.
 const KEYS: usize = 5;
 
+/// Most warnings that are told, and characters of each.
+const WARNINGS: usize = 5;
+const WARNING: usize = 250;
+
 /// The run of the daemon that must end, once, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
@@ -31,6 +35,8 @@ pub struct Standing {
     pub accepted: Option<Source>,
     /// What is wrong.
     pub problem: Option<Problem>,
+    /// What its owner should know although it is in effect; a few, and how many more.
+    pub warnings: Vec<String>,
     /// The run that must end.
     pub renewal: Option<Renewal>,
 }
@@ -61,6 +67,16 @@ pub(crate) fn refusal(refused: &Refused) -> Problem {
         ),
     };
     Problem { reason, message }
+}
+
+/// The first few, cut.
+pub(crate) fn warnings<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut all = all.peekable();
+    let mut told: Vec<String> = all.by_ref().take(WARNINGS).map(|text| text.chars().take(WARNING).collect()).collect();
+    if all.peek().is_some() {
+        told.push(format!("and {} more", all.count()));
+    }
+    told
 }
 
 pub(crate) fn unsettled(source: &Source, because: &str) -> Problem {

@@ -63,6 +63,9 @@ pub struct NodeReport {
     /// Why it is not as desired; empty when it is.
     #[serde(default)]
     pub message: String,
+    /// What the owner of a configuration should know although it is in effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Name and hash of the dynamic configuration that the daemon has accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,

@@ -40,6 +40,14 @@ pub enum HostError {
         /// The caller's limit, bytes.
         limit: u64,
     },
+    /// The directory has more names than the caller wants to read.
+    #[error("{} has more than {limit} names", path.display())]
+    TooMany {
+        /// Host-absolute path.
+        path: PathBuf,
+        /// The caller's limit.
+        limit: usize,
+    },
     /// Something else stands where an entry of a certain kind was expected; it was left alone.
     #[error("{} is {found}, not {expected}", path.display())]
     UnexpectedKind {
@@ -90,6 +98,7 @@ impl HostError {
             Self::Io { path, .. }
             | Self::InvalidPath { path }
             | Self::TooLarge { path, .. }
+            | Self::TooMany { path, .. }
             | Self::UnexpectedKind { path, .. }
             | Self::UnexpectedContent { path, .. }
             | Self::UnexpectedTarget { path, .. }

@@ -98,19 +98,19 @@ struct File {
 impl ImageVector {
     /// Ours, with the overrides of the file that [`OVERWRITE_ENV`] names.
     pub fn load(overwrite: Option<&Path>) -> Result<Self, Error> {
-        let ours = parse("the built-in image vector", BUILT_IN).map_err(first)?;
+        let ours = parse("the built-in image vector", BUILT_IN).map_err(Errors::into_first)?;
         let Some(path) = overwrite else { return complete("the built-in image vector", ours) };
         let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Self::overridden(&path.display().to_string(), &text).map_err(first)
+        Self::overridden(&path.display().to_string(), &text).map_err(Errors::into_first)
     }
 
     /// Ours, with overrides; `origin` names them in errors.
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn overridden(origin: &str, text: &str) -> Result<Self, Vec<Error>> {
+    pub fn overridden(origin: &str, text: &str) -> Result<Self, Errors> {
         let ours = parse("the built-in image vector", BUILT_IN)?;
-        complete(origin, merge(ours, parse(origin, text)?)).map_err(|error| vec![error])
+        complete(origin, merge(ours, parse(origin, text)?)).map_err(Errors::from)
     }
 
     /// Names of the images, each once.
@@ -120,29 +120,47 @@ impl ImageVector {
     }
 }
 
-/// A list of errors is never empty.
-fn first(errors: Vec<Error>) -> Error {
-    let none = || Error::Incomplete { origin: String::new(), name: String::new() };
-    errors.into_iter().next().unwrap_or_else(none)
+/// Errors: one, and perhaps more.
+#[derive(Debug)]
+pub struct Errors {
+    first: Error,
+    more: Vec<Error>,
+}
+
+impl Errors {
+    /// All of them, in the order of what they are about.
+    pub fn iter(&self) -> impl Iterator<Item = &Error> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+
+    fn into_first(self) -> Error {
+        self.first
+    }
+}
+
+impl From<Error> for Errors {
+    fn from(first: Error) -> Self {
+        Self { first, more: Vec::new() }
+    }
 }
 
 /// Reads one file and checks what is written there. Whether something is missing shows after overriding only ([`complete`]): an
 /// override may give a tag alone.
 ///
 /// A file that is empty, or has no list of images, overrides nothing, as in Go (field case D11).
-fn parse(origin: &str, text: &str) -> Result<Vec<Entry>, Vec<Error>> {
+fn parse(origin: &str, text: &str) -> Result<Vec<Entry>, Errors> {
     let file: Option<File> = serde_saphyr::from_str(text)
-        .map_err(|source| vec![Error::Malformed { origin: origin.to_owned(), source: Box::new(source) }])?;
+        .map_err(|source| Error::Malformed { origin: origin.to_owned(), source: Box::new(source) })?;
     let entries = file.and_then(|file| file.images).unwrap_or_default();
-    let errors: Vec<_> = entries
-        .iter()
-        .enumerate()
-        .filter_map(|(index, entry)| {
-            let (field, message) = fault(entry)?;
-            Some(Error::Invalid { origin: origin.to_owned(), index, field: field.to_owned(), message })
-        })
-        .collect();
-    if errors.is_empty() { Ok(entries) } else { Err(errors) }
+    let mut errors = entries.iter().enumerate().filter_map(|(index, entry)| {
+        let (field, message) = fault(entry)?;
+        Some(Error::Invalid { origin: origin.to_owned(), index, field: field.to_owned(), message })
+    });
+    if let Some(first) = errors.next() {
+        return Err(Errors { first, more: errors.collect() });
+    }
+    drop(errors);
+    Ok(entries)
 }
 
 /// What is wrong with an entry: a field, and why.

@@ -94,7 +94,7 @@ fn a_bad_file_is_named_with_the_fault() {
     }
     let missing = ImageVector::load(Some(Path::new("/nonexistent/images.yaml"))).unwrap_err();
     assert_eq!(missing.to_string(), "read the image vector override /nonexistent/images.yaml");
-    let malformed = first(parse("test", "images: 7").unwrap_err());
+    let malformed = parse("test", "images: 7").unwrap_err().into_first();
     assert_eq!(malformed.to_string(), "test is not an image vector");
     assert!(malformed.source().unwrap().to_string().contains("line 1"), "{malformed:?}");
 }

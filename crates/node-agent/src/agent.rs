@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynamic_config::{Duty, Standing};
 use extension_config::desired_state::Phase;
 use extension_config::node_report::{NodeReport, Stage};
-use node_plan::{Action, Blob, Desired, Journal, Plan, Renewal, Restarts, StaticConfig, budget};
+use node_plan::{Action, Blob, Desired, Journal, Plan, Renewal, Restarts, StaticConfig, absent_cpus, budget};
 use observability::{ErrorChain, ReadinessHandle};
 use tokio::sync::watch;
 
@@ -133,7 +133,11 @@ impl<N: Node> Agent<N> {
                 let stage = report::stage(&outcome.plan);
                 let message = report::message(&outcome.plan);
                 let restarts = report::restarts(outcome.observed.journal.as_ref());
-                self.tell(stage, &message, &mounted, restarts, outcome.plan.retry_at).await;
+                let warnings = match desire(outcome.observed.journal.as_ref()) {
+                    Desired::Installed(installation) => absent_cpus(&outcome.observed, &installation).in_effect,
+                    Desired::Clean { .. } | Desired::Undecided { .. } => Vec::new(),
+                };
+                self.tell(stage, &message, &mounted, (restarts, warnings), outcome.plan.retry_at).await;
                 if outcome.plan.awaits_slot {
                     return self.node.slot().ask_again().min(RESYNC);
                 }
@@ -152,7 +156,7 @@ impl<N: Node> Agent<N> {
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
         tracing::error!(%reason, retry_in = ?wait, "the node is not as desired");
         if let Some(mounted) = mounted {
-            self.tell(Stage::Working, reason, mounted, 0, None).await;
+            self.tell(Stage::Working, reason, mounted, (0, Vec::new()), None).await;
         } else {
             self.telemetry.metrics.stage_is(Stage::Undecided);
             self.telemetry.readiness.set(Err(reason.to_owned()));
@@ -161,9 +165,17 @@ impl<N: Node> Agent<N> {
     }
 
     /// Readiness, metric, Lease, and last the pod's gate: once it is open in the phase `Remove`, the agent may be taken away.
-    async fn tell(&self, stage: Stage, message: &str, mounted: &Mounted, restarts: usize, retry_at: Option<u64>) {
+    async fn tell(
+        &self,
+        stage: Stage,
+        message: &str,
+        mounted: &Mounted,
+        (restarts, mut warnings): (usize, Vec<String>),
+        retry_at: Option<u64>,
+    ) {
         // Nothing about configurations may stand in the way of a removal.
         let standing = if stage == Stage::Installed { self.standing.borrow().clone() } else { Standing::default() };
+        warnings.extend(standing.warnings);
         let problem = standing.problem.map(|problem| problem.message);
         let message = problem.as_deref().filter(|_| message.is_empty()).unwrap_or(message);
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
@@ -176,6 +188,7 @@ impl<N: Node> Agent<N> {
             since: self.node.now(),
             restarts,
             message: message.to_owned(),
+            warnings,
             config: standing.accepted.map(|source| source.to_string()),
             retry_at,
         };
@@ -188,8 +201,16 @@ impl<N: Node> Agent<N> {
     /// `leaving`: nothing of the extension shall stay in the shoot either.
     async fn write_report(&self, report: NodeReport, leaving: bool) {
         tracing::info!(stage = report.stage.as_str(), message = report.message, "the node");
-        let last = self.reported.borrow().as_ref().map(|last| last.stage);
-        self.announce(last, report.stage, &report.message).await;
+        let last = self.reported.borrow().clone();
+        self.announce(last.as_ref().map(|last| last.stage), report.stage, &report.message).await;
+        let warned = last.map(|last| last.warnings).unwrap_or_default();
+        if !report.warnings.is_empty() && report.warnings != warned {
+            let warnings = report.warnings.join("; ");
+            tracing::warn!(warnings, "the configuration is in effect");
+            self.cluster
+                .event(true, "CriResmgrConfigWarning", &format!("the configuration is in effect, but {warnings}"))
+                .await;
+        }
         let written = if leaving { self.cluster.withdraw_report().await } else { self.cluster.report(&report).await };
         match written {
             Ok(()) => *self.reported.borrow_mut() = Some(report),

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dynamic_config::{Adjustment, Answer, Core, Data, Duty, Memory, Problem, Push, Standing, StatusWrite};
+use extension_config::cri_resmgr::CpuSet;
 use futures::StreamExt;
 use futures::stream::LocalBoxStream;
 use tokio::sync::watch;
@@ -53,6 +54,8 @@ pub(crate) trait Surroundings {
     async fn run(&mut self) -> Option<String>;
     /// Waits until that may have changed.
     async fn run_changed(&mut self);
+    /// The CPUs of the machine; `None` when they cannot be read.
+    fn cpus(&self) -> Option<CpuSet>;
     /// The configuration that the daemon keeps over its restarts.
     fn cached(&self) -> Option<Data>;
     /// Keeps what must outlive the agent.
@@ -166,6 +169,7 @@ impl<S: Surroundings> Dynamic<S> {
     async fn settle(&mut self) {
         let duty = self.duty.borrow_and_update().clone();
         self.core.set_duty(duty);
+        self.core.set_cpus(self.surroundings.cpus());
         let run = if self.core.serves() { self.surroundings.run().await } else { None };
         if run != self.last_run {
             self.pushes = Retry::default();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostError, JournalError};
 use node_plan::{Action, Entry, Journal, Plan, Slot, Unit};
@@ -86,8 +87,8 @@ pub(crate) trait Files {
     fn entry(&self, path: &str) -> Result<Entry>;
     /// A text file of moderate size, `None` where there is none.
     fn read_text(&self, path: &str) -> Result<Option<String>>;
-    /// Names in a directory, sorted, and whether each is a directory itself; none where there is no directory.
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>>;
+    /// Names in a directory, sorted, and whether each is a directory itself; none where there is no directory. An error where there are more.
+    fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>>;
     /// Free bytes at a path.
     fn free_space(&self, path: &str) -> Result<u64>;
     /// The journal. A damaged one counts as lost.
@@ -139,6 +140,8 @@ pub(crate) trait Witnesses {
     async fn answers(&self, socket: Socket) -> std::result::Result<(), String>;
     /// Seconds since 1970 of the Node's last heartbeat; `None` when the API server cannot be asked or does not know the node.
     async fn heartbeat(&self) -> Option<u64>;
+    /// CPUs of the machine that are online; `None` when that cannot be read.
+    fn cpus(&self) -> Option<CpuSet>;
     /// Seconds since 1970.
     fn now(&self) -> u64;
     /// Monotonic time, for deadlines.

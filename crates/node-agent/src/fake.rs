@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use extension_config::cri_resmgr::CpuSet;
 use node_plan::{Action, Cause, Entry, Journal, Plan, Slot};
 
 pub(crate) use crate::memory::State;
@@ -27,6 +28,8 @@ pub(crate) struct Fake {
     pub(crate) slot: RefCell<Slot>,
     /// The slot is taken.
     pub(crate) holds_slot: Cell<bool>,
+    /// CPUs of the machine.
+    pub(crate) cpus: RefCell<Option<CpuSet>>,
     /// Failures that the shoot was told of.
     pub(crate) told: RefCell<Vec<u64>>,
 }
@@ -44,6 +47,7 @@ impl Fake {
             locked: Cell::new(false),
             slot: RefCell::new(Slot::Held),
             holds_slot: Cell::new(false),
+            cpus: RefCell::default(),
             told: RefCell::default(),
         }
     }
@@ -74,7 +78,7 @@ impl Files for Fake {
         self.call(path, |state| Ok(state.texts.get(path).cloned()))
     }
 
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
+    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
         self.call(path, |state| Ok(state.list(path)))
     }
 
@@ -158,6 +162,10 @@ impl Witnesses for Fake {
 
     async fn heartbeat(&self) -> Option<u64> {
         Some(self.state.borrow().now)
+    }
+
+    fn cpus(&self) -> Option<CpuSet> {
+        self.cpus.borrow().clone()
     }
 
     fn now(&self) -> u64 {

@@ -24,7 +24,7 @@ impl<E: Effects> Files for Host<'_, E> {
         self.0.read_text(path).map_err(|error| ErrorChain(&error).to_string())
     }
 
-    fn list(&self, path: &str) -> std::result::Result<Vec<(String, bool)>, String> {
-        self.0.list(path).map_err(|error| ErrorChain(&error).to_string())
+    fn list(&self, path: &str, most: usize) -> std::result::Result<Vec<(String, bool)>, String> {
+        self.0.list(path, most).map_err(|error| ErrorChain(&error).to_string())
     }
 }

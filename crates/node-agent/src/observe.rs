@@ -36,6 +36,7 @@ pub(crate) async fn observe(effects: &impl Effects) -> Result<Observed> {
         },
         systemd: effects.version().await?,
         architecture: std::env::consts::ARCH.to_owned(),
+        cpus: effects.cpus(),
         slot: Slot::NotAsked,
     })
 }

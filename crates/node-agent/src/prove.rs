@@ -5,8 +5,9 @@ use std::time::Duration;
 use extension_config::names::node;
 use kubelet_config::{Endpoint, effective_endpoint, of_process};
 use node_plan::residue;
+use node_plan::texts::override_undone;
 
-use crate::effects::{EffectError, Effects, Result, Socket, UnitView};
+use crate::effects::{EffectError, Effects, Result, Socket};
 use crate::observe::observe;
 
 /// How long proofs take.
@@ -141,23 +142,9 @@ pub(crate) async fn override_loaded(effects: &impl Effects, wanted: bool) -> Res
         return Err(EffectError::Proof(format!("systemd {what} {} after a reload", node::KUBELET_DROP_IN)));
     }
     if wanted {
-        override_counts(effects, &view)?;
-    }
-    Ok(())
-}
-
-/// The gate runs before kubelet, and no file that is read after the gate's sets the same variable.
-fn override_counts(effects: &impl Effects, view: &UnitView) -> Result<()> {
-    let undone = |what: String| EffectError::Proof(format!("a later drop-in of kubelet.service undoes ours: {what}"));
-    if !view.exec_start_pre.iter().any(|command| command.first().is_some_and(|program| program == node::GATE)) {
-        return Err(undone("ExecStartPre does not run the gate".to_owned()));
-    }
-    let ours = view.environment_files.iter().rposition(|path| path == node::RUNTIME_ENV);
-    let ours = ours.ok_or_else(|| undone(format!("EnvironmentFile does not name {}", node::RUNTIME_ENV)))?;
-    for path in &view.environment_files[ours + 1..] {
-        let text = effects.read_text(path)?.unwrap_or_default();
-        if unit_files::environment(&text).iter().any(|(name, _)| name == "KUBELET_EXTRA_ARGS") {
-            return Err(undone(format!("EnvironmentFile {path} sets KUBELET_EXTRA_ARGS")));
+        let undone = override_undone(&view.exec_start_pre, &view.environment_files, |path| effects.read_text(path))?;
+        if let Some(undone) = undone {
+            return Err(EffectError::Proof(undone));
         }
     }
     Ok(())

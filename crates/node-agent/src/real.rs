@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostLock, HostRoot, Journal as JournalFile};
 use node_plan::{Action, Blob, Journal, Plan, Restarts};
@@ -31,6 +32,16 @@ use units::Bus;
 const JOURNAL_VERSION: u32 = 1;
 /// Longest wait for an answer of a runtime.
 const PROBE: Duration = Duration::from_secs(3);
+
+/// CPUs that are online. The kernel shows every container those of the machine.
+const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
+
+/// CPUs of the machine that are online, as the daemon reads them.
+pub(crate) fn online_cpus() -> Option<CpuSet> {
+    let text = std::fs::read_to_string(ONLINE_CPUS);
+    let text = text.map_err(|error| tracing::debug!(%error, "{ONLINE_CPUS} cannot be read")).ok()?;
+    CpuSet::of_kernel(&text)
+}
 
 /// The node that the agent runs on.
 pub(crate) struct RealNode {
@@ -103,6 +114,10 @@ impl Witnesses for RealNode {
 
     async fn heartbeat(&self) -> Option<u64> {
         self.cluster.heartbeat().await
+    }
+
+    fn cpus(&self) -> Option<CpuSet> {
+        online_cpus()
     }
 
     fn now(&self) -> u64 {

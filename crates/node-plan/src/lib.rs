@@ -23,5 +23,5 @@ pub use kubelet::{UnitShapeError, check_kubelet};
 pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};
 pub use observed::{Kubelet, Observed, Slot, Space, Unit};
 pub use plan::{Plan, Target, plan, residue};
-pub use preflight::{Consequence, Refusal, kubelet_refusals, refusals};
+pub use preflight::{AbsentCpus, Consequence, Refusal, absent_cpus, kubelet_refusals, refusals};
 pub use step::{Action, Cause, Restarts, Step};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use kubelet_config::{Endpoint, Settings, effective_endpoint};
 
@@ -134,6 +135,8 @@ pub struct Observed {
     pub systemd: String,
     /// Architecture of the machine, by Rust's name.
     pub architecture: String,
+    /// CPUs that are online; `None` when that cannot be read.
+    pub cpus: Option<CpuSet>,
     /// The slot for what is paced.
     pub slot: Slot,
 }

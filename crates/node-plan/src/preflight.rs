@@ -1,10 +1,12 @@
 //! Reasons not to touch a node.
 
+use extension_config::cri_resmgr;
 use extension_config::names::node;
 use kubelet_config::Setting;
 
-use crate::desired::Installation;
+use crate::desired::{Installation, StaticConfig};
 use crate::entry::Entry;
+use crate::journal::Phase;
 use crate::kubelet::check_kubelet;
 use crate::layout::{DAEMON_PLACES, PREDECESSOR_FILE, is_foreign_state, is_ours};
 use crate::observed::{Kubelet, Observed};
@@ -44,10 +46,45 @@ pub fn refusals(observed: &Observed, installation: &Installation) -> Vec<Refusal
     systemd(observed, &mut refuse);
     payload(observed, installation, &mut refuse);
     foreign(observed, installation, &mut refuse);
+    for reason in absent_cpus(observed, installation).new {
+        refuse(Consequence::Hold, reason);
+    }
     if observed.journal.as_ref().is_none_or(|journal| journal.applied.is_none()) {
         space(observed, installation, &mut refuse);
     }
     all
+}
+
+/// CPUs that the static configuration names and the node does not have: the daemon starts with them, but no container does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AbsentCpus {
+    /// A reason not to install.
+    pub new: Vec<String>,
+    /// What was proven to run here named them, too (a machine may lose CPUs, and earlier versions did not look): it goes on.
+    pub in_effect: Vec<String>,
+}
+
+/// The CPUs that the static configuration names and the node does not have.
+#[must_use]
+pub fn absent_cpus(observed: &Observed, installation: &Installation) -> AbsentCpus {
+    let Some(cpus) = &observed.cpus else { return AbsentCpus::default() };
+    let absent = |config: &StaticConfig| -> Vec<String> {
+        let checked = config.text().and_then(|text| cri_resmgr::check(text).ok());
+        let named = checked.map(|checked| checked.named_cpus()).unwrap_or_default();
+        named.iter().filter_map(|named| named.absent(cpus)).collect()
+    };
+    let wanted = absent(&installation.config);
+    let journal = observed.journal.as_ref().filter(|_| !wanted.is_empty());
+    let (in_effect, new) = match journal.map(|journal| (&journal.proven, journal.phase)) {
+        Some((Some(proven), _)) => {
+            let before = absent(&proven.config);
+            wanted.into_iter().partition(|reason| before.contains(reason))
+        }
+        // Written before the journal remembered what was proven.
+        Some((None, Phase::Installed)) => (wanted, Vec::new()),
+        _ => (Vec::new(), wanted),
+    };
+    AbsentCpus { new, in_effect }
 }
 
 /// Those that lie in how kubelet is started and configured.

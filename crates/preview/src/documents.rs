@@ -5,13 +5,54 @@ use serde_json::Value;
 use crate::kind::{Kind, Recognized, recognize};
 use crate::node_files::NodeFiles;
 use crate::report::{Finding, Judged, Report, Skipped, Unreadable};
+use crate::values::{self, Base};
 use crate::{daemon, image_overrides, kubelet, limits, provider_config, shoot};
 
 /// Judges each document of a text: as `kind`, or as what it says that it is; then others are skipped.
 ///
 /// # Errors
 /// When nothing can be said: too long, of no kind that is known, or nothing but other kinds.
-pub fn judge(text: &str, kind: Option<Kind>) -> Result<Judged, Unreadable> {
+pub fn judge(text: &str, kind: Option<Kind>, base: Option<&Base>) -> Result<Judged, Unreadable> {
+    let documents = documents(text)?;
+    let mut judged = Judged::default();
+    for document in documents {
+        let line = document.line;
+        let parsed = parse(document.text);
+        let kind = match (kind, &parsed) {
+            (Some(kind), _) => kind,
+            (None, Err(why)) => {
+                judged.unreadable.push(Skipped::to_choose(line, &format!("is neither YAML nor JSON: {why}")));
+                continue;
+            }
+            (None, Ok(value)) => match recognize(value) {
+                Recognized::As(kind) => kind,
+                Recognized::Other(reason) => {
+                    judged.skipped.push(Skipped { line, reason });
+                    continue;
+                }
+                Recognized::Unclear(what) => {
+                    judged.unreadable.push(Skipped::to_choose(line, &what));
+                    continue;
+                }
+            },
+        };
+        judged.documents.push(Report { line, ..report(kind, document.text, parsed, base) });
+    }
+    // A file of one document is that document.
+    if let ([], [], [_]) = (&judged.documents[..], &judged.skipped[..], &judged.unreadable[..])
+        && let Some(document) = judged.unreadable.pop()
+    {
+        return Err(Unreadable::Document(document));
+    }
+    if judged.unreadable.is_empty() && judged.documents.is_empty() {
+        let reasons = judged.skipped.iter().map(|skipped| format!("line {}: {}", skipped.line, skipped.reason));
+        return Err(Unreadable::Nothing(reasons.collect::<Vec<_>>().join("; ")));
+    }
+    Ok(judged)
+}
+
+/// The documents of a text.
+fn documents(text: &str) -> Result<Vec<Document<'_>>, Unreadable> {
     if text.len() > limits::FILE_BYTES {
         return Err(Unreadable::too_large());
     }
@@ -23,45 +64,33 @@ pub fn judge(text: &str, kind: Option<Kind>) -> Result<Judged, Unreadable> {
     if let [document] = documents.as_mut_slice() {
         *document = Document { line: 1, text };
     }
-    let mut judged = Judged::default();
-    for document in documents {
-        let line = document.line;
-        let parsed = parse(document.text);
-        let kind = match (kind, &parsed) {
-            (Some(kind), _) => kind,
-            (None, Err(why)) => return Err(Unreadable::NotYaml { line, why: why.clone() }),
-            (None, Ok(value)) => match recognize(value) {
-                Recognized::As(kind) => kind,
-                Recognized::Other(reason) => {
-                    judged.skipped.push(Skipped { line, reason });
-                    continue;
-                }
-                Recognized::Unclear(what) => return Err(Unreadable::Ambiguous { line, what }),
-            },
-        };
-        judged.documents.push(Report { line, ..report(kind, document.text, parsed) });
-    }
-    if judged.documents.is_empty() {
-        let reasons = judged.skipped.iter().map(|skipped| format!("line {}: {}", skipped.line, skipped.reason));
-        return Err(Unreadable::Nothing(reasons.collect::<Vec<_>>().join("; ")));
-    }
-    Ok(judged)
+    Ok(documents)
+}
+
+/// The base configuration of a landscape, as a text holds it: the first document with one counts.
+///
+/// # Errors
+/// When there is none.
+pub fn base(text: &str) -> Result<Base, Unreadable> {
+    let found = documents(text)?.into_iter().find_map(|document| values::base(&parse(document.text).ok()?));
+    found.ok_or(Unreadable::NoBase)
 }
 
 /// Judges the kubelet of a node by its files.
 #[must_use]
 pub fn judge_node(files: &NodeFiles) -> Judged {
-    Judged { documents: vec![kubelet::judge(files)], skipped: Vec::new() }
+    Judged { documents: vec![kubelet::judge(files)], ..Judged::default() }
 }
 
-fn report(kind: Kind, text: &str, parsed: Result<Value, String>) -> Report {
+fn report(kind: Kind, text: &str, parsed: Result<Value, String>, base: Option<&Base>) -> Report {
     match (kind, parsed) {
         (Kind::Daemon, parsed) => daemon::judge(text, parsed.ok().as_ref()),
         (Kind::ImageVector, _) => image_overrides::judge(text),
         (Kind::Kubelet, _) => kubelet::judge_configuration(text),
-        (Kind::ProviderConfig, Ok(value)) => provider_config::judge(&value),
-        (Kind::Shoot, Ok(value)) => shoot::judge(&value),
-        (Kind::ProviderConfig | Kind::Shoot, Err(why)) => {
+        (Kind::ProviderConfig, Ok(value)) => provider_config::judge(&value, base),
+        (Kind::Shoot, Ok(value)) => shoot::judge(&value, base),
+        (Kind::Values, Ok(value)) => values::judge(&value),
+        (Kind::ProviderConfig | Kind::Shoot | Kind::Values, Err(why)) => {
             Report::refused(kind, vec![Finding::new("", format!("is neither YAML nor JSON: {why}"))])
         }
     }

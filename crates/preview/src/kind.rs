@@ -5,6 +5,8 @@ use extension_config::{names, provider_config};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::values;
+
 /// What can be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +19,8 @@ pub enum Kind {
     Daemon,
     /// Overrides of the image vector.
     ImageVector,
+    /// The chart's values, as they are or in a ControllerDeployment or an Extension of Gardener's operator: base configuration and image vector.
+    Values,
     /// A node's kubelet: a directory with its unit, drop-ins and the files that these name; or one configuration file of kubelet.
     Kubelet,
 }
@@ -30,6 +34,7 @@ impl Kind {
             Self::Shoot => "shoot",
             Self::Daemon => "daemon",
             Self::ImageVector => "image-vector",
+            Self::Values => "values",
             Self::Kubelet => "kubelet",
         }
     }
@@ -58,10 +63,20 @@ pub(crate) fn recognize(document: &Value) -> Recognized {
             // One with another version or a kind that is misspelled is refused, not skipped.
             (names::API_GROUP, _) | (_, provider_config::KIND) => Recognized::As(Kind::ProviderConfig),
             ("core.gardener.cloud", "Shoot") => Recognized::As(Kind::Shoot),
-            ("", "ConfigMap") if is_for_daemons(fields) => Recognized::As(Kind::Daemon),
+            ("core.gardener.cloud", "ControllerDeployment") | ("operator.gardener.cloud", "Extension") => {
+                Recognized::As(Kind::Values)
+            }
+            ("", "ConfigMap") if is_named(fields, |name| name == names::BASE_CONFIG_MAP) => {
+                Recognized::As(Kind::Values)
+            }
+            ("", "ConfigMap") if is_named(fields, is_for_daemons) => Recognized::As(Kind::Daemon),
             ("kubelet.config.k8s.io", "KubeletConfiguration") => Recognized::As(Kind::Kubelet),
             _ => Recognized::Other(format!("is {version:?} {kind:?}, which is not checked here")),
         };
+    }
+    // Only the chart has it; beside it `configs` are those of the landscape.
+    if fields.contains_key(values::IMAGE_VECTOR) {
+        return Recognized::As(Kind::Values);
     }
     let mut found = Vec::new();
     let telling =
@@ -91,9 +106,12 @@ pub(crate) fn recognize(document: &Value) -> Recognized {
     }
 }
 
-fn is_for_daemons(fields: &Map<String, Value>) -> bool {
-    let name = fields.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str);
-    name.is_some_and(|name| name.starts_with(names::DYNAMIC_CONFIG_MAP_PREFIX))
+fn is_named(fields: &Map<String, Value>, is: impl FnOnce(&str) -> bool) -> bool {
+    fields.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str).is_some_and(is)
+}
+
+fn is_for_daemons(name: &str) -> bool {
+    name.starts_with(names::DYNAMIC_CONFIG_MAP_PREFIX)
 }
 
 #[cfg(test)]

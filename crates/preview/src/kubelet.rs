@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use extension_config::names::node;
 use kubelet_config::{ENDPOINT, Endpoint, Files as _, Words, occurrences, read_settings};
+use node_plan::texts::{kubelet_override, override_undone};
 use node_plan::{Kubelet, Unit, kubelet_refusals};
 use unit_files::{Settings, command, environment, expand};
 
@@ -14,7 +16,7 @@ const VARIABLE: &str = "KUBELET_EXTRA_ARGS";
 
 /// Judges by the unit `kubelet.service` with its drop-ins, and the files that these name.
 pub(crate) fn judge(files: &NodeFiles) -> Report {
-    let Some((unit, texts)) = files.unit() else {
+    let Some((unit, texts)) = files.unit(None) else {
         let message = "there is no kubelet.service: a node's kubelet is known by its unit";
         return refused(vec![Finding::new("kubelet.service", message)], Vec::new());
     };
@@ -55,7 +57,30 @@ pub(crate) fn judge(files: &NodeFiles) -> Report {
         command_line: Some(command_line),
         settings,
     };
-    report(&kubelet, &unit, warnings)
+    let mut report = report(&kubelet, &unit, warnings);
+    if report.findings.is_empty()
+        && let Some(undone) = undone(files)
+    {
+        report = refused(vec![Finding::new(unit, undone)], report.warnings);
+    }
+    report
+}
+
+/// What undoes our drop-in, as the agent judges it before each restart onto the proxy.
+fn undone(files: &NodeFiles) -> Option<String> {
+    let name = node::KUBELET_DROP_IN.rsplit('/').next().unwrap_or_default();
+    let ours = kubelet_override();
+    let (_, texts) = files.unit(Some((name, &ours)))?;
+    let mut settings = Settings::default();
+    for text in texts {
+        settings.read(text);
+    }
+    let commands = settings.all("Service", "ExecStartPre").into_iter().filter_map(command);
+    let exec_start_pre: Vec<Vec<String>> = commands.map(|command| command.arguments).collect();
+    let environment_files: Vec<String> =
+        settings.environment_files().into_iter().map(|(path, _)| path.to_owned()).collect();
+    let undone = override_undone(&exec_start_pre, &environment_files, |path| files.text(path));
+    undone.unwrap_or_else(Some)
 }
 
 /// Judges a configuration file of kubelet by itself, under a unit that has nothing else against it.

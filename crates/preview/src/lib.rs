@@ -15,9 +15,11 @@ mod provider_config;
 mod render;
 mod report;
 mod shoot;
+mod values;
 
 pub use command::{CheckArgs, OutputFormat};
-pub use documents::{judge, judge_node};
+pub use documents::{base, judge, judge_node};
 pub use kind::Kind;
 pub use node_files::NodeFiles;
 pub use report::{Finding, Judged, Report, Skipped, Status, Unreadable};
+pub use values::Base;

@@ -6,5 +6,7 @@ pub const FILE_BYTES: usize = 4 << 20;
 pub const DOCUMENTS: usize = 1000;
 /// Files of a node's directory.
 pub const NODE_FILES: usize = 500;
+/// Files, directories and all else in a node's directory.
+pub const NODE_ENTRIES: usize = 5000;
 /// Levels of a node's directory.
 pub const NODE_DEPTH: usize = 12;

@@ -20,7 +20,8 @@ impl FromIterator<(String, String)> for NodeFiles {
 
 impl NodeFiles {
     /// The path of kubelet's unit, and the texts of the unit and its drop-ins in systemd's order: by name, whichever directory they are in.
-    pub(crate) fn unit(&self) -> Option<(String, Vec<&str>)> {
+    /// `more` is a further drop-in, name and text, in place of one of that name.
+    pub(crate) fn unit<'a>(&'a self, more: Option<(&'a str, &'a str)>) -> Option<(String, Vec<&'a str>)> {
         let places: Vec<_> = DIRECTORIES.iter().map(|directory| directory.trim_start_matches('/')).collect();
         let below =
             |place: &str, name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}/{name}") };
@@ -36,6 +37,7 @@ impl NodeFiles {
                 }
             }
         }
+        drop_ins.extend(more);
         let texts = std::iter::once(self.0[&unit].as_str()).chain(drop_ins.into_values()).collect();
         Some((unit, texts))
     }
@@ -52,7 +54,7 @@ impl Files for NodeFiles {
         Ok(places(path).find_map(|place| self.0.get(place)).cloned())
     }
 
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>, String> {
+    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>, String> {
         let names = |directory: &str| -> BTreeSet<(String, bool)> {
             let below = self.0.keys().filter_map(|path| path.strip_prefix(directory)?.strip_prefix('/'));
             let name =

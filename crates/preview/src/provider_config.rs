@@ -5,21 +5,22 @@ use serde_json::Value;
 
 use crate::kind::Kind;
 use crate::report::{Finding, Report};
+use crate::values::Base;
 
 /// One that stands in a file of its own.
-pub(crate) fn judge(value: &Value) -> Report {
-    resolved(Kind::ProviderConfig, "", resolve(None, Some(value), &Facts::default()))
+pub(crate) fn judge(value: &Value, base: Option<&Base>) -> Report {
+    resolved(Kind::ProviderConfig, "", resolve(base, Some(value), &Facts::default()))
 }
 
 /// What the controller found; `at` is where the providerConfig stands.
 pub(crate) fn resolved(kind: Kind, at: &str, resolved: Result<Effective, Problems>) -> Report {
     match resolved {
         Ok(effective) => {
-            let warnings = effective.warnings.iter().map(|warning| finding(at, warning)).collect();
+            let warnings = effective.warnings.iter().map(|warning| finding(kind, at, warning)).collect();
             Report::accepted(kind, &outcome(&effective), warnings)
         }
         Err(problems) => {
-            let mut findings: Vec<_> = problems.iter().map(|problem| finding(at, problem)).collect();
+            let mut findings: Vec<_> = problems.iter().map(|problem| finding(kind, at, problem)).collect();
             let more = problems.more();
             findings.extend((more > 0).then(|| Finding::new(at, format!("and {more} more"))));
             Report::refused(kind, findings)
@@ -27,15 +28,19 @@ pub(crate) fn resolved(kind: Kind, at: &str, resolved: Result<Effective, Problem
     }
 }
 
-fn finding(at: &str, problem: &Problem) -> Finding {
+fn finding(kind: Kind, at: &str, problem: &Problem) -> Finding {
     // What is built in is nobody's to mend; a shoot's problem names only its own place.
-    let author = if problem.origin == Origin::Shoot { at } else { "" };
+    let author = match problem.origin {
+        Origin::Shoot => at,
+        Origin::Base if kind != Kind::Values => "base configuration",
+        Origin::Base | Origin::BuiltIn => "",
+    };
     let parts = [author, &problem.config, &problem.path];
     let place: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     Finding::new(place.join(": "), &problem.message)
 }
 
-fn outcome(effective: &Effective) -> String {
+pub(crate) fn outcome(effective: &Effective) -> String {
     let daemon = &effective.daemon;
     let (which, text) = match (&daemon.force_config, &daemon.fallback_config) {
         (Some(text), _) => ("force", text.as_str()),

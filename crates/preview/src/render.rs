@@ -37,6 +37,9 @@ pub(crate) fn text(all: &[Checked<'_>]) -> String {
                 }
             }
         }
+        for unreadable in &judged.unreadable {
+            line(format!("{file}:{}: {}", unreadable.line, visible(&unreadable.reason)));
+        }
         for skipped in &judged.skipped {
             line(format!("{file}:{}: skipped: {}", skipped.line, visible(&skipped.reason)));
         }

@@ -45,7 +45,7 @@ impl Report {
     }
 }
 
-/// A document that is none of ours.
+/// A document of which nothing is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {
     /// The line at which it begins, from 1.
@@ -62,13 +62,22 @@ pub struct Judged {
     /// The others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Skipped>,
+    /// Those that cannot be read, or of which nobody knows what they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Skipped>,
 }
 
 impl Judged {
-    /// Whether something is refused.
+    /// Whether something is refused, or cannot be read.
     #[must_use]
     pub fn status(&self) -> Status {
-        if self.documents.iter().all(|report| report.findings.is_empty()) { Status::Fine } else { Status::Findings }
+        if !self.unreadable.is_empty() {
+            Status::Unreadable
+        } else if self.documents.iter().all(|report| report.findings.is_empty()) {
+            Status::Fine
+        } else {
+            Status::Findings
+        }
     }
 }
 
@@ -94,7 +103,7 @@ impl From<Status> for std::process::ExitCode {
 }
 
 const CHOOSE: &str =
-    "say what it is with --as provider-config, shoot, daemon, image-vector or kubelet (a node is a directory)";
+    "say what it is with --as provider-config, shoot, daemon, image-vector, values or kubelet (a node is a directory)";
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -113,28 +122,27 @@ pub enum Unreadable {
     /// No text.
     #[error("is no UTF-8 text")]
     NotText,
-    /// Neither YAML nor JSON, so nobody knows what it is.
-    #[error("line {line}: is neither YAML nor JSON; {CHOOSE}: {why}")]
-    NotYaml {
-        /// The line at which the document begins.
-        line: usize,
-        /// What the reader says.
-        why: String,
-    },
-    /// Of no kind, or of several.
-    #[error("line {line}: {what}; {CHOOSE}")]
-    Ambiguous {
-        /// The line at which the document begins.
-        line: usize,
-        /// What speaks for what.
-        what: String,
-    },
+    /// Neither YAML nor JSON, of no kind, or of several.
+    #[error("line {}: {}", .0.line, .0.reason)]
+    Document(Skipped),
+    /// A file that was to hold the base configuration.
+    #[error(
+        "has no base configuration, which is the map configs of the chart's values, of a ControllerDeployment or of an Extension of the operator, or the data of a ConfigMap"
+    )]
+    NoBase,
     /// A directory is of one kind alone.
     #[error("is a directory, which only a node's kubelet can be (--as kubelet)")]
     Directory,
     /// All documents are of other kinds.
     #[error("has no document that can be checked ({0}); {CHOOSE}")]
     Nothing(String),
+}
+
+impl Skipped {
+    /// Only its owner knows what it is.
+    pub(crate) fn to_choose(line: usize, why: &str) -> Self {
+        Self { line, reason: format!("{why}; {CHOOSE}") }
+    }
 }
 
 impl Unreadable {

@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 use crate::kind::Kind;
 use crate::provider_config;
 use crate::report::{Finding, Report};
+use crate::values::Base;
 
-pub(crate) fn judge(document: &Value) -> Report {
+pub(crate) fn judge(document: &Value, base: Option<&Base>) -> Report {
     let refused = |place: &str, message: String| Report::refused(Kind::Shoot, vec![Finding::new(place, message)]);
     let read = RawValue::from_string(document.to_string()).map_err(|error| error.to_string());
     let read = read.and_then(|raw| Shoot::from_raw(&raw).map_err(|error| error.to_string()));
@@ -28,7 +29,7 @@ pub(crate) fn judge(document: &Value) -> Report {
         Ok(own) => own,
         Err(error) => return refused(&at, error.to_string()),
     };
-    let mut report = provider_config::resolved(Kind::Shoot, &at, resolve(None, own.as_ref(), &Facts::of(&shoot)));
+    let mut report = provider_config::resolved(Kind::Shoot, &at, resolve(base, own.as_ref(), &Facts::of(&shoot)));
     let entry = document.pointer(&format!("/spec/extensions/{index}/disabled"));
     if entry.and_then(Value::as_bool) == Some(true) {
         let message = "is true: the extension stays off until it is false or left out";

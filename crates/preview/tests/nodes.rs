@@ -156,6 +156,56 @@ fn a_configuration_of_kubelet_by_itself() {
         )
     };
     for (policy, status) in [("static", Status::Findings), ("none", Status::Fine)] {
-        assert_eq!(judge(&text(policy), None).unwrap().status(), status);
+        assert_eq!(judge(&text(policy), None, None).unwrap().status(), status);
+    }
+}
+
+/// N09, N10: what the agent would find before each restart onto the proxy.
+#[test]
+fn a_later_drop_in_that_undoes_ours_is_seen() {
+    let unit = gardener("$KUBELET_EXTRA_ARGS");
+    let undoes = "refused because a later drop-in of kubelet.service undoes ours: ";
+    for (name, drop_in, expected) in [
+        (
+            "99-proxy.conf",
+            "[Service]\nEnvironmentFile=/etc/default/kubelet\n",
+            format!("{undoes}EnvironmentFile /etc/default/kubelet sets KUBELET_EXTRA_ARGS"),
+        ),
+        (
+            "99-reset.conf",
+            "[Service]\nEnvironmentFile=\nEnvironmentFile=-/var/lib/kubelet/extra_args\n",
+            format!("{undoes}EnvironmentFile does not name /run/gardener-extension-cri-resmgr/runtime.env"),
+        ),
+        ("99-pre.conf", "[Service]\nExecStartPre=\n", format!("{undoes}ExecStartPre does not run the gate")),
+        (
+            "99-pre.conf",
+            "[Service]\nExecStartPre=\nExecStartPre=/bin/true\n",
+            format!("{undoes}ExecStartPre does not run the gate"),
+        ),
+        (
+            "99-more.conf",
+            "[Service]\nEnvironmentFile=/etc/default/other\nExecStartPre=/bin/true\n",
+            "would switch".to_owned(),
+        ),
+        // Before ours.
+        (
+            "10-pre.conf",
+            "[Service]\nExecStartPre=\nEnvironmentFile=\nEnvironmentFile=/etc/default/kubelet\n",
+            "would switch".to_owned(),
+        ),
+    ] {
+        for directory in
+            ["etc/systemd/system/kubelet.service.d", "run/systemd/system/kubelet.service.d", "kubelet.service.d"]
+        {
+            let path = format!("{directory}/{name}");
+            let (outcome, _) = said(&[
+                ("kubelet.service", &unit),
+                (&path, drop_in),
+                ("etc/default/kubelet", "KUBELET_EXTRA_ARGS=--v=4\n"),
+                ("etc/default/other", "OTHER=1\n"),
+                CONFIG,
+            ]);
+            assert_eq!(outcome, expected, "{path}: {drop_in}");
+        }
     }
 }

@@ -130,7 +130,7 @@ fn away_since(node: &Object) -> Option<Timestamp> {
 fn report(lease: &Object) -> Option<NodeReport> {
     let report: NodeReport = serde_json::from_str(lease.metadata.annotations.report.as_deref()?).ok()?;
     let message = report.message.chars().take(REASON).collect();
-    Some(NodeReport { message, desired: String::new(), config: None, ..report })
+    Some(NodeReport { message, desired: String::new(), warnings: Vec::new(), config: None, ..report })
 }
 
 #[cfg(test)]

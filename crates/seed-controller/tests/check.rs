@@ -55,6 +55,20 @@ fn the_exit_status_tells_fine_findings_and_unreadable_apart() {
 }
 
 #[test]
+fn a_base_configuration_is_a_file() {
+    let folder = folder();
+    let balloons = "{policy: {Active: balloons, ReservedResources: {CPU: 1}}}";
+    std::fs::write(folder.path().join("values.yaml"), format!("configs: {{fallback: {balloons}}}\n")).unwrap();
+    std::fs::write(folder.path().join("own.yaml"), "configs: {EXTRA_OPTIONS: --v=2}\n").unwrap();
+    let (code, out, err) = check(folder.path(), &["--base", "values.yaml", "own.yaml"], "");
+    assert!(code == 0 && out.contains("fallback with policy balloons; options --v=2"), "{out}{err}");
+    for base in ["good.yaml", "missing.yaml"] {
+        let (code, out, _) = check(folder.path(), &["--base", base, "own.yaml"], "");
+        assert!(code == 2 && out.starts_with(base), "{out}");
+    }
+}
+
+#[test]
 fn standard_input_is_a_file() {
     let folder = folder();
     let (code, out, _) = check(folder.path(), &["-"], BAD);

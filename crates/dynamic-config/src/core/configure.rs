@@ -38,6 +38,12 @@ impl Core {
         self.memory.refused = None;
         self.unsettled = None;
         match read {
+            // One that this run began with goes on with a warning: what was in effect is not taken away.
+            Ok(read) if !self.began_with(&source) && !read.absent(self.cpus.as_ref()).is_empty() => {
+                let keys = read.absent(self.cpus.as_ref());
+                self.memory.refused = Some(Refused { source, by: By::Check, keys });
+                None
+            }
             Ok(Read { data, kept, .. }) => {
                 self.checked = Some((source.hash.clone(), kept));
                 Some(Push::Config { source, data })
@@ -47,6 +53,10 @@ impl Core {
                 None
             }
         }
+    }
+
+    fn began_with(&self, source: &Source) -> bool {
+        self.memory.run.as_ref().and_then(|run| run.started_with.as_ref()) == Some(&source.hash)
     }
 
     /// The configuration that the daemon shall run with; `None`: not known, or the one that it has anyway.

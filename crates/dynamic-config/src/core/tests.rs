@@ -8,6 +8,7 @@ mod traps;
 
 use std::collections::BTreeMap;
 
+use extension_config::cri_resmgr::CpuSet;
 use serde_json::json;
 
 use super::{Answer, Duty, Push};
@@ -107,8 +108,85 @@ fn keys_that_reach_files_and_line_breaks_of_others_are_not_pushed() {
         pushed,
         [r#"dump: {"Debug":true}"#, r#"logger: {"Klog":{"skip_headers":false}}"#, r#"policy: {"Active":"none"}"#]
     );
-    let left_out: Vec<_> = node.core.left_out().iter().map(|told| told.split(' ').next().unwrap()).collect();
-    assert_eq!(left_out, ["dump.File", "logger.Klog.log_dir"]);
+    let warnings = node.core.standing().warnings;
+    let keys: Vec<_> = warnings.iter().map(|told| told.split(' ').next().unwrap()).collect();
+    assert_eq!(keys, ["dump.File", "logger.Klog.log_dir"]);
+}
+
+#[test]
+fn what_works_otherwise_than_it_looks_is_told_and_bounded() {
+    let mut node = started();
+    node.core.set_group(None);
+    let type_of = |index: usize| format!("{{Name: b{index}, CpuClass: class-{index}}}");
+    let types: Vec<_> = (0..20).map(type_of).collect();
+    let text = format!(
+        "{{Active: balloons, ReservedResources: {{CPU: 1}}, balloons: {{BalloonTypes: [{}]}}}}",
+        types.join(", ")
+    );
+    node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text)]))]));
+    node.settle();
+    let standing = node.core.standing();
+    assert_eq!((standing.problem.clone(), node.daemon.pushed.len()), (None, 1));
+    assert_eq!(standing.warnings.len(), 6);
+    assert!(standing.warnings[0].starts_with("policy.balloons.BalloonTypes[0].CpuClass \"class-0\" is not a class"));
+    assert!(standing.warnings[5].starts_with("and "), "{standing:?}");
+    node.start("run-2");
+    node.core.set_maps(BTreeMap::new());
+    node.settle();
+    assert!(node.core.standing().warnings.is_empty());
+}
+
+const WIDE: &str = "policy: {Active: balloons, AvailableResources: {CPU: 'cpuset:0-15'}, ReservedResources: {CPU: 1}}";
+
+#[test]
+fn cpus_that_the_node_does_not_have_are_refused_and_named() {
+    let mut node = started();
+    node.core.set_group(None);
+    node.core.set_cpus(CpuSet::of_kernel("0-7"));
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
+    node.settle();
+    assert!(node.daemon.pushed.is_empty());
+    let problem = node.core.standing().problem.unwrap();
+    assert_eq!(problem.reason, "CriResmgrConfigInvalid");
+    let sentence =
+        "wrong: policy.AvailableResources.CPU is cpuset:0-15, but this node does not have the CPUs 8-15; it has 0-7";
+    assert!(problem.message.contains(sentence), "{problem:?}");
+    assert!(node.core.standing().warnings.is_empty(), "told once");
+    // They were plugged in.
+    node.core.set_cpus(CpuSet::of_kernel("0-15"));
+    node.settle();
+    assert_eq!((node.daemon.pushed.len(), node.core.standing().problem), (1, None));
+}
+
+#[test]
+fn cpus_that_the_node_does_not_have_stay_in_effect_with_a_warning() {
+    // An agent that did not look has pushed it.
+    let mut node = started();
+    node.core.set_group(None);
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
+    node.settle();
+    node.start("run-2");
+    node.settle();
+    for step in ["the next agent", "and a new run of the daemon"] {
+        node.next_agent();
+        node.core.set_duty(serve());
+        node.core.set_group(None);
+        node.core.set_cpus(CpuSet::of_kernel("0-7"));
+        node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
+        node.settle();
+        let standing = node.core.standing();
+        assert_eq!((standing.problem.clone(), node.daemon.config_name()), (None, Some(DEFAULT)), "{step}");
+        assert!(standing.warnings[0].contains("does not have the CPUs 8-15"), "{step}: {standing:?}");
+        node.start(step);
+        node.settle();
+    }
+    // Another one with them is refused, and what runs goes on.
+    let other = WIDE.replace("0-15", "0-16");
+    node.core.set_maps(BTreeMap::from([config(DEFAULT, &other)]));
+    let pushed = node.daemon.pushed.len();
+    node.settle();
+    assert_eq!(node.daemon.pushed.len(), pushed);
+    assert!(node.core.standing().problem.is_some());
 }
 
 /// W12: one content is refused at once, whatever its size.

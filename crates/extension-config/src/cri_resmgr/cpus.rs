@@ -51,9 +51,15 @@ pub(crate) fn is_constraint_set(value: &Value) -> bool {
 
 /// CPUs by number: ranges in ascending order that do not touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CpuSet(Vec<(u32, u32)>);
+pub struct CpuSet(Vec<(u32, u32)>);
 
 impl CpuSet {
+    /// Reads a list as the kernel writes it (`0-3,8`); `None` for anything else, an empty list, and more CPUs than any machine has.
+    #[must_use]
+    pub fn of_kernel(text: &str) -> Option<Self> {
+        cpuset(text.trim()).filter(|set| !set.is_empty())
+    }
+
     fn of(mut ranges: Vec<(u32, u32)>) -> Self {
         ranges.sort_unstable();
         let mut merged: Vec<(u32, u32)> = Vec::new();

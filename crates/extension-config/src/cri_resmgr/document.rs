@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::kept::Kept;
+use super::named_cpus::NamedCpus;
 use super::report::{Finding, Place, Report, Steps, TooComplex};
 use super::{json, policy, rdt, schema, sieve, walk};
 use crate::limits;
@@ -38,6 +39,12 @@ impl Checked {
     #[must_use]
     pub fn canonical(&self) -> &str {
         &self.canonical
+    }
+
+    /// The CPUs that it names by number, as far as its policy uses them.
+    #[must_use]
+    pub fn named_cpus(&self) -> Vec<NamedCpus> {
+        NamedCpus::of(&self.tree, &self.active)
     }
 
     /// The form in which a running daemon takes it: a canonical text for each top-level key.

@@ -17,7 +17,7 @@ const RESERVED: &str = "policy.ReservedResources.CPU";
 const AVAILABLE: &str = "policy.AvailableResources.CPU";
 
 /// Policies that do not look at available and reserved CPUs.
-const WITHOUT_CPUS: [&str; 2] = ["none", "static-pools"];
+pub(super) const WITHOUT_CPUS: [&str; 2] = ["none", "static-pools"];
 /// Policies that end where the reservation is there and comes to no CPU; the two static ones take it.
 const RESERVE_SOME: [&str; 5] = ["topology-aware", "memtier", "balloons", "podpools", "dynamic-pools"];
 /// Policies that reserve what is both available and to be reserved; the others end where it is not the same.

@@ -18,12 +18,17 @@ use crate::operation::Operation;
 impl HostRoot {
     /// Entries of a directory, sorted by name; `None` where nothing stands.
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Option<Vec<DirectoryEntry>>> {
+        self.list_at_most(path, usize::MAX)
+    }
+
+    /// As [`Self::list`], but an error where there are more.
+    pub fn list_at_most(&self, path: impl AsRef<Path>, most: usize) -> Result<Option<Vec<DirectoryEntry>>> {
         let path = path.as_ref();
         check(path)?;
         let Some(directory) = optional(self.open_directory(path))? else {
             return Ok(None);
         };
-        self.list_descriptor(directory, path).map(Some)
+        self.list_descriptor(directory, path, most).map(Some)
     }
 
     /// Makes the directory and those above it that are missing, each with these attributes, and gives the ones that it made, outermost
@@ -92,7 +97,7 @@ impl HostRoot {
         }
     }
 
-    pub(super) fn list_descriptor(&self, directory: OwnedFd, path: &Path) -> Result<Vec<DirectoryEntry>> {
+    pub(super) fn list_descriptor(&self, directory: OwnedFd, path: &Path, most: usize) -> Result<Vec<DirectoryEntry>> {
         let mut stream = self.step(Operation::List, path, || Dir::from_fd(directory))?;
         let mut entries = Vec::new();
         let mut untyped = Vec::new();
@@ -101,6 +106,9 @@ impl HostRoot {
             let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
             if name == "." || name == ".." {
                 continue;
+            }
+            if entries.len() + untyped.len() == most {
+                return Err(HostError::TooMany { path: path.to_owned(), limit: most });
             }
             match entry.file_type() {
                 Some(kind) => entries.push(DirectoryEntry { name, is_directory: kind == Type::Directory }),

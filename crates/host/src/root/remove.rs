@@ -139,7 +139,7 @@ impl HostRoot {
             return Ok(Removal::Absent);
         };
         let listing = directory.try_clone().map_err(|source| HostError::io(Operation::List, path, source))?;
-        for entry in self.list_descriptor(listing, path)? {
+        for entry in self.list_descriptor(listing, path, usize::MAX)? {
             let inner = path.join(&entry.name);
             if entry.is_directory {
                 self.remove_tree_at(directory.as_fd(), &entry.name, &inner)?;

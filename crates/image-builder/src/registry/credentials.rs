@@ -4,6 +4,7 @@
 //! client. Where that finds nothing we look on, because `podman login` writes to the same file and has other habits: Docker's
 //! registry under `docker.io`, keys with a path for a part of a registry, and an entry next to a store that does not know it.
 
+mod fields;
 mod helper;
 
 use std::cmp::Reverse;
@@ -13,10 +14,12 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess};
+use serde::{Deserialize, Deserializer};
 
 use super::DOCKER_HUB;
 use crate::Error;
+use fields::{Fields, extend, replace};
 
 /// Largest configuration that is read, in bytes.
 const CONFIG: u64 = 1 << 20;
@@ -44,22 +47,50 @@ impl Credentials {
     }
 }
 
-/// Null stands for what is not there, as everywhere in Go.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
 struct Config {
-    auths: Option<BTreeMap<String, Option<Entry>>>,
-    cred_helpers: Option<BTreeMap<String, Option<String>>>,
+    auths: BTreeMap<String, Option<Entry>>,
+    cred_helpers: BTreeMap<String, Option<String>>,
     creds_store: Option<String>,
 }
 
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
+impl Fields for Config {
+    fn take<'de, M: MapAccess<'de>>(&mut self, name: &str, map: &mut M) -> Result<(), M::Error> {
+        match name {
+            "auths" => extend(&mut self.auths, map.next_value()?),
+            "credhelpers" => extend(&mut self.cred_helpers, map.next_value()?),
+            "credsstore" => replace(&mut self.creds_store, map.next_value()?),
+            _ => drop(map.next_value::<IgnoredAny>()?),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Default)]
 struct Entry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
+}
+
+impl Fields for Entry {
+    fn take<'de, M: MapAccess<'de>>(&mut self, name: &str, map: &mut M) -> Result<(), M::Error> {
+        match name {
+            "auth" => replace(&mut self.auth, map.next_value()?),
+            "username" => replace(&mut self.username, map.next_value()?),
+            "password" => replace(&mut self.password, map.next_value()?),
+            "identitytoken" => replace(&mut self.identitytoken, map.next_value()?),
+            _ => drop(map.next_value::<IgnoredAny>()?),
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fields::read(deserializer)
+    }
 }
 
 /// A program that may know, and what it is asked for.
@@ -103,16 +134,17 @@ impl Config {
         if text.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(text).map_err(|_| "is not Docker's configuration")
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        let config = fields::read(&mut reader).and_then(|config| reader.end().map(|()| config));
+        config.map_err(|_| "is not Docker's configuration")
     }
 
     /// Who is asked. A helper without a name says that the store is not to be asked for this registry.
     fn helper(&self, registry: &str) -> Option<Helper> {
-        let helpers = self.cred_helpers.as_ref();
         let names = names(registry);
         let (name, key) = names
             .iter()
-            .find_map(|key| Some((helpers?.get(*key)?.as_deref(), *key)))
+            .find_map(|key| Some((self.cred_helpers.get(*key)?.as_deref(), *key)))
             .unwrap_or((self.creds_store.as_deref(), names[0]));
         let name = name.filter(|name| !name.is_empty())?;
         Some(Helper { program: format!("docker-credential-{name}"), key: key.to_owned() })
@@ -120,7 +152,7 @@ impl Config {
 
     /// What the file itself holds, in the entry that fits best of those that hold something.
     fn entry(&self, registry: &str, repository: &str) -> Result<Option<Credentials>, &'static str> {
-        let entries = self.auths.iter().flatten().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
+        let entries = self.auths.iter().filter_map(|(key, entry)| Some((key, entry.as_ref()?)));
         let mut fitting: Vec<_> =
             entries.filter_map(|(key, entry)| Some((fit(key, registry, repository)?, entry))).collect();
         fitting.sort_by_key(|(fit, _)| Reverse(*fit));

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dynamic_config::{Data, Memory, Problem, StatusWrite};
+use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use futures::StreamExt;
 use host::{HostRoot, Journal, JournalError};
@@ -11,7 +12,7 @@ use observability::ErrorChain;
 use systemd_client::{Events, Systemd, SystemdError};
 
 use super::{Surroundings, cache};
-use crate::real::Cluster;
+use crate::real::{Cluster, online_cpus};
 
 /// Version of the memory's format.
 const MEMORY_VERSION: u32 = 1;
@@ -83,6 +84,10 @@ impl Surroundings for RealSurroundings {
         if events.next().await.is_none() {
             self.bus = None;
         }
+    }
+
+    fn cpus(&self) -> Option<CpuSet> {
+        online_cpus()
     }
 
     fn cached(&self) -> Option<Data> {

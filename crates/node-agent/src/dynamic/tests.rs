@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cri_client::Code;
 use cri_client::fake::{Behaviour, FakeRuntime};
 use dynamic_config::{Adjustment, Answer, Core, Data, Duty, Memory, Problem, Push, Standing, StatusWrite};
+use extension_config::cri_resmgr::CpuSet;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use serde_json::json;
@@ -44,6 +45,10 @@ impl Surroundings for TestSurroundings {
         if self.run.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    fn cpus(&self) -> Option<CpuSet> {
+        CpuSet::of_kernel("0-3")
     }
 
     fn cached(&self) -> Option<Data> {

@@ -6,12 +6,14 @@ mod lean;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use dynamic_config::{Adjustment, Data};
-use extension_config::names;
+use extension_config::{cri_resmgr, names};
 use futures::stream::LocalBoxStream;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use observability::ErrorChain;
@@ -24,8 +26,8 @@ use lean::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, Texts};
 const ADJUSTMENTS: usize = 500;
 /// Objects in one answer of the API server: each may have 1.5 MiB.
 const PAGE: u32 = 10;
-/// Label of the ConfigMaps that count, with [`names::NODE_AGENT`].
-const LABEL: &str = "app.kubernetes.io/name";
+/// Label of the ConfigMaps of which every fault is told, with [`names::NODE_AGENT`].
+const LABEL: &str = names::NODE_AGENT_LABEL;
 
 /// Watches what matters to this node. A watch that is lost is opened again; what it showed last stays true until then.
 pub(crate) fn watches(client: &Client, node: &str) -> LocalBoxStream<'static, Input> {
@@ -68,12 +70,33 @@ fn only(name: &str) -> watcher::Config {
 
 /// The texts of a ConfigMap that counts. In place of those that are too long stands a key that no daemon has: so it is refused by name, told like
 /// every other mistake, and what runs goes on.
+///
+/// One without our label, as the original's users have them, counts as well: whoever may write it may label it. But one that is not valid may have
+/// lain there unread for long, and makes no node faulty.
 fn content(map: Configuration) -> Option<Data> {
-    if map.labels().get(LABEL).is_none_or(|name| name != names::NODE_AGENT) {
-        return None;
-    }
+    let is_labelled = map.labels().get(LABEL).is_some_and(|name| name == names::NODE_AGENT);
+    let name = map.name_any();
+    let passed_over = |why: String| {
+        tracing::warn!(
+            name,
+            "not read: it is not valid and lacks the label {LABEL}={}; mend it, or label it to be told of it like of others: {why}",
+            names::NODE_AGENT
+        );
+        None
+    };
     Some(match map.data {
-        Texts::Whole(data) => data,
+        Texts::Whole(data) if is_labelled => data,
+        Texts::Whole(data) => match cri_resmgr::check_modules(&data) {
+            Ok(_) => data,
+            Err(findings) => {
+                return passed_over(
+                    findings.into_iter().map(|finding| finding.path).take(5).collect::<Vec<_>>().join(", "),
+                );
+            }
+        },
+        Texts::TooLong(bytes) if !is_labelled => {
+            return passed_over(format!("{bytes} bytes, at most {CONFIGURATION_LIMIT} are read"));
+        }
         Texts::TooLong(bytes) => {
             let key = format!("its length, {bytes} bytes (at most {CONFIGURATION_LIMIT} are read)");
             Data::from([(key, "refused".to_owned())])
@@ -117,6 +140,23 @@ enum Listed<K> {
     Changed(BTreeMap<String, K>, String),
 }
 
+/// kube's back-off (0.8 s to 30 s, each longer by chance), but every try to list begins with an event that says nothing of its success, and would reset
+/// it: only two minutes without an error do.
+#[derive(Default)]
+struct Patient(watcher::DefaultBackoff);
+
+impl Iterator for Patient {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl Backoff for Patient {
+    fn reset(&mut self) {}
+}
+
 /// Turns a watch into complete lists: nothing before the first one is complete, and an error changes nothing.
 ///
 /// Of each object only what `read` makes of it is kept, and nothing at all where it makes nothing of it; of more than `most` none.
@@ -133,10 +173,14 @@ where
     let mut known: BTreeMap<String, V> = BTreeMap::new();
     let mut coming: BTreeMap<String, V> = BTreeMap::new();
     let mut told = String::new();
-    events.default_backoff().filter_map(move |event| {
+    events.backoff(Patient::default()).filter_map(move |event| {
         let change = match event {
             Ok(event) => {
-                told.clear();
+                // Every try to list begins with these, good or bad.
+                let is_try = matches!(event, Event::Init | Event::InitApply(_));
+                if !is_try && !std::mem::take(&mut told).is_empty() {
+                    tracing::info!("{what} can be watched again");
+                }
                 follow(&mut known, &mut coming, event, |all, object| take(what, most, all, object, &read))
             }
             Err(error) => {
@@ -201,11 +245,13 @@ fn follow<K: kube::Resource, V: Clone>(
 #[cfg(test)]
 mod tests {
     use super::lean::{Adjusting, Configuration};
-    use super::{ADJUSTMENTS, Listed, adjustment, content, follow, take};
+    use super::{ADJUSTMENTS, Listed, Patient, adjustment, content, follow, take};
     use extension_config::cri_resmgr;
+    use kube::runtime::utils::Backoff;
     use kube::runtime::watcher::Event;
     use serde_json::json;
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     fn map(name: &str, text: &str) -> Configuration {
         let labels = json!({"app.kubernetes.io/name": "cri-resmgr-node-agent"});
@@ -218,8 +264,11 @@ mod tests {
     fn only_complete_lists_are_shown() {
         let (mut known, mut coming) = (BTreeMap::new(), BTreeMap::new());
         let mut shown = Vec::new();
-        let mut unlabelled = map("a", "a");
-        unlabelled.metadata.labels = None;
+        let unlabelled = |policy: &str| {
+            let mut map = map("a", &format!("Active: {policy}"));
+            map.metadata.labels = None;
+            map
+        };
         for event in [
             Event::Init,
             Event::InitApply(map("a", "1")),
@@ -229,8 +278,9 @@ mod tests {
             Event::Init,
             Event::InitApply(map("a", "3")),
             Event::InitDone,
-            // Without the label it counts no more.
-            Event::Apply(unlabelled),
+            // Without the label it counts as long as it is valid.
+            Event::Apply(unlabelled("none")),
+            Event::Apply(unlabelled("nonsense")),
             Event::Apply(map("a", "4")),
             Event::Delete(map("a", "4")),
         ] {
@@ -239,7 +289,22 @@ mod tests {
                 shown.push(all.into_iter().map(|(name, data)| name + &data["policy"]).collect::<Vec<_>>().join(" "));
             }
         }
-        assert_eq!(shown, ["a1", "a1 b2", "a3", "", "a4", ""]);
+        assert_eq!(shown, ["a1", "a1 b2", "a3", "aActive: none", "", "a4", ""]);
+    }
+
+    /// A kind that the API server does not know (yet): each try to list seems to begin well.
+    #[test]
+    fn a_watch_that_fails_is_tried_later_and_later() {
+        let mut backoff = Patient::default();
+        let waits: Vec<Duration> = std::iter::repeat_with(|| {
+            backoff.reset();
+            backoff.next().unwrap()
+        })
+        .take(20)
+        .collect();
+        assert!(waits[0] < Duration::from_secs(2), "{waits:?}");
+        let late = Duration::from_secs(30)..=Duration::from_secs(60);
+        assert!(waits[10..].iter().all(|wait| late.contains(wait)), "{waits:?}");
     }
 
     /// W12: it was parsed by every agent, and ended it.
@@ -249,6 +314,23 @@ mod tests {
         assert!(refused.iter().map(|(key, text)| key.len() + text.len()).sum::<usize>() < 200);
         let findings = cri_resmgr::check_modules(&refused).unwrap_err();
         assert!(findings.iter().any(|finding| finding.path.contains("152006 bytes")), "{findings:?}");
+    }
+
+    /// Field case A01: the sample of upstream, as the original's users have it.
+    #[test]
+    fn a_configuration_without_our_label_counts_unless_it_is_not_valid() {
+        let unlabelled = |text: &str| {
+            let object = json!({"metadata": {"name": "cri-resmgr-config.default"}, "data": {"policy": text}});
+            content(serde_json::from_value(object).unwrap())
+        };
+        let good = "Active: balloons\nReservedResources:\n  CPU: 750m\n";
+        assert_eq!(unlabelled(good).unwrap()["policy"], good);
+        for bad in ["Active: nonsense", "a: [", "", &"- a\n".repeat(38_000)] {
+            assert_eq!(unlabelled(bad), None);
+        }
+        let mut other = map("a", "Active: none");
+        other.metadata.labels = Some(BTreeMap::from([("app".to_owned(), "x".to_owned())]));
+        assert!(content(other).is_some());
     }
 
     #[test]

@@ -158,8 +158,8 @@ impl Files for RealNode {
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
-        let entries = self.root.list(path)?.unwrap_or_default();
+    fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>> {
+        let entries = self.root.list_at_most(path, most)?.unwrap_or_default();
         let listed = entries.into_iter().map(|entry| (entry.name.to_string_lossy().into_owned(), entry.is_directory));
         Ok(listed.collect())
     }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use extension_config::cri_resmgr::CpuSet;
 use node_plan::{Action, Blob, Entry, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
@@ -80,7 +81,7 @@ impl Files for SimulatedNode {
         Ok(self.node.state().texts.get(path).cloned())
     }
 
-    fn list(&self, path: &str) -> Result<Vec<(String, bool)>> {
+    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
         Ok(self.node.state().list(path))
     }
 
@@ -150,6 +151,10 @@ impl Witnesses for SimulatedNode {
 
     async fn heartbeat(&self) -> Option<u64> {
         self.cluster.heartbeat().await
+    }
+
+    fn cpus(&self) -> Option<CpuSet> {
+        None
     }
 
     fn now(&self) -> u64 {

@@ -1,5 +1,6 @@
 mod aside;
 mod before;
+mod cpus;
 mod model;
 mod random;
 mod slot;

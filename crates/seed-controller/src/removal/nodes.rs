@@ -163,6 +163,7 @@ mod tests {
             since: 0,
             restarts: 0,
             message: message.to_owned(),
+            warnings: Vec::new(),
             config: None,
             retry_at: None,
         }

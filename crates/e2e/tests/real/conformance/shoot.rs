@@ -115,6 +115,7 @@ impl PlayedNode {
             since: 0,
             restarts: 0,
             message: message.to_owned(),
+            warnings: Vec::new(),
             config: None,
             retry_at: None,
         };

@@ -24,9 +24,11 @@ pub(super) fn check(all: &Map<String, Value>, findings: &mut Report, steps: &mut
     }
     let mut seen: HashMap<&str, &str> = HashMap::new();
     for (partition, value) in all {
+        unclear_ids(value, &|| format!("rdt.partitions.{partition}"), findings, steps)?;
         for (class, wanted) in value.get("classes").and_then(Value::as_object).into_iter().flatten() {
             steps.take(1)?;
             let path = || format!("rdt.partitions.{partition}.classes.{class}");
+            unclear_ids(wanted, &path, findings, steps)?;
             let name = if ROOT.contains(&class.as_str()) { ROOT[0] } else { class };
             if name != ROOT[0] && (matches!(name, "." | "..") || name.contains(['/', '\n'])) {
                 findings.push(|| {
@@ -52,6 +54,34 @@ pub(super) fn check(all: &Map<String, Value>, findings: &mut Report, steps: &mut
                     });
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Reports cache ids that are in several lists of one allocation with different values. The daemon goes through the lists in an order that changes
+/// from start to start, and the last one counts; `all` is always the first.
+fn unclear_ids(
+    of: &Value,
+    path: &dyn Fn() -> String,
+    findings: &mut Report,
+    steps: &mut Steps,
+) -> Result<(), TooComplex> {
+    for key in ALLOCATIONS {
+        let Some(lists) = of.get(key).and_then(Value::as_object) else { continue };
+        steps.take(lists.len())?;
+        let mut seen: BTreeMap<u32, &Value> = BTreeMap::new();
+        let each = lists.iter().filter_map(|(ids, value)| Some((numbers(ids, super::CACHE_IDS)?, value)));
+        let unclear = each
+            .flat_map(|(ids, value)| ids.iter().map(|id| (id, value)).collect::<Vec<_>>())
+            .find(|(id, value)| seen.insert(*id, value).is_some_and(|other| other != *value));
+        if let Some((id, _)) = unclear {
+            findings.push(|| {
+                let message = format!(
+                    "has cache id {id} in several lists with different values; allowed: each in one list, beside all for the others"
+                );
+                Finding::new(format!("{}.{key}", path()), message)
+            });
         }
     }
     Ok(())

@@ -3,10 +3,11 @@
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
+use super::fields::{self, Fields, replace};
 use super::{Credentials, Helper, not_found};
 use crate::Error;
 
@@ -21,11 +22,21 @@ const UNKNOWN: &str = "credentials not found in native keychain";
 /// The user that stands for "the secret is an identity token".
 const TOKEN: &str = "<token>";
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
 struct Answer {
     username: Option<String>,
     secret: Option<String>,
+}
+
+impl Fields for Answer {
+    fn take<'de, M: MapAccess<'de>>(&mut self, name: &str, map: &mut M) -> Result<(), M::Error> {
+        match name {
+            "username" => replace(&mut self.username, map.next_value()?),
+            "secret" => replace(&mut self.secret, map.next_value()?),
+            _ => drop(map.next_value::<IgnoredAny>()?),
+        }
+        Ok(())
+    }
 }
 
 impl Helper {
@@ -66,7 +77,8 @@ impl Helper {
         }
         if output.status.success() {
             let no_answer = |_| not_found(format!("{} gave no credentials", self.program));
-            let answer: Answer = serde_json::from_slice(&output.stdout).map_err(no_answer)?;
+            let mut reader = serde_json::Deserializer::from_slice(&output.stdout);
+            let answer: Answer = fields::read(&mut reader).map_err(no_answer)?;
             let (user, secret) = (answer.username.unwrap_or_default(), answer.secret.unwrap_or_default());
             return Ok(match user.as_str() {
                 TOKEN => Credentials::new(String::new(), String::new(), Some(secret)),
@@ -95,7 +107,7 @@ async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<
 /// The end of what a failed helper said, on one line. Helpers tell their errors on standard output, where credentials would be, too.
 fn told(stdout: &[u8], stderr: &[u8]) -> String {
     let stdout = String::from_utf8_lossy(stdout);
-    let stdout = if stdout.contains("\"Secret\"") { "(an answer that is not shown)" } else { &stdout };
+    let stdout = if stdout.to_lowercase().contains("\"secret\"") { "(an answer that is not shown)" } else { &stdout };
     let both = format!("{} {stdout}", String::from_utf8_lossy(stderr));
     let words = both.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
@@ -125,6 +137,7 @@ mod tests {
                 r#"echo '{"ServerURL": "r.example.com", "Username": "<token>", "Secret": "t"}'"#,
                 Some(Credentials { password: None, identity_token: Some("t".into()) }),
             ),
+            ("any letter case", r#"echo '{"username": "u", "SECRET": "s"}'"#, password("u")),
             ("nothing in it", r#"echo '{"Username": null, "Secret": ""}'"#, None),
             ("unknown", "echo 'credentials not found in native keychain'; exit 1", None),
             ("unknown, told aside", "echo 'credentials not found in native keychain' >&2; exit 1", None),

@@ -80,6 +80,37 @@ fn the_helper_is_asked_before_the_store_and_the_store_before_the_file() {
     }
 }
 
+/// Each with what Go 1.26's `encoding/json` makes of it, with which Docker's client reads the file.
+#[test]
+fn names_of_fields_are_read_as_go_reads_them() {
+    let password = Found::Password("u", "p");
+    for (case, config, expected) in [
+        ("any case", r#"{"Auths": {"r": {"AUTH": "dTpw"}}}"#, password),
+        ("any case, pair", r#"{"AUTHS": {"r": {"UserName": "u", "PassWord": "p"}}}"#, password),
+        ("any case, token", r#"{"auths": {"r": {"identityToken": "t"}}}"#, Found::Token("t", None)),
+        ("any case, store", r#"{"CREDSSTORE": "s"}"#, Found::Helper("s", "r")),
+        ("any case, helper", r#"{"credhelpers": {"r": "h"}}"#, Found::Helper("h", "r")),
+        ("registries are compared exactly", r#"{"auths": {"R": {"auth": "dTpw"}}}"#, Found::Nothing),
+        ("a letter that is one of ASCII", "{\"auth\u{17f}\": {\"r\": {\"auth\": \"dTpw\"}}}", password),
+        ("the last counts", r#"{"credsStore": "a", "CredsStore": "s"}"#, Found::Helper("s", "r")),
+        ("null is no last one", r#"{"CredsStore": "s", "credsStore": null}"#, Found::Helper("s", "r")),
+        ("the last of equal names", r#"{"credsStore": "a", "credsStore": "s"}"#, Found::Helper("s", "r")),
+        ("maps add up", r#"{"auths": {"r": {"auth": "dTpw"}}, "Auths": {"b": {"auth": "eDp5"}}}"#, password),
+        ("entries do not", r#"{"auths": {"r": {"username": "x"}}, "Auths": {"r": {"auth": "dTpw"}}}"#, password),
+        (
+            "entries of equal names do not",
+            r#"{"auths": {"r": {"username": "u"}, "r": {"password": "p"}}}"#,
+            Found::Nothing,
+        ),
+        ("null empties a map", r#"{"auths": {"r": {"auth": "dTpw"}}, "Auths": null}"#, Found::Nothing),
+        ("last in an entry", r#"{"auths": {"r": {"auth": "eDp5", "Auth": "dTpw", "AUTH": null}}}"#, password),
+        ("helper taken back", r#"{"credHelpers": {"r": "x"}, "credhelpers": {"r": null}}"#, Found::Nothing),
+        ("no other spelling", r#"{"creds_store": "x", "creds-store": "y"}"#, Found::Nothing),
+    ] {
+        check(case, config, "r", "team/i", expected);
+    }
+}
+
 #[test]
 fn the_key_that_fits_best_is_taken() {
     let file = |keys: &[(&str, &str)]| {
@@ -117,7 +148,9 @@ fn the_key_that_fits_best_is_taken() {
 
 #[test]
 fn refuses_a_damaged_file_without_showing_it() {
-    for bad in ["7", "{", r#"{"auths": 7}"#, r#"{"auths": {"r": {"auth": ["secret"]}}}"#] {
+    for bad in
+        ["7", "{", r#"{"auths": 7}"#, r#"{"auths": {"r": {"auth": ["secret"]}}}"#, "{} {}", r#"{"Auths": ["secret"]}"#]
+    {
         assert!(!Config::read(bad.as_bytes()).map(drop).unwrap_err().contains("secret"), "{bad}");
     }
     for bad in ["!!", "c2VjcmV0", "OnNlY3JldA==", "/zo="] {

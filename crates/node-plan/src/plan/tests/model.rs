@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use kubelet_config::{Endpoint, Setting, Settings};
 
@@ -38,6 +39,7 @@ pub(super) struct Model {
     /// kubelet runs well on the proxy.
     pub(super) kubelet_likes_proxy: bool,
     pub(super) cpu_manager: String,
+    pub(super) cpus: &'static str,
     pub(super) command: String,
     pub(super) containerd: bool,
     pub(super) slot: Slot,
@@ -83,6 +85,7 @@ impl Default for Model {
             broken: "",
             kubelet_likes_proxy: true,
             cpu_manager: "none".into(),
+            cpus: "0-3\n",
             command: "/opt/bin/kubelet --container-runtime-endpoint=unix:///run/containerd/containerd.sock $KUBELET_EXTRA_ARGS"
                 .into(),
             containerd: true,
@@ -160,6 +163,7 @@ impl Model {
             space: Space { opt: 1 << 30, etc: 1 << 30, var_lib: 1 << 30, run: 1 << 30 },
             systemd: self.systemd.clone(),
             architecture: "x86_64".into(),
+            cpus: CpuSet::of_kernel(self.cpus),
             slot: self.slot.clone(),
         }
     }

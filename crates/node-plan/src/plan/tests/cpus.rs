@@ -1,0 +1,65 @@
+//! A configuration that names CPUs which the machine does not have.
+
+use super::model::{Model, installation};
+use crate::desired::{Desired, Installation, StaticConfig};
+use crate::observed::Observed;
+use crate::plan::Target;
+use crate::preflight::absent_cpus;
+
+fn naming(cpus: &str) -> Installation {
+    let text = format!(
+        "policy: {{Active: balloons, AvailableResources: {{CPU: 'cpuset:{cpus}'}}, ReservedResources: {{CPU: 1}}}}"
+    );
+    Installation { config: StaticConfig::Fallback(text), ..installation("none", "v1") }
+}
+
+fn desired(installation: Installation) -> Desired {
+    Desired::Installed(Box::new(installation))
+}
+
+#[test]
+fn a_new_node_is_refused_before_anything_is_touched() {
+    let model = Model::default();
+    for forced in [false, true] {
+        let mut wanted = naming("0-7");
+        if forced {
+            wanted.config = StaticConfig::Force(wanted.config.text().unwrap_or_default().to_owned());
+        }
+        let plan = model.plan(&desired(wanted));
+        assert_eq!((plan.target, plan.steps), (Target::Installed, vec![]));
+        assert_eq!(
+            plan.holds,
+            ["policy.AvailableResources.CPU is cpuset:0-7, but this node does not have the CPUs 4-7; it has 0-3"]
+        );
+    }
+    assert!(!model.plan(&desired(naming("0-3"))).steps.is_empty());
+    let unknown = Model { cpus: "", ..model };
+    assert!(!unknown.plan(&desired(naming("0-7"))).steps.is_empty(), "what is not known refuses nothing");
+}
+
+#[test]
+fn another_configuration_is_refused_and_the_node_stays_as_it_is() {
+    let mut model = Model::default();
+    model.converge(&desired(naming("0-3"))).unwrap();
+    let plan = model.plan(&desired(naming("0-7")));
+    assert!(plan.steps.is_empty() && plan.holds.len() == 1, "{plan:?}");
+}
+
+/// The machine has lost CPUs, or an earlier agent did not look.
+#[test]
+fn what_was_in_effect_goes_on_with_a_warning() {
+    let mut model = Model::default();
+    model.converge(&desired(naming("0-3"))).unwrap();
+    model.cpus = "0-1";
+    let warned = |observed: &Observed, wanted: &Installation| absent_cpus(observed, wanted).in_effect;
+    assert_eq!(warned(&model.observe(), &naming("0-3")).len(), 1);
+    assert!(model.plan(&desired(naming("0-3"))).is_settled());
+    // A new payload, other options, another key: an upgrade never fails for it.
+    let upgrade = Installation { daemon: super::model::blob("v2"), extra_options: "-v".into(), ..naming("0-3") };
+    assert_eq!(model.converge(&desired(upgrade)), Ok(0));
+    // As written before the journal remembered what was proven.
+    if let Some(journal) = &mut model.journal {
+        journal.proven = None;
+    }
+    assert_eq!(warned(&model.observe(), &naming("0-3")).len(), 1);
+}
