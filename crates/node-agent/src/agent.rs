@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dynamic_config::{Duty, Standing};
 use extension_config::desired_state::Phase;
+use extension_config::names::event;
 use extension_config::node_report::{NodeReport, Stage};
 use node_plan::{Action, Blob, Desired, Journal, Plan, Renewal, Restarts, StaticConfig, budget};
 use observability::{ErrorChain, ReadinessHandle};
@@ -212,15 +213,15 @@ impl<N: Node> Agent<N> {
     /// What people should see on the Node: changes of the stage. The first look of an agent at a node that is as desired is no news.
     async fn announce(&self, last: Option<Stage>, stage: Stage, message: &str) {
         match stage {
-            Stage::RolledBack if last != Some(stage) => self.cluster.event(true, "CriResmgrRolledBack", message).await,
-            Stage::Blocked if last != Some(stage) => self.cluster.event(true, "CriResmgrBlocked", message).await,
+            Stage::RolledBack if last != Some(stage) => self.cluster.event(true, event::ROLLED_BACK, message).await,
+            Stage::Blocked if last != Some(stage) => self.cluster.event(true, event::BLOCKED, message).await,
             Stage::Installed if last.is_some_and(|last| last != stage) => {
-                self.cluster.event(false, "CriResmgrInstalled", "kubelet runs through cri-resmgr").await;
+                self.cluster.event(false, event::INSTALLED, "kubelet runs through cri-resmgr").await;
             }
             Stage::Clean if last.is_some_and(|last| last != stage) => {
                 let note =
                     "cri-resmgr is removed; CPU and memory pins of running containers stay until they are recreated";
-                self.cluster.event(false, "CriResmgrRemoved", note).await;
+                self.cluster.event(false, event::REMOVED, note).await;
             }
             _ => {}
         }

@@ -11,6 +11,8 @@ mod effects;
 mod execute;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod golden;
 mod inspect;
 mod kubelet;
 #[cfg(any(test, feature = "simulation"))]

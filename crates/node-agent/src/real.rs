@@ -17,6 +17,8 @@ use node_plan::{Action, Blob, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
 pub(crate) use cluster::Cluster;
+#[cfg(test)]
+pub(crate) use cluster::gate_condition;
 #[cfg(feature = "simulation")]
 pub(crate) use cluster::kubeconfig;
 pub(crate) use switch_slot::SwitchSlot;
@@ -28,7 +30,7 @@ use files::Sums;
 use units::Bus;
 
 /// Version of the journal's format.
-const JOURNAL_VERSION: u32 = 1;
+pub(crate) const JOURNAL_VERSION: u32 = 1;
 /// Longest wait for an answer of a runtime.
 const PROBE: Duration = Duration::from_secs(3);
 

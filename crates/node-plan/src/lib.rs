@@ -7,6 +7,8 @@
 pub mod budget;
 mod desired;
 mod entry;
+#[cfg(test)]
+mod golden;
 mod journal;
 mod kubelet;
 mod layout;

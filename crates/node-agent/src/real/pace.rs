@@ -125,7 +125,7 @@ impl Pace {
     ) -> Result<Answer, lease::slots::SlotsError> {
         let answer = self.slots.take(&ask, owner).await?;
         if let Some(reason) = answer.unreadable {
-            self.raise("CriResmgrSwitchesUnreadable", &format!("what stands there counts as nothing: {reason}"));
+            self.raise(names::event::SWITCHES_UNREADABLE, &format!("what stands there counts as nothing: {reason}"));
         }
         if answer.verdict != Verdict::Full {
             return Ok(answer);
@@ -134,7 +134,7 @@ impl Pace {
         let Some(first) = strangers.first() else { return Ok(answer) };
         let shown: String = first.chars().take(SHOWN).collect();
         self.raise(
-            "CriResmgrSlotIgnored",
+            names::event::SLOT_IGNORED,
             &format!("{shown:?} holds a slot and is no Node of this shoot; it does not count"),
         );
         self.slots.take(&Ask { strangers: &strangers, ..ask }, owner).await

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use extension_config::names::event;
+
 use super::{Cluster, pace};
 use crate::effects::{Paced, Permit, Request};
 
@@ -33,7 +35,7 @@ impl SwitchSlot {
 
     async fn tell_of_stop(&self, stopped_now: bool) {
         if stopped_now {
-            self.cluster.event(true, "CriResmgrSwitchesStopped", &pace::stopped()).await;
+            self.cluster.event(true, event::SWITCHES_STOPPED, &pace::stopped()).await;
         }
     }
 }
