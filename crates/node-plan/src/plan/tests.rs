@@ -1,5 +1,6 @@
 mod aside;
 mod before;
+mod golden;
 mod model;
 mod random;
 mod slot;
