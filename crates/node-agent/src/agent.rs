@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use dynamic_config::{Duty, Standing};
 use extension_config::desired_state::Phase;
-use extension_config::names::event;
+use extension_config::names::{event, node};
 use extension_config::node_report::{NodeReport, Stage};
-use node_plan::{Action, Blob, Desired, Journal, Plan, Renewal, Restarts, StaticConfig, budget};
+use node_plan::{Action, Blob, Desired, Journal, Plan, Renewal, StaticConfig, UnitAction, budget};
 use observability::{ErrorChain, ReadinessHandle};
 use tokio::sync::watch;
 
@@ -52,10 +52,10 @@ impl Telemetry {
 
     /// A step was done.
     pub(crate) fn done(&self, action: &Action) {
-        match (action, action.restarts()) {
-            (Action::RestartKubelet { cause }, _) => self.metrics.kubelet_restarted(cause.as_str()),
-            (Action::Restart { .. }, Restarts::Daemon) => self.metrics.daemon_restarted(),
-            _ => {}
+        match action {
+            Action::RestartKubelet { cause } => self.metrics.kubelet_restarted(cause.as_str()),
+            Action::Unit(UnitAction::Restart { unit }) if unit == node::DAEMON_UNIT => self.metrics.daemon_restarted(),
+            Action::File(_) | Action::Unit(_) | Action::Prove(_) | Action::Journal(_) => {}
         }
     }
 }

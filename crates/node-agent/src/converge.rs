@@ -1,6 +1,8 @@
 //! Observe, plan, execute, until nothing is left to do.
 
-use node_plan::{Action, Change, Desired, Installation, Journal, Observed, Plan, Slot, Step, Target, budget, plan};
+use node_plan::{
+    Action, Change, Desired, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
+};
 use observability::ErrorChain;
 
 use crate::effects::{EffectError, Effects, Request, Result};
@@ -136,7 +138,7 @@ fn go_back(
     let shortest = if runs_on { budget::LONGEST_DELAY_SECONDS } else { 0 };
     let mut backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now(), shortest);
     // What others wrote into this node's unit says nothing about other nodes, and must not stop them.
-    backoff.told = matches!(step, Action::ProveOverride { .. });
+    backoff.told = matches!(step, Action::Prove(Proof::Override { .. }));
     let mut changes = vec![Change::Failed(backoff)];
     if target == Target::Before {
         changes.push(Change::NothingProven);
@@ -148,7 +150,9 @@ fn go_back(
 /// What a loader says on the host the agent cannot read there.
 fn hint(step: &Action, installation: &Installation) -> String {
     match (&installation.daemon.needs, step) {
-        (Some(version), Action::ProveDaemon) => format!(" (this cri-resmgr needs {version} or newer on the node)"),
+        (Some(version), Action::Prove(Proof::DaemonAnswers)) => {
+            format!(" (this cri-resmgr needs {version} or newer on the node)")
+        }
         _ => String::new(),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use host::{HostError, JournalError};
-use node_plan::{Action, Entry, Journal, Plan, Slot, Unit};
+use node_plan::{Action, Entry, FileAction, Journal, Plan, Slot, Unit};
 use systemd_client::SystemdError;
 
 /// Why something on the node could not be seen or done.
@@ -94,8 +94,8 @@ pub(crate) trait Files {
     fn journal(&self) -> Result<Option<Journal>>;
     /// Writes the journal, making its directory.
     fn write_journal(&self, journal: &Journal) -> Result<()>;
-    /// Carries out a step that only touches files.
-    fn apply(&self, action: &Action) -> Result<()>;
+    /// Carries out a change.
+    fn change(&self, action: &FileAction) -> Result<()>;
     /// Removes the journal, the lock and their directories.
     fn forget(&self) -> Result<()>;
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use node_plan::{Action, Cause, Entry, Journal, Plan, Slot};
+use node_plan::{Action, Cause, Entry, FileAction, Journal, Plan, Slot};
 
 pub(crate) use crate::memory::State;
 
@@ -94,9 +94,12 @@ impl Files for Fake {
         })
     }
 
-    fn apply(&self, action: &Action) -> Result<()> {
+    fn change(&self, action: &FileAction) -> Result<()> {
         assert!(self.locked.get() && self.state.borrow().journal.is_some(), "{action} without lock or journal");
-        self.call(&action.to_string(), |state| state.apply(action))
+        self.call(&action.to_string(), |state| {
+            state.change(action);
+            Ok(())
+        })
     }
 
     fn forget(&self) -> Result<()> {

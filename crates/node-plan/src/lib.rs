@@ -1,8 +1,9 @@
-//! Observed node and desired node to ordered steps, each with its undo.
+//! Observed node and desired node to ordered steps.
 //!
 //! Nothing here touches anything: [`plan`] looks at an [`Observed`] node, a [`Desired`] one and the [`Journal`] and says which [`Step`]s lead
 //! from one to the other. Install, upgrade, configuration change, healing, roll-back and removal are the same function with another target,
-//! so an interrupted execution needs no memory of where it stopped: observe again, plan again.
+//! so an interrupted execution needs no memory of where it stopped: observe again, plan again. Nothing is undone step by step either: the way
+//! back is a plan with another target.
 
 pub mod budget;
 mod desired;
@@ -26,4 +27,4 @@ pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};
 pub use observed::{Kubelet, Observed, Slot, Space, Unit};
 pub use plan::{Plan, Target, plan, residue};
 pub use preflight::{Consequence, Refusal, kubelet_refusals, refusals};
-pub use step::{Action, Cause, Restarts, Step};
+pub use step::{Action, Cause, FileAction, JournalAction, Proof, Restarts, Step, UnitAction};

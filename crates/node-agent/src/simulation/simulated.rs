@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use node_plan::{Action, Blob, Entry, Journal, Plan, Restarts};
+use node_plan::{Action, Blob, Entry, FileAction, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
@@ -97,8 +97,9 @@ impl Files for SimulatedNode {
         Ok(())
     }
 
-    fn apply(&self, action: &Action) -> Result<()> {
-        self.node.state().apply(action)
+    fn change(&self, action: &FileAction) -> Result<()> {
+        self.node.state().change(action);
+        Ok(())
     }
 
     fn forget(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Steps to a clean node, in the order of node.md §6.4: kubelet leaves the proxy before the proxy stops.
+//! Steps to a clean node, in this order: kubelet leaves the proxy before the proxy stops.
 
 use extension_config::names::node;
 use kubelet_config::Endpoint;
@@ -10,7 +10,7 @@ use crate::layout::{
     waits_aside,
 };
 use crate::observed::Observed;
-use crate::step::{Action, Cause, Step};
+use crate::step::{Action, Cause, FileAction, JournalAction, Proof, Step, UnitAction};
 
 /// What outlives the cleaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,36 +31,36 @@ pub(super) fn steps(observed: &Observed, keep: Keep, because: &str) -> Vec<Step>
         return Vec::new();
     }
     if nothing_known || rolled_back {
-        return vec![Step::new(Action::Forget, because)];
+        return vec![Step::new(JournalAction::Forget, because)];
     }
     let mut steps = vec![begin(observed, because)];
     leave_proxy(observed, &journal, keep, &mut steps);
     // The restart above writes none, so what stands is from an earlier start; the guard would go by it.
-    steps.push(Step::new(Action::RemoveFile { path: node::RUNTIME_ENV.into() }, "the gate writes it"));
+    steps.push(Step::new(FileAction::Remove { path: node::RUNTIME_ENV.into() }, "the gate writes it"));
     for (unit, state) in [
         (node::GUARD_TIMER, &observed.timer),
         (node::GUARD_UNIT, &observed.guard),
         (node::DAEMON_UNIT, &observed.daemon),
     ] {
         if state.is_up() {
-            steps.push(Step::new(Action::Stop { unit: unit.into() }, format!("{unit} is {}", state.active_state)));
+            steps.push(Step::new(UnitAction::Stop { unit: unit.into() }, format!("{unit} is {}", state.active_state)));
         }
     }
     // While our files still tell that what stands there is our daemon's, should the journal be lost.
     for place @ (path, _) in DAEMON_PLACES {
         if !is_foreign_state(observed, place) {
-            steps.push(Step::new(Action::RemoveTree { path: path.into() }, format!("{path} is the daemon's own")));
+            steps.push(Step::new(FileAction::RemoveTree { path: path.into() }, format!("{path} is the daemon's own")));
         }
     }
     remove_units(observed, &mut steps);
     remove_rest(observed, &mut steps);
     put_back(observed, &mut steps);
-    steps.push(Step::new(Action::ProveClean, because));
+    steps.push(Step::new(Proof::Clean, because));
     steps.push(match keep {
-        Keep::Nothing => Step::new(Action::Forget, because),
-        Keep::Journal => {
-            Step::new(Action::Record, because).before(Change::NothingMade).before(Change::Phase(Phase::RolledBack))
-        }
+        Keep::Nothing => Step::new(JournalAction::Forget, because),
+        Keep::Journal => Step::new(JournalAction::Record, because)
+            .before(Change::NothingMade)
+            .before(Change::Phase(Phase::RolledBack)),
     });
     steps
 }
@@ -69,7 +69,7 @@ pub(super) fn steps(observed: &Observed, keep: Keep, because: &str) -> Vec<Step>
 fn begin(observed: &Observed, because: &str) -> Step {
     let files = FILES.into_iter().chain(LINKS.map(|(path, _)| path));
     let found = files.filter(|path| is_ours(observed, path)).map(str::to_owned).collect();
-    let step = Step::new(Action::Record, because)
+    let step = Step::new(JournalAction::Record, because)
         .before(Change::Phase(Phase::Removing))
         .before(Change::Make(Made { files: found, ..Made::default() }));
     if observed.journal.is_none() && any_trace(observed) {
@@ -83,18 +83,16 @@ fn leave_proxy(observed: &Observed, journal: &Journal, keep: Keep, steps: &mut V
     let there = is_ours(observed, node::KUBELET_DROP_IN);
     if there {
         steps.push(
-            Step::new(Action::RemoveFile { path: node::KUBELET_DROP_IN.into() }, "the override is there")
+            Step::new(FileAction::Remove { path: node::KUBELET_DROP_IN.into() }, "the override is there")
                 .before(Change::ReloadPending(true)),
         );
     }
     if there || observed.override_loaded() || journal.reload_pending {
         steps.push(
-            Step::new(Action::Reload, "systemd may still have the override loaded").after(Change::ReloadPending(false)),
+            Step::new(UnitAction::Reload, "systemd may still have the override loaded")
+                .after(Change::ReloadPending(false)),
         );
-        steps.push(Step::new(
-            Action::ProveOverride { loaded: false },
-            "the override must be gone before kubelet restarts",
-        ));
+        steps.push(Step::new(Proof::Override { loaded: false }, "the override must be gone before kubelet restarts"));
     }
     let kubelet = &observed.kubelet;
     let on_proxy = kubelet.endpoint() == Some(Endpoint::Proxy);
@@ -115,7 +113,7 @@ fn leave_proxy(observed: &Observed, journal: &Journal, keep: Keep, steps: &mut V
     if on_proxy || down || journal.kubelet_unproven {
         steps.push(
             Step::new(
-                Action::ProveKubelet { endpoint: Endpoint::Containerd },
+                Proof::Kubelet { endpoint: Endpoint::Containerd },
                 "kubelet must run well before the proxy stops",
             )
             .after(Change::KubeletProven),
@@ -135,17 +133,18 @@ fn remove_units(observed: &Observed, steps: &mut Vec<Step>) {
     for path in LINKS.map(|(path, _)| path).into_iter().chain(unit_files) {
         if is_ours(observed, path) {
             steps.push(
-                Step::new(Action::RemoveFile { path: path.into() }, format!("{path} is ours"))
+                Step::new(FileAction::Remove { path: path.into() }, format!("{path} is ours"))
                     .before(Change::ReloadPending(true)),
             );
         }
     }
     // Also when no file is left: an interrupted removal may have deleted them without the reload.
-    steps
-        .push(Step::new(Action::Reload, "systemd may still have our units loaded").after(Change::ReloadPending(false)));
+    steps.push(
+        Step::new(UnitAction::Reload, "systemd may still have our units loaded").after(Change::ReloadPending(false)),
+    );
     for unit in [node::DAEMON_UNIT, node::GUARD_UNIT, node::GUARD_TIMER] {
         steps.push(Step::new(
-            Action::ResetFailed { unit: unit.into() },
+            UnitAction::ResetFailed { unit: unit.into() },
             format!("a failed {unit} would stay listed without its file"),
         ));
     }
@@ -155,13 +154,13 @@ fn remove_rest(observed: &Observed, steps: &mut Vec<Step>) {
     let unit_files = [node::DAEMON_UNIT_FILE, node::GUARD_UNIT_FILE, node::GUARD_TIMER_FILE, node::KUBELET_DROP_IN];
     for path in FILES.into_iter().filter(|path| !unit_files.contains(path)) {
         if is_ours(observed, path) {
-            steps.push(Step::new(Action::RemoveFile { path: path.into() }, format!("{path} is ours")));
+            steps.push(Step::new(FileAction::Remove { path: path.into() }, format!("{path} is ours")));
         }
     }
     for path in DIRECTORIES.into_iter().rev() {
         let there = matches!(observed.entry(path), Entry::Directory { .. });
         if there && is_our_directory(observed.journal.as_ref(), path) {
-            steps.push(Step::new(Action::RemoveDirectory { path: path.into() }, format!("we made {path}")));
+            steps.push(Step::new(FileAction::RemoveDirectory { path: path.into() }, format!("we made {path}")));
         }
     }
 }
@@ -170,7 +169,7 @@ fn remove_rest(observed: &Observed, steps: &mut Vec<Step>) {
 fn put_back(observed: &Observed, steps: &mut Vec<Step>) {
     for place @ (path, aside) in DAEMON_PLACES {
         if waits_aside(observed, place) {
-            let action = Action::Rename { from: aside.into(), to: path.into() };
+            let action = FileAction::Rename { from: aside.into(), to: path.into() };
             steps.push(Step::new(action, format!("{path} was there before us")).before(Change::PutsBack(path.into())));
         }
     }

@@ -1,4 +1,4 @@
-//! Steps to an installed node, in the order of node.md §6.2: kubelet is not touched before the proxy has proven itself.
+//! Steps to an installed node, in this order: kubelet is not touched before the proxy has proven itself.
 
 mod pacing;
 
@@ -18,7 +18,7 @@ use crate::layout::{
 use crate::observed::{Observed, Slot};
 use crate::plan::clean::left_down;
 use crate::plan::{Plan, Target};
-use crate::step::{Action, Cause, Step};
+use crate::step::{Action, Cause, FileAction, JournalAction, Proof, Step, UnitAction};
 
 struct Planner<'a> {
     observed: &'a Observed,
@@ -112,7 +112,7 @@ impl Planner<'_> {
         if self.observed.journal.is_some() && wanted.is_empty() && directories.is_empty() && under_way {
             return;
         }
-        let mut step = Step::new(Action::Record, "the journal does not know of all that will be made")
+        let mut step = Step::new(JournalAction::Record, "the journal does not know of all that will be made")
             .before(Change::Make(Made { files: wanted, directories, ..Made::default() }));
         if self.observed.journal.is_none() || !under_way {
             step = step.before(Change::Phase(Phase::Installing));
@@ -132,10 +132,9 @@ impl Planner<'_> {
         for place @ (path, aside) in DAEMON_PLACES {
             let step = if is_foreign_state(self.observed, place) {
                 let why = format!("{path} was there before us");
-                Step::new(Action::Rename { from: path.into(), to: aside.into() }, why)
-                    .undo(Action::Rename { from: aside.into(), to: path.into() })
+                Step::new(FileAction::Rename { from: path.into(), to: aside.into() }, why)
             } else if self.journal.made.put_back.contains(path) {
-                Step::new(Action::Record, format!("{path} was about to be put back"))
+                Step::new(JournalAction::Record, format!("{path} was about to be put back"))
             } else {
                 continue;
             };
@@ -144,7 +143,7 @@ impl Planner<'_> {
     }
 
     /// A first start must not find the state of an earlier installation: a cached configuration beats the fallback file. A policy switch
-    /// follows the safe order (cri-resource-manager.md §2.7 no. 6: stop, reset, replace, start); deleting the cache of a stopped daemon does
+    /// follows the safe order (stop, reset, replace, start); deleting the cache of a stopped daemon does
     /// what `--reset-policy` and `--reset-config` do, without having to run anything on the host.
     fn clear_daemon_state(&mut self) {
         let policy = self.installation.config.active_policy();
@@ -155,16 +154,16 @@ impl Planner<'_> {
             Some(_) => return,
         };
         if self.observed.daemon.is_up() {
-            self.steps.push(Step::new(Action::Stop { unit: node::DAEMON_UNIT.into() }, why));
+            self.steps.push(Step::new(UnitAction::Stop { unit: node::DAEMON_UNIT.into() }, why));
         }
         self.move_aside();
         for path in paths {
             let moved = DAEMON_PLACES.iter().any(|place| place.0 == path && is_foreign_state(self.observed, *place));
             if !moved && !self.observed.entry(path).is_absent() {
                 let action = if path == DAEMON_CACHE {
-                    Action::RemoveFile { path: path.into() }
+                    FileAction::Remove { path: path.into() }
                 } else {
-                    Action::RemoveTree { path: path.into() }
+                    FileAction::RemoveTree { path: path.into() }
                 };
                 self.steps.push(Step::new(action, why));
             }
@@ -195,19 +194,14 @@ impl Planner<'_> {
         for path in FILES.into_iter().filter(|path| !wanted.contains(path)) {
             if is_ours(self.observed, path) && !self.leave_daemon {
                 self.steps
-                    .push(Step::new(Action::RemoveFile { path: path.into() }, format!("{path} is no longer wanted")));
+                    .push(Step::new(FileAction::Remove { path: path.into() }, format!("{path} is no longer wanted")));
             }
         }
         for (path, target) in LINKS {
             let entry = self.observed.entry(path);
             if !entry.is_link(target) {
-                let mut step =
-                    Step::new(Action::MakeLink { path: path.into(), target: target.into() }, describe(entry, path))
-                        .before(Change::ReloadPending(true));
-                if entry.is_absent() {
-                    step = step.undo(Action::RemoveFile { path: path.into() });
-                }
-                self.steps.push(step);
+                let action = FileAction::MakeLink { path: path.into(), target: target.into() };
+                self.steps.push(Step::new(action, describe(entry, path)).before(Change::ReloadPending(true)));
                 self.reload = true;
             }
         }
@@ -225,20 +219,14 @@ impl Planner<'_> {
         let is_there = |path: &str| self.observed.entry(path).has_content(&proven);
         if is_there(node::DAEMON) && !is_there(node::KEPT_DAEMON) {
             let source = Source::Host(node::DAEMON);
-            let action = Action::WriteFile { path: node::KEPT_DAEMON.into(), mode: 0o755, source, sha256: proven };
-            self.steps.push(
-                Step::new(action, "the new daemon has not proven itself yet")
-                    .undo(Action::RemoveFile { path: node::KEPT_DAEMON.into() }),
-            );
+            let action = FileAction::Write { path: node::KEPT_DAEMON.into(), mode: 0o755, source, sha256: proven };
+            self.steps.push(Step::new(action, "the new daemon has not proven itself yet"));
         }
     }
 
     fn make_directory(&mut self, path: &str) {
         if self.observed.entry(path).is_absent() {
-            self.steps.push(
-                Step::new(Action::MakeDirectory { path: path.into() }, format!("{path} is missing"))
-                    .undo(Action::RemoveDirectory { path: path.into() }),
-            );
+            self.steps.push(Step::new(FileAction::MakeDirectory { path: path.into() }, format!("{path} is missing")));
         }
     }
 
@@ -248,16 +236,13 @@ impl Planner<'_> {
         if entry.is_file(&file.sha256, file.mode) {
             return false;
         }
-        let action = Action::WriteFile {
+        let action = FileAction::Write {
             path: file.path.into(),
             mode: file.mode,
             source: file.source.clone(),
             sha256: file.sha256.clone(),
         };
         let mut step = Step::new(action, describe(entry, file.path));
-        if entry.is_absent() {
-            step = step.undo(Action::RemoveFile { path: file.path.into() });
-        }
         match file.role {
             FileRole::Daemon | FileRole::DaemonUnit => {
                 step = step.before(Change::DaemonStale);
@@ -276,7 +261,7 @@ impl Planner<'_> {
     fn reload(&mut self, why: &str) {
         let unread = self.observed.daemon.load_state == "not-found" || self.observed.timer.load_state == "not-found";
         if self.reload || unread {
-            self.steps.push(Step::new(Action::Reload, why).after(Change::ReloadPending(false)));
+            self.steps.push(Step::new(UnitAction::Reload, why).after(Change::ReloadPending(false)));
             self.reload = false;
         }
     }
@@ -291,7 +276,7 @@ impl Planner<'_> {
         let given_up = current && unit.is_failed() && self.restart_daemon.is_none();
         if given_up && !budget::may_start_again(&self.journal, self.observed.now) {
             // Fails at once, and so leads to what failures lead to.
-            self.steps.push(Step::new(Action::ProveDaemon, "systemd has given the daemon up again and again"));
+            self.steps.push(Step::new(Proof::DaemonAnswers, "systemd has given the daemon up again and again"));
             return;
         }
         let why = self.restart_daemon.or(if !current {
@@ -309,12 +294,9 @@ impl Planner<'_> {
                 policy: self.installation.config.active_policy(),
                 previous_invocation: unit.invocation.clone(),
             };
-            let mut step = Step::new(Action::Restart { unit: node::DAEMON_UNIT.into() }, why)
+            let mut step = Step::new(UnitAction::Restart { unit: node::DAEMON_UNIT.into() }, why)
                 .before(Change::DaemonStarts(applied))
                 .before(Change::Phase(Phase::Installing));
-            if !unit.is_up() {
-                step = step.undo(Action::Stop { unit: node::DAEMON_UNIT.into() });
-            }
             if given_up {
                 step = step.before(Change::DaemonGivenUp(self.observed.now));
             }
@@ -322,23 +304,17 @@ impl Planner<'_> {
             self.journal.phase = Phase::Installing;
         }
         if why.is_some() || !self.observed.proxy_answers {
-            self.steps.push(Step::new(Action::ProveDaemon, "kubelet must not be led onto a dead socket"));
+            self.steps.push(Step::new(Proof::DaemonAnswers, "kubelet must not be led onto a dead socket"));
         }
     }
 
     fn start_guard(&mut self) {
-        let rewritten = self
-            .steps
-            .iter()
-            .any(|step| matches!(&step.action, Action::WriteFile { path, .. } if path == node::GUARD_TIMER_FILE));
+        let rewritten = self.steps.iter().any(|step| writes(&step.action, node::GUARD_TIMER_FILE));
         let unit = node::GUARD_TIMER.to_owned();
         if !self.observed.timer.is_up() {
-            self.steps.push(
-                Step::new(Action::Start { unit: unit.clone() }, "the guard's timer does not run")
-                    .undo(Action::Stop { unit }),
-            );
+            self.steps.push(Step::new(UnitAction::Start { unit: unit.clone() }, "the guard's timer does not run"));
         } else if rewritten {
-            self.steps.push(Step::new(Action::Restart { unit }, "the guard's timer was rewritten"));
+            self.steps.push(Step::new(UnitAction::Restart { unit }, "the guard's timer was rewritten"));
         }
     }
 
@@ -358,7 +334,7 @@ impl Planner<'_> {
 
     /// Also before a restart long after it was placed: a drop-in that came later may have taken it back.
     fn prove_override(&mut self) {
-        let proof = Action::ProveOverride { loaded: true };
+        let proof = Action::from(Proof::Override { loaded: true });
         if !self.steps.iter().any(|step| step.action == proof) {
             self.steps.push(Step::new(proof, "kubelet must not restart without the override"));
         }
@@ -404,7 +380,7 @@ impl Planner<'_> {
         if why.is_some() || unproven || !kubelet.unit.is_active() {
             self.steps.push(
                 Step::new(
-                    Action::ProveKubelet { endpoint: Endpoint::Proxy },
+                    Proof::Kubelet { endpoint: Endpoint::Proxy },
                     "the node is as desired only when kubelet runs well",
                 )
                 .after(Change::KubeletProven)
@@ -413,6 +389,10 @@ impl Planner<'_> {
             );
         }
     }
+}
+
+fn writes(action: &Action, file: &str) -> bool {
+    matches!(action, Action::File(FileAction::Write { path, .. }) if path == file)
 }
 
 fn describe(entry: &Entry, path: &str) -> String {

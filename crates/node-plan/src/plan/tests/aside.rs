@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::journal::{Change, Made};
 use crate::layout::DAEMON_PLACES;
 use crate::plan::Target;
-use crate::step::{Action, Cause};
+use crate::step::{Action, Cause, FileAction, JournalAction, Proof};
 use crate::{budget, plan};
 
 /// The Go original's state, which a node of a former user has.
@@ -130,7 +130,7 @@ fn what_is_gone_meanwhile_is_no_error() {
     model.converge(&install("none", "v1")).unwrap();
     // A reboot empties /run, and somebody has no use for the old state.
     harm(&mut model, &Damage::Reboot);
-    model.act(&Action::RemoveTree { path: node::ASIDE_STATE_DIR.into() });
+    model.act(&FileAction::RemoveTree { path: node::ASIDE_STATE_DIR.into() }.into());
     model.converge(&install("none", "v1")).unwrap();
     model.converge(&remove()).unwrap();
     assert_eq!(model.tree(), Model::default().tree());
@@ -151,7 +151,7 @@ fn two_of_them_are_not_ours_to_choose_from() {
 fn a_roll_back_puts_it_back_too() {
     let mut model = Model { kubelet_likes_proxy: false, ..former() };
     let desired = install("none", "v1");
-    assert_eq!(model.converge(&desired), Err(Action::ProveKubelet { endpoint: Endpoint::Proxy }));
+    assert_eq!(model.converge(&desired), Err(Proof::Kubelet { endpoint: Endpoint::Proxy }.into()));
     let attempt = model::installation("none", "v1").attempt();
     let backoff = budget::after_failure(None, &attempt, "why".into(), model.now, 0);
     model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
@@ -159,7 +159,7 @@ fn a_roll_back_puts_it_back_too() {
     model.converge(&desired).unwrap();
     assert_eq!(model.tree(), former().tree());
     assert_eq!(model.journal.as_ref().unwrap().made, Made::default());
-    assert!(plan(&model.observe(), &remove()).steps.iter().all(|step| step.action == Action::Forget));
+    assert!(plan(&model.observe(), &remove()).steps.iter().all(|step| step.action == JournalAction::Forget.into()));
     assert!(
         !model.plan(&desired).steps.iter().any(|step| step.action == Action::RestartKubelet { cause: Cause::Heal })
     );

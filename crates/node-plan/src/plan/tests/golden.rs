@@ -12,7 +12,7 @@ use crate::desired::Desired;
 use crate::journal::Change;
 use crate::observed::Slot;
 use crate::plan::Plan;
-use crate::step::{Action, Restarts};
+use crate::step::{Proof, Restarts};
 
 fn change(change: &Change) -> String {
     match change {
@@ -59,7 +59,7 @@ fn show(plan: &Plan) -> String {
 /// Runs well with `none` and v1, and a try of `desired` has failed at its proof of the daemon.
 fn failed(desired: &Desired, with: Model) -> Model {
     let mut model = Model { broken: "v2", now: with.now + 1000, ..with };
-    assert_eq!(model.converge(desired), Err(Action::ProveDaemon));
+    assert_eq!(model.converge(desired), Err(Proof::DaemonAnswers.into()));
     let Desired::Installed(wanted) = desired else { unreachable!() };
     let backoff = budget::after_failure(None, &wanted.attempt(), "it crashed".into(), model.now, 0);
     model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));

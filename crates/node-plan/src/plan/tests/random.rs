@@ -79,13 +79,13 @@ pub(super) fn harm(model: &mut Model, damage: &Damage) {
 
 fn reboot(model: &mut Model) {
     model.entries.retain(|path, _| !path.starts_with("/run/"));
-    model.act(&crate::Action::Reload);
+    model.act(&crate::UnitAction::Reload.into());
     model.daemon.active = false;
     model.timer.active = false;
     for (link, file) in LINKS {
         if model.entries.contains_key(link) && model.entries.contains_key(file) {
             let unit = file.rsplit('/').next().unwrap();
-            model.act(&crate::Action::Start { unit: unit.into() });
+            model.act(&crate::UnitAction::Start { unit: unit.into() }.into());
         }
     }
     model.act(&crate::Action::RestartKubelet { cause: crate::Cause::Heal });
