@@ -3,11 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use node_plan::{Action, Cause, Entry, FileAction, Journal, Plan, Slot};
+use node_plan::{Action, Cause, Desired, Entry, FileAction, Journal, Plan, Slot};
 
 pub(crate) use crate::memory::State;
 
-use crate::effects::{EffectError, Effects, Files, Paced, Permit, Request, Result, Socket, UnitView, Units, Witnesses};
+use crate::effects::{
+    Clock, EffectError, Files, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+};
 
 /// At which call what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,15 @@ impl Files for Fake {
             Ok(())
         })
     }
+
+    fn lock(&self) -> Result<()> {
+        self.locked.set(true);
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        self.locked.set(false);
+    }
 }
 
 impl Units for Fake {
@@ -149,7 +160,7 @@ impl Units for Fake {
     }
 }
 
-impl Witnesses for Fake {
+impl Probe for Fake {
     async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
         let mut state = self.state.borrow_mut();
         if socket == Socket::Proxy {
@@ -162,7 +173,9 @@ impl Witnesses for Fake {
     async fn heartbeat(&self) -> Option<u64> {
         Some(self.state.borrow().now)
     }
+}
 
+impl Clock for Fake {
     fn now(&self) -> u64 {
         self.state.borrow().now
     }
@@ -177,7 +190,7 @@ impl Witnesses for Fake {
     }
 }
 
-impl Paced for Fake {
+impl Slots for Fake {
     async fn take_slot(&self, request: &Request) -> Permit {
         self.told.borrow_mut().extend(request.failed_at);
         let slot = self.slot.borrow().clone();
@@ -192,15 +205,8 @@ impl Paced for Fake {
     }
 }
 
-impl Effects for Fake {
-    fn lock(&self) -> Result<()> {
-        self.locked.set(true);
-        Ok(())
-    }
-
-    fn unlock(&self) {
-        self.locked.set(false);
-    }
+impl Progress for Fake {
+    fn decided(&self, _desired: &Desired, _journal: Option<&Journal>) {}
 
     fn begin(&self, _plan: &Plan) {}
 

@@ -13,6 +13,7 @@ mod execute;
 mod fake;
 #[cfg(test)]
 mod golden;
+mod inputs;
 mod inspect;
 mod kubelet;
 #[cfg(any(test, feature = "simulation"))]
@@ -26,6 +27,7 @@ mod report;
 mod run;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod telemetry;
 mod wake;
 
 use anyhow::Context;

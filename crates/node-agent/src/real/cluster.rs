@@ -144,10 +144,10 @@ impl Cluster {
         }
     }
 
-    /// Takes the node's switch slot, `desired` being the hash of the desired state. Without an API server there is none.
-    pub(crate) async fn take_slot(&self, desired: &str, request: &Request) -> Permit {
+    /// Takes the node's switch slot. Without an API server there is none.
+    pub(crate) async fn take_slot(&self, request: &Request) -> Permit {
         let Some(pace) = &self.pace else { return Pace::unknown("the API server cannot be used") };
-        let permit = pace.take(desired, request).await;
+        let permit = pace.take(request).await;
         if let Some(doubt) = pace.doubt() {
             self.event(true, doubt.reason, &doubt.note).await;
         }
@@ -155,9 +155,9 @@ impl Cluster {
     }
 
     /// Gives the slot back; whether that stops all further switches. Error: it stays taken until its time is over.
-    pub(crate) async fn give_back_slot(&self, desired: &str, request: &Request) -> Result<bool, String> {
+    pub(crate) async fn give_back_slot(&self, request: &Request) -> Result<bool, String> {
         match &self.pace {
-            Some(pace) => pace.give_back(desired, request).await,
+            Some(pace) => pace.give_back(request).await,
             None => Ok(false),
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct Sums {
 }
 
 impl RealNode {
-    pub(super) fn take_lock(&self) -> Result<HostLock> {
+    fn take_lock(&self) -> Result<HostLock> {
         loop {
             self.root.create_directories(node::RUN_DIR, FileAttributes::with_mode(DIRECTORY_MODE))?;
             let lock = self.root.lock(node::LOCK)?;
@@ -215,5 +215,17 @@ impl Files for RealNode {
             self.root.remove_directory(node::RUN_DIR)?;
         }
         Ok(())
+    }
+
+    fn lock(&self) -> Result<()> {
+        let mut held = self.lock.borrow_mut();
+        if held.is_none() {
+            *held = Some(self.take_lock()?);
+        }
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        *self.lock.borrow_mut() = None;
     }
 }
