@@ -164,7 +164,7 @@ fn go_back(
 
 /// What a loader says on the host the agent cannot read there.
 fn hint(step: &Action, installation: &Installation) -> String {
-    match (&installation.daemon.needs, step) {
+    match (&installation.backend.binary().needs, step) {
         (Some(version), Action::Prove(Proof::DaemonAnswers)) => {
             format!(" (this cri-resmgr needs {version} or newer on the node)")
         }

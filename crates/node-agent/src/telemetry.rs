@@ -3,7 +3,7 @@
 use dynamic_config::Duty;
 use extension_config::names::node;
 use extension_config::node_report::Stage;
-use node_plan::{Action, Desired, Journal, Phase, Plan, StaticConfig, UnitAction, budget};
+use node_plan::{Action, BackendSpec, Desired, Journal, Phase, Plan, StaticConfig, UnitAction, budget};
 use observability::ReadinessHandle;
 use tokio::sync::watch;
 
@@ -54,7 +54,8 @@ fn duty(desired: &Desired, journal: Option<&Journal>, now: u64) -> Duty {
     };
     let phase = journal.map(|journal| journal.phase);
     let started = journal.is_some_and(|journal| journal.applied.is_some());
-    match (&installation.config, phase) {
+    let BackendSpec::Proxy(proxy) = &installation.backend;
+    match (&proxy.config, phase) {
         (StaticConfig::Force(_), _) => Duty::Off,
         (_, Some(Phase::RolledBack)) => Duty::RolledBack,
         // Another configuration than the one that may be pushed on top of.

@@ -4,8 +4,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::backend::proxy::StaticConfig;
+use crate::backend::{BackendSpec, ProxySpec};
+use crate::blob::Blob;
 use crate::budget;
-use crate::desired::{Blob, Installation, StaticConfig};
+use crate::desired::Installation;
 use crate::journal::{Applied, Backoff, Journal, Made, Phase, Proven, Restart};
 use crate::layout::{Source, daemon_paths, watched_paths};
 use crate::step::Cause;
@@ -16,20 +19,20 @@ fn blob(digit: &str, needs: Option<&str>) -> Blob {
 }
 
 fn installation(config: StaticConfig) -> Installation {
-    Installation {
+    let backend = BackendSpec::Proxy(ProxySpec {
         config,
         extra_options: "--metrics-interval 5s \"$X\"".into(),
         daemon: blob("a", Some("GLIBC_2.34")),
         daemon_is_kept: false,
-        gate: blob("b", None),
-        renewal: None,
-    }
+    });
+    Installation { backend, gate: blob("b", None), renewal: None }
 }
 
 fn variants() -> [(&'static str, Installation); 4] {
     let text = || "policy:\n  Active: none\n".to_owned();
     let mut kept = installation(StaticConfig::Fallback(text()));
-    kept.daemon_is_kept = true;
+    let BackendSpec::Proxy(proxy) = &mut kept.backend;
+    proxy.daemon_is_kept = true;
     [
         ("built-in", installation(StaticConfig::BuiltIn)),
         ("fallback", installation(StaticConfig::Fallback(text()))),
@@ -142,7 +145,8 @@ fn files_of_installations() {
 fn environment_and_configuration_files() {
     let mut all = String::new();
     for (name, installation) in variants() {
-        writeln!(all, "--- {name}\n{}", texts::environment(&installation)).unwrap();
+        let BackendSpec::Proxy(proxy) = &installation.backend;
+        writeln!(all, "--- {name}\n{}", texts::environment(proxy)).unwrap();
     }
     writeln!(all, "--- a configuration\n{}", texts::configuration("policy:\n  Active: none\n")).unwrap();
     writeln!(all, "--- one that does not end its line\n{}", texts::configuration("policy: {}")).unwrap();

@@ -5,9 +5,12 @@
 //! so an interrupted execution needs no memory of where it stopped: observe again, plan again. Nothing is undone step by step either: the way
 //! back is a plan with another target.
 
+mod backend;
+mod blob;
 pub mod budget;
 mod desired;
 mod entry;
+mod footprint;
 #[cfg(test)]
 mod golden;
 mod journal;
@@ -19,8 +22,12 @@ mod preflight;
 mod step;
 pub mod texts;
 
-pub use desired::{Blob, Desired, Installation, Renewal, StaticConfig};
+pub use backend::proxy::StaticConfig;
+pub use backend::{Backend, BackendSpec, ProxySpec};
+pub use blob::Blob;
+pub use desired::{Desired, Installation, Renewal};
 pub use entry::{Entry, MARKER};
+pub use footprint::{Footprint, Guard, Service};
 pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Proven, Restart};
 pub use kubelet::{UnitShapeError, check_kubelet};
 pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};

@@ -45,9 +45,9 @@ fn a_clean_node_is_left_alone() {
 /// An agent that was killed, or failed, between the journal and the lock.
 #[test]
 fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
-    for path in crate::layout::BOOKKEEPING {
+    for path in crate::Backend::Proxy.footprint().bookkeeping {
         let mut model = Model::default();
-        model.entries.insert(path.into(), Entry::Directory { empty: false });
+        model.entries.insert((*path).into(), Entry::Directory { empty: false });
         let steps: Vec<Action> = model.plan(&remove()).steps.into_iter().map(|step| step.action).collect();
         assert_eq!(steps, [JournalAction::Forget.into()], "{path}");
     }
@@ -112,7 +112,7 @@ fn only_what_changed_restarts() {
     let mut gate = installation("none", "v1");
     gate.gate = model::blob("gate2");
     let mut options = installation("none", "v1");
-    options.extra_options = "--metrics-interval 5s".into();
+    model::proxy(&mut options).extra_options = "--metrics-interval 5s".into();
     for (name, desired, daemon) in [
         ("nothing", install("none", "v1"), 0),
         ("gate", Desired::Installed(Box::new(gate)), 0),
@@ -210,7 +210,7 @@ fn refusals_touch_nothing_and_name_the_reason() {
         assert!(!plan.is_settled());
     }
     let mut arm = installation("none", "v1");
-    arm.daemon.architecture = "aarch64".into();
+    model::proxy(&mut arm).daemon.architecture = "aarch64".into();
     let plan = Model::default().plan(&Desired::Installed(Box::new(arm)));
     assert!(plan.steps.is_empty() && plan.holds[0].contains("x86_64"), "{plan:?}");
     let mut model = Model::default();

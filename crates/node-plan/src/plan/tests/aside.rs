@@ -9,7 +9,6 @@ use super::model::{self, CUTS, Model, install, remove};
 use super::random::{Damage, harm};
 use crate::entry::Entry;
 use crate::journal::{Change, Made};
-use crate::layout::DAEMON_PLACES;
 use crate::plan::Target;
 use crate::step::{Action, Cause, FileAction, JournalAction, Proof};
 use crate::{budget, plan};
@@ -39,7 +38,7 @@ fn below<'a>(tree: &'a BTreeMap<String, Entry>, place: &'a str) -> Vec<(String, 
 /// Every entry of theirs stands in one of the two places, whole, and nowhere else.
 fn assert_kept(model: &Model, what: &str) {
     let theirs = former().tree();
-    for (path, aside) in DAEMON_PLACES {
+    for &(path, aside) in crate::Backend::Proxy.footprint().own_trees {
         let wanted = below(&theirs, path);
         let tree = model.tree();
         assert!(below(&tree, aside) == wanted || below(&tree, path) == wanted, "{path}, {what}: {tree:?}");
@@ -51,7 +50,7 @@ fn what_was_there_before_us_waits_aside_and_comes_back() {
     let mut model = former();
     assert_eq!(model.converge(&install("none", "v1")), Ok(1));
     let tree = model.tree();
-    for (path, aside) in DAEMON_PLACES {
+    for &(path, aside) in crate::Backend::Proxy.footprint().own_trees {
         assert_eq!(below(&tree, aside), below(&former().tree(), path));
     }
     assert!(tree["/var/lib/cri-resmgr/cache"].has_content("daemon"), "our daemon starts with no state of others");
@@ -114,7 +113,7 @@ fn a_lost_journal_does_not_lose_it() {
             assert_kept(&model, &format!("{number}"));
             model.converge(&remove()).unwrap();
             assert_kept(&model, &format!("{number} {cut:?}"));
-            for (path, aside) in DAEMON_PLACES {
+            for &(path, aside) in crate::Backend::Proxy.footprint().own_trees {
                 assert!(
                     model.entries.contains_key(path) && !model.entries.contains_key(aside),
                     "{path}, {number} {cut:?}"

@@ -67,7 +67,7 @@ fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
     let mut model = Model::default();
     model.converge(&install("none", "v1")).unwrap();
     let mut wanted = installation("none", "v1");
-    wanted.extra_options = "--nonsense".into();
+    model::proxy(&mut wanted).extra_options = "--nonsense".into();
     let desired = Desired::Installed(Box::new(wanted));
     model.daemon_works = false;
     assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));

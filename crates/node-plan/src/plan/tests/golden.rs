@@ -18,8 +18,9 @@ fn change(change: &Change) -> String {
     match change {
         Change::Phase(phase) => format!("{phase:?}"),
         Change::Make(made) => {
-            let paths = made.directories.iter().map(|path| format!("{path}/")).chain(made.files.iter().cloned());
-            format!("will make{}", paths.map(|path| format!("\n             {path}")).collect::<String>())
+            let directories = made.directories.iter().map(|path| format!("{path}/"));
+            let paths: Vec<String> = directories.chain(made.files.iter().cloned()).collect();
+            format!("will make\n             {}", paths.join("\n             "))
         }
         Change::DaemonStarts(applied) => format!(
             "daemon starts with inputs {:.8}, policy {:?}, after run {:?}",

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use extension_config::names::node;
 use kubelet_config::{Endpoint, Setting, Settings};
 
-use crate::desired::{Blob, Desired, Installation, StaticConfig};
+use crate::backend::proxy::StaticConfig;
+use crate::backend::{BackendSpec, ProxySpec};
+use crate::blob::Blob;
+use crate::desired::{Desired, Installation};
 use crate::entry::{Entry, MARKER};
 use crate::journal::{Change, Journal};
 use crate::layout::Source;
@@ -380,14 +383,18 @@ pub(super) fn blob(name: &str) -> Blob {
 }
 
 pub(super) fn installation(policy: &str, version: &str) -> Installation {
-    Installation {
+    let backend = BackendSpec::Proxy(ProxySpec {
         config: StaticConfig::Fallback(format!("policy:\n  Active: {policy}\n")),
         extra_options: String::new(),
         daemon: blob(version),
         daemon_is_kept: false,
-        gate: blob("gate"),
-        renewal: None,
-    }
+    });
+    Installation { backend, gate: blob("gate"), renewal: None }
+}
+
+pub(super) fn proxy(installation: &mut Installation) -> &mut ProxySpec {
+    let BackendSpec::Proxy(proxy) = &mut installation.backend;
+    proxy
 }
 
 pub(super) fn install(policy: &str, version: &str) -> Desired {
