@@ -6,6 +6,8 @@
 
 mod adjustments;
 mod core;
+#[cfg(test)]
+mod golden;
 mod memory;
 mod selection;
 mod standing;

@@ -1,5 +1,7 @@
 //! What is told about the configuration of a node.
 
+use extension_config::names::event;
+
 use crate::memory::{By, Refused};
 use crate::selection::Source;
 
@@ -50,19 +52,19 @@ pub(crate) fn refusal(refused: &Refused) -> Problem {
             let more = keys.len().saturating_sub(KEYS);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             (
-                "CriResmgrConfigInvalid",
+                event::CONFIG_INVALID,
                 format!("{source} is not valid and is not handed to cri-resmgr; wrong: {}{more}", named.join(", ")),
             )
         }
         By::Daemon => (
-            "CriResmgrConfigRefused",
+            event::CONFIG_REFUSED,
             format!(
                 "cri-resmgr refused {source} and goes on with what it had; its reason is in the journal of \
                  cri-resource-manager.service"
             ),
         ),
         By::Start => (
-            "CriResmgrConfigRefused",
+            event::CONFIG_REFUSED,
             format!("cri-resmgr did not come up with {source}; it is not handed over again until it changes"),
         ),
     };
@@ -81,7 +83,7 @@ pub(crate) fn warnings<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String>
 
 pub(crate) fn unsettled(source: &Source, because: &str) -> Problem {
     Problem {
-        reason: "CriResmgrConfigUnsettled",
+        reason: event::CONFIG_UNSETTLED,
         message: format!("cri-resmgr was restarted once for {source} and would have to be again: {because}"),
     }
 }

@@ -10,6 +10,8 @@ pub mod extra_options;
 mod facts;
 #[cfg(test)]
 mod field_cases;
+#[cfg(test)]
+mod golden;
 mod key;
 pub mod limits;
 pub mod names;

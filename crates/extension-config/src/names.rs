@@ -1,5 +1,6 @@
 //! Names that the seed controller, the node agent and the charts share.
 
+pub mod event;
 pub mod node;
 
 /// Type of the `Extension` object, and its name in the shoot's namespace.

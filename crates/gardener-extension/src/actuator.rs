@@ -11,6 +11,7 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::events::EventSink;
+use crate::reason;
 
 /// Does the work of one extension type.
 ///
@@ -80,8 +81,9 @@ impl Context {
 }
 
 fn read_provider_config(raw: &RawJson, limit: usize) -> Result<Value, ActuatorError> {
-    raw.read(limit)
-        .map_err(|fault| ActuatorError::configuration("InvalidProviderConfig", format!("providerConfig: {fault}")))
+    raw.read(limit).map_err(|fault| {
+        ActuatorError::configuration(reason::INVALID_PROVIDER_CONFIG, format!("providerConfig: {fault}"))
+    })
 }
 
 impl fmt::Debug for Context {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::reason;
 use crate::text::{STATUS_TEXT_LIMIT, cut};
 
 /// A call to the API that failed.
@@ -91,11 +92,11 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Api { .. } if self.is_conflict() => "Conflict",
-            Self::Api { .. } => "ApiError",
-            Self::Timeout { .. } => "ApiTimeout",
-            Self::Undecodable { .. } => "Undecodable",
-            Self::Incomplete { .. } => "Incomplete",
+            Self::Api { .. } if self.is_conflict() => reason::CONFLICT,
+            Self::Api { .. } => reason::API_ERROR,
+            Self::Timeout { .. } => reason::API_TIMEOUT,
+            Self::Undecodable { .. } => reason::UNDECODABLE,
+            Self::Incomplete { .. } => reason::INCOMPLETE,
         }
     }
 

@@ -19,6 +19,8 @@ use crate::managed_resources;
 use crate::operation::{Trigger, Triggers};
 use crate::queue::Next;
 use crate::{Error, backoff};
+#[cfg(test)]
+pub(crate) use condition::REASONS;
 use condition::{Check, Subject};
 
 /// Keeps the health conditions.

@@ -12,6 +12,8 @@ pub mod config;
 pub mod controller;
 pub mod error;
 pub mod events;
+#[cfg(test)]
+mod golden;
 mod health;
 mod key;
 mod lifecycle;
@@ -19,6 +21,7 @@ pub mod managed_resources;
 pub mod metrics;
 pub mod operation;
 mod queue;
+mod reason;
 pub mod retry;
 pub mod shoot_access;
 mod status;

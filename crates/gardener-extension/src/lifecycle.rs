@@ -27,6 +27,7 @@ use crate::config::ControllerConfig;
 use crate::key::Key;
 use crate::operation::{Annotation, Decision, Ignored, Operation, Situation, Trigger, Triggers, decide};
 use crate::queue::Next;
+use crate::reason;
 use crate::status::{self, Failure};
 use crate::text::{STATUS_TEXT_LIMIT, cut};
 use crate::{Actuator, ActuatorError, Context, Error, EventSink, Metrics, Outcome, backoff};
@@ -215,7 +216,7 @@ impl Lifecycle {
         let shoot = shoot.map(|fault| format!("the Shoot in Cluster {} is {fault}", key.namespace));
         let note = [own, size, shoot].into_iter().flatten().collect::<Vec<_>>().join("; ");
         if self.cache.is_news(key, &note) && !note.is_empty() {
-            self.events(extension).warning("Undecodable", "Read", note).await;
+            self.events(extension).warning(reason::UNDECODABLE, "Read", note).await;
         }
     }
 
@@ -229,10 +230,10 @@ impl Lifecycle {
         if let Err(error) = &written
             && error.is_refused()
         {
-            self.metrics.engine_error("StatusRefused");
+            self.metrics.engine_error(reason::STATUS_REFUSED);
             let note = format!("the status cannot be written: {}", ErrorChain(error));
             if self.tracks.is_refusal_news(&api.key, &note) {
-                run.events.warning("StatusRefused", run.operation.as_str(), note).await;
+                run.events.warning(reason::STATUS_REFUSED, run.operation.as_str(), note).await;
             }
         }
         written
@@ -286,11 +287,11 @@ impl Lifecycle {
         let took = started.elapsed();
         match outcome {
             Ok(Ok(Outcome::Done)) => {
-                self.metrics.operation(run.operation, "Done", took);
+                self.metrics.operation(run.operation, reason::DONE, took);
                 self.done(api, run).await
             }
             Ok(Ok(Outcome::Pending { message, requeue_after })) => {
-                self.metrics.operation(run.operation, "Pending", took);
+                self.metrics.operation(run.operation, reason::PENDING, took);
                 self.pending(api, &run, &message, requeue_after).await
             }
             Ok(Err(error)) => {
@@ -299,9 +300,9 @@ impl Lifecycle {
                 Ok(self.failed(api, &run, &failure, error.reason()).await)
             }
             Err(_) => {
-                self.metrics.operation(run.operation, "DeadlineExceeded", took);
+                self.metrics.operation(run.operation, reason::DEADLINE_EXCEEDED, took);
                 let failure = Failure::deadline(run.operation, deadline);
-                Ok(self.failed(api, &run, &failure, "DeadlineExceeded").await)
+                Ok(self.failed(api, &run, &failure, reason::DEADLINE_EXCEEDED).await)
             }
         }
     }
@@ -322,7 +323,7 @@ impl Lifecycle {
         if let Some(patch) = patch {
             self.write_status(api, &run, &patch).await?;
             tracing::info!(object.r#ref = %api, operation = operation.as_str(), "done");
-            run.events.normal("Succeeded", operation.as_str(), format!("{} is done", operation.as_str())).await;
+            run.events.normal(reason::SUCCEEDED, operation.as_str(), format!("{} is done", operation.as_str())).await;
         }
         match operation {
             Operation::Delete | Operation::ForceDelete => api.remove_finalizer(&self.config.finalizer).await?,
@@ -356,7 +357,7 @@ impl Lifecycle {
         let requeue_after = requeue_after.max(SHORTEST_REQUEUE);
         if left.is_zero() {
             let failure = Failure::overdue(run.operation, message);
-            self.report(api, run, &failure, "Overdue").await?;
+            self.report(api, run, &failure, reason::OVERDUE).await?;
             return Ok(Ending::Pending(requeue_after));
         }
         if let Some(patch) = status::pending(&run.extension, run.operation, message, now) {

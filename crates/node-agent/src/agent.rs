@@ -4,60 +4,28 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use dynamic_config::{Duty, Standing};
+use dynamic_config::Standing;
 use extension_config::desired_state::Phase;
+use extension_config::names::event;
 use extension_config::node_report::{NodeReport, Stage};
-use node_plan::{Action, Blob, Desired, Journal, Plan, Renewal, Restarts, StaticConfig, absent_cpus, budget};
-use observability::{ErrorChain, ReadinessHandle};
+use node_plan::{Desired, Renewal, absent_cpus};
+use observability::ErrorChain;
 use tokio::sync::watch;
 
 use crate::converge::{Outcome, converge};
 use crate::desired_file::{DesiredFileError, Mounted};
-use crate::effects::{EffectError, Effects};
-use crate::metrics::Metrics;
+use crate::effects::{EffectError, Node};
+use crate::inputs::Inputs;
 use crate::prove::Timing;
-use crate::real::{Cluster, SwitchSlot};
+use crate::real::Cluster;
 use crate::report;
+use crate::telemetry::Telemetry;
 
 /// The net below all events.
 const RESYNC: Duration = Duration::from_secs(60);
 /// Wait after an error; doubled up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(120);
-
-/// A node that an agent can stay with.
-pub(crate) trait Node: Effects {
-    /// The node's slot among those of the shoot.
-    fn slot(&self) -> &SwitchSlot;
-    /// The daemon and the gate of the agent's image.
-    fn payload(&self) -> (&Blob, &Blob);
-    /// Whether we restarted kubelet since the last call.
-    fn take_restarted(&self) -> bool;
-}
-
-/// Where the work shows while it goes on.
-#[derive(Debug, Clone)]
-pub(crate) struct Telemetry {
-    pub(crate) metrics: Metrics,
-    pub(crate) readiness: ReadinessHandle,
-}
-
-impl Telemetry {
-    /// A plan is begun: from now on the node is not as desired.
-    pub(crate) fn begin(&self, plan: &Plan) {
-        self.metrics.stage_is(Stage::Working);
-        self.readiness.set(Err(format!("{}: {}", Stage::Working.as_str(), report::message(plan))));
-    }
-
-    /// A step was done.
-    pub(crate) fn done(&self, action: &Action) {
-        match (action, action.restarts()) {
-            (Action::RestartKubelet { cause }, _) => self.metrics.kubelet_restarted(cause.as_str()),
-            (Action::Restart { .. }, Restarts::Daemon) => self.metrics.daemon_restarted(),
-            _ => {}
-        }
-    }
-}
 
 /// The agent of one node.
 pub(crate) struct Agent<N> {
@@ -69,18 +37,17 @@ pub(crate) struct Agent<N> {
     gated: RefCell<Option<bool>>,
     invocation: RefCell<Option<String>>,
     failures: u32,
-    duty: watch::Sender<Duty>,
     standing: watch::Receiver<Standing>,
 }
 
 impl<N: Node> Agent<N> {
-    /// An agent that writes the gate of `pod`, where it is given; what it says and hears of the dynamic configuration goes over `dynamic`.
+    /// An agent that writes the gate of `pod`, where it is given; what it hears of the dynamic configuration comes over `standing`.
     pub(crate) fn new(
         node: N,
         cluster: Rc<Cluster>,
         pod: Option<String>,
         telemetry: Telemetry,
-        (duty, standing): (watch::Sender<Duty>, watch::Receiver<Standing>),
+        standing: watch::Receiver<Standing>,
     ) -> Self {
         Self {
             node,
@@ -91,7 +58,6 @@ impl<N: Node> Agent<N> {
             gated: RefCell::default(),
             invocation: RefCell::default(),
             failures: 0,
-            duty,
             standing,
         }
     }
@@ -107,39 +73,33 @@ impl<N: Node> Agent<N> {
             Ok(mounted) => mounted,
             Err(error) => return self.failed(&ErrorChain(&error).to_string(), None).await,
         };
-        let labels = self.cluster.labels().await;
-        self.node.slot().desires(&mounted.hash);
         let (daemon, gate) = self.node.payload();
-        let desire = |journal: Option<&Journal>| {
-            let mut desired = Desired::decide(&mounted.state, labels.as_ref(), journal, daemon.clone(), gate.clone());
-            let duty = duty(&desired, journal, self.node.now());
-            self.duty.send_if_modified(|current| {
-                let changed = *current != duty;
-                *current = duty;
-                changed
-            });
-            if let Desired::Installed(installation) = &mut desired {
-                installation.renewal = self.standing.borrow().renewal.as_ref().map(|renewal| Renewal {
+        let inputs =
+            Inputs {
+                state: mounted.state.clone(),
+                hash: mounted.hash.clone(),
+                labels: self.cluster.labels().await,
+                daemon: daemon.clone(),
+                gate: gate.clone(),
+                renewal: self.standing.borrow().renewal.as_ref().map(|renewal| Renewal {
                     invocation: renewal.invocation.clone(),
                     because: renewal.because.clone(),
-                });
-            }
-            desired
-        };
-        match converge(&self.node, &Timing::REAL, desire).await {
+                }),
+            };
+        match converge(&self.node, &Timing::REAL, &inputs).await {
             Ok(outcome) => {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
                 let stage = report::stage(&outcome.plan);
                 let message = report::message(&outcome.plan);
                 let restarts = report::restarts(outcome.observed.journal.as_ref());
-                let warnings = match desire(outcome.observed.journal.as_ref()) {
+                let warnings = match inputs.desired(outcome.observed.journal.as_ref()) {
                     Desired::Installed(installation) => absent_cpus(&outcome.observed, &installation).in_effect,
                     Desired::Clean { .. } | Desired::Undecided { .. } => Vec::new(),
                 };
                 self.tell(stage, &message, &mounted, (restarts, warnings), outcome.plan.retry_at).await;
                 if outcome.plan.awaits_slot {
-                    return self.node.slot().ask_again().min(RESYNC);
+                    return outcome.ask_again.unwrap_or(FIRST_RETRY).min(RESYNC);
                 }
                 let now = outcome.observed.now;
                 let retry = outcome.plan.retry_at.map(|at| Duration::from_secs(at.saturating_sub(now).max(1)));
@@ -233,15 +193,15 @@ impl<N: Node> Agent<N> {
     /// What people should see on the Node: changes of the stage. The first look of an agent at a node that is as desired is no news.
     async fn announce(&self, last: Option<Stage>, stage: Stage, message: &str) {
         match stage {
-            Stage::RolledBack if last != Some(stage) => self.cluster.event(true, "CriResmgrRolledBack", message).await,
-            Stage::Blocked if last != Some(stage) => self.cluster.event(true, "CriResmgrBlocked", message).await,
+            Stage::RolledBack if last != Some(stage) => self.cluster.event(true, event::ROLLED_BACK, message).await,
+            Stage::Blocked if last != Some(stage) => self.cluster.event(true, event::BLOCKED, message).await,
             Stage::Installed if last.is_some_and(|last| last != stage) => {
-                self.cluster.event(false, "CriResmgrInstalled", "kubelet runs through cri-resmgr").await;
+                self.cluster.event(false, event::INSTALLED, "kubelet runs through cri-resmgr").await;
             }
             Stage::Clean if last.is_some_and(|last| last != stage) => {
                 let note =
                     "cri-resmgr is removed; CPU and memory pins of running containers stay until they are recreated";
-                self.cluster.event(false, "CriResmgrRemoved", note).await;
+                self.cluster.event(false, event::REMOVED, note).await;
             }
             _ => {}
         }
@@ -255,27 +215,5 @@ impl<N: Node> Agent<N> {
             self.telemetry.metrics.kubelet_restarted("foreign");
         }
         *last = Some(now);
-    }
-}
-
-/// What the daemon may be given. Ours takes configurations when it was started by us and not with a forced configuration.
-fn duty(desired: &Desired, journal: Option<&Journal>, now: u64) -> Duty {
-    let installation = match desired {
-        Desired::Undecided { .. } => return Duty::Undecided,
-        Desired::Clean { .. } => return Duty::Off,
-        Desired::Installed(installation) => installation,
-    };
-    let phase = journal.map(|journal| journal.phase);
-    let started = journal.is_some_and(|journal| journal.applied.is_some());
-    match (&installation.config, phase) {
-        (StaticConfig::Force(_), _) => Duty::Off,
-        (_, Some(node_plan::Phase::RolledBack)) => Duty::RolledBack,
-        // Another configuration than the one that may be pushed on top of.
-        _ if budget::in_force(journal, &installation.attempt(), now).is_some() => Duty::RolledBack,
-        (config, Some(node_plan::Phase::Installing | node_plan::Phase::Installed)) if started => {
-            let fallback = config.text().unwrap_or(extension_config::effective::BUILT_IN_FALLBACK).to_owned();
-            Duty::Serve { fallback }
-        }
-        _ => Duty::Undecided,
     }
 }

@@ -1,10 +1,13 @@
 //! Observe, plan, execute, until nothing is left to do.
 
-use node_plan::{Action, Change, Desired, Installation, Journal, Observed, Plan, Slot, Step, Target, budget, plan};
+use std::time::Duration;
+
+use node_plan::{Action, Change, Desired, Installation, Journal, Observed, Plan, Proof, Step, Target, budget, plan};
 use observability::ErrorChain;
 
-use crate::effects::{EffectError, Effects, Request, Result};
+use crate::effects::{EffectError, Effects, Permit, Request, Result};
 use crate::execute::{execute, record};
+use crate::inputs::Inputs;
 use crate::observe::observe;
 use crate::prove::Timing;
 
@@ -18,32 +21,34 @@ pub(crate) struct Outcome {
     pub(crate) observed: Observed,
     /// What is still to do; settled when the node is as desired.
     pub(crate) plan: Plan,
+    /// When to ask for a slot again, where one was asked for.
+    pub(crate) ask_again: Option<Duration>,
 }
 
-/// Works until the node is as desired or something is in the way. `desire` says what the node is to become, given its journal.
-pub(crate) async fn converge(
-    effects: &impl Effects,
-    timing: &Timing,
-    desire: impl Fn(Option<&Journal>) -> Desired,
-) -> Result<Outcome> {
+/// Works until the node is as desired or something is in the way.
+pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &Inputs) -> Result<Outcome> {
     let mut locked = false;
     for _ in 0..ROUNDS {
         let mut observed = observe(effects).await?;
-        let desired = desire(observed.journal.as_ref());
+        let desired = inputs.desired(observed.journal.as_ref());
+        effects.decided(&desired, observed.journal.as_ref());
         let mut planned = plan(&observed, &desired);
+        let mut ask_again = None;
         // All else comes first, so that a slot is held no longer than the switch takes.
         if planned.steps.is_empty() && planned.awaits_slot {
-            observed.slot = ask(effects, &mut observed.journal, &desired).await?;
+            let permit = ask(effects, &mut observed.journal, inputs, &desired).await?;
+            ask_again = Some(permit.again_in);
+            observed.slot = permit.slot;
             planned = plan(&observed, &desired);
         }
         if planned.steps.is_empty() {
             if locked {
-                give_back(effects, &mut observed.journal, &desired).await?;
+                give_back(effects, &mut observed.journal, inputs, &desired).await?;
             }
             if observed.journal.is_none() {
                 effects.unlock();
             }
-            return Ok(Outcome { observed, plan: planned });
+            return Ok(Outcome { observed, plan: planned, ask_again });
         }
         if !locked {
             // What was seen without the lock may be another agent's unfinished work.
@@ -63,11 +68,13 @@ pub(crate) async fn converge(
         }
     }
     let observed = observe(effects).await?;
-    let mut planned = plan(&observed, &desire(observed.journal.as_ref()));
+    let desired = inputs.desired(observed.journal.as_ref());
+    effects.decided(&desired, observed.journal.as_ref());
+    let mut planned = plan(&observed, &desired);
     if let Some(step) = planned.steps.first() {
         planned.holds.push(format!("the node does not settle: {} is needed again ({})", step.action, step.evidence));
     }
-    Ok(Outcome { observed, plan: planned })
+    Ok(Outcome { observed, plan: planned, ask_again: None })
 }
 
 async fn run(
@@ -78,7 +85,7 @@ async fn run(
 ) -> std::result::Result<(), (Action, EffectError)> {
     for step in steps {
         tracing::info!(step = %step.action, because = %step.evidence, "step");
-        let outcome = match effects.pause(std::time::Duration::ZERO).await {
+        let outcome = match effects.pause(Duration::ZERO).await {
             Ok(()) => execute(effects, timing, journal, step).await,
             Err(stopping) => Err(stopping),
         };
@@ -88,33 +95,43 @@ async fn run(
 }
 
 /// Asks for the node's slot, and tells of a failure by the way.
-async fn ask(effects: &impl Effects, journal: &mut Option<Journal>, desired: &Desired) -> Result<Slot> {
-    let request = request(journal.as_ref(), desired);
+async fn ask(
+    effects: &impl Effects,
+    journal: &mut Option<Journal>,
+    inputs: &Inputs,
+    desired: &Desired,
+) -> Result<Permit> {
+    let request = request(journal.as_ref(), inputs, desired);
     let permit = effects.take_slot(&request).await;
     if permit.told && request.failed_at.is_some() {
         effects.lock()?;
         record(effects, journal, &[Change::FailureTold])?;
     }
-    Ok(permit.slot)
+    Ok(permit)
 }
 
 /// The work is done, or cannot go on: others may.
-async fn give_back(effects: &impl Effects, journal: &mut Option<Journal>, desired: &Desired) -> Result<()> {
-    let request = request(journal.as_ref(), desired);
+async fn give_back(
+    effects: &impl Effects,
+    journal: &mut Option<Journal>,
+    inputs: &Inputs,
+    desired: &Desired,
+) -> Result<()> {
+    let request = request(journal.as_ref(), inputs, desired);
     if effects.give_back_slot(&request).await && request.failed_at.is_some() {
         record(effects, journal, &[Change::FailureTold])?;
     }
     Ok(())
 }
 
-fn request(journal: Option<&Journal>, desired: &Desired) -> Request {
+fn request(journal: Option<&Journal>, inputs: &Inputs, desired: &Desired) -> Request {
     let attempt = match desired {
         Desired::Installed(installation) => installation.attempt(),
         Desired::Clean { .. } | Desired::Undecided { .. } => String::new(),
     };
     let failure = journal.and_then(|journal| journal.backoff.as_ref());
     let untold = failure.filter(|failure| !failure.told && failure.inputs == attempt);
-    Request { failed_at: untold.map(|failure| failure.failed_at), attempt }
+    Request { desired: inputs.hash.clone(), failed_at: untold.map(|failure| failure.failed_at), attempt }
 }
 
 /// A failed proof goes into the journal, with the back-off that makes the next plan lead back: to what ran well before, or, when that fails
@@ -136,7 +153,7 @@ fn go_back(
     let shortest = if runs_on { budget::LONGEST_DELAY_SECONDS } else { 0 };
     let mut backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now(), shortest);
     // What others wrote into this node's unit says nothing about other nodes, and must not stop them.
-    backoff.told = matches!(step, Action::ProveOverride { .. });
+    backoff.told = matches!(step, Action::Prove(Proof::Override { .. }));
     let mut changes = vec![Change::Failed(backoff)];
     if target == Target::Before {
         changes.push(Change::NothingProven);
@@ -147,8 +164,10 @@ fn go_back(
 
 /// What a loader says on the host the agent cannot read there.
 fn hint(step: &Action, installation: &Installation) -> String {
-    match (&installation.daemon.needs, step) {
-        (Some(version), Action::ProveDaemon) => format!(" (this cri-resmgr needs {version} or newer on the node)"),
+    match (&installation.backend.binary().needs, step) {
+        (Some(version), Action::Prove(Proof::DaemonAnswers)) => {
+            format!(" (this cri-resmgr needs {version} or newer on the node)")
+        }
         _ => String::new(),
     }
 }

@@ -14,12 +14,15 @@ use std::time::Duration;
 
 use dynamic_config::{Adjustment, Answer, Core, Data, Duty, Memory, Problem, Push, Standing, StatusWrite};
 use extension_config::cri_resmgr::CpuSet;
+use extension_config::names::event;
 use futures::StreamExt;
 use futures::stream::LocalBoxStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use handover::Handover;
+#[cfg(test)]
+pub(crate) use real::memory_file;
 pub(crate) use real::{RealSurroundings, remembered};
 pub(crate) use watches::watches;
 
@@ -232,7 +235,7 @@ impl<S: Surroundings> Dynamic<S> {
             && let Some(reason) = &self.undelivered
         {
             let message = format!("nothing can be handed to cri-resmgr: {reason}");
-            standing.problem = Some(Problem { reason: "CriResmgrConfigUndelivered", message });
+            standing.problem = Some(Problem { reason: event::CONFIG_UNDELIVERED, message });
         }
         if standing.problem != self.announced {
             if let Some(problem) = &standing.problem {

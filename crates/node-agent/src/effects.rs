@@ -5,7 +5,7 @@ use std::time::Duration;
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostError, JournalError};
-use node_plan::{Action, Entry, Journal, Plan, Slot, Unit};
+use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Slot, Unit};
 use systemd_client::SystemdError;
 
 /// Why something on the node could not be seen or done.
@@ -95,10 +95,14 @@ pub(crate) trait Files {
     fn journal(&self) -> Result<Option<Journal>>;
     /// Writes the journal, making its directory.
     fn write_journal(&self, journal: &Journal) -> Result<()>;
-    /// Carries out a step that only touches files.
-    fn apply(&self, action: &Action) -> Result<()>;
+    /// Carries out a change.
+    fn change(&self, action: &FileAction) -> Result<()>;
     /// Removes the journal, the lock and their directories.
     fn forget(&self) -> Result<()>;
+    /// Takes the host lock where it is not held; [`EffectError`] when another agent holds it.
+    fn lock(&self) -> Result<()>;
+    /// Lets the host lock go.
+    fn unlock(&self);
 }
 
 /// A unit with what only kubelet's is asked for.
@@ -134,14 +138,18 @@ pub(crate) trait Units {
     async fn reset_failed(&self, unit: &str) -> Result<()>;
 }
 
-/// What a runtime and the cluster say.
-pub(crate) trait Witnesses {
+/// What runtimes and the cluster say.
+pub(crate) trait Probe {
     /// CRI `Version` and `Status` are answered and the runtime is ready; else why not.
     async fn answers(&self, socket: Socket) -> std::result::Result<(), String>;
     /// Seconds since 1970 of the Node's last heartbeat; `None` when the API server cannot be asked or does not know the node.
     async fn heartbeat(&self) -> Option<u64>;
     /// CPUs of the machine that are online; `None` when that cannot be read.
     fn cpus(&self) -> Option<CpuSet>;
+}
+
+/// Time, and waiting.
+pub(crate) trait Clock {
     /// Seconds since 1970.
     fn now(&self) -> u64;
     /// Monotonic time, for deadlines.
@@ -153,6 +161,8 @@ pub(crate) trait Witnesses {
 /// Who asks for a slot, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
+    /// Hash of the desired state.
+    pub(crate) desired: String,
     /// Digest of what is to be installed.
     pub(crate) attempt: String,
     /// A failure of this node with it that the shoot was not told of yet, seconds since 1970.
@@ -172,22 +182,33 @@ pub(crate) struct Permit {
     pub(crate) again_in: Duration,
 }
 
-/// What only a few nodes of the shoot do at a time.
-pub(crate) trait Paced {
+/// The shoot-wide limit on how many nodes switch at the same time.
+pub(crate) trait Slots {
     /// Takes or renews the node's slot.
     async fn take_slot(&self, request: &Request) -> Permit;
     /// Gives it back; whether the failure was taken note of. Best effort: a slot ends with its time.
     async fn give_back_slot(&self, request: &Request) -> bool;
 }
 
-/// All of a node.
-pub(crate) trait Effects: Files + Units + Witnesses + Paced {
-    /// Takes the host lock where it is not held; [`EffectError`] when another agent holds it.
-    fn lock(&self) -> Result<()>;
-    /// Lets the host lock go.
-    fn unlock(&self);
-    /// Called before the first step of a plan: from now on the node is not as desired.
+/// Who wants to know how the work goes on. Nothing that is told here changes what is planned or done.
+pub(crate) trait Progress {
+    /// What the node with this journal is to become; before anything is begun.
+    fn decided(&self, desired: &Desired, journal: Option<&Journal>);
+    /// The first step of a plan comes next: from now on the node is not as desired.
     fn begin(&self, plan: &Plan);
-    /// Called after each step, for metrics and the log.
+    /// A step was done.
     fn done(&self, action: &Action);
+}
+
+/// All of a node.
+pub(crate) trait Effects: Files + Units + Probe + Clock + Slots + Progress {}
+
+impl<T: Files + Units + Probe + Clock + Slots + Progress> Effects for T {}
+
+/// A node that an agent can stay with.
+pub(crate) trait Node: Effects {
+    /// The daemon and the gate of the agent's image.
+    fn payload(&self) -> (&Blob, &Blob);
+    /// Whether we restarted kubelet since the last call.
+    fn take_restarted(&self) -> bool;
 }

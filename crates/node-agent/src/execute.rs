@@ -1,7 +1,7 @@
 //! Carrying out one step: the journal first, then the effect.
 
 use extension_config::names::node;
-use node_plan::{Action, Change, Journal, Step};
+use node_plan::{Action, Change, Journal, JournalAction, Step, UnitAction};
 
 use crate::effects::{EffectError, Effects, Result};
 use crate::prove::{self, Timing};
@@ -15,7 +15,7 @@ pub(crate) async fn execute(
 ) -> Result<()> {
     record(effects, journal, &step.before)?;
     act(effects, timing, &step.action).await?;
-    if step.action == Action::Forget {
+    if step.action == Action::Journal(JournalAction::Forget) {
         *journal = None;
     }
     record(effects, journal, &step.after)?;
@@ -41,32 +41,31 @@ pub(crate) fn record(effects: &impl Effects, journal: &mut Option<Journal>, chan
 
 async fn act(effects: &impl Effects, timing: &Timing, action: &Action) -> Result<()> {
     match action {
-        Action::Record => Ok(()),
-        Action::MakeDirectory { .. }
-        | Action::WriteFile { .. }
-        | Action::MakeLink { .. }
-        | Action::RemoveFile { .. }
-        | Action::RemoveDirectory { .. }
-        | Action::RemoveTree { .. }
-        | Action::Rename { .. } => effects.apply(action),
-        Action::Reload => effects.reload().await,
-        Action::Start { unit } => {
+        Action::File(action) => effects.change(action),
+        Action::Unit(action) => change_unit(effects, action).await,
+        Action::RestartKubelet { .. } => restart_and_let_the_proof_decide(effects, node::KUBELET_UNIT).await,
+        Action::Prove(proof) => prove::prove(effects, timing, *proof).await,
+        Action::Journal(JournalAction::Record) => Ok(()),
+        Action::Journal(JournalAction::Forget) => effects.forget(),
+    }
+}
+
+async fn change_unit(effects: &impl Effects, action: &UnitAction) -> Result<()> {
+    match action {
+        UnitAction::Reload => effects.reload().await,
+        UnitAction::Start { unit } => {
             effects.reset_failed(unit).await?;
             effects.start(unit).await
         }
-        Action::Stop { unit } => effects.stop(unit).await,
-        Action::Restart { unit } if unit == node::DAEMON_UNIT => restart_and_let_the_proof_decide(effects, unit).await,
-        Action::Restart { unit } => {
+        UnitAction::Stop { unit } => effects.stop(unit).await,
+        UnitAction::Restart { unit } if unit == node::DAEMON_UNIT => {
+            restart_and_let_the_proof_decide(effects, unit).await
+        }
+        UnitAction::Restart { unit } => {
             effects.reset_failed(unit).await?;
             effects.restart(unit).await
         }
-        Action::ResetFailed { unit } => effects.reset_failed(unit).await,
-        Action::RestartKubelet { .. } => restart_and_let_the_proof_decide(effects, node::KUBELET_UNIT).await,
-        Action::ProveDaemon => prove::daemon(effects, timing).await,
-        Action::ProveOverride { loaded } => prove::override_loaded(effects, *loaded).await,
-        Action::ProveKubelet { endpoint } => prove::kubelet(effects, timing, *endpoint).await,
-        Action::ProveClean => prove::clean(effects).await,
-        Action::Forget => effects.forget(),
+        UnitAction::ResetFailed { unit } => effects.reset_failed(unit).await,
     }
 }
 

@@ -4,11 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
-use node_plan::{Action, Cause, Entry, Journal, Plan, Slot};
+use node_plan::{Action, Cause, Desired, Entry, FileAction, Journal, Plan, Slot};
 
 pub(crate) use crate::memory::State;
 
-use crate::effects::{EffectError, Effects, Files, Paced, Permit, Request, Result, Socket, UnitView, Units, Witnesses};
+use crate::effects::{
+    Clock, EffectError, Files, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+};
 
 /// At which call what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +100,12 @@ impl Files for Fake {
         })
     }
 
-    fn apply(&self, action: &Action) -> Result<()> {
+    fn change(&self, action: &FileAction) -> Result<()> {
         assert!(self.locked.get() && self.state.borrow().journal.is_some(), "{action} without lock or journal");
-        self.call(&action.to_string(), |state| state.apply(action))
+        self.call(&action.to_string(), |state| {
+            state.change(action);
+            Ok(())
+        })
     }
 
     fn forget(&self) -> Result<()> {
@@ -108,6 +113,15 @@ impl Files for Fake {
             state.journal = None;
             Ok(())
         })
+    }
+
+    fn lock(&self) -> Result<()> {
+        self.locked.set(true);
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        self.locked.set(false);
     }
 }
 
@@ -150,7 +164,7 @@ impl Units for Fake {
     }
 }
 
-impl Witnesses for Fake {
+impl Probe for Fake {
     async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
         let mut state = self.state.borrow_mut();
         if socket == Socket::Proxy {
@@ -167,7 +181,9 @@ impl Witnesses for Fake {
     fn cpus(&self) -> Option<CpuSet> {
         self.cpus.borrow().clone()
     }
+}
 
+impl Clock for Fake {
     fn now(&self) -> u64 {
         self.state.borrow().now
     }
@@ -182,7 +198,7 @@ impl Witnesses for Fake {
     }
 }
 
-impl Paced for Fake {
+impl Slots for Fake {
     async fn take_slot(&self, request: &Request) -> Permit {
         self.told.borrow_mut().extend(request.failed_at);
         let slot = self.slot.borrow().clone();
@@ -197,15 +213,8 @@ impl Paced for Fake {
     }
 }
 
-impl Effects for Fake {
-    fn lock(&self) -> Result<()> {
-        self.locked.set(true);
-        Ok(())
-    }
-
-    fn unlock(&self) {
-        self.locked.set(false);
-    }
+impl Progress for Fake {
+    fn decided(&self, _desired: &Desired, _journal: Option<&Journal>) {}
 
     fn begin(&self, _plan: &Plan) {}
 

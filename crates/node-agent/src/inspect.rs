@@ -97,9 +97,6 @@ pub(crate) async fn plan(options: &NodeOptions) -> anyhow::Result<()> {
             node_plan::Restarts::Kubelet => " [kubelet]",
         };
         writeln!(out, "{:>3}. {}{restarts}\n     because {}", number + 1, step.action, step.evidence)?;
-        for undo in &step.undo {
-            writeln!(out, "     undo: {undo}")?;
-        }
     }
     Ok(())
 }

@@ -5,10 +5,10 @@ use kubelet_config::{Files, read_settings};
 use node_plan::Kubelet;
 use observability::ErrorChain;
 
-use crate::effects::{Effects, Result};
+use crate::effects::{self, Result, Units};
 
 /// kubelet's unit, process and settings.
-pub(crate) async fn look(effects: &impl Effects) -> Result<Kubelet> {
+pub(crate) async fn look(effects: &(impl effects::Files + Units)) -> Result<Kubelet> {
     let view = effects.unit(node::KUBELET_UNIT).await?;
     let command_line = view.command_line.as_deref().map(kubelet_config::of_process);
     let in_unit = view.exec_start.first().map_or(&[][..], Vec::as_slice);
@@ -19,7 +19,7 @@ pub(crate) async fn look(effects: &impl Effects) -> Result<Kubelet> {
 /// The host as [`kubelet_config`] asks for it.
 struct Host<'a, E>(&'a E);
 
-impl<E: Effects> Files for Host<'_, E> {
+impl<E: effects::Files> Files for Host<'_, E> {
     fn text(&self, path: &str) -> std::result::Result<Option<String>, String> {
         self.0.read_text(path).map_err(|error| ErrorChain(&error).to_string())
     }

@@ -11,6 +11,9 @@ mod effects;
 mod execute;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod golden;
+mod inputs;
 mod inspect;
 mod kubelet;
 #[cfg(any(test, feature = "simulation"))]
@@ -24,6 +27,7 @@ mod report;
 mod run;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+mod telemetry;
 mod wake;
 
 use anyhow::Context;
@@ -39,7 +43,10 @@ pub fn program() -> anyhow::Result<()> {
     let cli = Cli::parse();
     // Only the first call in a process can fail, and this is it.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the event loop")?;
+    // Work on the node blocks this thread: files are hashed, copied and flushed. It is none of the runtime's, whose one worker serves HTTP
+    // meanwhile.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.context("start the event loop")?;
     match cli.command {
         Command::Run(options) => runtime.block_on(run::run(options)),
         Command::Status(options) => runtime.block_on(inspect::status(&options)),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use extension_config::names::node;
-use node_plan::{Action, Entry, Journal, MARKER, Source, Unit};
+use node_plan::{Entry, FileAction, Journal, MARKER, Source, Unit};
 
 use crate::effects::{EffectError, Result, UnitView};
 
@@ -113,31 +113,31 @@ impl State {
         below.filter(|name| !name.contains('/')).map(|name| (name.to_owned(), false)).collect()
     }
 
-    /// Carries out a step that only touches files.
-    pub(crate) fn apply(&mut self, action: &Action) -> Result<()> {
+    /// Carries out a change of files.
+    pub(crate) fn change(&mut self, action: &FileAction) {
         match action {
-            Action::MakeDirectory { path } => {
+            FileAction::MakeDirectory { path } => {
                 self.things.insert(path.clone(), Thing::Directory);
             }
-            Action::WriteFile { path, mode, source, sha256 } => {
+            FileAction::Write { path, mode, source, sha256 } => {
                 let marked = matches!(source, Source::Text(text) if text.starts_with(MARKER));
                 self.things.insert(path.clone(), Thing::File { sha256: sha256.clone(), mode: *mode, marked });
             }
-            Action::MakeLink { path, target } => {
+            FileAction::MakeLink { path, target } => {
                 self.things.insert(path.clone(), Thing::Link(target.clone()));
             }
-            Action::RemoveFile { path } => {
+            FileAction::Remove { path } => {
                 self.things.remove(path);
             }
-            Action::RemoveDirectory { path } => {
+            FileAction::RemoveDirectory { path } => {
                 if self.entry(path) == (Entry::Directory { empty: true }) {
                     self.things.remove(path);
                 }
             }
-            Action::RemoveTree { path } => {
+            FileAction::RemoveTree { path } => {
                 self.things.retain(|other, _| other != path && !other.starts_with(&format!("{path}/")));
             }
-            Action::Rename { from, to } => {
+            FileAction::Rename { from, to } => {
                 let below = |path: &String| path == from || path.starts_with(&format!("{from}/"));
                 let moved: Vec<String> = self.things.keys().filter(|path| below(path)).cloned().collect();
                 for path in moved {
@@ -146,9 +146,7 @@ impl State {
                     }
                 }
             }
-            other => return Err(EffectError::Proof(format!("{other} is not a step that only touches files"))),
         }
-        Ok(())
     }
 
     /// daemon-reload.

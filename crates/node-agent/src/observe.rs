@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use extension_config::names::node;
 use node_plan::{Observed, Slot, Space, watched_paths};
 
-use crate::effects::{Effects, Result, Socket};
+use crate::effects::{Clock, Files, Probe, Result, Socket, Units};
 use crate::kubelet;
 
 /// Looks at everything that the planner wants to know.
-pub(crate) async fn observe(effects: &impl Effects) -> Result<Observed> {
+pub(crate) async fn observe(effects: &(impl Files + Units + Probe + Clock)) -> Result<Observed> {
     let kubelet = kubelet::look(effects).await?;
     let mut entries = BTreeMap::new();
     for path in watched_paths() {

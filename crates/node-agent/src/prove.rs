@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use kubelet_config::{Endpoint, effective_endpoint, of_process};
-use node_plan::residue;
 use node_plan::texts::override_undone;
+use node_plan::{Proof, residue};
 
 use crate::effects::{EffectError, Effects, Result, Socket};
 use crate::observe::observe;
@@ -39,8 +39,18 @@ impl Timing {
     };
 }
 
+/// Waits for a condition; an error tells what was awaited.
+pub(crate) async fn prove(effects: &impl Effects, timing: &Timing, proof: Proof) -> Result<()> {
+    match proof {
+        Proof::DaemonAnswers => daemon(effects, timing).await,
+        Proof::Override { loaded } => override_loaded(effects, loaded).await,
+        Proof::Kubelet { endpoint } => kubelet(effects, timing, endpoint).await,
+        Proof::Clean => clean(effects).await,
+    }
+}
+
 /// The proxy answers `Version` and `Status`, and the daemon lives on for a while.
-pub(crate) async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()> {
+async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()> {
     let begin = effects.uptime();
     let mut good: Option<(Duration, (u32, u32))> = None;
     let mut why;
@@ -81,7 +91,7 @@ pub(crate) async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()
 }
 
 /// kubelet runs on the endpoint and stays up; where the API server can be asked, the Node's heartbeat is newer than the begin of the proof.
-pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: Endpoint) -> Result<()> {
+async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: Endpoint) -> Result<()> {
     let (begin, asked) = (effects.uptime(), effects.now());
     let mut good: Option<(Duration, (u32, String, u32))> = None;
     let mut why;
@@ -131,7 +141,7 @@ pub(crate) async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: End
 }
 
 /// systemd has loaded our override and no later drop-in takes it back, or has dropped it.
-pub(crate) async fn override_loaded(effects: &impl Effects, wanted: bool) -> Result<()> {
+async fn override_loaded(effects: &impl Effects, wanted: bool) -> Result<()> {
     let view = effects.unit(node::KUBELET_UNIT).await?;
     let unit = &view.unit;
     if unit.load_state == "bad-setting" || unit.load_state == "error" {
@@ -151,7 +161,7 @@ pub(crate) async fn override_loaded(effects: &impl Effects, wanted: bool) -> Res
 }
 
 /// Nothing that we made is left.
-pub(crate) async fn clean(effects: &impl Effects) -> Result<()> {
+async fn clean(effects: &impl Effects) -> Result<()> {
     let left = residue(&observe(effects).await?);
     if left.is_empty() { Ok(()) } else { Err(EffectError::Proof(format!("left behind: {}", left.join(", ")))) }
 }

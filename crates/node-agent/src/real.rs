@@ -14,22 +14,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostLock, HostRoot, Journal as JournalFile};
-use node_plan::{Action, Blob, Journal, Plan, Restarts};
+use node_plan::{Action, Blob, Desired, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
 pub(crate) use cluster::Cluster;
+#[cfg(test)]
+pub(crate) use cluster::gate_condition;
 #[cfg(feature = "simulation")]
 pub(crate) use cluster::kubeconfig;
 pub(crate) use switch_slot::SwitchSlot;
 
-use crate::agent::{Node, Telemetry};
-use crate::effects::{EffectError, Effects, Paced, Permit, Request, Result, Socket, Witnesses};
+use crate::effects::{Clock, EffectError, Node, Permit, Probe, Progress, Request, Result, Slots, Socket};
 use crate::payload::Images;
+use crate::telemetry::Telemetry;
 use files::Sums;
 use units::Bus;
 
 /// Version of the journal's format.
-const JOURNAL_VERSION: u32 = 1;
+pub(crate) const JOURNAL_VERSION: u32 = 1;
 /// Longest wait for an answer of a runtime.
 const PROBE: Duration = Duration::from_secs(3);
 
@@ -90,10 +92,6 @@ impl RealNode {
 }
 
 impl Node for RealNode {
-    fn slot(&self) -> &SwitchSlot {
-        &self.slot
-    }
-
     fn payload(&self) -> (&Blob, &Blob) {
         (&self.images.daemon, &self.images.gate)
     }
@@ -103,7 +101,7 @@ impl Node for RealNode {
     }
 }
 
-impl Witnesses for RealNode {
+impl Probe for RealNode {
     async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
         match cri_client::probe(&self.root.own_view(socket.path()), PROBE).await {
             Ok(outcome) if outcome.is_ready() => Ok(()),
@@ -119,7 +117,9 @@ impl Witnesses for RealNode {
     fn cpus(&self) -> Option<CpuSet> {
         online_cpus()
     }
+}
 
+impl Clock for RealNode {
     fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
@@ -143,7 +143,7 @@ impl Witnesses for RealNode {
     }
 }
 
-impl Paced for RealNode {
+impl Slots for RealNode {
     async fn take_slot(&self, request: &Request) -> Permit {
         self.slot.take_slot(request).await
     }
@@ -153,17 +153,11 @@ impl Paced for RealNode {
     }
 }
 
-impl Effects for RealNode {
-    fn lock(&self) -> Result<()> {
-        let mut held = self.lock.borrow_mut();
-        if held.is_none() {
-            *held = Some(self.take_lock()?);
+impl Progress for RealNode {
+    fn decided(&self, desired: &Desired, journal: Option<&Journal>) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.decided(desired, journal, self.now());
         }
-        Ok(())
-    }
-
-    fn unlock(&self) {
-        *self.lock.borrow_mut() = None;
     }
 
     fn begin(&self, plan: &Plan) {

@@ -13,14 +13,15 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::agent::{Agent, Telemetry};
+use crate::agent::Agent;
 use crate::cli::RunOptions;
 use crate::desired_file::DesiredFile;
 use crate::dynamic::{self, Dynamic, Handover, RealSurroundings};
-use crate::effects::Witnesses;
+use crate::effects::Clock;
 use crate::metrics::Metrics;
 use crate::payload::Images;
 use crate::real::{Cluster, RealNode};
+use crate::telemetry::Telemetry;
 use crate::wake::Wake;
 
 /// Runs until SIGTERM or SIGINT. Neither is an order to remove anything.
@@ -41,9 +42,9 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let root = HostRoot::open(&options.node.host_root).context("open the host root")?;
     let name = options.node.node_name.clone();
     let cluster = Rc::new(Cluster::connect(name, options.node.kubeconfig.as_deref()).await);
-    let telemetry = Telemetry { metrics: metrics.clone(), readiness };
-    let node = RealNode::new(root.clone(), images, Rc::clone(&cluster), stopping, Some(telemetry.clone()));
     let (duty, duties) = watch::channel(Duty::default());
+    let telemetry = Telemetry { metrics: metrics.clone(), readiness, duty };
+    let node = RealNode::new(root.clone(), images, Rc::clone(&cluster), stopping, Some(telemetry.clone()));
     let (standing, standings) = watch::channel(Standing::default());
     let name = options.node.node_name.clone();
     let dynamic = Dynamic::new(
@@ -58,7 +59,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     );
     let desired = DesiredFile::of(&options.node);
     let pod = options.node.pod_name.clone();
-    let mut agent = Agent::new(node, cluster, pod, telemetry, (duty, standings.clone()));
+    let mut agent = Agent::new(node, cluster, pod, telemetry, standings.clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {

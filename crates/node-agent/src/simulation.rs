@@ -24,11 +24,12 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 pub use clock::Clock;
 pub use memory_node::{Image, MemoryNode};
 
-use crate::agent::{Agent, Telemetry};
+use crate::agent::Agent;
 use crate::desired_file;
-use crate::effects::Witnesses;
+use crate::effects::Clock as _;
 use crate::metrics::Metrics;
 use crate::real::{Cluster, kubeconfig};
+use crate::telemetry::Telemetry;
 use simulated::SimulatedNode;
 
 /// All agents share one client. So many requests are under way at a time, each of which takes a connection.
@@ -177,12 +178,12 @@ async fn carry_out(mut inbox: mpsc::UnboundedReceiver<Order>, client: Client, cl
 /// One agent, from its start to its end.
 async fn attend(order: Order, client: Client, clock: Clock, metrics: Metrics) {
     let cluster = Rc::new(Cluster::new(order.node.name().to_owned(), Some(client)));
-    let telemetry = Telemetry { metrics, readiness: order.readiness };
-    let node = SimulatedNode::new(order.node, Rc::clone(&cluster), clock, order.stop, telemetry.clone());
     // Nobody looks at what the daemon may be given, and nothing is known of dynamic configurations.
     let (duty, _duties) = watch::channel(Duty::default());
+    let telemetry = Telemetry { metrics, readiness: order.readiness, duty };
+    let node = SimulatedNode::new(order.node, Rc::clone(&cluster), clock, order.stop, telemetry.clone());
     let (_standing, standings) = watch::channel(Standing::default());
-    let mut agent = Agent::new(node, cluster, Some(order.pod), telemetry, (duty, standings));
+    let mut agent = Agent::new(node, cluster, Some(order.pod), telemetry, standings);
     loop {
         let wait = agent.round(desired_file::decode(&order.desired_state)).await;
         if agent.node().pause(wait).await.is_err() {

@@ -2,80 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::desired_state::{Daemon, DesiredState, Phase};
-use extension_config::names::node;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use extension_config::desired_state::{DesiredState, Phase};
 
-use crate::journal::{self, Journal, Proven};
+use crate::backend::proxy::StaticConfig;
+use crate::backend::{BackendSpec, ProxySpec};
+use crate::blob::Blob;
+use crate::journal::{self, Journal};
 use crate::observed::Observed;
-
-/// A file that the agent's image carries: the daemon or the gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blob {
-    /// SHA-256 of the content, in hexadecimal digits.
-    pub sha256: String,
-    /// Length in bytes.
-    pub size: u64,
-    /// Architecture of the ELF file by Rust's name (`x86_64`), or what stands for it when it is no ELF file.
-    pub architecture: String,
-    /// The newest version of the host's C library that it asks for (`GLIBC_2.34`); `None` when it is linked statically. The agent does not
-    /// see the host's own: it tells this when the program does not start.
-    #[serde(default)]
-    pub needs: Option<String>,
-}
-
-/// The daemon's static configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StaticConfig {
-    /// None at all: the daemon's built-in one.
-    BuiltIn,
-    /// Text of `fallback.cfg`.
-    Fallback(String),
-    /// Text of `force.cfg`; the daemon refuses to have both.
-    Force(String),
-}
-
-impl StaticConfig {
-    /// The configuration of a desired state. `forceConfig` wins, because the daemon refuses both.
-    #[must_use]
-    pub fn of(daemon: &Daemon) -> Self {
-        match (&daemon.force_config, &daemon.fallback_config) {
-            (Some(force), _) => Self::Force(force.clone()),
-            (None, Some(fallback)) => Self::Fallback(fallback.clone()),
-            (None, None) => Self::BuiltIn,
-        }
-    }
-
-    /// The text, if there is one.
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::BuiltIn => None,
-            Self::Fallback(text) | Self::Force(text) => Some(text),
-        }
-    }
-
-    /// Name of the policy that the text makes active, in whatever style of YAML it is written. The controller has checked the text; one that a
-    /// newer controller accepts and this agent does not has no known policy, which costs at most a needless reset of the daemon's state.
-    #[must_use]
-    pub fn active_policy(&self) -> String {
-        let checked = self.text().and_then(|text| extension_config::cri_resmgr::check(text).ok());
-        checked.map(|checked| checked.active).unwrap_or_default()
-    }
-}
 
 /// Everything that an installation is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
-    /// The daemon's static configuration.
-    pub config: StaticConfig,
-    /// Further options of the daemon's command line.
-    pub extra_options: String,
-    /// The daemon.
-    pub daemon: Blob,
-    /// The image carries another daemon; this one was kept on the host.
-    pub daemon_is_kept: bool,
+    /// What is installed.
+    pub backend: BackendSpec,
     /// The gate.
     pub gate: Blob,
     /// A run of the daemon that has to end. Not one of the inputs: whatever runs afterwards is as good.
@@ -83,28 +22,23 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// What is remembered of it once it is proven.
-    pub(crate) fn to_remember(&self) -> Proven {
-        Proven { config: self.config.clone(), extra_options: self.extra_options.clone(), daemon: self.daemon.clone() }
-    }
-
     /// The one that was proven before this one; `None` when that was the same, or its daemon is not at hand any more.
     #[must_use]
     pub fn before(&self, observed: &Observed) -> Option<Self> {
         let proven = observed.journal.as_ref()?.proven.as_ref()?;
-        let daemon_is_kept = proven.daemon.sha256 != self.daemon.sha256;
+        let daemon_is_kept = proven.daemon.sha256 != self.backend.binary().sha256;
         let is_there = |path: &str| observed.entry(path).has_content(&proven.daemon.sha256);
-        if daemon_is_kept && !is_there(node::KEPT_DAEMON) && !is_there(node::DAEMON) {
+        let service = &self.backend.backend().footprint().service;
+        if daemon_is_kept && !is_there(service.kept_binary) && !is_there(service.binary) {
             return None;
         }
-        let before = Self {
+        let backend = BackendSpec::Proxy(ProxySpec {
             config: proven.config.clone(),
             extra_options: proven.extra_options.clone(),
             daemon: proven.daemon.clone(),
             daemon_is_kept,
-            gate: self.gate.clone(),
-            renewal: None,
-        };
+        });
+        let before = Self { backend, gate: self.gate.clone(), renewal: None };
         (before.inputs() != self.inputs()).then_some(before)
     }
 }
@@ -147,14 +81,13 @@ impl Desired {
         gate: Blob,
     ) -> Self {
         let install = || {
-            Self::Installed(Box::new(Installation {
+            let backend = BackendSpec::Proxy(ProxySpec {
                 config: StaticConfig::of(&state.daemon),
                 extra_options: state.daemon.extra_options.clone(),
                 daemon,
                 daemon_is_kept: false,
-                gate,
-                renewal: None,
-            }))
+            });
+            Self::Installed(Box::new(Installation { backend, gate, renewal: None }))
         };
         let under_way = journal.map(|journal| journal.phase);
         match (state.phase, labels) {
@@ -169,32 +102,5 @@ impl Desired {
                 }
             },
         }
-    }
-}
-
-/// SHA-256 in hexadecimal digits.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::StaticConfig;
-
-    #[test]
-    fn the_policy_is_found_in_every_style() {
-        for (text, policy) in [
-            ("policy:\n  Active: static-pools\n", "static-pools"),
-            ("{\"policy\": {\"Active\": \"static-pools\"}}", "static-pools"),
-            ("policy: {Active: static-pools}", "static-pools"),
-            ("policy.Active: static-pools\n", "static-pools"),
-            ("logger:\n  Debug: 'on:policy'\n", "none"),
-            ("# policy:\n#   Active: static\npolicy:\n  # Active: memtier\n  Active: 'none'\n", "none"),
-            ("nonsense: [", ""),
-        ] {
-            assert_eq!(StaticConfig::Fallback(text.into()).active_policy(), policy, "{text:?}");
-            assert_eq!(StaticConfig::Force(text.into()).active_policy(), policy, "{text:?}");
-        }
-        assert_eq!(StaticConfig::BuiltIn.active_policy(), "");
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::proxy::StaticConfig;
+use crate::blob::Blob;
 use crate::budget;
-use crate::desired::{Blob, StaticConfig};
 use crate::step::Cause;
 
 /// Where the work on a node stands.

@@ -1,12 +1,18 @@
-//! Observed node and desired node to ordered steps, each with its undo.
+//! Observed node and desired node to ordered steps.
 //!
 //! Nothing here touches anything: [`plan`] looks at an [`Observed`] node, a [`Desired`] one and the [`Journal`] and says which [`Step`]s lead
 //! from one to the other. Install, upgrade, configuration change, healing, roll-back and removal are the same function with another target,
-//! so an interrupted execution needs no memory of where it stopped: observe again, plan again.
+//! so an interrupted execution needs no memory of where it stopped: observe again, plan again. Nothing is undone step by step either: the way
+//! back is a plan with another target.
 
+mod backend;
+mod blob;
 pub mod budget;
 mod desired;
 mod entry;
+mod footprint;
+#[cfg(test)]
+mod golden;
 mod journal;
 mod kubelet;
 mod layout;
@@ -16,12 +22,16 @@ mod preflight;
 mod step;
 pub mod texts;
 
-pub use desired::{Blob, Desired, Installation, Renewal, StaticConfig};
+pub use backend::proxy::StaticConfig;
+pub use backend::{Backend, BackendSpec, ProxySpec};
+pub use blob::Blob;
+pub use desired::{Desired, Installation, Renewal};
 pub use entry::{Entry, MARKER};
+pub use footprint::{Footprint, Guard, Service};
 pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Proven, Restart};
 pub use kubelet::{UnitShapeError, check_kubelet};
 pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};
 pub use observed::{Kubelet, Observed, Slot, Space, Unit};
 pub use plan::{Plan, Target, plan, residue};
 pub use preflight::{AbsentCpus, Consequence, Refusal, absent_cpus, kubelet_refusals, refusals};
-pub use step::{Action, Cause, Restarts, Step};
+pub use step::{Action, Cause, FileAction, JournalAction, Proof, Restarts, Step, UnitAction};

@@ -2,9 +2,13 @@
 
 mod clean;
 mod install;
+mod pacing;
+mod planner;
+mod proxy;
 
 pub use clean::residue;
 
+use crate::backend::Backend;
 use crate::budget;
 use crate::desired::{Desired, Installation};
 use crate::journal::Backoff;
@@ -67,19 +71,21 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
     match desired {
         Desired::Undecided { because } => Plan::held(Target::Unchanged, Vec::new(), vec![because.clone()]),
         Desired::Clean { because } => {
-            Plan::held(Target::Clean, clean::steps(observed, clean::Keep::Nothing, because), Vec::new())
+            // Whichever it was: there is one.
+            Plan::held(Target::Clean, clean::steps(observed, Backend::Proxy, clean::Keep::Nothing, because), Vec::new())
         }
         Desired::Installed(installation) => installed(observed, installation),
     }
 }
 
 fn installed(observed: &Observed, installation: &Installation) -> Plan {
+    let backend = installation.backend.backend();
     let refused = refusals(observed, installation);
     if !refused.is_empty() {
         let leave = refused.iter().any(|refusal| refusal.consequence == Consequence::Leave);
         let holds: Vec<String> = refused.into_iter().map(|refusal| refusal.reason).collect();
         return if leave {
-            let steps = clean::steps(observed, clean::Keep::Nothing, &holds.join("; "));
+            let steps = clean::steps(observed, backend, clean::Keep::Nothing, &holds.join("; "));
             Plan::held(Target::Clean, steps, holds)
         } else {
             Plan::held(Target::Installed, Vec::new(), holds)
@@ -90,7 +96,7 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
         if let Some(before) = installation.before(observed) {
             return install::plan_back(observed, &before, backoff.not_before, &explain(backoff));
         }
-        let steps = clean::steps(observed, clean::Keep::Journal, &backoff.reason);
+        let steps = clean::steps(observed, backend, clean::Keep::Journal, &backoff.reason);
         return Plan {
             target: Target::RolledBack,
             steps,

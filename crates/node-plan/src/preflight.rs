@@ -4,11 +4,12 @@ use extension_config::cri_resmgr;
 use extension_config::names::node;
 use kubelet_config::Setting;
 
-use crate::desired::{Installation, StaticConfig};
+use crate::backend::BackendSpec;
+use crate::backend::proxy::StaticConfig;
+use crate::desired::Installation;
 use crate::entry::Entry;
 use crate::journal::Phase;
 use crate::kubelet::check_kubelet;
-use crate::layout::{DAEMON_PLACES, PREDECESSOR_FILE, is_foreign_state, is_ours};
 use crate::observed::{Kubelet, Observed};
 
 /// The first with all that the units and their handling rely on: `/etc/systemd/system.control` among the unit paths, `InvocationID`,
@@ -73,7 +74,8 @@ pub fn absent_cpus(observed: &Observed, installation: &Installation) -> AbsentCp
         let named = checked.map(|checked| checked.named_cpus()).unwrap_or_default();
         named.iter().filter_map(|named| named.absent(cpus)).collect()
     };
-    let wanted = absent(&installation.config);
+    let BackendSpec::Proxy(proxy) = &installation.backend;
+    let wanted = absent(&proxy.config);
     let journal = observed.journal.as_ref().filter(|_| !wanted.is_empty());
     let (in_effect, new) = match journal.map(|journal| (&journal.proven, journal.phase)) {
         Some((Some(proven), _)) => {
@@ -140,7 +142,7 @@ fn systemd(observed: &Observed, refuse: &mut impl FnMut(Consequence, String)) {
 }
 
 fn payload(observed: &Observed, installation: &Installation, refuse: &mut impl FnMut(Consequence, String)) {
-    for (what, blob) in [("cri-resmgr", &installation.daemon), ("runtime-gate", &installation.gate)] {
+    for (what, blob) in [("cri-resmgr", installation.backend.binary()), ("runtime-gate", &installation.gate)] {
         if blob.architecture != observed.architecture {
             refuse(
                 Consequence::Hold,
@@ -154,11 +156,13 @@ fn payload(observed: &Observed, installation: &Installation, refuse: &mut impl F
 }
 
 fn foreign(observed: &Observed, installation: &Installation, refuse: &mut impl FnMut(Consequence, String)) {
-    if !observed.entry(PREDECESSOR_FILE).is_absent() {
+    let footprint = installation.backend.backend().footprint();
+    let predecessor = footprint.predecessor;
+    if !observed.entry(predecessor).is_absent() {
         refuse(
             Consequence::Leave,
             format!(
-                "{PREDECESSOR_FILE} is a trace of the former extension's installation: remove what it installed, then this file"
+                "{predecessor} is a trace of the former extension's installation: remove what it installed, then this file"
             ),
         );
     }
@@ -168,15 +172,16 @@ fn foreign(observed: &Observed, installation: &Installation, refuse: &mut impl F
         (node::GUARD_UNIT, &observed.guard.load_state, node::GUARD_UNIT_FILE),
         (node::GUARD_TIMER, &observed.timer.load_state, node::GUARD_TIMER_FILE),
     ] {
-        if masked(state, file) && !is_ours(observed, file) {
+        if masked(state, file) && !footprint.is_ours(observed, file) {
             refuse(
                 Consequence::Leave,
                 format!("{name} is masked: unmask it (systemctl unmask {name}) to let cri-resmgr run here"),
             );
         }
     }
-    for place @ (path, aside) in DAEMON_PLACES {
-        if is_foreign_state(observed, place) && !observed.entry(aside).is_absent() {
+    for &place in footprint.own_trees {
+        let (path, aside) = place;
+        if footprint.is_foreign_state(observed, place) && !observed.entry(aside).is_absent() {
             refuse(
                 Consequence::Hold,
                 format!("{path} would be moved aside to {aside}, which exists: move one of them elsewhere"),
@@ -186,14 +191,14 @@ fn foreign(observed: &Observed, installation: &Installation, refuse: &mut impl F
     for file in installation.files() {
         let entry = observed.entry(file.path);
         let same = matches!(entry, Entry::File { sha256, .. } if *sha256 == file.sha256);
-        if !entry.is_absent() && !entry.is_mask() && !same && !is_ours(observed, file.path) {
+        if !entry.is_absent() && !entry.is_mask() && !same && !footprint.is_ours(observed, file.path) {
             refuse(Consequence::Leave, format!("{} exists and is not ours: remove what put it there", file.path));
         }
     }
 }
 
 fn space(observed: &Observed, installation: &Installation, refuse: &mut impl FnMut(Consequence, String)) {
-    let binaries = installation.daemon.size + installation.gate.size + TEXT_RESERVE;
+    let binaries = installation.backend.binary().size + installation.gate.size + TEXT_RESERVE;
     for (place, free, needed) in [
         ("/opt", observed.space.opt, binaries),
         ("/etc", observed.space.etc, TEXT_RESERVE),

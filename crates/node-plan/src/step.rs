@@ -1,4 +1,4 @@
-//! Steps: what is done, what takes it back, what it restarts.
+//! Steps: what is done, by kind, and what it restarts.
 
 use kubelet_config::Endpoint;
 use serde::{Deserialize, Serialize};
@@ -45,18 +45,16 @@ pub enum Restarts {
     Kubelet,
 }
 
-/// One thing to do. All of them may be repeated.
+/// A change of the host's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Only the journal is written.
-    Record,
+pub enum FileAction {
     /// Make a directory, 0755, owned by root.
     MakeDirectory {
         /// Host path.
         path: String,
     },
     /// Put a file in place atomically.
-    WriteFile {
+    Write {
         /// Host path.
         path: String,
         /// Permission bits.
@@ -74,7 +72,7 @@ pub enum Action {
         target: String,
     },
     /// Remove a file or a link.
-    RemoveFile {
+    Remove {
         /// Host path.
         path: String,
     },
@@ -95,6 +93,11 @@ pub enum Action {
         /// Host path.
         to: String,
     },
+}
+
+/// A call of systemd about its units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnitAction {
     /// Have systemd read the unit files again.
     Reload,
     /// Start a unit (a running one is left alone).
@@ -117,27 +120,77 @@ pub enum Action {
         /// Unit.
         unit: String,
     },
-    /// Restart kubelet, with its start counter set to zero first.
+}
+
+/// A condition that is waited for; without it the rest of the plan must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// CRI `Version` and `Status` are answered through the proxy.
+    DaemonAnswers,
+    /// systemd has loaded the override, or has not.
+    Override {
+        /// Whether it must be loaded.
+        loaded: bool,
+    },
+    /// kubelet runs well on an endpoint.
+    Kubelet {
+        /// Which one.
+        endpoint: Endpoint,
+    },
+    /// A look at the whole node finds nothing that we made.
+    Clean,
+}
+
+/// A change of the journal that has no other effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalAction {
+    /// Only the step's changes are written.
+    Record,
+    /// Remove the journal, our directories and the lock: the last step of a removal.
+    Forget,
+}
+
+/// One thing to do, by the kind of what carries it out. All of them may be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Change files.
+    File(FileAction),
+    /// Change what systemd runs.
+    Unit(UnitAction),
+    /// Restart kubelet, with its start counter set to zero first. Not one of the units: it costs the node its runtime for a moment, so it
+    /// has a cause and a budget.
     RestartKubelet {
         /// Why.
         cause: Cause,
     },
-    /// Wait until CRI `Version` and `Status` are answered through the proxy.
-    ProveDaemon,
-    /// See that systemd has loaded the override (or has not).
-    ProveOverride {
-        /// Whether it must be loaded.
-        loaded: bool,
-    },
-    /// Wait until kubelet runs well on an endpoint.
-    ProveKubelet {
-        /// Which one.
-        endpoint: Endpoint,
-    },
-    /// Look at the whole node again: nothing that we made may be left.
-    ProveClean,
-    /// Remove the journal, our directories and the lock: the last step of a removal.
-    Forget,
+    /// Wait for a condition.
+    Prove(Proof),
+    /// Change the journal alone.
+    Journal(JournalAction),
+}
+
+impl From<FileAction> for Action {
+    fn from(action: FileAction) -> Self {
+        Self::File(action)
+    }
+}
+
+impl From<UnitAction> for Action {
+    fn from(action: UnitAction) -> Self {
+        Self::Unit(action)
+    }
+}
+
+impl From<Proof> for Action {
+    fn from(proof: Proof) -> Self {
+        Self::Prove(proof)
+    }
+}
+
+impl From<JournalAction> for Action {
+    fn from(action: JournalAction) -> Self {
+        Self::Journal(action)
+    }
 }
 
 impl Action {
@@ -147,10 +200,59 @@ impl Action {
         use extension_config::names::node;
         match self {
             Self::RestartKubelet { .. } => Restarts::Kubelet,
-            Self::Restart { unit } | Self::Start { unit } | Self::Stop { unit } if unit == node::DAEMON_UNIT => {
+            Self::Unit(UnitAction::Restart { unit } | UnitAction::Start { unit } | UnitAction::Stop { unit })
+                if unit == node::DAEMON_UNIT =>
+            {
                 Restarts::Daemon
             }
-            _ => Restarts::Nothing,
+            Self::File(_) | Self::Unit(_) | Self::Prove(_) | Self::Journal(_) => Restarts::Nothing,
+        }
+    }
+}
+
+impl std::fmt::Display for FileAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::MakeDirectory { path } => write!(f, "make directory {path}"),
+            Self::Write { path, mode, .. } => write!(f, "write {path} (mode {mode:04o})"),
+            Self::MakeLink { path, target } => write!(f, "link {path} to {target}"),
+            Self::Remove { path } => write!(f, "remove {path}"),
+            Self::RemoveDirectory { path } => write!(f, "remove directory {path} if empty"),
+            Self::RemoveTree { path } => write!(f, "remove {path} with its content"),
+            Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
+        }
+    }
+}
+
+impl std::fmt::Display for UnitAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reload => f.write_str("have systemd reload its units"),
+            Self::Start { unit } => write!(f, "start {unit}"),
+            Self::Stop { unit } => write!(f, "stop {unit}"),
+            Self::Restart { unit } => write!(f, "restart {unit}"),
+            Self::ResetFailed { unit } => write!(f, "reset the failed state of {unit}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DaemonAnswers => f.write_str("prove that the proxy answers"),
+            Self::Override { loaded: true } => f.write_str("prove that systemd has loaded the override"),
+            Self::Override { loaded: false } => f.write_str("prove that systemd has dropped the override"),
+            Self::Kubelet { endpoint } => write!(f, "prove that kubelet runs well on {endpoint}"),
+            Self::Clean => f.write_str("prove that nothing is left"),
+        }
+    }
+}
+
+impl std::fmt::Display for JournalAction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Record => f.write_str("write the journal"),
+            Self::Forget => f.write_str("remove the journal and the lock"),
         }
     }
 }
@@ -158,26 +260,11 @@ impl Action {
 impl std::fmt::Display for Action {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Record => f.write_str("write the journal"),
-            Self::MakeDirectory { path } => write!(f, "make directory {path}"),
-            Self::WriteFile { path, mode, .. } => write!(f, "write {path} (mode {mode:04o})"),
-            Self::MakeLink { path, target } => write!(f, "link {path} to {target}"),
-            Self::RemoveFile { path } => write!(f, "remove {path}"),
-            Self::RemoveDirectory { path } => write!(f, "remove directory {path} if empty"),
-            Self::RemoveTree { path } => write!(f, "remove {path} with its content"),
-            Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
-            Self::Reload => f.write_str("have systemd reload its units"),
-            Self::Start { unit } => write!(f, "start {unit}"),
-            Self::Stop { unit } => write!(f, "stop {unit}"),
-            Self::Restart { unit } => write!(f, "restart {unit}"),
-            Self::ResetFailed { unit } => write!(f, "reset the failed state of {unit}"),
+            Self::File(action) => action.fmt(f),
+            Self::Unit(action) => action.fmt(f),
             Self::RestartKubelet { cause } => write!(f, "restart kubelet.service ({})", cause.as_str()),
-            Self::ProveDaemon => f.write_str("prove that the proxy answers"),
-            Self::ProveOverride { loaded: true } => f.write_str("prove that systemd has loaded the override"),
-            Self::ProveOverride { loaded: false } => f.write_str("prove that systemd has dropped the override"),
-            Self::ProveKubelet { endpoint } => write!(f, "prove that kubelet runs well on {endpoint}"),
-            Self::ProveClean => f.write_str("prove that nothing is left"),
-            Self::Forget => f.write_str("remove the journal and the lock"),
+            Self::Prove(proof) => proof.fmt(f),
+            Self::Journal(action) => action.fmt(f),
         }
     }
 }
@@ -191,15 +278,13 @@ pub struct Step {
     pub action: Action,
     /// What goes into the journal after the effect.
     pub after: Vec<Change>,
-    /// Takes the effect back, in this order; empty where there is nothing to take back.
-    pub undo: Vec<Action>,
     /// What was observed that makes the step necessary.
     pub evidence: String,
 }
 
 impl Step {
-    pub(crate) fn new(action: Action, evidence: impl Into<String>) -> Self {
-        Self { before: Vec::new(), action, after: Vec::new(), undo: Vec::new(), evidence: evidence.into() }
+    pub(crate) fn new(action: impl Into<Action>, evidence: impl Into<String>) -> Self {
+        Self { before: Vec::new(), action: action.into(), after: Vec::new(), evidence: evidence.into() }
     }
 
     pub(crate) fn before(mut self, change: Change) -> Self {
@@ -209,11 +294,6 @@ impl Step {
 
     pub(crate) fn after(mut self, change: Change) -> Self {
         self.after.push(change);
-        self
-    }
-
-    pub(crate) fn undo(mut self, action: Action) -> Self {
-        self.undo.push(action);
         self
     }
 }

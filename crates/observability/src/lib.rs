@@ -5,6 +5,8 @@
 
 pub mod build_info;
 pub mod error_chain;
+#[cfg(test)]
+mod golden;
 pub mod logging;
 pub mod readiness;
 pub mod server;

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::configuration::{BaseConfig, Owner, Resolved, Unresolved, status};
 use crate::manifests::{self, Manifests};
+use crate::reason;
 use crate::removal::nodes::Tally;
 use crate::removal::sleep::Sleep;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
@@ -34,8 +35,6 @@ const LOOK_AT_NODES: Duration = Duration::from_secs(5);
 const SOMEBODY_WAITS: Duration = Duration::from_secs(180);
 /// What is awaited when all conditions are good and one more look is needed.
 const UNCONFIRMED: &str = "waiting for the confirmation that cri-resmgr is removed from all nodes";
-/// Reason of errors and Events about the operator's base configuration.
-const INVALID_BASE: &str = "InvalidBaseConfig";
 const RESOURCE: &str = names::SHOOT_MANAGED_RESOURCE;
 const SECRET: &str = names::SHOOT_MANAGED_RESOURCE_SECRET;
 
@@ -139,7 +138,9 @@ impl CriResmgr {
                 target_version: version,
                 architecture: names::ARCHITECTURE,
             })
-            .map_err(|error| ActuatorError::transient("NoImage", "choose the node agent's image").with_source(error))
+            .map_err(|error| {
+                ActuatorError::transient(reason::NO_IMAGE, "choose the node agent's image").with_source(error)
+            })
     }
 
     /// Writes the removal phase and looks how far it is.
@@ -189,7 +190,7 @@ impl CriResmgr {
     async fn tell(&self, context: &Context, tally: &Tally) -> Result<(), ActuatorError> {
         if let Some(note) = tally.note().filter(|note| self.removals.is_news(&id(context), note)) {
             tracing::warn!(namespace = context.namespace, note, "nodes are not waited for");
-            context.events.warning("NodesNotAwaited", "Delete", note).await;
+            context.events.warning(reason::NODES_NOT_AWAITED, "Delete", note).await;
         }
         let before = status::told(&context.extension).filter(serde_json::Value::is_object);
         let mut told = before.unwrap_or_else(|| json!({}));
@@ -251,24 +252,24 @@ fn next_look_at_nodes(context: &Context) -> Duration {
 
 /// Neither an upgrade nor a mistake of the operator may fail a shoot that has what it asks for. What can go away by itself is tried again.
 fn may_keep(error: &ActuatorError) -> bool {
-    error.class() == ErrorClass::Configuration || error.reason() == INVALID_BASE
+    error.class() == ErrorClass::Configuration || error.reason() == reason::INVALID_BASE_CONFIG
 }
 
 fn refused(error: Unresolved) -> ActuatorError {
     match error {
         Unresolved::Faulty(problems) => {
             let error = if problems.blames_the_shoot() {
-                ActuatorError::configuration("InvalidProviderConfig", problems.to_string())
+                ActuatorError::configuration(reason::INVALID_PROVIDER_CONFIG, problems.to_string())
             } else {
-                ActuatorError::transient(INVALID_BASE, problems.to_string())
+                ActuatorError::transient(reason::INVALID_BASE_CONFIG, problems.to_string())
             };
             error.with_summary(problems.places())
         }
-        late @ Unresolved::Late => ActuatorError::transient("ConfigurationNotChecked", late.to_string()),
+        late @ Unresolved::Late => ActuatorError::transient(reason::CONFIGURATION_NOT_CHECKED, late.to_string()),
     }
 }
 
 /// Something that only a new version of the controller can mend.
 fn defect(error: manifests::Error) -> ActuatorError {
-    ActuatorError::transient("RenderingFailed", "render the shoot's objects").with_source(error)
+    ActuatorError::transient(reason::RENDERING_FAILED, "render the shoot's objects").with_source(error)
 }

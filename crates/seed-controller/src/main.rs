@@ -3,9 +3,12 @@
 mod actuator;
 mod base_config;
 mod configuration;
+#[cfg(test)]
+mod golden;
 mod manifests;
 mod options;
 mod process;
+mod reason;
 mod removal;
 mod shoot;
 

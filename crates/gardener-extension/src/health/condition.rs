@@ -18,6 +18,9 @@ const SUCCESSFUL: &str = "HealthCheckSuccessful";
 const UNSUCCESSFUL: &str = "HealthCheckUnsuccessful";
 const PROGRESSING: &str = "HealthCheckProgressing";
 const ERROR: &str = "ConditionCheckError";
+/// All of them.
+#[cfg(test)]
+pub(crate) const REASONS: [&str; 4] = [SUCCESSFUL, UNSUCCESSFUL, PROGRESSING, ERROR];
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,13 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use node_plan::{Blob, Desired, Installation, Phase, Slot, StaticConfig, Target};
+use extension_config::desired_state::{self, Daemon, DesiredState, Selection};
+use node_plan::{Blob, Phase, Slot, Target};
 
 use super::{Outcome, converge};
 use crate::effects::Result;
 use crate::fake::{Failure, Fake, State};
+use crate::inputs::Inputs;
 use crate::memory::LaterDropIn;
 use crate::prove::Timing;
 
@@ -17,29 +20,34 @@ const TIMING: Timing = Timing {
     settle_alone: Duration::from_secs(5),
 };
 
-fn install(policy: &str, version: &str) -> Desired {
+fn inputs(phase: desired_state::Phase, policy: &str, version: &str) -> Inputs {
     let blob =
         |name: &str| Blob { sha256: name.into(), size: 1, architecture: std::env::consts::ARCH.into(), needs: None };
-    Desired::Installed(Box::new(Installation {
-        config: StaticConfig::Fallback(format!("policy:\n  Active: {policy}\n")),
-        extra_options: String::new(),
+    let daemon = Daemon { fallback_config: Some(format!("policy:\n  Active: {policy}\n")), ..Daemon::default() };
+    Inputs {
+        state: DesiredState { phase, selection: Selection::default(), daemon },
+        hash: "0123abcd".into(),
+        labels: Some(BTreeMap::new()),
         daemon: blob(version),
-        daemon_is_kept: false,
         gate: blob("gate"),
         renewal: None,
-    }))
+    }
 }
 
-fn remove() -> Desired {
-    Desired::Clean { because: "off".into() }
+fn install(policy: &str, version: &str) -> Inputs {
+    inputs(desired_state::Phase::Install, policy, version)
 }
 
-async fn work(fake: &Fake, desired: &Desired) -> Result<Outcome> {
-    converge(fake, &TIMING, |_| desired.clone()).await
+fn remove() -> Inputs {
+    inputs(desired_state::Phase::Remove, "none", "v1")
+}
+
+async fn work(fake: &Fake, inputs: &Inputs) -> Result<Outcome> {
+    converge(fake, &TIMING, inputs).await
 }
 
 /// A later agent on the same node: nothing of the first one's memory is left.
-async fn next_agent(fake: Fake, desired: &Desired) -> (Fake, Outcome) {
+async fn next_agent(fake: Fake, desired: &Inputs) -> (Fake, Outcome) {
     let next = Fake::from_state(fake.state.into_inner());
     let outcome = work(&next, desired).await.unwrap();
     (next, outcome)

@@ -27,7 +27,7 @@ pub(crate) struct RealSurroundings {
     bus: Option<(Systemd, Events)>,
 }
 
-fn memory_file(root: &HostRoot) -> Journal<Memory> {
+pub(crate) fn memory_file(root: &HostRoot) -> Journal<Memory> {
     Journal::new(root.clone(), node::DYNAMIC_MEMORY, MEMORY_VERSION)
 }
 

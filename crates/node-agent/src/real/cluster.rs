@@ -132,13 +132,7 @@ impl Cluster {
     /// Writes the readiness gate of the agent's own pod. Error: a reason to try again later.
     pub(crate) async fn gate(&self, pod: &str, as_desired: bool, message: &str) -> Result<(), String> {
         let Some(client) = &self.client else { return Ok(()) };
-        let condition = json!({
-            "type": names::NODE_AS_DESIRED,
-            "status": if as_desired { "True" } else { "False" },
-            "reason": if as_desired { "Proven" } else { "NotAsDesired" },
-            "message": message.chars().take(NOTE_LIMIT).collect::<String>(),
-            "lastTransitionTime": k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        });
+        let condition = gate_condition(as_desired, message, k8s_openapi::jiff::Timestamp::now());
         let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
         let parameters = PatchParams::default();
         let pods: Api<Pod> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
@@ -150,10 +144,10 @@ impl Cluster {
         }
     }
 
-    /// Takes the node's switch slot, `desired` being the hash of the desired state. Without an API server there is none.
-    pub(crate) async fn take_slot(&self, desired: &str, request: &Request) -> Permit {
+    /// Takes the node's switch slot. Without an API server there is none.
+    pub(crate) async fn take_slot(&self, request: &Request) -> Permit {
         let Some(pace) = &self.pace else { return Pace::unknown("the API server cannot be used") };
-        let permit = pace.take(desired, request).await;
+        let permit = pace.take(request).await;
         if let Some(doubt) = pace.doubt() {
             self.event(true, doubt.reason, &doubt.note).await;
         }
@@ -161,9 +155,9 @@ impl Cluster {
     }
 
     /// Gives the slot back; whether that stops all further switches. Error: it stays taken until its time is over.
-    pub(crate) async fn give_back_slot(&self, desired: &str, request: &Request) -> Result<bool, String> {
+    pub(crate) async fn give_back_slot(&self, request: &Request) -> Result<bool, String> {
         match &self.pace {
-            Some(pace) => pace.give_back(desired, request).await,
+            Some(pace) => pace.give_back(request).await,
             None => Ok(false),
         }
     }
@@ -213,6 +207,21 @@ impl Cluster {
             Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
         }
     }
+}
+
+/// The condition behind the pod's readiness gate.
+pub(crate) fn gate_condition(
+    as_desired: bool,
+    message: &str,
+    since: k8s_openapi::jiff::Timestamp,
+) -> serde_json::Value {
+    json!({
+        "type": names::NODE_AS_DESIRED,
+        "status": if as_desired { "True" } else { "False" },
+        "reason": if as_desired { "Proven" } else { "NotAsDesired" },
+        "message": message.chars().take(NOTE_LIMIT).collect::<String>(),
+        "lastTransitionTime": since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    })
 }
 
 /// What leads to the API server: a kubeconfig file, or the pod's service account.

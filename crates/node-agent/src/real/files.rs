@@ -5,7 +5,7 @@ use std::path::Path;
 
 use extension_config::names::node;
 use host::{Checksum, FileAttributes, FileKind, HostLock, Metadata, Owner, Removal};
-use node_plan::{Action, Entry, Journal, MARKER, Source};
+use node_plan::{Entry, FileAction, Journal, MARKER, Source};
 
 use super::RealNode;
 use crate::effects::{EffectError, Files, Result};
@@ -23,7 +23,7 @@ pub(super) struct Sums {
 }
 
 impl RealNode {
-    pub(super) fn take_lock(&self) -> Result<HostLock> {
+    fn take_lock(&self) -> Result<HostLock> {
         loop {
             self.root.create_directories(node::RUN_DIR, FileAttributes::with_mode(DIRECTORY_MODE))?;
             let lock = self.root.lock(node::LOCK)?;
@@ -184,22 +184,21 @@ impl Files for RealNode {
         Ok(())
     }
 
-    fn apply(&self, action: &Action) -> Result<()> {
+    fn change(&self, action: &FileAction) -> Result<()> {
         match action {
-            Action::MakeDirectory { path } => {
+            FileAction::MakeDirectory { path } => {
                 self.root.create_directories(path, FileAttributes::with_mode(DIRECTORY_MODE))?;
             }
-            Action::WriteFile { path, mode, source, sha256 } => self.write(path, *mode, source, sha256)?,
-            Action::MakeLink { path, target } => {
+            FileAction::Write { path, mode, source, sha256 } => self.write(path, *mode, source, sha256)?,
+            FileAction::MakeLink { path, target } => {
                 self.root.ensure_symlink(path, target)?;
             }
-            Action::RemoveFile { path } => self.remove(path)?,
-            Action::RemoveDirectory { path } => self.remove_directory(path)?,
-            Action::RemoveTree { path } => {
+            FileAction::Remove { path } => self.remove(path)?,
+            FileAction::RemoveDirectory { path } => self.remove_directory(path)?,
+            FileAction::RemoveTree { path } => {
                 self.root.remove_tree(path)?;
             }
-            Action::Rename { from, to } => self.rename(from, to)?,
-            _ => {}
+            FileAction::Rename { from, to } => self.rename(from, to)?,
         }
         Ok(())
     }
@@ -216,5 +215,17 @@ impl Files for RealNode {
             self.root.remove_directory(node::RUN_DIR)?;
         }
         Ok(())
+    }
+
+    fn lock(&self) -> Result<()> {
+        let mut held = self.lock.borrow_mut();
+        if held.is_none() {
+            *held = Some(self.take_lock()?);
+        }
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        *self.lock.borrow_mut() = None;
     }
 }

@@ -89,13 +89,13 @@ impl Pace {
         Self { slots, client, node_name: node_name.to_owned(), members, doubts }
     }
 
-    /// Takes or renews the slot. `desired`: hash of the desired state.
-    pub(super) async fn take(&self, desired: &str, request: &Request) -> Permit {
+    /// Takes or renews the slot.
+    pub(super) async fn take(&self, request: &Request) -> Permit {
         let crowd = match self.crowd().await {
             Ok(crowd) => crowd,
             Err(reason) => return Self::unknown(&reason),
         };
-        let change = change(desired, request);
+        let change = change(request);
         let slots = slots(crowd.nodes);
         let nobody = BTreeSet::new();
         let ask = Ask {
@@ -125,7 +125,7 @@ impl Pace {
     ) -> Result<Answer, lease::slots::SlotsError> {
         let answer = self.slots.take(&ask, owner).await?;
         if let Some(reason) = answer.unreadable {
-            self.raise("CriResmgrSwitchesUnreadable", &format!("what stands there counts as nothing: {reason}"));
+            self.raise(names::event::SWITCHES_UNREADABLE, &format!("what stands there counts as nothing: {reason}"));
         }
         if answer.verdict != Verdict::Full {
             return Ok(answer);
@@ -134,7 +134,7 @@ impl Pace {
         let Some(first) = strangers.first() else { return Ok(answer) };
         let shown: String = first.chars().take(SHOWN).collect();
         self.raise(
-            "CriResmgrSlotIgnored",
+            names::event::SLOT_IGNORED,
             &format!("{shown:?} holds a slot and is no Node of this shoot; it does not count"),
         );
         self.slots.take(&Ask { strangers: &strangers, ..ask }, owner).await
@@ -192,8 +192,8 @@ impl Pace {
     }
 
     /// Gives the slot back and tells a failure.
-    pub(super) async fn give_back(&self, desired: &str, request: &Request) -> Result<bool, String> {
-        let change = change(desired, request);
+    pub(super) async fn give_back(&self, request: &Request) -> Result<bool, String> {
+        let change = change(request);
         let (failed_at, strangers) = (request.failed_at, &BTreeSet::new());
         let ask = Ask { name: &self.node_name, change: &change, failed_at, slots: 1, strangers };
         // Only a failure may have to be written where no Lease is.
@@ -237,8 +237,8 @@ pub(crate) fn stopped() -> String {
 }
 
 /// What failures count against: another desired state or another payload is something new.
-fn change(desired: &str, request: &Request) -> String {
-    hash8(&format!("{desired} {}", request.attempt))
+fn change(request: &Request) -> String {
+    hash8(&format!("{} {}", request.desired, request.attempt))
 }
 
 fn slots(nodes: u32) -> u32 {
@@ -277,9 +277,11 @@ mod tests {
 
     #[test]
     fn another_desired_state_or_payload_is_another_change() {
-        let request = |attempt: &str| Request { attempt: attempt.into(), failed_at: None };
-        assert_eq!(change("a", &request("x")), change("a", &request("x")));
-        assert_ne!(change("a", &request("x")), change("b", &request("x")));
-        assert_ne!(change("a", &request("x")), change("a", &request("y")));
+        let of = |desired: &str, attempt: &str| {
+            change(&Request { desired: desired.into(), attempt: attempt.into(), failed_at: None })
+        };
+        assert_eq!(of("a", "x"), of("a", "x"));
+        assert_ne!(of("a", "x"), of("b", "x"));
+        assert_ne!(of("a", "x"), of("a", "y"));
     }
 }

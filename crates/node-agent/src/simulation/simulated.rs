@@ -5,13 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
-use node_plan::{Action, Blob, Entry, Journal, Plan, Restarts};
+use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
-use crate::agent::{Node, Telemetry};
-use crate::effects::{EffectError, Effects, Files, Paced, Permit, Request, Result, Socket, UnitView, Units, Witnesses};
+use crate::effects::{
+    Clock as _, EffectError, Files, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+};
 use crate::real::{Cluster, SwitchSlot};
+use crate::telemetry::Telemetry;
 
 /// More than anything takes.
 const FREE_SPACE: u64 = 1 << 30;
@@ -59,10 +61,6 @@ impl SimulatedNode {
 }
 
 impl Node for SimulatedNode {
-    fn slot(&self) -> &SwitchSlot {
-        &self.slot
-    }
-
     fn payload(&self) -> (&Blob, &Blob) {
         (&self.daemon, &self.gate)
     }
@@ -98,13 +96,29 @@ impl Files for SimulatedNode {
         Ok(())
     }
 
-    fn apply(&self, action: &Action) -> Result<()> {
-        self.node.state().apply(action)
+    fn change(&self, action: &FileAction) -> Result<()> {
+        self.node.state().change(action);
+        Ok(())
     }
 
     fn forget(&self) -> Result<()> {
         self.node.state().journal = None;
         Ok(())
+    }
+
+    fn lock(&self) -> Result<()> {
+        if !self.locked.get() && !self.node.lock() {
+            let what = format!("the lock of {}", self.node.name());
+            return Err(EffectError::Job { what, result: "held by another agent".to_owned() });
+        }
+        self.locked.set(true);
+        Ok(())
+    }
+
+    fn unlock(&self) {
+        if self.locked.replace(false) {
+            self.node.unlock();
+        }
     }
 }
 
@@ -141,7 +155,7 @@ impl Units for SimulatedNode {
     }
 }
 
-impl Witnesses for SimulatedNode {
+impl Probe for SimulatedNode {
     async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
         if socket == Socket::Containerd || self.node.state().proxy_answers() {
             return Ok(());
@@ -156,7 +170,9 @@ impl Witnesses for SimulatedNode {
     fn cpus(&self) -> Option<CpuSet> {
         None
     }
+}
 
+impl crate::effects::Clock for SimulatedNode {
     fn now(&self) -> u64 {
         self.clock.now().as_secs()
     }
@@ -180,7 +196,7 @@ impl Witnesses for SimulatedNode {
     }
 }
 
-impl Paced for SimulatedNode {
+impl Slots for SimulatedNode {
     async fn take_slot(&self, request: &Request) -> Permit {
         self.slot.take_slot(request).await
     }
@@ -190,20 +206,9 @@ impl Paced for SimulatedNode {
     }
 }
 
-impl Effects for SimulatedNode {
-    fn lock(&self) -> Result<()> {
-        if !self.locked.get() && !self.node.lock() {
-            let what = format!("the lock of {}", self.node.name());
-            return Err(EffectError::Job { what, result: "held by another agent".to_owned() });
-        }
-        self.locked.set(true);
-        Ok(())
-    }
-
-    fn unlock(&self) {
-        if self.locked.replace(false) {
-            self.node.unlock();
-        }
+impl Progress for SimulatedNode {
+    fn decided(&self, desired: &Desired, journal: Option<&Journal>) {
+        self.telemetry.decided(desired, journal, self.now());
     }
 
     fn begin(&self, plan: &Plan) {

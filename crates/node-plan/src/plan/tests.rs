@@ -1,6 +1,7 @@
 mod aside;
 mod before;
 mod cpus;
+mod golden;
 mod model;
 mod random;
 mod slot;
@@ -14,7 +15,7 @@ use crate::desired::{Desired, Renewal};
 use crate::entry::Entry;
 use crate::journal::{Change, Phase};
 use crate::plan::Target;
-use crate::step::{Action, Cause, Restarts};
+use crate::step::{Action, Cause, FileAction, JournalAction, Proof, Restarts, UnitAction};
 
 fn installed(policy: &str) -> Model {
     let mut model = Model::default();
@@ -45,11 +46,11 @@ fn a_clean_node_is_left_alone() {
 /// An agent that was killed, or failed, between the journal and the lock.
 #[test]
 fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
-    for path in crate::layout::BOOKKEEPING {
+    for path in crate::Backend::Proxy.footprint().bookkeeping {
         let mut model = Model::default();
-        model.entries.insert(path.into(), Entry::Directory { empty: false });
+        model.entries.insert((*path).into(), Entry::Directory { empty: false });
         let steps: Vec<Action> = model.plan(&remove()).steps.into_iter().map(|step| step.action).collect();
-        assert_eq!(steps, [Action::Forget], "{path}");
+        assert_eq!(steps, [JournalAction::Forget.into()], "{path}");
     }
 }
 
@@ -57,16 +58,19 @@ fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
 fn kubelet_is_not_touched_before_the_proxy_is_proven_and_the_proxy_not_stopped_before_kubelet_has_left() {
     let steps = Model::default().plan(&install("none", "v1")).steps;
     let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action)).unwrap();
-    let proven = position(&|action| *action == Action::ProveDaemon);
+    let proven = position(&|action| *action == Proof::DaemonAnswers.into());
     assert!(
-        proven < position(&|action| matches!(action, Action::WriteFile { path, .. } if path == node::KUBELET_DROP_IN))
+        proven
+            < position(
+                &|action| matches!(action, Action::File(FileAction::Write { path, .. }) if path == node::KUBELET_DROP_IN)
+            )
     );
     assert!(proven < position(&|action| matches!(action, Action::RestartKubelet { cause: Cause::Switch })));
     let steps = installed("none").plan(&remove()).steps;
     let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action)).unwrap();
-    let left = position(&|action| *action == Action::ProveKubelet { endpoint: Endpoint::Containerd });
-    assert!(left < position(&|action| *action == Action::Stop { unit: node::DAEMON_UNIT.into() }));
-    assert_eq!(steps.last().unwrap().action, Action::Forget);
+    let left = position(&|action| *action == Proof::Kubelet { endpoint: Endpoint::Containerd }.into());
+    assert!(left < position(&|action| *action == UnitAction::Stop { unit: node::DAEMON_UNIT.into() }.into()));
+    assert_eq!(steps.last().unwrap().action, JournalAction::Forget.into());
 }
 
 #[test]
@@ -104,34 +108,12 @@ fn every_interrupted_execution_converges_to_the_same_node() {
 }
 
 #[test]
-fn undo_restores_the_tree_and_the_units() {
-    let steps = Model::default().plan(&install("none", "v1")).steps;
-    let before_switch = steps.iter().position(|step| step.action.restarts() == Restarts::Kubelet).unwrap();
-    for count in 0..=before_switch {
-        let mut model = Model::default();
-        for step in &steps[..count] {
-            assert!(model.step(step, model::Cut::AfterStep));
-        }
-        for step in steps[..count].iter().rev() {
-            for undo in &step.undo {
-                assert!(model.act(undo));
-            }
-        }
-        for path in crate::daemon_paths() {
-            model.act(&Action::RemoveTree { path: path.into() });
-        }
-        assert_eq!(model.tree(), Model::default().tree(), "after {count} steps");
-        assert!(!model.daemon.active && !model.timer.active, "after {count} steps");
-    }
-}
-
-#[test]
 fn only_what_changed_restarts() {
     let model = installed("none");
     let mut gate = installation("none", "v1");
     gate.gate = model::blob("gate2");
     let mut options = installation("none", "v1");
-    options.extra_options = "--metrics-interval 5s".into();
+    model::proxy(&mut options).extra_options = "--metrics-interval 5s".into();
     for (name, desired, daemon) in [
         ("nothing", install("none", "v1"), 0),
         ("gate", Desired::Installed(Box::new(gate)), 0),
@@ -229,7 +211,7 @@ fn refusals_touch_nothing_and_name_the_reason() {
         assert!(!plan.is_settled());
     }
     let mut arm = installation("none", "v1");
-    arm.daemon.architecture = "aarch64".into();
+    model::proxy(&mut arm).daemon.architecture = "aarch64".into();
     let plan = Model::default().plan(&Desired::Installed(Box::new(arm)));
     assert!(plan.steps.is_empty() && plan.holds[0].contains("x86_64"), "{plan:?}");
     let mut model = Model::default();
@@ -250,7 +232,7 @@ fn a_node_that_becomes_unsuitable_is_made_clean() {
 fn a_failed_proof_leads_back_and_waits() {
     let mut model = Model { kubelet_likes_proxy: false, ..Model::default() };
     let desired = install("none", "v1");
-    assert_eq!(model.converge(&desired), Err(Action::ProveKubelet { endpoint: Endpoint::Proxy }));
+    assert_eq!(model.converge(&desired), Err(Proof::Kubelet { endpoint: Endpoint::Proxy }.into()));
     let backoff = budget::after_failure(None, &installation("none", "v1").attempt(), "why".into(), model.now, 0);
     let not_before = backoff.not_before;
     model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));

@@ -6,18 +6,18 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::INVALID_BASE;
 use crate::configuration::{Owner, Resolved, status};
+use crate::reason;
 
 /// What was delivered stays as it is, with a warning. Nothing is written but that.
 pub(super) async fn keep(context: &Context, owner: &Owner, error: &ActuatorError) -> Result<(), ActuatorError> {
-    let what = if error.reason() == INVALID_BASE { status::KEPT_FROM_BASE } else { status::KEPT };
+    let what = if error.reason() == reason::INVALID_BASE_CONFIG { status::KEPT_FROM_BASE } else { status::KEPT };
     if write_provider_status(context, &status::status_of_kept(owner, what, error)).await? {
         let note = match error.summary() {
             Some(places) => format!("{what}; {places}"),
             None => format!("{what}; {error}"),
         };
-        context.events.warning("ConfigurationKept", "Validate", note).await;
+        context.events.warning(reason::CONFIGURATION_KEPT, "Validate", note).await;
     }
     Ok(())
 }
@@ -31,15 +31,19 @@ pub(super) async fn report(context: &Context, resolved: &Resolved, owner: &Owner
     let warnings: Vec<String> = resolved.effective.warnings.iter().map(ToString::to_string).collect();
     if !warnings.is_empty() {
         // One, however many they are; it is cut where it is written, and all of them stand in the status.
-        context.events.warning("ConfigurationWarning", "Validate", warnings.join("; ")).await;
+        context.events.warning(reason::CONFIGURATION_WARNING, "Validate", warnings.join("; ")).await;
     }
     if let Some(note) = left_alone {
-        context.events.warning("WorkerPoolsLeftAlone", "Validate", note).await;
+        context.events.warning(reason::WORKER_POOLS_LEFT_ALONE, "Validate", note).await;
     }
     if let Some(problems) = &resolved.base_problems {
         context
             .events
-            .warning(INVALID_BASE, "Validate", format!("the last good one stays in effect: {}", problems.places()))
+            .warning(
+                reason::INVALID_BASE_CONFIG,
+                "Validate",
+                format!("the last good one stays in effect: {}", problems.places()),
+            )
             .await;
     }
     Ok(())

@@ -332,3 +332,17 @@ proptest! {
         }
     }
 }
+
+/// The annotation of the Lease, as it is: agents of all versions read and write it at the same time.
+#[test]
+fn the_record_is_written_and_read_as_ever() {
+    let golden = include_str!("golden/full.json").trim_end();
+    let holder = |name: &str, seconds| Holder { name: name.to_owned(), renewed: wall(seconds) };
+    let full = Record {
+        holders: vec![holder("a", 0), holder("b", 1)],
+        failures: vec![Failure { name: "c".to_owned(), at: 1_800_000_000, change: "0123abcd/89abcdef".to_owned() }],
+    };
+    assert_eq!(serde_json::to_string(&full).unwrap(), golden);
+    assert_eq!(Record::read(golden).unwrap(), full);
+    assert_eq!(serde_json::to_string(&Record::default()).unwrap(), r#"{"holders":[],"failures":[]}"#);
+}

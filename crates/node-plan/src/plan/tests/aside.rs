@@ -9,9 +9,8 @@ use super::model::{self, CUTS, Model, install, remove};
 use super::random::{Damage, harm};
 use crate::entry::Entry;
 use crate::journal::{Change, Made};
-use crate::layout::DAEMON_PLACES;
 use crate::plan::Target;
-use crate::step::{Action, Cause};
+use crate::step::{Action, Cause, FileAction, JournalAction, Proof};
 use crate::{budget, plan};
 
 /// The Go original's state, which a node of a former user has.
@@ -39,7 +38,7 @@ fn below<'a>(tree: &'a BTreeMap<String, Entry>, place: &'a str) -> Vec<(String, 
 /// Every entry of theirs stands in one of the two places, whole, and nowhere else.
 fn assert_kept(model: &Model, what: &str) {
     let theirs = former().tree();
-    for (path, aside) in DAEMON_PLACES {
+    for &(path, aside) in crate::Backend::Proxy.footprint().own_trees {
         let wanted = below(&theirs, path);
         let tree = model.tree();
         assert!(below(&tree, aside) == wanted || below(&tree, path) == wanted, "{path}, {what}: {tree:?}");
@@ -51,7 +50,7 @@ fn what_was_there_before_us_waits_aside_and_comes_back() {
     let mut model = former();
     assert_eq!(model.converge(&install("none", "v1")), Ok(1));
     let tree = model.tree();
-    for (path, aside) in DAEMON_PLACES {
+    for &(path, aside) in crate::Backend::Proxy.footprint().own_trees {
         assert_eq!(below(&tree, aside), below(&former().tree(), path));
     }
     assert!(tree["/var/lib/cri-resmgr/cache"].has_content("daemon"), "our daemon starts with no state of others");
@@ -114,7 +113,7 @@ fn a_lost_journal_does_not_lose_it() {
             assert_kept(&model, &format!("{number}"));
             model.converge(&remove()).unwrap();
             assert_kept(&model, &format!("{number} {cut:?}"));
-            for (path, aside) in DAEMON_PLACES {
+            for &(path, aside) in crate::Backend::Proxy.footprint().own_trees {
                 assert!(
                     model.entries.contains_key(path) && !model.entries.contains_key(aside),
                     "{path}, {number} {cut:?}"
@@ -130,7 +129,7 @@ fn what_is_gone_meanwhile_is_no_error() {
     model.converge(&install("none", "v1")).unwrap();
     // A reboot empties /run, and somebody has no use for the old state.
     harm(&mut model, &Damage::Reboot);
-    model.act(&Action::RemoveTree { path: node::ASIDE_STATE_DIR.into() });
+    model.act(&FileAction::RemoveTree { path: node::ASIDE_STATE_DIR.into() }.into());
     model.converge(&install("none", "v1")).unwrap();
     model.converge(&remove()).unwrap();
     assert_eq!(model.tree(), Model::default().tree());
@@ -151,7 +150,7 @@ fn two_of_them_are_not_ours_to_choose_from() {
 fn a_roll_back_puts_it_back_too() {
     let mut model = Model { kubelet_likes_proxy: false, ..former() };
     let desired = install("none", "v1");
-    assert_eq!(model.converge(&desired), Err(Action::ProveKubelet { endpoint: Endpoint::Proxy }));
+    assert_eq!(model.converge(&desired), Err(Proof::Kubelet { endpoint: Endpoint::Proxy }.into()));
     let attempt = model::installation("none", "v1").attempt();
     let backoff = budget::after_failure(None, &attempt, "why".into(), model.now, 0);
     model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
@@ -159,7 +158,7 @@ fn a_roll_back_puts_it_back_too() {
     model.converge(&desired).unwrap();
     assert_eq!(model.tree(), former().tree());
     assert_eq!(model.journal.as_ref().unwrap().made, Made::default());
-    assert!(plan(&model.observe(), &remove()).steps.iter().all(|step| step.action == Action::Forget));
+    assert!(plan(&model.observe(), &remove()).steps.iter().all(|step| step.action == JournalAction::Forget.into()));
     assert!(
         !model.plan(&desired).steps.iter().any(|step| step.action == Action::RestartKubelet { cause: Cause::Heal })
     );

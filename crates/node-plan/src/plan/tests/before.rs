@@ -9,7 +9,7 @@ use crate::desired::Desired;
 use crate::entry::Entry;
 use crate::journal::Change;
 use crate::plan::Target;
-use crate::step::{Action, Restarts};
+use crate::step::{Proof, Restarts};
 
 /// Runs well with v1; a try of `desired` has failed.
 fn failed(broken: &'static str, desired: &Desired) -> Model {
@@ -18,7 +18,7 @@ fn failed(broken: &'static str, desired: &Desired) -> Model {
     model.broken = broken;
     model.daemon_works = broken != "any";
     model.now += 1000;
-    assert_eq!(model.converge(desired), Err(Action::ProveDaemon));
+    assert_eq!(model.converge(desired), Err(Proof::DaemonAnswers.into()));
     tell(&mut model, desired, &[]);
     model
 }
@@ -67,10 +67,10 @@ fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
     let mut model = Model::default();
     model.converge(&install("none", "v1")).unwrap();
     let mut wanted = installation("none", "v1");
-    wanted.extra_options = "--nonsense".into();
+    model::proxy(&mut wanted).extra_options = "--nonsense".into();
     let desired = Desired::Installed(Box::new(wanted));
     model.daemon_works = false;
-    assert_eq!(model.converge(&desired), Err(Action::ProveDaemon));
+    assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));
     tell(&mut model, &desired, &[]);
     model.daemon_works = true;
     assert_eq!(model.converge(&desired), Ok(0));
@@ -84,7 +84,7 @@ fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
 fn where_that_fails_as_well_the_node_is_made_clean() {
     let desired = install("none", "v2");
     let mut model = failed("any", &desired);
-    assert_eq!(model.converge(&desired), Err(Action::ProveDaemon));
+    assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));
     tell(&mut model, &desired, &[Change::NothingProven]);
     assert_eq!(model.plan(&desired).target, Target::RolledBack);
     model.converge(&desired).unwrap();

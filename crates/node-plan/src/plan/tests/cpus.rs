@@ -1,7 +1,8 @@
 //! A configuration that names CPUs which the machine does not have.
 
-use super::model::{Model, installation};
-use crate::desired::{Desired, Installation, StaticConfig};
+use super::model::{Model, installation, proxy};
+use crate::backend::proxy::StaticConfig;
+use crate::desired::{Desired, Installation};
 use crate::observed::Observed;
 use crate::plan::Target;
 use crate::preflight::absent_cpus;
@@ -10,7 +11,9 @@ fn naming(cpus: &str) -> Installation {
     let text = format!(
         "policy: {{Active: balloons, AvailableResources: {{CPU: 'cpuset:{cpus}'}}, ReservedResources: {{CPU: 1}}}}"
     );
-    Installation { config: StaticConfig::Fallback(text), ..installation("none", "v1") }
+    let mut naming = installation("none", "v1");
+    proxy(&mut naming).config = StaticConfig::Fallback(text);
+    naming
 }
 
 fn desired(installation: Installation) -> Desired {
@@ -23,7 +26,8 @@ fn a_new_node_is_refused_before_anything_is_touched() {
     for forced in [false, true] {
         let mut wanted = naming("0-7");
         if forced {
-            wanted.config = StaticConfig::Force(wanted.config.text().unwrap_or_default().to_owned());
+            let config = &mut proxy(&mut wanted).config;
+            *config = StaticConfig::Force(config.text().unwrap_or_default().to_owned());
         }
         let plan = model.plan(&desired(wanted));
         assert_eq!((plan.target, plan.steps), (Target::Installed, vec![]));
@@ -55,7 +59,9 @@ fn what_was_in_effect_goes_on_with_a_warning() {
     assert_eq!(warned(&model.observe(), &naming("0-3")).len(), 1);
     assert!(model.plan(&desired(naming("0-3"))).is_settled());
     // A new payload, other options, another key: an upgrade never fails for it.
-    let upgrade = Installation { daemon: super::model::blob("v2"), extra_options: "-v".into(), ..naming("0-3") };
+    let mut upgrade = naming("0-3");
+    proxy(&mut upgrade).daemon = super::model::blob("v2");
+    proxy(&mut upgrade).extra_options = "-v".into();
     assert_eq!(model.converge(&desired(upgrade)), Ok(0));
     // As written before the journal remembered what was proven.
     if let Some(journal) = &mut model.journal {

@@ -6,13 +6,16 @@ use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use kubelet_config::{Endpoint, Setting, Settings};
 
-use crate::desired::{Blob, Desired, Installation, StaticConfig};
+use crate::backend::proxy::StaticConfig;
+use crate::backend::{BackendSpec, ProxySpec};
+use crate::blob::Blob;
+use crate::desired::{Desired, Installation};
 use crate::entry::{Entry, MARKER};
 use crate::journal::{Change, Journal};
 use crate::layout::Source;
 use crate::observed::{Kubelet, Observed, Slot, Space, Unit};
 use crate::plan::{Plan, plan, residue};
-use crate::step::{Action, Restarts, Step};
+use crate::step::{Action, FileAction, JournalAction, Proof, Restarts, Step, UnitAction};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Process {
@@ -205,7 +208,7 @@ impl Model {
         if !self.act(&step.action) {
             return false;
         }
-        if cut == Cut::AfterStep && step.action != Action::Forget {
+        if cut == Cut::AfterStep && step.action != JournalAction::Forget.into() {
             self.record(&step.after);
         }
         true
@@ -218,11 +221,22 @@ impl Model {
 
     pub(super) fn act(&mut self, action: &Action) -> bool {
         match action {
-            Action::Record => {}
-            Action::MakeDirectory { path } => {
+            Action::File(action) => self.change_files(action),
+            Action::Unit(action) => return self.change_units(action),
+            Action::RestartKubelet { .. } => self.restart_kubelet(),
+            Action::Prove(proof) => return self.prove(*proof),
+            Action::Journal(JournalAction::Record) => {}
+            Action::Journal(JournalAction::Forget) => self.journal = None,
+        }
+        true
+    }
+
+    fn change_files(&mut self, action: &FileAction) {
+        match action {
+            FileAction::MakeDirectory { path } => {
                 self.entries.insert(path.clone(), Entry::Directory { empty: true });
             }
-            Action::WriteFile { path, mode, source, sha256 } => {
+            FileAction::Write { path, mode, source, sha256 } => {
                 if let Source::Text(text) = source {
                     assert!(text.starts_with(MARKER), "{path}");
                 }
@@ -235,24 +249,24 @@ impl Model {
                 assert!(self.has_parent(path), "{path} without its directory");
                 self.entries.insert(path.clone(), marked(path, sha256, *mode));
             }
-            Action::MakeLink { path, target } => {
+            FileAction::MakeLink { path, target } => {
                 assert!(self.has_parent(path), "{path} without its directory");
                 self.entries.insert(path.clone(), Entry::Link { target: target.clone() });
             }
-            Action::RemoveFile { path } => {
+            FileAction::Remove { path } => {
                 assert!(!matches!(self.entries.get(path), Some(Entry::Directory { .. })));
                 self.entries.remove(path);
             }
-            Action::RemoveDirectory { path } => {
+            FileAction::RemoveDirectory { path } => {
                 let empty = matches!(self.observe().entry(path), Entry::Directory { empty: true });
                 if empty {
                     self.entries.remove(path);
                 }
             }
-            Action::RemoveTree { path } => {
+            FileAction::RemoveTree { path } => {
                 self.entries.retain(|entry, _| entry != path && !entry.starts_with(&format!("{path}/")));
             }
-            Action::Rename { from, to } => {
+            FileAction::Rename { from, to } => {
                 assert!(!self.entries.contains_key(to), "{to} is overwritten");
                 let below = |path: &str, of: &str| path == of || path.starts_with(&format!("{of}/"));
                 let moved: Vec<String> = self.entries.keys().filter(|path| below(path, from)).cloned().collect();
@@ -261,40 +275,50 @@ impl Model {
                     self.entries.insert(format!("{to}{}", &path[from.len()..]), entry);
                 }
             }
-            Action::Reload => {
+        }
+    }
+
+    fn change_units(&mut self, action: &UnitAction) -> bool {
+        match action {
+            UnitAction::Reload => {
                 let files = self
                     .entries
                     .iter()
                     .filter(|(path, entry)| path.contains("systemd") && !matches!(entry, Entry::Directory { .. }));
                 self.loaded = files.map(|(path, _)| path.clone()).collect();
             }
-            Action::Start { unit } | Action::Restart { unit } => {
-                return self.start(unit, matches!(action, Action::Restart { .. }));
-            }
-            Action::Stop { unit } => {
+            UnitAction::Start { unit } => return self.start(unit, false),
+            UnitAction::Restart { unit } => return self.start(unit, true),
+            UnitAction::Stop { unit } => {
                 if unit == node::DAEMON_UNIT {
                     assert!(self.endpoint != Endpoint::Proxy || !self.kubelet.active || self.journal.is_some());
                 }
                 self.process(unit).active = false;
             }
-            Action::ResetFailed { unit } => self.process(unit).failed = false,
-            Action::RestartKubelet { .. } => {
-                self.kubelet = Process { active: true, failed: false, starts: self.kubelet.starts + 1 };
-                let proxy = self.loaded.contains(node::KUBELET_DROP_IN) && self.proxy_answers();
-                self.endpoint = if proxy { Endpoint::Proxy } else { Endpoint::Containerd };
-                if proxy {
-                    self.entries.insert(node::RUNTIME_ENV.into(), marked("", "", 0o600));
-                }
-            }
-            Action::ProveDaemon => return self.proxy_answers(),
-            Action::ProveOverride { loaded } => return self.loaded.contains(node::KUBELET_DROP_IN) == *loaded,
-            Action::ProveKubelet { endpoint } => return self.kubelet_is_well(*endpoint),
-            Action::ProveClean => assert_eq!(residue(&self.observe()), Vec::<String>::new()),
-            Action::Forget => {
-                self.journal = None;
-            }
+            UnitAction::ResetFailed { unit } => self.process(unit).failed = false,
         }
         true
+    }
+
+    fn restart_kubelet(&mut self) {
+        self.kubelet = Process { active: true, failed: false, starts: self.kubelet.starts + 1 };
+        let proxy = self.loaded.contains(node::KUBELET_DROP_IN) && self.proxy_answers();
+        self.endpoint = if proxy { Endpoint::Proxy } else { Endpoint::Containerd };
+        if proxy {
+            self.entries.insert(node::RUNTIME_ENV.into(), marked("", "", 0o600));
+        }
+    }
+
+    fn prove(&self, proof: Proof) -> bool {
+        match proof {
+            Proof::DaemonAnswers => self.proxy_answers(),
+            Proof::Override { loaded } => self.loaded.contains(node::KUBELET_DROP_IN) == loaded,
+            Proof::Kubelet { endpoint } => self.kubelet_is_well(endpoint),
+            Proof::Clean => {
+                assert_eq!(residue(&self.observe()), Vec::<String>::new());
+                true
+            }
+        }
     }
 
     fn process(&mut self, unit: &str) -> &mut Process {
@@ -363,14 +387,18 @@ pub(super) fn blob(name: &str) -> Blob {
 }
 
 pub(super) fn installation(policy: &str, version: &str) -> Installation {
-    Installation {
+    let backend = BackendSpec::Proxy(ProxySpec {
         config: StaticConfig::Fallback(format!("policy:\n  Active: {policy}\n")),
         extra_options: String::new(),
         daemon: blob(version),
         daemon_is_kept: false,
-        gate: blob("gate"),
-        renewal: None,
-    }
+    });
+    Installation { backend, gate: blob("gate"), renewal: None }
+}
+
+pub(super) fn proxy(installation: &mut Installation) -> &mut ProxySpec {
+    let BackendSpec::Proxy(proxy) = &mut installation.backend;
+    proxy
 }
 
 pub(super) fn install(policy: &str, version: &str) -> Desired {

@@ -5,8 +5,12 @@ use kubelet_config::Endpoint;
 use proptest::prelude::*;
 
 use super::model::{CUTS, Model, install, remove};
+use crate::backend::Backend;
 use crate::entry::Entry;
-use crate::layout::{FILES, LINKS};
+
+fn footprint() -> &'static crate::Footprint {
+    Backend::Proxy.footprint()
+}
 
 #[derive(Debug, Clone)]
 pub(super) enum Damage {
@@ -23,10 +27,10 @@ pub(super) enum Damage {
 }
 
 pub(super) fn damage() -> impl Strategy<Value = Damage> {
-    let paths = FILES.len() + LINKS.len();
+    let paths = footprint().files.len() + footprint().links.len();
     prop_oneof![
         (0..paths).prop_map(Damage::Delete),
-        (0..FILES.len()).prop_map(Damage::Alter),
+        (0..footprint().files.len()).prop_map(Damage::Alter),
         Just(Damage::StopDaemon),
         Just(Damage::StopTimer),
         Just(Damage::FailKubelet),
@@ -43,7 +47,8 @@ pub(super) fn damage() -> impl Strategy<Value = Damage> {
 }
 
 fn path(number: usize) -> &'static str {
-    FILES.get(number).copied().unwrap_or_else(|| LINKS[number % LINKS.len()].0)
+    let links = footprint().links;
+    footprint().files.get(number).copied().unwrap_or_else(|| links[number % links.len()].0)
 }
 
 pub(super) fn harm(model: &mut Model, damage: &Damage) {
@@ -79,13 +84,13 @@ pub(super) fn harm(model: &mut Model, damage: &Damage) {
 
 fn reboot(model: &mut Model) {
     model.entries.retain(|path, _| !path.starts_with("/run/"));
-    model.act(&crate::Action::Reload);
+    model.act(&crate::UnitAction::Reload.into());
     model.daemon.active = false;
     model.timer.active = false;
-    for (link, file) in LINKS {
+    for &(link, file) in footprint().links {
         if model.entries.contains_key(link) && model.entries.contains_key(file) {
             let unit = file.rsplit('/').next().unwrap();
-            model.act(&crate::Action::Start { unit: unit.into() });
+            model.act(&crate::UnitAction::Start { unit: unit.into() }.into());
         }
     }
     model.act(&crate::Action::RestartKubelet { cause: crate::Cause::Heal });

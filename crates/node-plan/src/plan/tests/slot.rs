@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::journal::Change;
 use crate::observed::Slot;
 use crate::plan::{Plan, Target};
-use crate::step::{Action, Cause, Restarts};
+use crate::step::{Action, Cause, Proof, Restarts};
 
 fn without(slot: Slot, model: Model) -> Model {
     Model { slot, ..model }
@@ -40,7 +40,7 @@ fn everything_but_the_switch_is_done_without_a_slot() {
         let steps = model.plan(&install("none", "v1")).steps;
         let actions: Vec<&Action> = steps.iter().map(|step| &step.action).collect();
         let switch = Action::RestartKubelet { cause: Cause::Switch };
-        let proofs = [Action::ProveOverride { loaded: true }, Action::ProveKubelet { endpoint: Endpoint::Proxy }];
+        let proofs = [Proof::Override { loaded: true }.into(), Proof::Kubelet { endpoint: Endpoint::Proxy }.into()];
         assert_eq!(actions, [&proofs[0], &switch, &proofs[1]]);
     }
 }

@@ -1,9 +1,8 @@
 //! What only a few nodes of a shoot do at a time (docs/decisions/0005-switch-slots.md).
 
-use extension_config::names::node;
 use kubelet_config::Endpoint;
 
-use super::Planner;
+use super::planner::Planner;
 use crate::journal::Applied;
 use crate::observed::Slot;
 
@@ -14,7 +13,8 @@ impl Planner<'_> {
         let inputs = self.installation.inputs();
         let other = |applied: &Applied| !applied.inputs.is_empty() && applied.inputs != inputs;
         // A daemon whose unit or binary is gone would not come up again.
-        let is_whole = [node::DAEMON_UNIT_FILE, node::DAEMON].iter().all(|path| !self.observed.entry(path).is_absent());
+        let service = &self.footprint.service;
+        let is_whole = [service.file, service.binary].iter().all(|path| !self.observed.entry(path).is_absent());
         is_whole
             && self.journal.applied.as_ref().is_some_and(other)
             && self.observed.daemon.is_active()

@@ -1,0 +1,80 @@
+//! A plan in the making, and what every part of it does.
+
+use crate::desired::Installation;
+use crate::entry::Entry;
+use crate::footprint::Footprint;
+use crate::journal::{Change, Journal};
+use crate::layout::{FileRole, ManagedFile};
+use crate::observed::Observed;
+use crate::step::{FileAction, Step, UnitAction};
+
+/// The plan as far as it is made. A backend's own part adds to it.
+pub(super) struct Planner<'a> {
+    pub(super) observed: &'a Observed,
+    pub(super) installation: &'a Installation,
+    pub(super) footprint: &'static Footprint,
+    pub(super) files: Vec<ManagedFile>,
+    /// As the steps so far make it.
+    pub(super) journal: Journal,
+    pub(super) steps: Vec<Step>,
+    pub(super) holds: Vec<String>,
+    pub(super) retry_at: Option<u64>,
+    /// Unit files are written, or were, and systemd has not read them.
+    pub(super) reload: bool,
+    /// The daemon has to be started anew.
+    pub(super) restart_daemon: Option<&'static str>,
+    /// The daemon and its files stay as they are until a slot is held.
+    pub(super) leave_daemon: bool,
+    pub(super) awaits_slot: bool,
+}
+
+impl Planner<'_> {
+    pub(super) fn make_directory(&mut self, path: &str) {
+        if self.observed.entry(path).is_absent() {
+            self.steps.push(Step::new(FileAction::MakeDirectory { path: path.into() }, format!("{path} is missing")));
+        }
+    }
+
+    /// Whether the file was not as wanted.
+    pub(super) fn place(&mut self, file: &ManagedFile) -> bool {
+        let entry = self.observed.entry(file.path);
+        if entry.is_file(&file.sha256, file.mode) {
+            return false;
+        }
+        let action = FileAction::Write {
+            path: file.path.into(),
+            mode: file.mode,
+            source: file.source.clone(),
+            sha256: file.sha256.clone(),
+        };
+        let mut step = Step::new(action, describe(entry, file.path));
+        match file.role {
+            FileRole::Daemon | FileRole::DaemonUnit => {
+                step = step.before(Change::DaemonStale);
+                self.restart_daemon = self.restart_daemon.or(Some("what the daemon runs with changed"));
+            }
+            FileRole::Gate | FileRole::GuardUnit | FileRole::Override => {}
+        }
+        if matches!(file.role, FileRole::DaemonUnit | FileRole::GuardUnit | FileRole::Override) {
+            step = step.before(Change::ReloadPending(true));
+            self.reload = true;
+        }
+        self.steps.push(step);
+        true
+    }
+
+    pub(super) fn reload(&mut self, why: &str) {
+        let unread = self.observed.daemon.load_state == "not-found" || self.observed.timer.load_state == "not-found";
+        if self.reload || unread {
+            self.steps.push(Step::new(UnitAction::Reload, why).after(Change::ReloadPending(false)));
+            self.reload = false;
+        }
+    }
+}
+
+pub(super) fn describe(entry: &Entry, path: &str) -> String {
+    match entry {
+        Entry::Absent => format!("{path} is missing"),
+        _ => format!("{path} is not as wanted"),
+    }
+}

@@ -1,0 +1,136 @@
+//! How kubelet is led onto the proxy, and back: an override of its unit, a restart, a proof.
+
+use extension_config::names::node;
+use kubelet_config::Endpoint;
+
+use crate::backend::Backend;
+use crate::budget;
+use crate::journal::{Change, Journal, Phase, Restart};
+use crate::layout::FileRole;
+use crate::observed::Observed;
+use crate::plan::planner::Planner;
+use crate::step::{Action, Cause, FileAction, Proof, Step, UnitAction};
+
+/// When the proxy has proven itself: kubelet onto it.
+pub(super) fn after_start(planner: &mut Planner<'_>) {
+    place_override(planner);
+    switch_kubelet(planner);
+}
+
+fn place_override(planner: &mut Planner<'_>) {
+    for path in planner.footprint.late_directories {
+        planner.make_directory(path);
+    }
+    let file = planner.files.iter().find(|file| file.role == FileRole::Override).cloned();
+    let written = file.is_some_and(|file| planner.place(&file));
+    let broken = planner.observed.kubelet.unit.load_state != "loaded";
+    if written || broken || !planner.observed.override_loaded() {
+        planner.reload = true;
+        planner.reload("systemd does not have the override loaded");
+        prove_override(planner);
+    }
+}
+
+/// Also before a restart long after it was placed: a drop-in that came later may have taken it back.
+fn prove_override(planner: &mut Planner<'_>) {
+    let proof = Action::from(Proof::Override { loaded: true });
+    if !planner.steps.iter().any(|step| step.action == proof) {
+        planner.steps.push(Step::new(proof, "kubelet must not restart without the override"));
+    }
+}
+
+fn switch_kubelet(planner: &mut Planner<'_>) {
+    let kubelet = &planner.observed.kubelet;
+    let down = left_down(planner.observed, &planner.journal);
+    let why = match kubelet.endpoint() {
+        _ if down => Some("kubelet.service is down, and not on purpose"),
+        Some(Endpoint::Containerd) => Some("kubelet runs on containerd"),
+        Some(Endpoint::Foreign) => Some("kubelet runs on another socket"),
+        Some(Endpoint::Proxy) | None => None,
+    };
+    if !kubelet.unit.is_up() && !down {
+        planner.holds.push("kubelet.service is stopped; it is not ours to start".to_owned());
+        return;
+    }
+    if let Some(why) = why {
+        if let Some(at) = budget::next_switch(&planner.journal, planner.observed.now) {
+            planner.retry_at = Some(at);
+            planner.holds.push(format!(
+                "{why}; {} restarts within {} s are enough, the next has to wait",
+                planner.journal.restarts.len(),
+                budget::WINDOW_SECONDS
+            ));
+            return;
+        }
+        let healing = planner.journal.switched || down;
+        let cause = if healing { Cause::Heal } else { Cause::Switch };
+        if cause == Cause::Switch && !planner.slot(why) {
+            return;
+        }
+        prove_override(planner);
+        planner.steps.push(
+            Step::new(Action::RestartKubelet { cause }, why)
+                .before(Change::KubeletRestarts(Restart { at: planner.observed.now, cause }))
+                .before(Change::Phase(Phase::Installing)),
+        );
+        planner.journal.phase = Phase::Installing;
+    }
+    let unproven = planner.journal.kubelet_unproven || planner.journal.phase != Phase::Installed;
+    if why.is_some() || unproven || !kubelet.unit.is_active() {
+        planner.steps.push(
+            Step::new(
+                Proof::Kubelet { endpoint: Endpoint::Proxy },
+                "the node is as desired only when kubelet runs well",
+            )
+            .after(Change::KubeletProven)
+            .after(Change::Proven(planner.installation.backend.to_remember()))
+            .after(Change::Phase(Phase::Installed)),
+        );
+    }
+}
+
+/// Before the proxy is stopped: kubelet back to containerd. `cause`: of its restart.
+pub(super) fn leave(observed: &Observed, journal: &Journal, cause: Cause, steps: &mut Vec<Step>) {
+    let there = Backend::Proxy.footprint().is_ours(observed, node::KUBELET_DROP_IN);
+    if there {
+        steps.push(
+            Step::new(FileAction::Remove { path: node::KUBELET_DROP_IN.into() }, "the override is there")
+                .before(Change::ReloadPending(true)),
+        );
+    }
+    if there || observed.override_loaded() || journal.reload_pending {
+        steps.push(
+            Step::new(UnitAction::Reload, "systemd may still have the override loaded")
+                .after(Change::ReloadPending(false)),
+        );
+        steps.push(Step::new(Proof::Override { loaded: false }, "the override must be gone before kubelet restarts"));
+    }
+    let kubelet = &observed.kubelet;
+    let on_proxy = kubelet.endpoint() == Some(Endpoint::Proxy);
+    let down = left_down(observed, journal);
+    if on_proxy || down {
+        let cause = if on_proxy { cause } else { Cause::Heal };
+        let evidence =
+            if on_proxy { "kubelet runs on the proxy" } else { "kubelet.service is down, and not on purpose" };
+        steps.push(
+            Step::new(Action::RestartKubelet { cause }, evidence)
+                .before(Change::KubeletRestarts(Restart { at: observed.now, cause })),
+        );
+    }
+    if on_proxy || down || journal.kubelet_unproven {
+        steps.push(
+            Step::new(
+                Proof::Kubelet { endpoint: Endpoint::Containerd },
+                "kubelet must run well before the proxy stops",
+            )
+            .after(Change::KubeletProven),
+        );
+    }
+}
+
+/// kubelet has failed, or is down in the middle of a restart of ours (whose first half resets the failed state). A kubelet that somebody
+/// stopped is left alone.
+fn left_down(observed: &Observed, journal: &Journal) -> bool {
+    let unit = &observed.kubelet.unit;
+    unit.is_failed() || (journal.kubelet_unproven && !unit.is_up())
+}

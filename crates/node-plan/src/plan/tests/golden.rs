@@ -1,0 +1,155 @@
+//! Plans of the journeys of a node, for readers: what is done, why, and what the journal says before and after.
+
+use std::fmt::Write;
+
+use extension_config::names::node;
+use kubelet_config::Endpoint;
+
+use super::installed;
+use super::model::{Model, blob, install, installation, remove};
+use crate::budget;
+use crate::desired::Desired;
+use crate::journal::Change;
+use crate::observed::Slot;
+use crate::plan::Plan;
+use crate::step::{Proof, Restarts};
+
+fn change(change: &Change) -> String {
+    match change {
+        Change::Phase(phase) => format!("{phase:?}"),
+        Change::Make(made) => {
+            let directories = made.directories.iter().map(|path| format!("{path}/"));
+            let paths: Vec<String> = directories.chain(made.files.iter().cloned()).collect();
+            format!("will make\n             {}", paths.join("\n             "))
+        }
+        Change::DaemonStarts(applied) => format!(
+            "daemon starts with inputs {:.8}, policy {:?}, after run {:?}",
+            applied.inputs, applied.policy, applied.previous_invocation
+        ),
+        Change::KubeletRestarts(restart) => format!("kubelet restarts ({})", restart.cause.as_str()),
+        Change::Proven(proven) => format!("proven: daemon {}, {:?}", proven.daemon.sha256, proven.config),
+        other => format!("{other:?}"),
+    }
+}
+
+fn show(plan: &Plan) -> String {
+    let mut text = format!("to {:?}\n", plan.target);
+    for hold in &plan.holds {
+        writeln!(text, "held: {hold}").unwrap();
+    }
+    if plan.awaits_slot {
+        writeln!(text, "awaits a slot").unwrap();
+    }
+    for (number, step) in (1..).zip(&plan.steps) {
+        let restarts = match step.action.restarts() {
+            Restarts::Nothing => "",
+            Restarts::Daemon => " [daemon]",
+            Restarts::Kubelet => " [kubelet]",
+        };
+        writeln!(text, "{number:>2}. {}{restarts}\n     because {}", step.action, step.evidence).unwrap();
+        for one in &step.before {
+            writeln!(text, "     before: {}", change(one)).unwrap();
+        }
+        for one in &step.after {
+            writeln!(text, "     after:  {}", change(one)).unwrap();
+        }
+    }
+    text
+}
+
+/// Runs well with `none` and v1, and a try of `desired` has failed at its proof of the daemon.
+fn failed(desired: &Desired, with: Model) -> Model {
+    let mut model = Model { broken: "v2", now: with.now + 1000, ..with };
+    assert_eq!(model.converge(desired), Err(Proof::DaemonAnswers.into()));
+    let Desired::Installed(wanted) = desired else { unreachable!() };
+    let backoff = budget::after_failure(None, &wanted.attempt(), "it crashed".into(), model.now, 0);
+    model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
+    model
+}
+
+#[test]
+fn install_on_a_node_where_nothing_of_ours_was() {
+    insta::assert_snapshot!(show(&Model::default().plan(&install("none", "v1"))));
+}
+
+#[test]
+fn install_without_a_slot() {
+    let model = Model { slot: Slot::Waiting("other nodes do so now, 1 at a time".into()), ..Model::default() };
+    insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
+}
+
+#[test]
+fn install_over_state_of_others() {
+    let mut model = Model::default();
+    model.entries.insert(node::DAEMON_STATE_DIR.into(), crate::Entry::Directory { empty: false });
+    insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
+}
+
+#[test]
+fn upgrade_of_the_daemon() {
+    insta::assert_snapshot!(show(&installed("none").plan(&install("none", "v2"))));
+}
+
+#[test]
+fn upgrade_of_the_gate() {
+    let mut wanted = installation("none", "v1");
+    wanted.gate = blob("gate2");
+    insta::assert_snapshot!(show(&installed("none").plan(&Desired::Installed(Box::new(wanted)))));
+}
+
+#[test]
+fn policy_change() {
+    insta::assert_snapshot!(show(&installed("none").plan(&install("balloons", "v1"))));
+}
+
+#[test]
+fn policy_change_without_a_slot() {
+    let model = Model { slot: Slot::NotAsked, ..installed("none") };
+    insta::assert_snapshot!(show(&model.plan(&install("balloons", "v1"))));
+}
+
+#[test]
+fn roll_back_to_what_was_proven() {
+    let desired = install("balloons", "v2");
+    let mut model = failed(&desired, installed("none"));
+    // The guard has led kubelet away meanwhile.
+    model.endpoint = Endpoint::Containerd;
+    insta::assert_snapshot!(show(&model.plan(&desired)));
+}
+
+#[test]
+fn roll_back_to_a_clean_node() {
+    let desired = install("none", "v2");
+    insta::assert_snapshot!(show(&failed(&desired, Model::default()).plan(&desired)));
+}
+
+#[test]
+fn healing_of_a_kubelet_that_was_moved_away() {
+    let model = Model { endpoint: Endpoint::Containerd, ..installed("none") };
+    insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
+}
+
+#[test]
+fn healing_without_the_journal() {
+    let model = Model { journal: None, ..installed("none") };
+    insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
+}
+
+#[test]
+fn removal() {
+    insta::assert_snapshot!(show(&installed("none").plan(&remove())));
+}
+
+#[test]
+fn removal_with_state_of_others_put_back() {
+    let mut model = Model::default();
+    model.entries.insert(node::DAEMON_STATE_DIR.into(), crate::Entry::Directory { empty: false });
+    assert_eq!(model.converge(&install("none", "v1")), Ok(1));
+    insta::assert_snapshot!(show(&model.plan(&remove())));
+}
+
+#[test]
+fn removal_without_the_journal() {
+    let model = Model { journal: None, ..installed("none") };
+    insta::assert_snapshot!(show(&model.plan(&remove())));
+}

@@ -1,0 +1,97 @@
+//! What log lines look like, for those who parse them: the keys of a line, and the fields that the programs give. They have no registry at run
+//! time, so the sources of what ships are read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Crates that never ship.
+const NOT_SHIPPED: [&str; 4] = ["crash-matrix", "e2e", "sandbox", "testbed"];
+
+/// The arguments of a macro whose opening parenthesis was just passed, split at its commas.
+fn arguments(text: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let (mut depth, mut in_text, mut escaped) = (0, false, false);
+    for character in text.chars() {
+        if in_text {
+            in_text = escaped || character != '"';
+            escaped = character == '\\' && !escaped;
+        } else {
+            match character {
+                '"' => in_text = true,
+                '(' | '[' | '{' => depth += 1,
+                ')' if depth == 0 => break,
+                ')' | ']' | '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    all.push(String::new());
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        if let Some(last) = all.last_mut() {
+            last.push(character);
+        }
+    }
+    all.iter().map(|argument| argument.trim().to_owned()).filter(|argument| !argument.is_empty()).collect()
+}
+
+/// Names of the fields; the text, which comes last, and its arguments are none.
+fn fields(arguments: &[String]) -> impl Iterator<Item = String> {
+    let fields = arguments.iter().take_while(|argument| !argument.starts_with('"'));
+    fields.filter(|argument| !argument.starts_with("target:")).map(|argument| {
+        let name = argument.split('=').next().unwrap_or_default().trim();
+        name.trim_start_matches(['%', '?']).replace("r#", "")
+    })
+}
+
+fn collect(directory: &Path, found: &mut BTreeSet<String>) {
+    let mut entries: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        let is_tests = path.file_stem().is_some_and(|name| name == "tests" || name == "golden");
+        if is_tests {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            for level in ["error", "warn", "info", "debug", "trace"] {
+                for call in code.split(&format!("tracing::{level}!(")).skip(1) {
+                    found.extend(fields(&arguments(call)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fields_of_log_lines() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for entry in std::fs::read_dir(crates).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.join("src").is_dir() && !NOT_SHIPPED.contains(&name.as_str()) {
+            collect(&path.join("src"), all.entry(name).or_default());
+        }
+    }
+    all.retain(|_, fields| !fields.is_empty());
+    let lines: Vec<String> = all
+        .iter()
+        .map(|(name, fields)| format!("{name}: {}", fields.iter().cloned().collect::<Vec<_>>().join(" ")))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn the_reader_of_sources_sees_each_form_of_a_field() {
+    let call = r#"
+        object.r#ref = %key, operation = run.operation.as_str(), reason, %error, ?took,
+        "text, with (signs) and {} \" quotes", other = 1
+    ); more(x)"#;
+    let found: Vec<String> = fields(&arguments(call)).collect();
+    assert_eq!(found, ["object.ref", "operation", "reason", "error", "took"]);
+    assert_eq!(fields(&arguments("target: \"x\", a = f(b, c), \"t\")")).collect::<Vec<_>>(), ["a"]);
+}
