@@ -144,7 +144,7 @@ fn pinned(artifacts: &Artifacts) -> anyhow::Result<Release> {
 fn policy() -> Value {
     json!({
         "apiVersion": "cri-resmgr.extensions.gardener.cloud/v1alpha1",
-        "kind": "CriResmgrConfig",
+        "kind": "CriResourceManagerConfig",
         "configs": { "fallback": POLICY },
     })
 }

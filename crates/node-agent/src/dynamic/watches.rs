@@ -24,8 +24,11 @@ use lean::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, Texts};
 
 /// Most Adjustments that are looked at; what is beyond is told and left out.
 const ADJUSTMENTS: usize = 500;
-/// Objects in one answer of the API server: each may have 1.5 MiB.
-const PAGE: u32 = 10;
+/// What the specifications of all Adjustments may take together, bytes in memory. They are held several times: as they came, for the daemon, and as its
+/// text.
+const ADJUSTMENTS_BYTES: usize = 4 << 20;
+/// Adjustments in one answer of the API server: the status of each may take 8 MiB.
+const PAGE: u32 = 2;
 /// Label of the ConfigMaps of which every fault is told, with [`names::NODE_AGENT`].
 const LABEL: &str = names::NODE_AGENT_LABEL;
 
@@ -40,9 +43,9 @@ pub(crate) fn watches(client: &Client, node: &str) -> LocalBoxStream<'static, In
 /// The group in our Node's labels.
 fn groups(client: &Client, node: &str) -> LocalBoxStream<'static, Option<String>> {
     let nodes: Api<OwnNode> = Api::all(client.clone());
-    let label = |node: OwnNode| Some(node.labels().get(names::NODE_GROUP_LABEL).cloned());
+    let label = |node: OwnNode| Some((node.labels().get(names::NODE_GROUP_LABEL).cloned(), 0));
     let name = node.to_owned();
-    let groups = listed("the node", 1, watcher(nodes, only(node)), label);
+    let groups = listed("the node", Most::ONE, watcher(nodes, only(node)), label);
     let known = groups.filter_map(move |change| {
         let (Listed::All(all) | Listed::Changed(all, _)) = change;
         // A Node that is not there (yet) has no labels that could be known.
@@ -55,7 +58,7 @@ fn groups(client: &Client, node: &str) -> LocalBoxStream<'static, Option<String>
 /// What stands in the ConfigMap of this name.
 fn configuration(client: &Client, name: &str) -> Contents {
     let maps: Api<Configuration> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
-    let changes = listed("a ConfigMap", 1, watcher(maps, only(name)), content);
+    let changes = listed("a ConfigMap", Most::ONE, watcher(maps, only(name)), |map| Some((content(map)?, 0)));
     let name = name.to_owned();
     let contents = changes.map(move |change| {
         let (Listed::All(mut all) | Listed::Changed(mut all, _)) = change;
@@ -65,7 +68,7 @@ fn configuration(client: &Client, name: &str) -> Contents {
 }
 
 fn only(name: &str) -> watcher::Config {
-    watcher::Config::default().fields(&format!("metadata.name={name}")).page_size(PAGE)
+    watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
 /// The texts of a ConfigMap that counts. In place of those that are too long stands a key that no daemon has: so it is refused by name, told like
@@ -108,8 +111,9 @@ fn adjustments(client: &Client, node: &str) -> LocalBoxStream<'static, Input> {
     let adjustments: Api<Adjusting> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
     let name = node.to_owned();
     let read = move |object: Adjusting| adjustment(object, &name);
+    let most = Most { count: ADJUSTMENTS, bytes: ADJUSTMENTS_BYTES };
     let config = watcher::Config::default().page_size(PAGE);
-    let inputs = listed("Adjustments", ADJUSTMENTS, watcher(adjustments, config), read).map(|change| match change {
+    let inputs = listed("Adjustments", most, watcher(adjustments, config), read).map(|change| match change {
         Listed::All(all) => Input::Adjustments(all),
         Listed::Changed(mut all, changed) => {
             let now = all.remove(&changed);
@@ -119,17 +123,32 @@ fn adjustments(client: &Client, node: &str) -> LocalBoxStream<'static, Input> {
     inputs.boxed_local()
 }
 
-fn adjustment(object: Adjusting, node: &str) -> Option<Adjustment> {
+fn adjustment(object: Adjusting, node: &str) -> Option<(Adjustment, usize)> {
     let name = object.name_any();
-    let Some(spec) = object.spec.0 else {
+    let bytes = object.spec.bytes;
+    let Some(spec) = object.spec.value else {
         tracing::warn!(adjustment = name, "its specification is too long or too deep, and is left out");
         return None;
     };
     // Where the status cannot be read, our entry in it is written anew.
-    let status = object.status.0.unwrap_or_default();
+    let status = object.status.value.unwrap_or_default();
     let created = object.metadata.creation_timestamp;
     let metadata = serde_json::json!({ "creationTimestamp": created });
-    Some(Adjustment::of(&serde_json::json!({ "metadata": metadata, "spec": spec, "status": status }), node))
+    let read = Adjustment::of(&serde_json::json!({ "metadata": metadata, "spec": spec, "status": status }), node);
+    Some((read, bytes))
+}
+
+/// How much of a list is looked at.
+#[derive(Clone, Copy)]
+struct Most {
+    count: usize,
+    /// Of all objects together.
+    bytes: usize,
+}
+
+impl Most {
+    /// The one object that is asked for by name.
+    const ONE: Self = Self { count: 1, bytes: usize::MAX };
 }
 
 /// A change of a list that is complete.
@@ -159,19 +178,20 @@ impl Backoff for Patient {
 
 /// Turns a watch into complete lists: nothing before the first one is complete, and an error changes nothing.
 ///
-/// Of each object only what `read` makes of it is kept, and nothing at all where it makes nothing of it; of more than `most` none.
+/// Of each object only what `read` makes of it is kept, with the bytes that it takes, and nothing at all where it makes nothing of it; of more than
+/// `most` none.
 fn listed<K, V>(
     what: &'static str,
-    most: usize,
+    most: Most,
     events: impl Stream<Item = Result<Event<K>, watcher::Error>> + 'static,
-    read: impl Fn(K) -> Option<V> + 'static,
+    read: impl Fn(K) -> Option<(V, usize)> + 'static,
 ) -> impl Stream<Item = Listed<V>>
 where
     K: kube::Resource + Clone + Debug + 'static,
     V: Clone + 'static,
 {
-    let mut known: BTreeMap<String, V> = BTreeMap::new();
-    let mut coming: BTreeMap<String, V> = BTreeMap::new();
+    let mut known = BTreeMap::new();
+    let mut coming = BTreeMap::new();
     let mut told = String::new();
     events.backoff(Patient::default()).filter_map(move |event| {
         let change = match event {
@@ -200,43 +220,48 @@ where
 /// Puts an object into a list, or takes it out where nothing is made of it any more.
 fn take<K: kube::Resource, V>(
     what: &'static str,
-    most: usize,
-    all: &mut BTreeMap<String, V>,
+    most: Most,
+    all: &mut BTreeMap<String, (V, usize)>,
     object: K,
-    read: impl Fn(K) -> Option<V>,
+    read: impl Fn(K) -> Option<(V, usize)>,
 ) {
     let name = object.name_any();
-    match read(object) {
-        Some(_) if all.len() >= most && !all.contains_key(&name) => {
-            tracing::warn!(name, most, "{what}: there are more than are looked at, and this one is left out");
-        }
-        Some(value) => drop(all.insert(name, value)),
-        None => drop(all.remove(&name)),
+    all.remove(&name);
+    let Some((value, bytes)) = read(object) else { return };
+    let held: usize = all.values().map(|(_, bytes)| bytes).sum();
+    if all.len() >= most.count || bytes > most.bytes.saturating_sub(held) {
+        let (count, limit) = (most.count, most.bytes);
+        tracing::warn!(name, count, bytes = limit, "{what}: there is more than is looked at, and this one is left out");
+        return;
     }
+    all.insert(name, (value, bytes));
 }
 
 fn follow<K: kube::Resource, V: Clone>(
-    known: &mut BTreeMap<String, V>,
-    coming: &mut BTreeMap<String, V>,
+    known: &mut BTreeMap<String, (V, usize)>,
+    coming: &mut BTreeMap<String, (V, usize)>,
     event: Event<K>,
-    take: impl Fn(&mut BTreeMap<String, V>, K),
+    take: impl Fn(&mut BTreeMap<String, (V, usize)>, K),
 ) -> Option<Listed<V>> {
+    let values = |all: &BTreeMap<String, (V, usize)>| {
+        all.iter().map(|(name, (value, _))| (name.clone(), value.clone())).collect::<BTreeMap<_, _>>()
+    };
     match event {
         Event::Init => coming.clear(),
         Event::InitApply(object) => take(coming, object),
         Event::InitDone => {
             *known = std::mem::take(coming);
-            return Some(Listed::All(known.clone()));
+            return Some(Listed::All(values(known)));
         }
         Event::Apply(object) => {
             let name = object.name_any();
             take(known, object);
-            return Some(Listed::Changed(known.clone(), name));
+            return Some(Listed::Changed(values(known), name));
         }
         Event::Delete(object) => {
             let name = object.name_any();
             known.remove(&name);
-            return Some(Listed::Changed(known.clone(), name));
+            return Some(Listed::Changed(values(known), name));
         }
     }
     None
@@ -245,7 +270,7 @@ fn follow<K: kube::Resource, V: Clone>(
 #[cfg(test)]
 mod tests {
     use super::lean::{Adjusting, Configuration};
-    use super::{ADJUSTMENTS, Listed, Patient, adjustment, content, follow, take};
+    use super::{ADJUSTMENTS, ADJUSTMENTS_BYTES, Listed, Most, Patient, adjustment, content, follow, take};
     use extension_config::cri_resmgr;
     use kube::runtime::utils::Backoff;
     use kube::runtime::watcher::Event;
@@ -284,7 +309,9 @@ mod tests {
             Event::Apply(map("a", "4")),
             Event::Delete(map("a", "4")),
         ] {
-            let take = |all: &mut _, object| take("maps", 9, all, object, content);
+            let take = |all: &mut _, object| {
+                take("maps", Most { count: 9, bytes: 9 }, all, object, |map| Some((content(map)?, 0)));
+            };
             if let Some(Listed::All(all) | Listed::Changed(all, _)) = follow(&mut known, &mut coming, event, take) {
                 shown.push(all.into_iter().map(|(name, data)| name + &data["policy"]).collect::<Vec<_>>().join(" "));
             }
@@ -340,16 +367,43 @@ mod tests {
         };
         let deep = format!("{{\"classes\":{}{}}}", "[".repeat(500), "]".repeat(500));
         let long = format!("{{\"classes\":[{}0]}}", "0,".repeat(50_000));
+        let most = Most { count: ADJUSTMENTS, bytes: ADJUSTMENTS_BYTES };
         let mut all = BTreeMap::new();
         for object in [object("good", "{\"scope\":[]}"), object("deep", &deep), object("long", &long)] {
-            take("Adjustments", ADJUSTMENTS, &mut all, object, |object| adjustment(object, "n"));
+            take("Adjustments", most, &mut all, object, |object| adjustment(object, "n"));
         }
         assert_eq!(all.keys().collect::<Vec<_>>(), ["good"]);
-        assert_eq!(all["good"].spec, json!({"scope": []}));
+        assert_eq!(all["good"].0.spec, json!({"scope": []}));
         for number in 0..2 * ADJUSTMENTS {
             let object = object(&format!("a{number}"), "{}");
-            take("Adjustments", ADJUSTMENTS, &mut all, object, |object| adjustment(object, "n"));
+            take("Adjustments", most, &mut all, object, |object| adjustment(object, "n"));
         }
         assert_eq!(all.len(), ADJUSTMENTS);
+    }
+
+    /// Few bytes of text that are many in memory, as many times as the API takes them.
+    #[test]
+    fn adjustments_that_take_too_much_together_are_left_out_and_the_rest_counts() {
+        let object = |name: &str, spec: &str| -> Adjusting {
+            serde_json::from_str(&format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{spec}}}"#)).unwrap()
+        };
+        let maps = format!("{{\"classes\":[{}{{}}]}}", "{\"a\":{\"b\":0}},".repeat(160));
+        let most = Most { count: ADJUSTMENTS, bytes: ADJUSTMENTS_BYTES };
+        let mut all = BTreeMap::new();
+        let mut put = |name: &str, spec: &str| {
+            take("Adjustments", most, &mut all, object(name, spec), |object| adjustment(object, "n"));
+            all.len()
+        };
+        put("good", "{\"scope\":[]}");
+        for number in 0..2 * ADJUSTMENTS {
+            put(&format!("a{number}"), &maps);
+        }
+        let held = put("other", "{}");
+        assert!(held > 10 && held < ADJUSTMENTS / 10, "{held}");
+        assert!(all.contains_key("good") && all.values().map(|(_, bytes)| bytes).sum::<usize>() <= ADJUSTMENTS_BYTES);
+        // One that grows too large is no longer what it was.
+        let long = format!("{{\"classes\":[{}0]}}", "0,".repeat(3000));
+        take("Adjustments", most, &mut all, object("good", &long), |object| adjustment(object, "n"));
+        assert!(!all.contains_key("good"));
     }
 }

@@ -9,16 +9,23 @@ use serde_json::{Map, Value};
 
 /// Deepest nesting that is read.
 const DEPTH: usize = 16;
-/// What a value costs besides its text, bytes.
-const OVERHEAD: usize = 32;
+/// What a string, and an item of a list, cost besides the text, bytes: a `Value`, and room for a list that grows.
+const OVERHEAD: usize = 64;
+/// What a map costs that has any entry, bytes: a node of a `BTreeMap` has room for eleven.
+const MAP: usize = 640;
 
-/// A value of at most `LIMIT` bytes in memory, roughly; `None`: it is more than that, or nested too deeply.
+/// A value of at most `LIMIT` bytes in memory, roughly.
 #[derive(Debug, Clone)]
-pub(super) struct Bounded<const LIMIT: usize>(pub(super) Option<Value>);
+pub(super) struct Bounded<const LIMIT: usize> {
+    /// `None`: it is more than that, or nested too deeply.
+    pub(super) value: Option<Value>,
+    /// What it takes.
+    pub(super) bytes: usize,
+}
 
 impl<const LIMIT: usize> Default for Bounded<LIMIT> {
     fn default() -> Self {
-        Self(Some(Value::Null))
+        Self { value: Some(Value::Null), bytes: 0 }
     }
 }
 
@@ -26,7 +33,7 @@ impl<'de, const LIMIT: usize> Deserialize<'de> for Bounded<LIMIT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let left = Cell::new(Some(LIMIT));
         let value = Reader { depth: DEPTH, left: &left }.deserialize(deserializer)?;
-        Ok(Self(left.get().map(|_| value)))
+        Ok(Self { value: left.get().map(|_| value), bytes: LIMIT - left.get().unwrap_or_default() })
     }
 }
 
@@ -114,7 +121,8 @@ impl<'de> Visitor<'de> for Reader<'_> {
         if let Some(below) = self.below() {
             while let Some(key) = items.next_key::<String>()? {
                 let value = items.next_value_seed(below)?;
-                if self.pay(key.len()) {
+                let node = if all.is_empty() { MAP } else { 0 };
+                if self.pay(key.len() + node) {
                     all.insert(key, value);
                 }
             }
@@ -129,11 +137,15 @@ mod tests {
     use super::Bounded;
 
     fn read(text: &str) -> Option<serde_json::Value> {
-        serde_json::from_str::<Bounded<1000>>(text).unwrap().0
+        serde_json::from_str::<Bounded<3000>>(text).unwrap().value
     }
 
     #[test]
     fn what_is_too_much_is_skipped_and_no_error() {
+        let none = serde_json::from_str::<Bounded<3000>>("null").unwrap();
+        assert_eq!((none.value, none.bytes), (Some(serde_json::Value::Null), 0));
+        // Few bytes of text, many in memory.
+        assert_eq!(read(r#"[{"a":{"b":{}}},{"a":{"b":{}}},{"a":{}}]"#), None);
         let small = r#"{"a":[1,-2,3.5,true,null,"x"],"b":{}}"#;
         assert_eq!(read(small), Some(serde_json::from_str(small).unwrap()));
         assert_eq!(read(&format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))), None);
@@ -141,6 +153,6 @@ mod tests {
         assert_eq!(read(&format!("[{}0]", "0,".repeat(10_000))), None);
         assert_eq!(read(&format!("\"{}\"", "x".repeat(10_000))), None);
         assert_eq!(read(&format!("{{\"{}\":1}}", "x".repeat(10_000))), None);
-        assert!(serde_json::from_str::<Bounded<1000>>("[1,").is_err(), "a text that is cut off is another matter");
+        assert!(serde_json::from_str::<Bounded<3000>>("[1,").is_err(), "a text that is cut off is another matter");
     }
 }

@@ -18,9 +18,9 @@ use super::bounded::Bounded;
 /// accepts (its canonical form is counted there).
 pub(super) const CONFIGURATION_LIMIT: usize = 64 << 10;
 /// Longest specification of an Adjustment, bytes in memory.
-const SPEC_LIMIT: usize = 64 << 10;
-/// Longest status of an Adjustment, bytes in memory: it has an entry for each node.
-const STATUS_LIMIT: usize = 2 << 20;
+pub(super) const SPEC_LIMIT: usize = 256 << 10;
+/// Longest status of an Adjustment, bytes in memory: it has an entry for each node, of which there may be 5000.
+const STATUS_LIMIT: usize = 8 << 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -178,7 +178,7 @@ mod tests {
         let node: OwnNode = serde_json::from_str(&text).unwrap();
         assert_eq!(node.metadata.labels.unwrap()["a"], "b");
         let object: Adjusting = serde_json::from_str(&text).unwrap();
-        assert!(object.spec.0.is_none(), "too deep, but no error");
+        assert!(object.spec.value.is_none(), "too deep, but no error");
     }
 
     #[test]
