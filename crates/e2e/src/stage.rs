@@ -9,7 +9,6 @@ use extension_config::names;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::gardenlet::{Gardenlet, example_shoot};
 use testbed::tree::{self, Snapshot};
@@ -103,11 +102,7 @@ impl Stage {
     /// # Errors
     /// When the chart is refused or the former controller does not end.
     pub async fn upgrade(&mut self, release: &Release) -> anyhow::Result<()> {
-        self.controller.signal(Signal::SIGTERM)?;
-        wait_for("the former controller to end", CONTROLLER_END, || async {
-            Ok((!self.controller.is_alive()).then_some(()))
-        })
-        .await?;
+        self.controller.end(CONTROLLER_END).await?;
         self.controller = release.install(&self.bed, &self.progress).await?;
         self.release = release.clone();
         Ok(())

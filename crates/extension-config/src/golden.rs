@@ -54,7 +54,7 @@ fn paths_and_units_on_the_host() {
 fn reasons_of_events_on_nodes() {
     let table = constants!("names/event.rs", event,
         ROLLED_BACK BLOCKED INSTALLED REMOVED SWITCHES_STOPPED SWITCHES_UNREADABLE SLOT_IGNORED CONFIG_INVALID
-        CONFIG_REFUSED CONFIG_UNSETTLED CONFIG_UNDELIVERED
+        CONFIG_REFUSED CONFIG_UNSETTLED CONFIG_UNDELIVERED CONFIG_WARNING
     );
     insta::assert_snapshot!(table);
 }

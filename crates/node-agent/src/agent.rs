@@ -168,7 +168,7 @@ impl<N: Node> Agent<N> {
             let warnings = report.warnings.join("; ");
             tracing::warn!(warnings, "the configuration is in effect");
             self.cluster
-                .event(true, "CriResmgrConfigWarning", &format!("the configuration is in effect, but {warnings}"))
+                .event(true, event::CONFIG_WARNING, &format!("the configuration is in effect, but {warnings}"))
                 .await;
         }
         let written = if leaving { self.cluster.withdraw_report().await } else { self.cluster.report(&report).await };

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -117,6 +118,16 @@ impl Daemon {
     pub async fn stop(self) -> anyhow::Result<()> {
         ledger::stop_processes(&[(self.pid, self.start)]).await;
         self.ledger.forget_process(self.pid)
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not run, or goes on for longer than `limit`.
+    pub async fn end(&self, limit: Duration) -> anyhow::Result<()> {
+        self.signal(nix::sys::signal::Signal::SIGTERM)?;
+        crate::wait_for(&format!("{} to end", self.name), limit, || async { Ok((!self.is_alive()).then_some(())) })
+            .await
     }
 
     /// Sends a signal.

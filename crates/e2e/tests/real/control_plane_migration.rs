@@ -15,10 +15,9 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::gardenlet::Gardenlet;
-use testbed::{Daemon, Progress, wait_for};
+use testbed::{Progress, wait_for};
 
 use crate::on_stage;
 
@@ -151,8 +150,7 @@ impl Source {
             self.disturbances += 1;
             let option = format!("-metrics-interval={}s", 10 + self.disturbances);
             if restart {
-                stage.controller.signal(Signal::SIGTERM)?;
-                wait_end(&stage.controller).await?;
+                stage.controller.end(SOON).await?;
             }
             let values = json!({ "configs": { "EXTRA_OPTIONS": option } });
             stage.bed.main_seed().install_chart(&format!("{values:#}\n")).await?;
@@ -206,8 +204,4 @@ impl Source {
         ensure!(agents.metadata.deletion_timestamp.is_none(), "the agents are being deleted");
         Ok(())
     }
-}
-
-async fn wait_end(daemon: &Daemon) -> anyhow::Result<()> {
-    wait_for("the controller to end", SOON, || async { Ok((!daemon.is_alive()).then_some(())) }).await
 }

@@ -22,3 +22,5 @@ pub const CONFIG_REFUSED: &str = "CriResmgrConfigRefused";
 pub const CONFIG_UNSETTLED: &str = "CriResmgrConfigUnsettled";
 /// Nothing can be handed to the daemon.
 pub const CONFIG_UNDELIVERED: &str = "CriResmgrConfigUndelivered";
+/// A configuration is in effect, but its owner should know something about it.
+pub const CONFIG_WARNING: &str = "CriResmgrConfigWarning";
