@@ -230,8 +230,8 @@ fn take<K: kube::Resource, V>(
     let Some((value, bytes)) = read(object) else { return };
     let held: usize = all.values().map(|(_, bytes)| bytes).sum();
     if all.len() >= most.count || bytes > most.bytes.saturating_sub(held) {
-        let (count, limit) = (most.count, most.bytes);
-        tracing::warn!(name, count, bytes = limit, "{what}: there is more than is looked at, and this one is left out");
+        let (most, bytes) = (most.count, most.bytes);
+        tracing::warn!(name, most, bytes, "{what}: there is more than is looked at, and this one is left out");
         return;
     }
     all.insert(name, (value, bytes));
