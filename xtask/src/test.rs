@@ -221,6 +221,10 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         say("== the agent, killed and failed at some of the places of the crash matrix");
         let words = ["test", "--package", "crash-matrix", "--test", "short", "--locked", "--"];
         cargo_test(root, &[&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat(), &[], tally)?;
+        say("== hostile shoots and ConfigMaps under the memory limits of the charts");
+        let words = ["test", "--package", "sandbox", "--test", "memory", "--locked", "--"];
+        let words = [&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat();
+        cargo_test(root, &words, &artifacts.to_env(), tally)?;
         bed::runtime()?.block_on(on_a_worker(root, &artifacts, tally))?;
     }
     e2e(root, &artifacts, args.only.as_deref(), &[], tally)
@@ -288,25 +292,13 @@ pub(crate) fn cargo_test(root: &Path, words: &[&str], env: &[(&str, String)], ta
     let mut child =
         image_builder::binaries::cargo().args(words).envs(envs).current_dir(root).stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().context("cargo's output is piped")?;
-    let failed_before = tally.failed;
-    let mut unchecked = 0;
+    let mut told = Tally::default();
     for line in BufReader::new(stdout).lines() {
         let line = line?;
-        if let Some((passed, failed)) = result_line(&line) {
-            tally.passed += passed;
-            tally.failed += failed;
-        }
-        if let Some(what) = line.strip_prefix(UNCHECKED) {
-            tally.unchecked.push(what.to_owned());
-            unchecked += 1;
-        }
+        told.read(&line);
         say(&line);
     }
-    // libtest knows no test that ends without having looked.
-    tally.passed = tally.passed.saturating_sub(unchecked);
-    if !child.wait()?.success() && tally.failed == failed_before {
-        tally.failed += 1;
-    }
+    tally.add(told, child.wait()?.success());
     Ok(())
 }
 
@@ -314,6 +306,23 @@ impl Tally {
     fn skip(&mut self, what: &str) {
         say(&format!("== {UNCHECKED}{what}"));
         self.unchecked.push(what.to_owned());
+    }
+
+    /// Takes in a line that test programs have printed on their standard output.
+    fn read(&mut self, line: &str) {
+        if let Some((passed, failed)) = result_line(line) {
+            self.passed += passed;
+            self.failed += failed;
+        }
+        self.unchecked.extend(line.strip_prefix(UNCHECKED).map(str::to_owned));
+    }
+
+    /// Adds what was read of a run. One that ends without success although no test failed is a failure.
+    fn add(&mut self, run: Self, success: bool) {
+        // libtest knows no test that ends without having looked.
+        self.passed += run.passed.saturating_sub(run.unchecked.len());
+        self.failed += if success { run.failed } else { run.failed.max(1) };
+        self.unchecked.extend(run.unchecked);
     }
 
     fn summary(&self) -> String {

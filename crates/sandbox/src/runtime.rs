@@ -82,7 +82,7 @@ struct Proxy {
 }
 
 impl NodePrograms {
-    /// The daemon makes its directories, its cache and its pid file, and leaves them all behind.
+    /// The daemon makes its directories, its cache and its pid file, and leaves them all behind; a cache that is there it goes on with.
     fn proxy(&self, launch: &Launch) -> anyhow::Result<Box<dyn Any + Send>> {
         if flag(launch, "--fallback-config").is_some() && flag(launch, "--force-config").is_some() {
             bail!("cri-resmgr refuses both kinds of configuration at once");
@@ -94,7 +94,10 @@ impl NodePrograms {
         }
         let state = on_this_machine(&self.root, node::DAEMON_STATE_DIR);
         std::fs::create_dir_all(&state)?;
-        std::fs::write(state.join("cache"), "{\"PolicyName\":\"none\"}\n")?;
+        let cache = state.join("cache");
+        if !cache.exists() {
+            std::fs::write(cache, "{\"PolicyName\":\"none\"}\n")?;
+        }
         let relay = self.free(flag(launch, "--relay-socket").unwrap_or(node::RELAY_SOCKET))?;
         let runtime = on_this_machine(&self.root, flag(launch, "--runtime-socket").unwrap_or(node::CONTAINERD_SOCKET));
         let config = self.free(flag(launch, "--config-socket").unwrap_or(node::CONFIG_SOCKET))?;

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use super::{Tally, result_line};
+use super::Tally;
 use crate::terminal::say;
 
 /// Programs at a time, for each core of the machine.
@@ -55,20 +55,15 @@ struct Program {
     executable: PathBuf,
 }
 
-/// What it printed, and whether it succeeded.
-type Outcome = anyhow::Result<(String, bool)>;
+/// How one has ended.
+type Outcome = anyhow::Result<Output>;
 
 impl Program {
     /// As cargo runs it: in the package's folder, and told which package it is of.
     fn run(&self) -> Outcome {
         let mut command = Command::new(&self.executable);
         command.current_dir(&self.dir).env("CARGO_MANIFEST_DIR", &self.dir).env("CARGO_PKG_NAME", &self.package);
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run {}", self.executable.display()))?;
-        let printed = [output.stdout, output.stderr].concat();
-        Ok((String::from_utf8_lossy(&printed).into_owned(), output.status.success()))
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", self.executable.display()))
     }
 
     fn name(&self) -> String {
@@ -114,18 +109,22 @@ fn rendered(line: &str) -> Option<String> {
 
 fn report(program: &Program, outcome: &Outcome, took: Duration, tally: &mut Tally) {
     say(&format!("== {}: {took:.0?}", program.name()));
-    let (printed, success) = match outcome {
-        Ok((printed, success)) => (printed.as_str(), *success),
+    let mut told = Tally::default();
+    let success = match outcome {
+        Ok(output) => {
+            let printed = String::from_utf8_lossy(&output.stdout);
+            // What tests say on standard error is for people.
+            printed.lines().for_each(|line| told.read(line));
+            say(&printed);
+            say(&String::from_utf8_lossy(&output.stderr));
+            output.status.success()
+        }
         Err(error) => {
             say(&format!("{error:#}"));
-            ("", false)
+            false
         }
     };
-    say(printed);
-    let (passed, failed) =
-        printed.lines().filter_map(result_line).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    tally.passed += passed;
-    tally.failed += if success { failed } else { failed.max(1) };
+    tally.add(told, success);
 }
 
 #[cfg(test)]
@@ -152,13 +151,14 @@ mod tests {
             ("echo 'test result: ok. 3 passed; 0 failed; 0 ignored'", 3, 0),
             ("echo 'test result: FAILED. 1 passed; 2 failed; 0 ignored'; exit 101", 4, 2),
             ("echo it crashed >&2; exit 3", 4, 3),
+            ("echo 'test result: ok. 9 passed; 9 failed; 0 ignored' >&2", 4, 3),
+            ("echo 'NOT CHECKED: x'; echo 'test result: ok. 2 passed; 0 failed; 0 ignored'", 5, 3),
         ] {
             let output = Command::new("/bin/sh").args(["-c", script]).output().unwrap();
-            let outcome = Ok((String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success()));
-            report(&missing, &outcome, Duration::ZERO, &mut tally);
+            report(&missing, &Ok(output), Duration::ZERO, &mut tally);
             assert_eq!((tally.passed, tally.failed), (passed, failed), "{script}");
         }
         report(&missing, &missing.run(), Duration::ZERO, &mut tally);
-        assert_eq!(tally.failed, 4);
+        assert_eq!((tally.failed, tally.unchecked), (4, vec!["x".to_owned()]));
     }
 }
