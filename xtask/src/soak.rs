@@ -1,10 +1,10 @@
 //! `cargo xtask soak`: what takes too long for every change.
 
 mod cgroup_v2;
-mod controller;
 mod crash;
 mod fuzz;
 mod hostile;
+mod longer;
 mod reproducible;
 mod upgrade;
 
@@ -40,7 +40,7 @@ impl SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 11] = [
+const MEMBERS: [Member; 12] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -54,17 +54,14 @@ const MEMBERS: [Member; 11] = [
     ),
     ("crash-matrix", "places where a killed or failing agent leaves a node that does not mend", crash::matrix),
     ("agent-restarts", "agents whose coming and going restarts something", crash::restarts),
-    (
-        "controller-histories",
-        "histories of an Extension that end in a state the contract forbids",
-        controller::histories,
-    ),
-    ("controller-faults", "what a faulty API server and leaders that are killed leave unfinished", controller::faults),
+    ("controller-histories", "histories of an Extension that end in a state the contract forbids", longer::histories),
+    ("controller-faults", "what a faulty API server and leaders that are killed leave unfinished", longer::faults),
     (
         "control-plane-migration",
         "nodes that notice that their control plane goes to another seed, minutes without its API included",
-        controller::migration,
+        longer::migration,
     ),
+    ("slow-daemon", "a daemon that dies again and again and is not given up in time", longer::slow_daemon),
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
     ("upgrade", "what the way from an earlier revision (`--from`) restarts or leaves behind", upgrade::upgrade),
     ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),

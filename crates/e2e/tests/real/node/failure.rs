@@ -1,6 +1,6 @@
 //! Daemons that do not work: the node goes back by itself, and a removal needs no daemon.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use extension_config::desired_state::Phase;
@@ -12,6 +12,9 @@ use super::lab::{Lab, WORK};
 
 /// How long we look whether something stays as it is.
 const QUIET: Duration = Duration::from_secs(15);
+
+/// Longest time until a daemon that dies again and again is given up (`docs/operations.md`: about ten minutes), with what proofs take.
+const GIVEN_UP: Duration = Duration::from_secs(840);
 
 /// Accepts connections and says nothing.
 const SILENT: &str = r"#!/usr/bin/perl
@@ -106,6 +109,35 @@ pub(super) async fn node_28_removal_while_the_proxy_is_dead(lab: &mut Lab<'_>) -
     lab.kill_agent().await?;
     lab.shell("systemctl stop cri-resource-manager").await?;
     lab.be_clean().await.map(drop)
+}
+
+/// Field case N19. systemd gives it up ten times three, the agent starts it again twice; then the node is rolled back within the time that
+/// `docs/operations.md` names.
+pub(super) async fn node_37_a_daemon_that_dies_four_times_a_minute(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+    let before = lab.be_clean().await?;
+    let program = lab.daemon_for_scripts()?;
+    lab.scripted_daemon(&format!("#!/bin/sh\n{program} \"$@\" &\nsleep 15\nkill -9 $!\nexit 1\n"))?;
+    lab.desire(Phase::Install, "").await?;
+    lab.start_agent().await?;
+    lab.until_installed().await?;
+    let start = Instant::now();
+    wait_for("the agent to give the daemon up", GIVEN_UP, || async {
+        let (ready, reason) = lab.says().await?;
+        ensure!(!ready && reason.contains("RolledBack"), "it says: {ready} {reason}");
+        Ok(Some(()))
+    })
+    .await?;
+    let took = start.elapsed();
+    lab.facts().await?.ensure_on_containerd()?;
+    lab.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
+    lab.until_node_ready().await?;
+    tokio::time::sleep(QUIET).await;
+    lab.until_it_says("RolledBack").await?;
+    eprintln!("given up after {took:.0?}; kubelet was started {} times", lab.kubelet_starts().await?);
+    lab.good_daemon()?;
+    lab.be_clean().await?;
+    ensure!(lab.facts().await?.kubelet_pid != before.kubelet_pid, "kubelet was never switched");
+    Ok(())
 }
 
 /// The version before comes back, and kubelet with it if the guard has led it away meanwhile.

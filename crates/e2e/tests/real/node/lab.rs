@@ -96,6 +96,12 @@ impl<'w> Lab<'w> {
         self.put(&self.daemon, &format!("payload{}", host::DAEMON))
     }
 
+    /// The real daemon under another name, for scripts; gives its path.
+    pub(super) fn daemon_for_scripts(&self) -> anyhow::Result<String> {
+        self.put(&self.daemon, "daemon-for-scripts")?;
+        Ok(format!("{DIR}/daemon-for-scripts"))
+    }
+
     /// The payload holds the real daemon with some bytes behind its end, which change nothing but its digest.
     pub(super) async fn newer_daemon(&self) -> anyhow::Result<()> {
         let file = format!("{DIR}/payload{}", host::DAEMON);

@@ -1,4 +1,4 @@
-//! The seed controller: many more of the histories and the faults that its tests have a short cut of.
+//! Tests that have a short cut among those of every change, or none, run at their full length.
 
 use std::path::Path;
 
@@ -45,6 +45,15 @@ pub(super) fn migration(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     )?;
     all_passed(&tally)?;
     Ok(format!("the shoot's API was away for {AWAY} s"))
+}
+
+/// Needs what `cargo xtask test --real` needs.
+pub(super) fn slow_daemon(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
+    crate::bed::ensure_machine()?;
+    let mut tally = Tally::default();
+    test::on_real_components(root, Some("node::node"), &[("NODE_CASES", "node_37".to_owned())], &mut tally)?;
+    all_passed(&tally)?;
+    Ok("a daemon that dies every 15 s is given up in time".to_owned())
 }
 
 fn all_passed(tally: &Tally) -> anyhow::Result<()> {
