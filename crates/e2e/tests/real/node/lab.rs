@@ -61,7 +61,11 @@ impl<'w> Lab<'w> {
     }
 
     fn put(&self, from: &Path, name: &str) -> anyhow::Result<()> {
-        let to = self.path(&format!("{DIR}/{name}"))?;
+        self.copy(from, &format!("{DIR}/{name}"))
+    }
+
+    fn copy(&self, from: &Path, path: &str) -> anyhow::Result<()> {
+        let to = self.path(path)?;
         std::fs::create_dir_all(to.parent().context("a folder")?)?;
         let unfinished = to.with_extension("unfinished");
         std::fs::copy(from, &unfinished).with_context(|| format!("cannot copy {}", from.display()))?;
@@ -96,10 +100,11 @@ impl<'w> Lab<'w> {
         self.put(&self.daemon, &format!("payload{}", host::DAEMON))
     }
 
-    /// The real daemon under another name, for scripts; gives its path.
-    pub(super) fn daemon_for_scripts(&self) -> anyhow::Result<String> {
-        self.put(&self.daemon, "daemon-for-scripts")?;
-        Ok(format!("{DIR}/daemon-for-scripts"))
+    /// Puts the real daemon where scripts that stand for it can start it: its unit sees no home directories.
+    pub(super) fn daemon_for_scripts(&self) -> anyhow::Result<&'static str> {
+        const PATH: &str = "/srv/cri-resmgr";
+        self.copy(&self.daemon, PATH)?;
+        Ok(PATH)
     }
 
     /// The payload holds the real daemon with some bytes behind its end, which change nothing but its digest.
