@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use node_plan::{Action, Change, Desired, Installation, Journal, Observed, Plan, Proof, Step, Target, budget, plan};
+use node_plan::{
+    Action, Change, Desired, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
+};
 use observability::ErrorChain;
 
 use crate::effects::{EffectError, Effects, Permit, Request, Result};
@@ -13,6 +15,9 @@ use crate::prove::Timing;
 
 /// A node that others change as fast as we do must not be fought over: after so many rounds the next look is left to the caller.
 const ROUNDS: usize = 6;
+
+/// How soon a node that is updated in place is looked at again.
+const LOOK_FOR_UPDATE: Duration = Duration::from_secs(15);
 
 /// What a round of work led to.
 #[derive(Debug)]
@@ -36,9 +41,14 @@ pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &I
         let mut ask_again = None;
         // All else comes first, so that a slot is held no longer than the switch takes.
         if planned.steps.is_empty() && planned.awaits_slot {
-            let permit = ask(effects, &mut observed.journal, inputs, &desired).await?;
-            ask_again = Some(permit.again_in);
-            observed.slot = permit.slot;
+            if let Some(because) = inputs.update_in_place() {
+                ask_again = Some(LOOK_FOR_UPDATE);
+                observed.slot = Slot::Waiting(because);
+            } else {
+                let permit = ask(effects, &mut observed.journal, inputs, &desired).await?;
+                ask_again = Some(permit.again_in);
+                observed.slot = permit.slot;
+            }
             planned = plan(&observed, &desired);
         }
         if planned.steps.is_empty() {

@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use extension_config::desired_state::DesiredState;
 use node_plan::{Blob, Desired, Journal, Renewal};
 
+/// Labels of a Node whose machine is updated in place (machine-controller-manager v0.62.1, `pkg/apis/machine/v1alpha1/constants.go`). It is selected,
+/// drained and ready for the update, and all of them go when the update has succeeded; the condition `InPlaceUpdate` follows them.
+const SELECTED_FOR_UPDATE: &str = "node.machine.sapcloud.io/selected-for-update";
+const UPDATE_RESULT: &str = "node.machine.sapcloud.io/update-result";
+
 /// Everything that decides what the node is to become, but for the node itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Inputs {
@@ -23,6 +28,21 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
+    /// Why no switch may begin now: Gardener restarts kubelet, or the machine, and waits some minutes for it (gardener v1.149.3,
+    /// `pkg/nodeagent/controller/operatingsystemconfig/reconciler.go`, which calls an update that has failed one that is under way, too).
+    pub(crate) fn update_in_place(&self) -> Option<String> {
+        let labels = self.labels.as_ref()?;
+        let result = labels.get(UPDATE_RESULT).map(String::as_str);
+        match result {
+            Some("successful") => None,
+            Some("failed") => Some(format!("the update of this node in place has failed ({UPDATE_RESULT})")),
+            _ if labels.contains_key(SELECTED_FOR_UPDATE) => {
+                Some(format!("this node is updated in place ({SELECTED_FOR_UPDATE})"))
+            }
+            _ => None,
+        }
+    }
+
     /// What the node with this journal is to become.
     pub(crate) fn desired(&self, journal: Option<&Journal>) -> Desired {
         let (daemon, gate) = (self.daemon.clone(), self.gate.clone());
@@ -31,5 +51,38 @@ impl Inputs {
             installation.renewal.clone_from(&self.renewal);
         }
         desired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use extension_config::desired_state::{Daemon, Phase, Selection};
+
+    #[test]
+    fn an_update_in_place_is_known_by_its_labels() {
+        let blob = || Blob { sha256: String::new(), size: 0, architecture: String::new(), needs: None };
+        let inputs = |labels: Option<&[(&str, &str)]>| Inputs {
+            state: DesiredState { phase: Phase::Install, selection: Selection::default(), daemon: Daemon::default() },
+            hash: String::new(),
+            labels: labels.map(|all| all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+            daemon: blob(),
+            gate: blob(),
+            renewal: None,
+        };
+        let candidate = ("node.machine.sapcloud.io/candidate-for-update", "true");
+        let selected = (SELECTED_FOR_UPDATE, "true");
+        for (labels, held) in [
+            (None, false),
+            (Some(&[][..]), false),
+            // It may be one for days, where somebody selects by hand.
+            (Some(&[candidate][..]), false),
+            (Some(&[candidate, selected][..]), true),
+            (Some(&[candidate, selected, (UPDATE_RESULT, "failed")][..]), true),
+            (Some(&[(UPDATE_RESULT, "failed")][..]), true),
+            (Some(&[candidate, selected, (UPDATE_RESULT, "successful")][..]), false),
+        ] {
+            assert_eq!(inputs(labels).update_in_place().is_some(), held, "{labels:?}");
+        }
     }
 }

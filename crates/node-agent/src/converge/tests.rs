@@ -291,6 +291,23 @@ async fn a_hanging_daemon_is_restarted_and_kubelet_is_not() {
 }
 
 #[tokio::test]
+async fn no_switch_begins_while_the_node_is_updated_in_place() {
+    let fake = Fake::new();
+    let mut updated = install("none", "v1");
+    updated.labels = Some(BTreeMap::from([("node.machine.sapcloud.io/selected-for-update".into(), "true".into())]));
+    let outcome = work(&fake, &updated).await.unwrap();
+    assert!(outcome.plan.awaits_slot && outcome.plan.steps.is_empty(), "{:?}", outcome.plan);
+    assert!(outcome.plan.holds[0].contains("is updated in place"), "{:?}", outcome.plan.holds);
+    assert_eq!((fake.state.borrow().kubelet.starts, fake.holds_slot.get()), (1, false));
+    assert_eq!(outcome.ask_again, Some(Duration::from_secs(15)));
+    // When it is over it switches; and a removal waits for nothing.
+    assert!(work(&fake, &install("none", "v1")).await.unwrap().plan.is_settled());
+    let mut removed = remove();
+    removed.labels = updated.labels;
+    assert!(work(&fake, &removed).await.unwrap().plan.is_settled());
+}
+
+#[tokio::test]
 async fn a_slot_is_held_while_switching_and_not_longer() {
     let fake = Fake::new();
     *fake.slot.borrow_mut() = Slot::Waiting("other nodes do so now".into());
