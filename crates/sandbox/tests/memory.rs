@@ -21,9 +21,9 @@ use testbed::wait_for;
 
 const GROUP: &str = "extensions.gardener.cloud";
 /// How long the hostile shoots may take together.
-const ALL_TOLD: Duration = Duration::from_secs(60);
+const ALL_TOLD: Duration = Duration::from_secs(120);
 /// How long another shoot may wait meanwhile. Alone it takes some 0.2 s; here it waits for hostile ones before it. One that they end never serves it.
-const SERVED: Duration = Duration::from_secs(15);
+const SERVED: Duration = Duration::from_secs(30);
 /// Bytes of the largest object that etcd takes, and of the largest ConfigMap that the API server does.
 const OBJECT: usize = 1_500_000;
 const CONFIG_MAP: usize = 1_000_000;
