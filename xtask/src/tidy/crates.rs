@@ -1,9 +1,11 @@
 //! Rules about crates: the arrows between ours, and the gatekeepers of foreign ones.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
-/// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. The last five
-/// are for development and stand above everything that ships.
+/// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. From level
+/// [`DEVELOPMENT`] on they are for development and stand above everything that ships.
 const LEVELS: [(&str, u8); 24] = [
     ("gardener-api", 0),
     ("extension-config", 1),
@@ -31,6 +33,9 @@ const LEVELS: [(&str, u8); 24] = [
     ("xtask", 9),
 ];
 
+/// The lowest level of what never ships.
+const DEVELOPMENT: u8 = 6;
+
 /// A foreign crate, the feature that matters (none: the crate as such), and who may depend on it outside of tests.
 const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 6] = [
     (
@@ -54,6 +59,7 @@ pub(super) struct Metadata {
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,
+    manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
 }
 
@@ -81,6 +87,7 @@ pub(super) fn check(metadata: &Metadata) -> Vec<String> {
             findings.push(format!("crate {} has no level: add it to ARCHITECTURE.md and xtask's tidy", package.name));
             continue;
         };
+        findings.extend(folder(package, level));
         for dependency in &package.dependencies {
             findings.extend(arrow(package, level, dependency));
             findings.extend(gate(package, dependency));
@@ -96,6 +103,20 @@ pub(super) fn check(metadata: &Metadata) -> Vec<String> {
 
 fn level(name: &str) -> Option<u8> {
     LEVELS.iter().find_map(|(known, level)| (*known == name).then_some(*level))
+}
+
+/// The folder says what ships. (`default-members` of the workspace has to list the same crates, and Cargo sees to the
+/// rest: a crate that is in no list is no member.)
+fn folder(package: &Package, level: u8) -> Option<String> {
+    let parent = package.manifest_path.parent()?.parent()?;
+    let ships = parent.file_name()? == "crates";
+    (ships != (level < DEVELOPMENT)).then(|| {
+        format!(
+            "{} (level {level}) is in {}: crates/ holds what ships, and nothing else",
+            package.name,
+            parent.display()
+        )
+    })
 }
 
 fn arrow(package: &Package, own: u8, dependency: &Dependency) -> Option<String> {
@@ -130,9 +151,11 @@ mod tests {
     fn workspace(name: &str, dependencies: &serde_json::Value) -> Metadata {
         let packages: Vec<_> = LEVELS
             .iter()
-            .map(|(known, _)| {
+            .map(|(known, level)| {
+                let manifest =
+                    format!("/r/{}/{known}/Cargo.toml", if *level < DEVELOPMENT { "crates" } else { "crates/dev" });
                 let dependencies = if *known == name { dependencies.clone() } else { serde_json::json!([]) };
-                serde_json::json!({ "name": known, "dependencies": dependencies })
+                serde_json::json!({ "name": known, "manifest_path": manifest, "dependencies": dependencies })
             })
             .collect();
         serde_json::from_value(serde_json::json!({ "packages": packages })).unwrap()
@@ -194,6 +217,16 @@ mod tests {
     fn default_features_count_as_the_feature() {
         let kube = serde_json::json!([{ "name": "kube", "uses_default_features": true }]);
         assert_eq!(check(&workspace("gardener-api", &kube)).len(), 1);
+    }
+
+    #[test]
+    fn a_crate_in_the_folder_of_the_others_is_found() {
+        for (name, folder) in [("host", "crates/dev"), ("sandbox", "crates"), ("xtask", "crates")] {
+            let mut metadata = workspace("", &serde_json::json!([]));
+            let package = metadata.packages.iter_mut().find(|package| package.name == name).unwrap();
+            package.manifest_path = format!("/r/{folder}/{name}/Cargo.toml").into();
+            assert_eq!(check(&metadata).len(), 1, "{name} in {folder}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Both are the optimized programs that ship: what others take some thirty times as long for says nothing. `cargo xtask test --real` has built them.
 
-#[path = "../../extension-config/hostile/texts.rs"]
+#[path = "../../../extension-config/hostile/texts.rs"]
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn optimized() -> anyhow::Result<Binaries> {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
 /// The controller's limit, as its chart has it.

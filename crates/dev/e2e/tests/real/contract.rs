@@ -1,4 +1,4 @@
-//! The contracts, against the real components. Against the sandbox's stand-ins: `crates/sandbox/tests/contract.rs`.
+//! The contracts, against the real components. Against the sandbox's stand-ins: `crates/dev/sandbox/tests/contract.rs`.
 
 use anyhow::ensure;
 use extension_config::names::node;

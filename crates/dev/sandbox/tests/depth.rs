@@ -131,7 +131,7 @@ async fn tell(sandbox: &Sandbox) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn one_deep_configuration_is_one_deep_configuration() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[]).await?;
     let outcome = tell(&sandbox).await.map_err(|error| error.context(sandbox.explain()));
     sandbox.down().await?;

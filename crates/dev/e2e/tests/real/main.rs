@@ -31,7 +31,7 @@ use e2e::{Artifacts, Release, Stage, StageOptions};
 use testbed::Progress;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository is where it was built")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().expect("the repository is where it was built")
 }
 
 /// Brings a stage up with the release under test, runs `body` on it, shows the logs that explain a failure, and takes the stage down.

@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(1200);
 const AGENTS: usize = 10;
 
 fn binaries() -> Binaries {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     Binaries::build(&root).unwrap()
 }
 

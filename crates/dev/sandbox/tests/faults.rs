@@ -9,7 +9,7 @@ use testbed::tree;
 
 /// On and off with the faults that `script` prepares; a fault that never struck proves nothing.
 async fn on_and_off(script: impl AsyncFn(&Sandbox, &Node) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[WORKER_POOL]).await?;
     let outcome = async {
         let node = &sandbox.nodes()[0];

@@ -1,4 +1,4 @@
-//! The contracts, against the stand-ins. Against the real components: `crates/e2e/tests/real/contract.rs`.
+//! The contracts, against the stand-ins. Against the real components: `crates/dev/e2e/tests/real/contract.rs`.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ async fn the_stand_in_keeps_the_contract_of_a_kubernetes_api() -> anyhow::Result
 
 #[tokio::test]
 async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[WORKER_POOL]).await?;
     let (node, mut verdicts) = (&sandbox.nodes()[0], Vec::new());
     let machine = Machine::at(node.root()).await?;
