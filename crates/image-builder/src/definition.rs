@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::image::Platform;
 use crate::payload::DAEMON;
+use crate::platform::Platform;
 use crate::tree::{Node, Tree};
 use crate::{Error, elf};
 

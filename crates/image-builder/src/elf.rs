@@ -1,6 +1,6 @@
 //! What a program's file says about the machine that can run it.
 
-use crate::image::Platform;
+use crate::platform::Platform;
 
 /// The platform of a 64 bit little-endian ELF file; `None` for anything else and for other machines.
 #[must_use]

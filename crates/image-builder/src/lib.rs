@@ -25,6 +25,7 @@ pub mod gzip;
 pub mod image;
 pub mod layout;
 pub mod payload;
+mod platform;
 mod program;
 pub mod reference;
 pub mod registry;

@@ -1,4 +1,4 @@
-//! Which image to run: Gardener's image vector (`docs/deployment/image_vector.md`).
+//! Which image to run: Gardener's image vector (gardener/gardener/docs/deployment/image_vector.md).
 
 mod constraint;
 mod select;

@@ -9,9 +9,9 @@ use crate::documents::{base, judge, judge_node};
 use crate::kind::Kind;
 use crate::limits;
 use crate::node_files::NodeFiles;
+use crate::provider_config::Base;
 use crate::render::{self, Checked};
 use crate::report::{Judged, Status, Unreadable};
-use crate::values::Base;
 
 /// Says what controller and agent would say to files, before they are applied: a providerConfig, a Shoot, a configuration of the daemon, an
 /// override of the image vector, the chart's values or a ControllerDeployment, or a node's kubelet (a directory with kubelet.service, its drop-ins and the files that these name).

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::kind::{Kind, Recognized, recognize};
 use crate::node_files::NodeFiles;
-use crate::report::{Finding, Judged, Report, Skipped, Unreadable};
-use crate::values::{self, Base};
-use crate::{daemon, image_overrides, kubelet, limits, provider_config, shoot};
+use crate::provider_config::{self, Base};
+use crate::report::{Finding, Judged, Report, Skipped, Unreadable, where_and_why};
+use crate::{daemon, image_overrides, kubelet, limits, shoot, values};
 
 /// Judges each document of a text: as `kind`, or as what it says that it is; then others are skipped.
 ///
@@ -104,11 +104,6 @@ fn parse(text: &str) -> Result<Value, String> {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| where_and_why(&error))
-}
-
-/// Without the lines around it: a file may hold a Secret beside what is checked.
-pub(crate) fn where_and_why(error: &serde_saphyr::Error) -> String {
-    error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,8 @@ use std::error::Error as _;
 use extension_config::names;
 use image_vector::{Error, ImageVector, Request};
 
-use crate::documents::where_and_why;
 use crate::kind::Kind;
-use crate::report::{Finding, Report};
+use crate::report::{Finding, Report, where_and_why};
 
 /// The only one that cri-resmgr is made for.
 const ARCHITECTURE: &str = "amd64";

@@ -5,7 +5,8 @@ use extension_config::{names, provider_config};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::values;
+/// The chart's value with the override of the image vector.
+pub(crate) const IMAGE_VECTOR: &str = "imageVectorOverwrite";
 
 /// What can be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -75,7 +76,7 @@ pub(crate) fn recognize(document: &Value) -> Recognized {
         };
     }
     // Only the chart has it; beside it `configs` are those of the landscape.
-    if fields.contains_key(values::IMAGE_VECTOR) {
+    if fields.contains_key(IMAGE_VECTOR) {
         return Recognized::As(Kind::Values);
     }
     let mut found = Vec::new();

@@ -21,5 +21,5 @@ pub use command::{CheckArgs, OutputFormat};
 pub use documents::{base, judge, judge_node};
 pub use kind::Kind;
 pub use node_files::NodeFiles;
+pub use provider_config::Base;
 pub use report::{Finding, Judged, Report, Skipped, Status, Unreadable};
-pub use values::Base;

@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use crate::kind::Kind;
 use crate::report::{Finding, Report};
-use crate::values::Base;
+
+/// A base configuration: texts by their keys.
+pub type Base = std::collections::BTreeMap<String, String>;
 
 /// One that stands in a file of its own.
 pub(crate) fn judge(value: &Value, base: Option<&Base>) -> Report {

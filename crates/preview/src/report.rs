@@ -45,6 +45,11 @@ impl Report {
     }
 }
 
+/// Without the lines around it: a file may hold a Secret beside what is checked.
+pub(crate) fn where_and_why(error: &serde_saphyr::Error) -> String {
+    error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter)
+}
+
 /// A document of which nothing is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {

@@ -6,9 +6,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::kind::Kind;
-use crate::provider_config;
+use crate::provider_config::{self, Base};
 use crate::report::{Finding, Report};
-use crate::values::Base;
 
 pub(crate) fn judge(document: &Value, base: Option<&Base>) -> Report {
     let refused = |place: &str, message: String| Report::refused(Kind::Shoot, vec![Finding::new(place, message)]);

@@ -1,19 +1,13 @@
 //! The chart's values: the base configuration of all shoots and the override of the image vector.
 
-use std::collections::BTreeMap;
-
 use extension_config::{Facts, resolve};
 use serde_json::Value;
 
-use crate::kind::Kind;
+use crate::image_overrides;
+use crate::kind::{IMAGE_VECTOR, Kind};
+use crate::provider_config::{self, Base};
 use crate::report::{Finding, Report};
-use crate::{image_overrides, provider_config};
 
-/// A base configuration: texts by their keys.
-pub type Base = BTreeMap<String, String>;
-
-/// The value with the override.
-pub(crate) const IMAGE_VECTOR: &str = "imageVectorOverwrite";
 const CONFIGS: &str = "configs";
 /// Where values stand: in a ControllerDeployment (v1beta1, v1), in an Extension of the operator.
 const PLACES: [&str; 3] = ["/providerConfig/values", "/helm/values", "/spec/deployment/extension/values"];

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testbed::tree::{self, Snapshot};
 use testbed::wait_for;
 
-use super::table::{Film, Table};
+use super::table::{Film, Table, kubelet_restarts};
 use crate::terminal::say;
 
 /// Between two looks at the nodes.
@@ -155,11 +155,6 @@ pub(super) fn leases(sandbox: &Sandbox) -> Vec<String> {
     let all = sandbox.shoot.store().list("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE);
     let names = all.iter().filter_map(|lease| lease["metadata"]["name"].as_str());
     names.filter(|name| name.starts_with("cri-resmgr")).map(str::to_owned).collect()
-}
-
-/// Of the whole demo.
-pub(super) fn kubelet_restarts(node: &Node) -> u64 {
-    node.unit(names::node::KUBELET_UNIT).starts.saturating_sub(1)
 }
 
 fn trees(sandbox: &Sandbox) -> anyhow::Result<Vec<Snapshot>> {

@@ -5,9 +5,8 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use console::{Term, truncate_str};
+use extension_config::names::node::KUBELET_UNIT;
 use sandbox::{Node, Sandbox};
-
-use super::story::kubelet_restarts;
 
 /// Columns before the message.
 const BEFORE_MESSAGE: usize = 51;
@@ -162,6 +161,11 @@ impl<'a> Table<'a> {
         self.drawn = self.rows.len() + 1;
         lines.fold(up, |text, line| text + "\x1b[2K" + &truncate_str(&line, width, "…") + "\n")
     }
+}
+
+/// Of the whole demo.
+pub(super) fn kubelet_restarts(node: &Node) -> u64 {
+    node.unit(KUBELET_UNIT).starts.saturating_sub(1)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
 use extension_config::names::{self, node as host};
-use sandbox::api::ApiServer;
+use fake_kube_api::ApiServer;
 use sandbox::{Binaries, Node};
 use tempfile::TempDir;
 use testbed::tree::{self, Snapshot};

@@ -17,13 +17,13 @@ use testbed::gardenlet::{Gardenlet, example_shoot};
 use testbed::wait_for;
 use tokio::task::JoinSet;
 
-use crate::api::{ApiServer, Writer};
 use crate::binaries::Binaries;
 use crate::daemon_set::{self, Image, PodHost, ProcessRunner, Runner};
-use crate::faults::Faults;
 use crate::node::Node;
 use crate::resource_manager;
 use crate::runtime::{PROXY, played};
+use fake_kube_api::{ApiServer, Writer};
+use faults::Faults;
 
 use controller::Controller;
 pub use look::NodeReport;

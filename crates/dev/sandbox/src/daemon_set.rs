@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::api::{Store, Writer, text};
-use crate::faults::Faults;
+use fake_kube_api::{Store, Writer, text};
+use faults::Faults;
 use pod::Keeper;
 pub(crate) use process::{Image, ProcessRunner};
 pub(crate) use runner::Runner;

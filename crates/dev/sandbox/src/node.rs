@@ -10,10 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testbed::wait_for;
 
-use crate::api::Store;
-use crate::faults::Faults;
 use crate::runtime::{CONTAINERD, KUBELET, NodePrograms, ProgramFaults, played, register};
-use crate::systemd::{Systemd, UnitFacts, on_this_machine};
+use fake_kube_api::Store;
+use fake_systemd::{Systemd, UnitFacts, on_this_machine};
+use faults::Faults;
 
 /// The worker pool of `examples/shoot.yaml`.
 pub const WORKER_POOL: &str = "local";

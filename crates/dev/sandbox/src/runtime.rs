@@ -13,9 +13,9 @@ use cri_client::fake::{Behaviour, Code, FakeRuntime, Script};
 use extension_config::names::node;
 use tokio::task::JoinSet;
 
-use crate::api::Store;
-use crate::faults::{Fault, Faults};
-use crate::systemd::{Launch, Programs, on_this_machine};
+use fake_kube_api::Store;
+use fake_systemd::{Launch, Programs, on_this_machine};
+use faults::{Fault, Faults};
 
 pub(crate) use kubelet::register;
 

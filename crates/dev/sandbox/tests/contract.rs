@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
+use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify};
 use extension_config::names::node;
-use sandbox::api::ApiServer;
-use sandbox::contract::{
-    CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify,
-};
+use fake_kube_api::ApiServer;
 use sandbox::{Binaries, SHOOT_NAMESPACE, Sandbox, WORKER_POOL};
 
 #[expect(clippy::print_stdout, reason = "the result is shown beside that of the real components")]

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fake_kube_api::Writer;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::Request;
-use sandbox::api::Writer;
 use sandbox::{Binaries, Sandbox};
 use serde_json::{Value, json};
 use testbed::wait_for;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use extension_config::{limits, names};
+use fake_kube_api::Writer;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use sandbox::api::Writer;
 use sandbox::{Binaries, Sandbox, WORKER_POOL, peak_memory};
 use serde_json::{Value, json};
 use testbed::wait_for;

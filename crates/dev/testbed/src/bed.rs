@@ -18,7 +18,6 @@ use crate::network::Network;
 use crate::pki::Authority;
 use crate::process::Daemon;
 use crate::resource_manager::ResourceManager;
-use crate::seed::Seed;
 use crate::worker::{Membership, Worker};
 use crate::{ApiServer, FaultProxy, Progress, busybox_archive, node_root, prerequisites, wait_for};
 
@@ -48,10 +47,10 @@ pub struct Bed {
     pub(crate) network: Network,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) planes: ControlPlanes,
-    other_seed: Option<ApiServer>,
-    resource_managers: Vec<Daemon>,
+    pub(crate) other_seed: Option<ApiServer>,
+    pub(crate) resource_managers: Vec<Daemon>,
     workers: Vec<Worker>,
-    authority: Arc<Authority>,
+    pub(crate) authority: Arc<Authority>,
     /// How often the workers' machines were replaced.
     machines: u32,
 }
@@ -123,7 +122,13 @@ impl Bed {
     }
 
     /// For ManagedResources of a seed itself.
-    fn seed_resource_manager(&self, program: &Path, name: &str, seed: &Path, port: u16) -> anyhow::Result<Daemon> {
+    pub(crate) fn seed_resource_manager(
+        &self,
+        program: &Path,
+        name: &str,
+        seed: &Path,
+        port: u16,
+    ) -> anyhow::Result<Daemon> {
         let (class, namespace) = (Some("seed"), None);
         ResourceManager { name, class, namespace, source_kubeconfig: seed, target_kubeconfig: seed, port }.start(
             program,
@@ -219,43 +224,6 @@ impl Bed {
     pub fn resolve_shoot_api(&self, found: bool) -> anyhow::Result<()> {
         let name = format!("{SHOOT_SERVICE}.{}.svc", self.options.shoot_namespace);
         self.network.know(if found { std::slice::from_ref(&name) } else { &[] })
-    }
-
-    /// The seed that the shoot's control plane is in at first.
-    #[must_use]
-    pub fn main_seed(&self) -> Seed<'_> {
-        Seed { bed: self, server: &self.planes.seed }
-    }
-
-    /// The seed of [`Self::start_other_seed`].
-    ///
-    /// # Errors
-    /// When it was not started.
-    pub fn other_seed(&self) -> anyhow::Result<Seed<'_>> {
-        Ok(Seed { bed: self, server: self.other_seed.as_ref().context("the bed has one seed alone")? })
-    }
-
-    /// Brings up a second seed, with its own resource manager, and the shoot's namespace in it.
-    ///
-    /// # Errors
-    /// When it does not get ready.
-    pub async fn start_other_seed(&mut self) -> anyhow::Result<()> {
-        let programs = Programs::obtain(&self.options.root, &self.options.progress).await?;
-        let setup = Setup {
-            dir: &self.dir,
-            network: &self.network,
-            ledger: &self.ledger,
-            authority: &self.authority,
-            programs: &programs,
-            shoot_namespace: &self.options.shoot_namespace,
-        };
-        self.other_seed = Some(setup.other_seed().await?);
-        self.other_seed()?.prepare().await?;
-        let program = RESOURCE_MANAGER.obtain(&self.options.root, &self.options.progress).await?;
-        let seed = self.other_seed()?.server.admin_kubeconfig();
-        let started = self.seed_resource_manager(&program, "grm-other-seed", seed, 9649)?;
-        self.resource_managers.push(started);
-        Ok(())
     }
 
     /// The shoot's resource manager goes from its present seed to nowhere.

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::{cache_dir, command, network};
+use crate::{cache_dir, command};
 
 /// One thing to take away again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,7 +181,7 @@ async fn take_away(entry: &Entry) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Entry::NetnsFiles { name } => match std::fs::remove_dir_all(network::netns_files(name)) {
+        Entry::NetnsFiles { name } => match std::fs::remove_dir_all(netns_files(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove the files of {name}"))
             }
@@ -278,4 +278,9 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
 
 pub(crate) fn is_alive(pid: i32, start: u64) -> bool {
     start_time(pid) == Some(start)
+}
+
+/// Where ip(8) takes files of /etc for a namespace from.
+pub(crate) fn netns_files(netns: &str) -> PathBuf {
+    Path::new("/etc/netns").join(netns)
 }

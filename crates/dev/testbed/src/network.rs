@@ -1,13 +1,13 @@
 //! The bed's network: a hub namespace with a bridge, where the control planes listen, a namespace per worker, and a link
 //! from the machine itself, so that a kubeconfig of the bed works from anywhere on it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use crate::command::run;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Ledger, netns_files};
 
 /// Port of the shoot's API server at the hub's address: that of its Service in a seed.
 pub(crate) const SHOOT_PORT: u16 = 443;
@@ -120,11 +120,6 @@ impl Network {
     pub(crate) fn worker_namespace(&self, worker: u8) -> String {
         format!("crtb{}-w{worker}", self.index)
     }
-}
-
-/// Where ip(8) takes files of /etc for a namespace from.
-pub(crate) fn netns_files(netns: &str) -> PathBuf {
-    Path::new("/etc/netns").join(netns)
 }
 
 async fn ip_in(netns: &str, words: &str) -> anyhow::Result<()> {

@@ -11,7 +11,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 
 use crate::bed::Bed;
-use crate::components::{self, HELM};
+use crate::components::{self, HELM, RESOURCE_MANAGER};
+use crate::control_plane::{Programs, Setup};
 use crate::gardenlet::Gardenlet;
 use crate::process::{Daemon, Launch};
 use crate::{ApiServer, command, wait_for};
@@ -26,6 +27,46 @@ const RELEASE: &str = "cri-resmgr-extension";
 pub struct Seed<'a> {
     pub(crate) bed: &'a Bed,
     pub(crate) server: &'a ApiServer,
+}
+
+/// Its seeds.
+impl Bed {
+    /// The seed that the shoot's control plane is in at first.
+    #[must_use]
+    pub fn main_seed(&self) -> Seed<'_> {
+        Seed { bed: self, server: &self.planes.seed }
+    }
+
+    /// The seed of [`Self::start_other_seed`].
+    ///
+    /// # Errors
+    /// When it was not started.
+    pub fn other_seed(&self) -> anyhow::Result<Seed<'_>> {
+        Ok(Seed { bed: self, server: self.other_seed.as_ref().context("the bed has one seed alone")? })
+    }
+
+    /// Brings up a second seed, with its own resource manager, and the shoot's namespace in it.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start_other_seed(&mut self) -> anyhow::Result<()> {
+        let programs = Programs::obtain(&self.options.root, &self.options.progress).await?;
+        let setup = Setup {
+            dir: &self.dir,
+            network: &self.network,
+            ledger: &self.ledger,
+            authority: &self.authority,
+            programs: &programs,
+            shoot_namespace: &self.options.shoot_namespace,
+        };
+        self.other_seed = Some(setup.other_seed().await?);
+        self.other_seed()?.prepare().await?;
+        let program = RESOURCE_MANAGER.obtain(&self.options.root, &self.options.progress).await?;
+        let seed = self.other_seed()?.server.admin_kubeconfig();
+        let started = self.seed_resource_manager(&program, "grm-other-seed", seed, 9649)?;
+        self.resource_managers.push(started);
+        Ok(())
+    }
 }
 
 impl Seed<'_> {

@@ -1,10 +1,8 @@
 //! The contracts, against the real components. Against the sandbox's stand-ins: `crates/dev/sandbox/tests/contract.rs`.
 
 use anyhow::ensure;
+use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify};
 use extension_config::names::node;
-use sandbox::contract::{
-    CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify,
-};
 use testbed::{Bed, Options, Progress};
 
 const NAMESPACE: &str = "shoot--local--local";

@@ -13,8 +13,8 @@ use testbed::wait_for;
 use tokio::process::Command;
 
 use super::{CONTROLLER_LOG, OF_SHOOT, PATIENCE, PAYLOAD, SHOOT_NAMESPACE, Sandbox};
-use crate::api::text;
 use crate::node::Node;
+use fake_kube_api::text;
 
 /// So many pods explain a failure.
 const SHOWN: usize = 5;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{Store, Writer, text};
+use fake_kube_api::{Store, Writer, text};
 
 const MANAGER: &str = "kubelet";
 

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use super::PodHost;
 use super::object::PodObject;
 use super::runner::Running;
-use crate::api::Store;
-use crate::faults::{Fault, Faults};
+use fake_kube_api::Store;
+use faults::{Fault, Faults};
 
 /// Until a pod that ended, or cannot start yet, is tried again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::object::PodObject;
-use crate::api::text;
+use fake_kube_api::text;
 
 /// What the processes of one node are given.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::object::PodObject;
 use super::process::{Process, ProcessRunner};
-use crate::api::text;
+use fake_kube_api::text;
 
 /// On one node.
 #[derive(Debug, Clone)]

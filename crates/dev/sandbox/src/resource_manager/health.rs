@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{condition, describe, place, reference};
-use crate::api::{Store, text};
+use fake_kube_api::{Store, text};
 
 /// `ResourcesHealthy` and `ResourcesProgressing`; the first object that is not well decides.
 pub(super) fn check(shoot: &Store, objects: &[Value]) -> (Value, Value) {

@@ -8,7 +8,7 @@ use cri_client::RuntimeClient;
 use extension_config::names;
 use serde_json::{Value, json};
 
-use crate::api::{Failure, Store, Writer};
+use fake_kube_api::{Failure, Store, Writer};
 
 /// Namespace of the Leases.
 const NODE_LEASES: &str = "kube-node-lease";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use node_agent::simulation::{Clock, MemoryNode};
 
 use super::kubelet::{HEARTBEAT_OF_KUBELET, Heartbeat};
-use crate::api::Store;
+use fake_kube_api::Store;
 
 /// Between two looks at the nodes, in their time.
 const LOOK: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-use crate::faults::{Fault, Faults};
+use faults::{Fault, Faults};
 
 /// Relays until it is dropped. A process that is stopped (`kill -STOP`) takes connections and answers nothing.
 /// `connect proxy` is what may go wrong.

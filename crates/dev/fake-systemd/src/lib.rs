@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
-use crate::faults::Faults;
+use faults::Faults;
 use manager::Manager;
 use unit::below;
 

@@ -12,7 +12,7 @@ use zbus::{Connection, Guid, MessageStream, OwnedObjectPath, Variant, connection
 
 use super::manager::{JobKind, Manager, Refusal, Signal, no_such_unit};
 use super::properties;
-use crate::faults::Fault;
+use faults::Fault;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::Programs;
 use super::unit::{Files, Unit, link_path, wanted_by, wants};
-use crate::faults::Faults;
+use faults::Faults;
 
 /// Signals that a slow client may leave unread.
 const SIGNALS: usize = 1024;

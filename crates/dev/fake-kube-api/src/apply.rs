@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::fields::{self, FieldPath, FieldSet, ListKind, item_key, list_kind};
-use super::write::Writer;
+use super::writer::Writer;
 
 /// Somebody who owns fields.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::object::{finalizers, is_deleting, is_same, keep, member, metadata, text, without_nulls};
 use super::resource::Resource;
-use super::write::Writer;
+use super::writer::Writer;
 
 /// Fields that a write of this kind does not reach stay as they are.
 pub(super) fn protect(resource: &Resource, writer: &Writer, old: &Value, new: &mut Value) {

@@ -1,25 +1,12 @@
 //! Patches: RFC 7396 (merge), RFC 6902 (JSON), and strategic merge patches without directives.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::Failure;
 use super::object::as_object;
 
-/// A JSON merge patch.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        target.clone_from(patch);
-        return;
-    };
-    let members = as_object(target);
-    for (name, value) in patch {
-        if value.is_null() {
-            members.remove(name);
-        } else {
-            merge(members.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
+pub(super) use json_patch::merge;
 
 /// Lists whose items a strategic merge patch tells apart by a member (`patchMergeKey`); every other list is replaced.
 const MERGED: [(&str, &str); 9] = [
@@ -74,65 +61,11 @@ fn merge_items(target: &mut Value, items: &[Value], key: &str) -> Result<(), Fai
     Ok(())
 }
 
-/// A JSON patch.
+/// A JSON patch, all of it or nothing.
 pub(super) fn json(target: &mut Value, operations: &Value) -> Result<(), Failure> {
-    let operations = operations.as_array().ok_or_else(|| Failure::bad_request("a JSON patch is a list"))?;
-    for operation in operations {
-        let at = super::text(operation, "/path");
-        match super::text(operation, "/op") {
-            "add" => add(target, at, operation["value"].clone())?,
-            "replace" => *target.pointer_mut(at).ok_or_else(|| missing(at))? = operation["value"].clone(),
-            "remove" => drop(take(target, at)?),
-            "test" if target.pointer(at) == Some(&operation["value"]) => {}
-            "test" => return Err(Failure::unprocessable(&format!("testing value {at} failed"))),
-            "copy" => {
-                let value = target.pointer(super::text(operation, "/from")).cloned().ok_or_else(|| missing(at))?;
-                add(target, at, value)?;
-            }
-            "move" => {
-                let value = take(target, super::text(operation, "/from"))?;
-                add(target, at, value)?;
-            }
-            other => return Err(Failure::bad_request(&format!("unexpected kind of operation: {other:?}"))),
-        }
-    }
-    Ok(())
-}
-
-fn missing(path: &str) -> Failure {
-    Failure::unprocessable(&format!("the path {path:?} does not exist"))
-}
-
-/// The parent of what a path names, and the last word.
-fn parent<'a>(target: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), Failure> {
-    let (before, last) = path.rsplit_once('/').ok_or_else(|| missing(path))?;
-    let last = last.replace("~1", "/").replace("~0", "~");
-    Ok((target.pointer_mut(before).ok_or_else(|| missing(path))?, last))
-}
-
-fn add(target: &mut Value, path: &str, value: Value) -> Result<(), Failure> {
-    match parent(target, path)? {
-        (Value::Object(members), name) => drop(members.insert(name, value)),
-        (Value::Array(items), name) if name == "-" => items.push(value),
-        (Value::Array(items), name) => {
-            let position =
-                name.parse().ok().filter(|position| *position <= items.len()).ok_or_else(|| missing(path))?;
-            items.insert(position, value);
-        }
-        _ => return Err(missing(path)),
-    }
-    Ok(())
-}
-
-fn take(target: &mut Value, path: &str) -> Result<Value, Failure> {
-    match parent(target, path)? {
-        (Value::Object(members), name) => members.remove(&name).ok_or_else(|| missing(path)),
-        (Value::Array(items), name) => {
-            let position = name.parse().ok().filter(|position| *position < items.len()).ok_or_else(|| missing(path))?;
-            Ok(items.remove(position))
-        }
-        _ => Err(missing(path)),
-    }
+    let patch = json_patch::Patch::deserialize(operations)
+        .map_err(|error| Failure::bad_request(&format!("the body is no JSON patch: {error}")))?;
+    json_patch::patch(target, &patch).map_err(|error| Failure::unprocessable(&error.to_string()))
 }
 
 #[cfg(test)]

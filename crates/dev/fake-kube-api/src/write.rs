@@ -9,27 +9,7 @@ use super::patch;
 use super::resource::Resource;
 use super::rules::{bump_generation, check_change, check_identity, check_version, normalize, only_writable, protect};
 use super::store::{Key, State, Store};
-
-/// Who writes, and to which part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Writer {
-    pub(super) manager: String,
-    pub(super) subresource: Option<&'static str>,
-}
-
-impl Writer {
-    /// Somebody, by the name of its field manager.
-    #[must_use]
-    pub fn named(manager: &str) -> Self {
-        Self { manager: manager.to_owned(), subresource: None }
-    }
-
-    /// The same, writing the status.
-    #[must_use]
-    pub fn status(self) -> Self {
-        Self { subresource: Some("status"), ..self }
-    }
-}
+use super::writer::Writer;
 
 /// A change of an object that is there.
 #[derive(Debug)]
@@ -105,7 +85,7 @@ impl Store {
     }
 
     /// Merges a patch into a built-in object, items of keyed lists one by one.
-    pub(crate) fn strategic(
+    pub fn strategic(
         &self,
         plural: &str,
         namespace: &str,

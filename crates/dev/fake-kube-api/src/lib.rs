@@ -1,6 +1,6 @@
 //! A Kubernetes API over HTTP on the loopback device: the kinds that our programs use, kept in memory.
 //!
-//! What it does it does as a kube-apiserver does ([`crate::contract`]). It has no authentication, no admission, no schemas, no garbage
+//! What it does it does as a kube-apiserver does (crate `contract`). It has no authentication, no admission, no schemas, no garbage
 //! collection of owned objects and one representation of each kind.
 
 mod apply;
@@ -16,6 +16,7 @@ mod selector;
 mod store;
 mod watch;
 mod write;
+mod writer;
 
 use std::path::Path;
 
@@ -26,11 +27,11 @@ use tokio::sync::watch as watch_channel;
 use tokio::task::{AbortHandle, JoinSet};
 
 pub use failure::Failure;
-pub(crate) use object::text;
+pub use object::text;
 pub use store::Store;
-pub use write::Writer;
+pub use writer::Writer;
 
-use crate::faults::Faults;
+use faults::Faults;
 
 /// A running API server; it ends when it is dropped, and everything in it with it.
 #[derive(Debug)]

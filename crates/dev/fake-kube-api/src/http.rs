@@ -21,8 +21,9 @@ use super::resource::Resource;
 use super::selector::Selector;
 use super::store::{Key, Store};
 use super::watch::{self, Watched};
-use super::write::{Change, Deleted, Preconditions, Writer};
-use crate::faults::{Fault, Faults};
+use super::write::{Change, Deleted, Preconditions};
+use super::writer::Writer;
+use faults::{Fault, Faults};
 
 /// Where a watch without a limit of its own ends.
 const WATCH_LIMIT: Duration = Duration::from_secs(300);
@@ -302,26 +303,5 @@ fn response(code: u16, body: Body) -> Response<Body> {
 }
 
 fn parse_query(query: &str) -> HashMap<String, String> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('=').or(Some((pair, ""))));
-    pairs.map(|(name, value)| (decode_percent(name), decode_percent(value))).collect()
-}
-
-fn decode_percent(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok()));
-        match (bytes[at], escaped.flatten()) {
-            (_, Some(byte)) => {
-                decoded.push(byte);
-                at += 2;
-            }
-            (b'+', None) => decoded.push(b' '),
-            (byte, None) => decoded.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }

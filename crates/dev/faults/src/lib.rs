@@ -70,7 +70,8 @@ impl<Refusal: Clone> Faults<Refusal> {
     }
 
     /// What goes wrong with the call that is made now; of several lines the first decides, and all count it.
-    pub(crate) fn at(&self, call: &str) -> Option<Fault<Refusal>> {
+    #[must_use]
+    pub fn at(&self, call: &str) -> Option<Fault<Refusal>> {
         let mut found = None;
         for line in self.lines().iter_mut() {
             if !line.words.iter().all(|word| call.contains(word)) {

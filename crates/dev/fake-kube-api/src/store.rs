@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Looks at one object without a copy of it.
-    pub(crate) fn read<T>(
+    pub fn read<T>(
         &self,
         group: &str,
         plural: &str,
