@@ -199,7 +199,7 @@ impl Gardener {
                 }
                 let generation = shoot["metadata"]["generation"].as_i64().unwrap_or_default();
                 let spec = shoot["spec"].clone();
-                merge(shoot, &request.body);
+                json_patch::merge(shoot, &request.body);
                 touch(shoot, generation + i64::from(spec != shoot["spec"]));
                 self.changed.notify_one();
                 Answer::Object(200, shoot.clone())
@@ -295,19 +295,4 @@ fn touch(shoot: &mut Value, generation: i64) {
     let version = shoot["metadata"]["resourceVersion"].as_str().and_then(|text| text.parse::<u64>().ok());
     shoot["metadata"]["resourceVersion"] = json!((version.unwrap_or_default() + 1).to_string());
     shoot["metadata"]["generation"] = json!(generation);
-}
-
-/// A JSON merge patch.
-fn merge(into: &mut Value, patch: &Value) {
-    let (Some(into), Some(patch)) = (into.as_object_mut(), patch.as_object()) else {
-        *into = patch.clone();
-        return;
-    };
-    for (key, value) in patch {
-        if value.is_null() {
-            into.remove(key);
-        } else {
-            merge(into.entry(key.clone()).or_insert(Value::Null), value);
-        }
-    }
 }
