@@ -352,7 +352,8 @@ fn facts(args: &ImagesArgs, root: &Path) -> Annotations {
     facts.into_iter().map(|(key, value)| (format!("org.opencontainers.image.{key}"), value)).collect()
 }
 
-fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+/// What git prints; `None` where it fails or is not there.
+pub(crate) fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").current_dir(root).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -11,6 +11,7 @@ mod e2e;
 mod images;
 mod kind_load;
 mod pins;
+mod release;
 mod sandbox_demo;
 mod soak;
 mod terminal;
@@ -30,6 +31,7 @@ enum Command {
     ControllerRegistration(controller_registration::ControllerRegistrationArgs),
     Chart(chart::ChartArgs),
     KindLoad(kind_load::KindLoadArgs),
+    Release(release::ReleaseArgs),
     Tidy(tidy::TidyArgs),
     Check(preview::CheckArgs),
     /// Shows the main job: on, off, and a node as it was.
@@ -83,6 +85,7 @@ impl Command {
             Self::ControllerRegistration(args) => controller_registration::run(&args, root),
             Self::Chart(args) => chart::run(&args, root),
             Self::KindLoad(args) => kind_load::run(&args, root),
+            Self::Release(args) => release::run(&args, root),
             Self::Tidy(args) => tidy::run(&args, root),
             Self::Check(check) => {
                 anyhow::ensure!(check.run() == preview::Status::Fine, "not everything is fine");

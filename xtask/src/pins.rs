@@ -51,6 +51,11 @@ impl Pins {
             .with_context(|| format!("{} is none of `cargo xtask images`", path.display()))
     }
 
+    /// All of a kind.
+    pub(crate) fn of(&self, kind: Kind) -> impl Iterator<Item = &Pinned> {
+        self.0.iter().filter(move |(its, _)| *its == kind).map(|(_, pinned)| pinned)
+    }
+
     /// The one image of that name.
     pub(crate) fn image(&self, name: &str) -> anyhow::Result<&Pinned> {
         self.one(Kind::Image, |pinned| pinned.reference.base_name() == name)?
