@@ -1,6 +1,7 @@
 //! What a bed has started, mounted and made, written down before it is done, so that any later process can take it away:
 //! after Ctrl-C, after a crash, or with `cargo xtask testbed down`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::{cache_dir, command};
+use crate::{cache_dir, claims, command};
 
 /// One thing to take away again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,21 +61,17 @@ fn beds_dir() -> anyhow::Result<PathBuf> {
     Ok(cache_dir()?.join("beds"))
 }
 
+/// Where a bed of this name is, or would be.
 pub(crate) fn bed_dir(name: &str) -> anyhow::Result<PathBuf> {
-    Ok(beds_dir()?.join(name))
+    claims::folder(name).map_or_else(|| Ok(beds_dir()?.join(name)), Ok)
 }
 
 impl Ledger {
-    /// Starts the ledger of a new bed and claims a number for its network. `create_new` decides between two at once.
+    /// Starts the ledger of a new bed and claims a number for its network.
     pub(crate) fn create(name: &str) -> anyhow::Result<(Self, u8)> {
-        let beds = beds_dir()?;
-        let dir = beds.join(name);
-        let claims = beds.join(".claims");
+        let dir = beds_dir()?.join(name);
         std::fs::create_dir_all(&dir)?;
-        std::fs::create_dir_all(&claims)?;
-        let index = (1..=250)
-            .find(|index| std::fs::File::create_new(claims.join(index.to_string())).is_ok())
-            .context("250 beds at once: take some down with `cargo xtask testbed down`")?;
+        let index = claims::claim(&dir)?;
         let ledger = Self { path: dir.join("ledger.json"), record: Mutex::new(Record { index, entries: Vec::new() }) };
         ledger.write()?;
         Ok((ledger, index))
@@ -109,16 +106,15 @@ fn read(dir: &Path) -> anyhow::Result<Record> {
     serde_json::from_slice(&text).with_context(|| format!("{} is no ledger", path.display()))
 }
 
-/// The beds that exist.
+/// The beds that exist, those of other caches that are up too.
 ///
 /// # Errors
-/// When the folder of beds cannot be read.
+/// When no place for a cache is known.
 pub fn list() -> anyhow::Result<Vec<BedSummary>> {
-    let dir = beds_dir()?;
-    let Ok(children) = std::fs::read_dir(&dir) else { return Ok(Vec::new()) };
+    let children = std::fs::read_dir(beds_dir()?).into_iter().flatten().flatten().map(|child| child.path());
+    let all: BTreeSet<PathBuf> = children.chain(claims::folders()).collect();
     let mut beds = Vec::new();
-    for child in children {
-        let child = child?.path();
+    for child in all {
         let Ok(record) = read(&child) else { continue };
         let (mut alive, mut dead) = (Vec::new(), Vec::new());
         for entry in &record.entries {
@@ -156,7 +152,7 @@ pub async fn down(name: &str) -> anyhow::Result<()> {
         }
     }
     if record.index != 0 {
-        let _ = std::fs::remove_file(beds_dir()?.join(".claims").join(record.index.to_string()));
+        claims::release(record.index);
     }
     anyhow::ensure!(faults.is_empty(), "bed {name} is not wholly down: {}", faults.join("; "));
     std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))

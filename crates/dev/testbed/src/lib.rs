@@ -7,6 +7,7 @@
 mod bed;
 mod bound_token;
 mod cache;
+mod claims;
 mod command;
 pub mod components;
 mod container_image;
@@ -52,11 +53,18 @@ use std::time::{Duration, Instant};
 /// own deadlines are not touched by it.
 const PATIENCE: &str = "TESTBED_PATIENCE";
 
-/// `limit`, as much longer as `TESTBED_PATIENCE` says.
+/// As many times at most: a wait that is awaited for a day is a hang.
+const MOST_PATIENCE: u32 = 100;
+
+/// `limit`, as much longer as `TESTBED_PATIENCE` says; before a bed comes up, [`check`] refuses what it cannot mean.
 #[must_use]
 pub fn patient(limit: Duration) -> Duration {
-    let times = std::env::var(PATIENCE).ok().and_then(|times| times.parse().ok());
-    limit.saturating_mul(times.unwrap_or(1))
+    limit.saturating_mul(patience(std::env::var(PATIENCE).ok().as_deref()).unwrap_or(1))
+}
+
+/// `None` for a text that is no number of times.
+fn patience(text: Option<&str>) -> Option<u32> {
+    text.map_or(Some(1), |text| text.parse().ok().filter(|times| (1..=MOST_PATIENCE).contains(times)))
 }
 
 /// Calls `probe` until it gives a value or `limit`, made longer by [`patient`], has passed; then an error that says `what`
@@ -82,4 +90,25 @@ where
         tokio::time::sleep(patient(Duration::from_millis(200))).await;
     }
     anyhow::bail!("waited {:.0?} for {what}; last: {last}", start.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::patience;
+
+    #[test]
+    fn patience_is_a_number_of_times() {
+        for (text, expected) in [
+            (None, Some(1)),
+            (Some("1"), Some(1)),
+            (Some("20"), Some(20)),
+            (Some("0"), None),
+            (Some("101"), None),
+            (Some("2.5"), None),
+            (Some(""), None),
+            (Some("-1"), None),
+        ] {
+            assert_eq!(patience(text), expected, "{text:?}");
+        }
+    }
 }

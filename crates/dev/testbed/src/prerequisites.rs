@@ -37,6 +37,13 @@ pub fn check(cache: &Path) -> Vec<Lack> {
         lack("root: network namespaces, mounts and machines need it".into(), "sudo -E cargo xtask …");
         return lacks;
     }
+    let patience = std::env::var(crate::PATIENCE).ok();
+    if crate::patience(patience.as_deref()).is_none() {
+        lack(
+            format!("sense in {}={}", crate::PATIENCE, patience.unwrap_or_default()),
+            &format!("set it to a whole number from 1 to {}, or not at all", crate::MOST_PATIENCE),
+        );
+    }
     if find_program("go").is_none() {
         lack(
             "the Go toolchain, which builds the Kubernetes components".into(),
