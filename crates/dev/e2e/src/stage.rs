@@ -183,8 +183,16 @@ impl Stage {
     /// # Errors
     /// When that is not so.
     pub async fn switch_off(&self) -> anyhow::Result<Duration> {
+        self.switch_off_with(&self.shoot(None, true)).await
+    }
+
+    /// The same with this Shoot in the Cluster.
+    ///
+    /// # Errors
+    /// When that is not so.
+    pub async fn switch_off_with(&self, shoot: &Value) -> anyhow::Result<Duration> {
         let start = Instant::now();
-        self.gardenlet.sync_cluster(&self.shoot(None, true)).await?;
+        self.gardenlet.sync_cluster(shoot).await?;
         self.gardenlet.delete_extension().await?;
         self.gardenlet.wait_deleted(EXTENSION_TIMEOUT).await?;
         for worker in self.bed.workers() {
