@@ -1,6 +1,7 @@
 //! `cargo xtask controller-registration`: what makes the extension known to a Gardener landscape.
 
 mod manifest;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +11,38 @@ use extension_config::names::{CONTROLLER_NAME, INSTALLATION_IMAGE};
 use image_builder::chart::Chart;
 use image_builder::reference::{Pinned, Reference};
 use image_builder::{Digest, layout};
+use serde_json::{Map, Value};
 
 use crate::pins::Pins;
 use crate::terminal::say;
-use manifest::{Deployment, Gardener, Image, Manifest, OciRepository, Values};
+use manifest::{Deployment, Gardener, Image, Images, Manifest, OciRepository, Values};
 
 /// The chart of the controller.
 pub(crate) const CHART: &str = "charts/gardener-extension-cri-resmgr";
-/// The committed registration.
-const DEFAULT_OUTPUT: &str = "examples/ctrldeploy-ctrlreg.yaml";
+/// Where a registration is written; nothing there is committed.
+const DEFAULT_OUTPUT: &str = "dist/ctrldeploy-ctrlreg.yaml";
+/// The committed examples and the arguments that make them. Nothing is published, so registries are made up and digests are placeholders.
+const EXAMPLES: [(&str, &[&str]); 3] = [
+    ("examples/ctrldeploy-ctrlreg.yaml", &[]),
+    (
+        "examples/enabled-for-all.yaml",
+        &[
+            "--gardener",
+            "new",
+            "--deployment",
+            "oci-repository",
+            "--registry",
+            "registry.example.com/team",
+            "--tag",
+            env!("CARGO_PKG_VERSION"),
+            "--enable-for-all",
+        ],
+    ),
+    (
+        "examples/extension.yaml",
+        &["--gardener", "new", "--deployment", "operator-extension", "--digests", "examples/digests-placeholder.txt"],
+    ),
+];
 
 /// Writes the registration of the extension.
 ///
@@ -55,12 +79,19 @@ pub(crate) struct ControllerRegistrationArgs {
     /// Enable the extension for every shoot that does not disable it.
     #[arg(long)]
     enable_for_all: bool,
+    /// Values of your own for the chart: base configuration, pull Secrets, the agent's settings. Keep the file, and give it again at the next
+    /// upgrade. May be repeated: maps are merged, and later files win, as with Helm. What the chart would not take is refused.
+    #[arg(long = "values", value_name = "FILE")]
+    values: Vec<PathBuf>,
     /// Where to write it.
     #[arg(long, default_value = DEFAULT_OUTPUT)]
     output: PathBuf,
     /// Write nothing; fail when the file is not what would be written.
     #[arg(long)]
     check: bool,
+    /// Write the committed examples, whatever else is said; with `--check`, look whether they are current.
+    #[arg(long)]
+    write_examples: bool,
 }
 
 /// Where a chart lives next to the images of `registry`, by the convention of `helm push`.
@@ -71,9 +102,21 @@ pub(crate) fn chart_reference(registry: &str, chart: &Chart) -> Result<Reference
 
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Result<()> {
+    if !args.write_examples {
+        return write(args, root);
+    }
+    for (output, words) in EXAMPLES {
+        let check = if args.check { &["--check"][..] } else { &[] };
+        crate::within(&[&["controller-registration", "--output", output], words, check].concat(), root)?;
+    }
+    Ok(())
+}
+
+fn write(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Result<()> {
     let chart = Chart::pack(&root.join(CHART))?;
     let pins = args.digests.as_ref().map(|path| Pins::read(&root.join(path))).transpose()?;
-    let text = manifest(args, &chart, pins.as_ref())?.to_string();
+    let own = values::read(root, &args.values, &root.join(CHART))?;
+    let text = manifest(args, &chart, pins.as_ref(), own)?.to_string();
     let path = root.join(&args.output);
     let present = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -84,14 +127,22 @@ pub(crate) fn run(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Res
         return Ok(());
     }
     if args.check {
-        bail!("{} is out of date: run `cargo xtask controller-registration` and commit it", path.display());
+        bail!(
+            "{} is not what would be written (examples: `cargo xtask controller-registration --write-examples`)",
+            path.display()
+        );
     }
     layout::write_file(&path, text.as_bytes())?;
     say(&format!("{} written", path.display()));
     Ok(())
 }
 
-fn manifest(args: &ControllerRegistrationArgs, chart: &Chart, pins: Option<&Pins>) -> anyhow::Result<Manifest> {
+fn manifest(
+    args: &ControllerRegistrationArgs,
+    chart: &Chart,
+    pins: Option<&Pins>,
+    own: Option<Map<String, Value>>,
+) -> anyhow::Result<Manifest> {
     if args.gardener == Gardener::Old && args.deployment != Deployment::V1beta1 {
         bail!("this kind of deployment needs `--gardener new`: old versions know v1beta1 only");
     }
@@ -109,12 +160,12 @@ fn manifest(args: &ControllerRegistrationArgs, chart: &Chart, pins: Option<&Pins
             pull_secret: args.chart_pull_secret.clone(),
             ca_bundle: args.chart_ca_bundle.clone(),
         },
-        values: values(args, pins)?,
+        values: Values { images: images(args, pins)?, own: own.unwrap_or_default() }.checked()?,
     })
 }
 
 /// Both images, where they are others than the chart's own.
-fn values(args: &ControllerRegistrationArgs, pins: Option<&Pins>) -> anyhow::Result<Option<Values>> {
+fn images(args: &ControllerRegistrationArgs, pins: Option<&Pins>) -> anyhow::Result<Option<Images>> {
     let image = |name| {
         let Some(pins) = pins else {
             let tag = args.tag.as_deref().unwrap_or(env!("CARGO_PKG_VERSION"));
@@ -134,7 +185,7 @@ fn values(args: &ControllerRegistrationArgs, pins: Option<&Pins>) -> anyhow::Res
     if args.registry.is_none() && args.tag.is_none() && pins.is_none() {
         return Ok(None);
     }
-    Ok(Some(Values { controller: image(CONTROLLER_NAME)?, installation: image(INSTALLATION_IMAGE)? }))
+    Ok(Some(Images { controller: image(CONTROLLER_NAME)?, installation: image(INSTALLATION_IMAGE)? }))
 }
 
 /// Where the chart is, for the deployments that have it in a registry.
@@ -184,7 +235,7 @@ fn check_chart_ref(text: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use clap::Parser;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[derive(Parser)]
     struct Line {
@@ -214,7 +265,7 @@ mod tests {
             metadata: String::new(),
             archive: b"archive".to_vec(),
         };
-        Ok(serde_saphyr::from_multiple(&manifest(&args, &chart, Some(pins))?.to_string())?)
+        Ok(serde_saphyr::from_multiple(&manifest(&args, &chart, Some(pins), None)?.to_string())?)
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use anyhow::bail;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use extension_config::names::{CONTROLLER_NAME, EXTENSION_TYPE, INSTALLATION_IMAGE};
 use image_builder::Digest;
 use image_builder::reference::Reference;
+use serde_json::{Map, Value, json};
 
 /// Which fields the landscape's Gardener knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,12 +39,46 @@ impl Deployment {
     }
 }
 
+/// Values other than the chart's own.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values {
+    pub(super) images: Option<Images>,
+    /// The operator's.
+    pub(super) own: Map<String, Value>,
+}
+
 /// Images other than the chart's own.
 #[derive(Debug, Clone)]
-pub(super) struct Values {
+pub(super) struct Images {
     pub(super) controller: Image,
     pub(super) installation: Image,
 }
+
+impl Values {
+    /// Which image runs is said once: by the arguments or by the operator's values.
+    pub(super) fn checked(self) -> anyhow::Result<Self> {
+        if self.images.is_some() {
+            let image = self.own.get("image");
+            let twice = ["ref", "repository", "tag"]
+                .into_iter()
+                .find(|key| image.is_some_and(|image| image.get(key).is_some()));
+            if let Some(key) = twice {
+                bail!(
+                    "--registry, --tag and --digests name the controller's image, and --values has image.{key}, too: take it out there"
+                );
+            }
+            if self.own.contains_key(IMAGE_VECTOR) {
+                bail!(
+                    "--registry, --tag and --digests name the agent's image, and --values has {IMAGE_VECTOR}, too: take it out there"
+                );
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// The chart's value with the override of the image vector.
+const IMAGE_VECTOR: &str = "imageVectorOverwrite";
 
 /// An image by its tag, or by its content.
 #[derive(Debug, Clone)]
@@ -87,7 +123,7 @@ pub(super) struct Manifest {
     pub(super) enable_for_all: bool,
     pub(super) archive: Vec<u8>,
     pub(super) repository: OciRepository,
-    pub(super) values: Option<Values>,
+    pub(super) values: Values,
 }
 
 /// What the pods of the chart allow; see the chart's security contexts.
@@ -210,20 +246,47 @@ metadata:
 
     /// The chart's values, when they are not its own.
     fn values(&self, indent: &str) -> String {
-        let Some(Values { controller, installation }) = &self.values else { return String::new() };
-        let image = |image: &Image, name: &str| {
-            let repository = plain(image.reference.repository());
-            format!("    - name: {name}\n      repository: {repository}\n      tag: {}\n", image.tag())
-        };
-        let text = format!(
-            "values:\n  image:\n    repository: {}\n    tag: {}\n  imageVectorOverwrite: |\n    images:\n{}{}",
-            plain(controller.reference.repository()),
-            controller.tag(),
-            image(controller, CONTROLLER_NAME),
-            image(installation, INSTALLATION_IMAGE),
-        );
-        indented(text.lines(), indent)
+        let mut lines = Vec::new();
+        let mut own = self.values.own.clone();
+        // The operator's part of what the images are a part of.
+        let image = own.remove("image").filter(|image| image.as_object().is_some_and(|image| !image.is_empty()));
+        if let Some(Images { controller, .. }) = &self.values.images {
+            lines.extend([
+                "image:".to_owned(),
+                format!("  repository: {}", plain(controller.reference.repository())),
+                format!("  tag: {}", controller.tag()),
+            ]);
+            lines.extend(yaml(&image.unwrap_or_default()).into_iter().map(|line| format!("  {line}")));
+        } else if let Some(image) = image {
+            lines.extend(yaml(&json!({ "image": image })));
+        }
+        if let Some(Images { controller, installation }) = &self.values.images {
+            lines.extend([format!("{IMAGE_VECTOR}: |"), "  images:".to_owned()]);
+            for (image, name) in [(controller, CONTROLLER_NAME), (installation, INSTALLATION_IMAGE)] {
+                lines.extend([
+                    format!("  - name: {name}"),
+                    format!("    repository: {}", plain(image.reference.repository())),
+                    format!("    tag: {}", image.tag()),
+                ]);
+            }
+        }
+        lines.extend(yaml(&Value::Object(own)));
+        if lines.is_empty() {
+            return String::new();
+        }
+        let below = lines.iter().map(|line| format!("  {line}"));
+        let lines: Vec<String> = std::iter::once("values:".to_owned()).chain(below).collect();
+        indented(lines.iter().map(String::as_str), indent)
     }
+}
+
+/// A map as lines of YAML; none for an empty one.
+fn yaml(value: &Value) -> Vec<String> {
+    if value.as_object().is_none_or(Map::is_empty) {
+        return Vec::new();
+    }
+    // JSON's values are YAML's, and no error of a writer can happen to a text.
+    serde_saphyr::to_string(value).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// A reference as YAML: all but those to an IPv6 address can stand as they are.
@@ -232,13 +295,12 @@ fn plain(reference: &str) -> String {
 }
 
 fn indented<'a>(lines: impl Iterator<Item = &'a str>, indent: &'a str) -> String {
-    lines.flat_map(|line| [indent, line, "\n"]).collect()
+    lines.flat_map(|line| if line.trim().is_empty() { ["", "", "\n"] } else { [indent, line, "\n"] }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     fn documents(manifest: &Manifest) -> Vec<Value> {
         serde_saphyr::from_multiple(&manifest.to_string()).unwrap()
@@ -259,14 +321,18 @@ mod tests {
                 pull_secret: None,
                 ca_bundle: None,
             },
-            values: Some(Values { controller: image(CONTROLLER_NAME), installation: image(INSTALLATION_IMAGE) }),
+            values: Values {
+                images: Some(Images { controller: image(CONTROLLER_NAME), installation: image(INSTALLATION_IMAGE) }),
+                own: Map::new(),
+            },
         }
     }
 
     #[test]
     fn the_default_has_nothing_that_old_versions_lack() {
         let [deployment, registration] =
-            &documents(&Manifest { values: None, ..manifest(Gardener::Old, Deployment::V1beta1, false) })[..]
+            &documents(&Manifest { values: Values::default(), ..manifest(Gardener::Old, Deployment::V1beta1, false) })
+                [..]
         else {
             panic!("two documents");
         };
@@ -293,6 +359,46 @@ mod tests {
             vector["images"],
             serde_json::json!([entry(CONTROLLER_NAME), entry("gardener-extension-cri-resmgr-installation")])
         );
+    }
+
+    #[test]
+    fn values_of_the_operator_stand_beside_the_images() {
+        let own = json!({
+            "configs": { "fallback": { "policy": { "Active": "none" } }, "EXTRA_OPTIONS": "-a: # b\n\nc" },
+            "image": { "pullPolicy": "Always" },
+            "nodeAgent": { "imagePullSecrets": ["a"] },
+        });
+        let Value::Object(own) = own else { panic!("a map") };
+        for deployment in Deployment::value_variants() {
+            let mut manifest = manifest(Gardener::New, *deployment, false);
+            manifest.values.own = own.clone();
+            let document = documents(&manifest)[0].clone();
+            let places = ["/providerConfig/values", "/helm/values", "/spec/deployment/extension/values"];
+            let values = places.iter().find_map(|place| document.pointer(place)).unwrap();
+            assert_eq!(values["configs"], own["configs"], "{deployment:?}");
+            assert_eq!(values["nodeAgent"], own["nodeAgent"], "{deployment:?}");
+            assert_eq!(values["image"]["pullPolicy"], "Always");
+            assert_eq!(values["image"]["tag"], "1.10");
+            manifest.values.images = None;
+            let document = documents(&manifest)[0].clone();
+            let values = places.iter().find_map(|place| document.pointer(place)).unwrap();
+            assert_eq!(*values, Value::Object(own.clone()), "{deployment:?}");
+        }
+    }
+
+    #[test]
+    fn which_image_runs_is_said_once() {
+        let images = manifest(Gardener::New, Deployment::V1beta1, false).values.images;
+        for (own, told) in [
+            (json!({ "image": { "tag": "1" } }), "image.tag"),
+            (json!({ "image": { "ref": "x" } }), "image.ref"),
+            (json!({ "imageVectorOverwrite": {} }), "imageVectorOverwrite"),
+        ] {
+            let Value::Object(own) = own else { panic!("a map") };
+            let error = Values { images: images.clone(), own: own.clone() }.checked().unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert!(Values { images: None, own }.checked().is_ok());
+        }
     }
 
     #[test]
