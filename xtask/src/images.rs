@@ -64,6 +64,9 @@ pub(crate) struct ImagesArgs {
     /// Push the images to the registry too.
     #[arg(long, requires = "registry")]
     push: bool,
+    /// Give tags that are in the registry other content; without it that is refused.
+    #[arg(long, requires = "push")]
+    force: bool,
     /// The registry speaks HTTP without TLS (taken for granted on loopback).
     #[arg(long)]
     plain_http: bool,
@@ -188,7 +191,7 @@ fn write_chart(
     if let (true, Some(registry)) = (args.push, &args.registry) {
         let reference = chart_reference(registry, chart)?;
         let digest = runtime.block_on(async {
-            let mut upload = Upload::begin(&reference, args.plain_http).await?;
+            let mut upload = Upload::begin(&reference, args.plain_http).await?.overwriting(args.force);
             upload.chart(chart, |_, _| ()).await
         })?;
         let pinned = Pinned { reference, digest };
@@ -320,7 +323,7 @@ async fn push(
     reference: &Reference,
 ) -> anyhow::Result<Vec<image_builder::Error>> {
     let transfer = Transfer::begin(&format!("pushing {reference}"));
-    let mut upload = Upload::begin(reference, args.plain_http).await?;
+    let mut upload = Upload::begin(reference, args.plain_http).await?.overwriting(args.force);
     let digest = upload.images(images, |digest, size| transfer.part(&digest.to_string(), size as u64)).await?;
     drop(transfer);
     say(&format!("pushed {reference}@{digest}"));

@@ -77,6 +77,18 @@ pub enum Error {
         /// The digest of what came.
         actual: Digest,
     },
+    /// A tag has other content.
+    #[error(
+        "{reference} is {there} already, and what was built is {new}: take a new tag, as whoever has pulled this one keeps what it was"
+    )]
+    Taken {
+        /// Registry, name and tag.
+        reference: String,
+        /// What it is there.
+        there: Digest,
+        /// What it would become.
+        new: Digest,
+    },
     /// Content is larger than it may be.
     #[error("{what}: more than {limit} bytes; refused")]
     TooLarge {

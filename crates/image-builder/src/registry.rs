@@ -46,6 +46,8 @@ pub struct Upload {
     repository: Repository,
     /// When to sign in again.
     until: Option<Instant>,
+    /// A tag may be given other content.
+    overwrites: bool,
 }
 
 impl std::fmt::Debug for Upload {
@@ -74,9 +76,15 @@ impl Upload {
             source: source.into(),
         })?;
         let repository = Repository::new(registry, &reference.path(), plain, Pass::Nothing)?;
-        let mut upload = Self { reference: reference.clone(), sign_in, repository, until: None };
+        let mut upload = Self { reference: reference.clone(), sign_in, repository, until: None, overwrites: false };
         upload.sign_in().await?;
         Ok(upload)
+    }
+
+    /// Whether a tag that is there may be given other content. It is refused by default: whoever has pulled it keeps what it was.
+    #[must_use]
+    pub fn overwriting(self, overwrites: bool) -> Self {
+        Self { overwrites, ..self }
     }
 
     async fn sign_in(&mut self) -> Result<(), Error> {
@@ -98,13 +106,17 @@ impl Upload {
 
     /// Pushes `images` (one per platform) under the reference's tag. `report` hears of each blob before it is sent,
     /// with its size in bytes; those that the registry has are not sent again.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] where the tag has other content, before anything is sent.
     pub async fn images(&mut self, images: &[Image], mut report: impl FnMut(&Digest, usize)) -> Result<Digest, Error> {
+        let top = top(images)?;
+        self.free(&top.digest).await?;
         for image in images {
             for blob in std::iter::once(&image.config).chain(image.layers.iter().map(|layer| &layer.packed)) {
                 self.blob(blob, &mut report).await?;
             }
         }
-        let top = top(images)?;
         if images.len() > 1 {
             for image in images {
                 self.manifest(&image.manifest.digest.to_string(), &image.manifest).await?;
@@ -115,8 +127,12 @@ impl Upload {
     }
 
     /// Pushes a chart as `helm push` does.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] where the tag has other content, before anything is sent.
     pub async fn chart(&mut self, chart: &Chart, mut report: impl FnMut(&Digest, usize)) -> Result<Digest, Error> {
         let manifest = ChartManifest::of(chart)?;
+        self.free(&manifest.manifest.digest).await?;
         for blob in [&manifest.config, &manifest.content] {
             self.blob(blob, &mut report).await?;
         }
@@ -175,6 +191,26 @@ impl Upload {
         }
         report(&blob.digest, blob.content.len());
         repository.send_blob(blob).await
+    }
+
+    /// Whether our tag may be given this content. What cannot be read is no reason against it: the push itself will tell.
+    async fn free(&mut self, digest: &Digest) -> Result<(), Error> {
+        if self.overwrites {
+            return Ok(());
+        }
+        let tag = self.reference.tag().to_owned();
+        let there = self.repository().await?.get(&tag).await.ok().filter(|there| there.status == StatusCode::OK);
+        // A page to sign in, or nothing, is no manifest.
+        let is_manifest = |body: &[u8]| {
+            serde_json::from_slice::<serde_json::Value>(body)
+                .is_ok_and(|manifest| manifest.get("schemaVersion").is_some())
+        };
+        match there.filter(|there| is_manifest(&there.body)).map(|there| Digest::of(&there.body)) {
+            Some(there) if there != *digest => {
+                Err(Error::Taken { reference: self.reference.to_string(), there, new: *digest })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts a manifest under our tag.

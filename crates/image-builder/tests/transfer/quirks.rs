@@ -195,12 +195,30 @@ async fn a_tag_that_never_changes_is_fine_with_what_it_has() {
         let before = stored.lock().unwrap().clone();
         let other = empty_image(Platform::LinuxArm64);
         let reference = Reference::new(Some(&address), "controller", "1").unwrap();
-        let mut upload = Upload::begin(&reference, false).await.unwrap();
+        let mut upload = Upload::begin(&reference, false).await.unwrap().overwriting(true);
         let error = upload.images(std::slice::from_ref(&other), |_, _| ()).await.unwrap_err().to_string();
         let there = empty_image(Platform::LinuxAmd64).manifest.digest.to_string();
         assert!(error.contains(&there) && error.contains(&status.to_string()), "{error}");
         assert_eq!(before["/v2/controller/manifests/1"], stored.lock().unwrap()["/v2/controller/manifests/1"]);
     }
+}
+
+#[tokio::test]
+async fn a_tag_gets_other_content_only_on_purpose() {
+    let (address, stored) = registry(Quirks::default());
+    let reference = Reference::new(Some(&address), "controller", "1").unwrap();
+    let [first, second] = [Platform::LinuxAmd64, Platform::LinuxArm64].map(empty_image);
+    let push = async |image: &Image, overwrites: bool| {
+        let mut upload = Upload::begin(&reference, false).await.unwrap().overwriting(overwrites);
+        upload.images(std::slice::from_ref(image), |_, _| ()).await
+    };
+    assert_eq!(push(&first, false).await.unwrap(), first.manifest.digest);
+    assert_eq!(push(&first, false).await.unwrap(), first.manifest.digest, "the same again is nothing new");
+    let before = stored.lock().unwrap().clone();
+    let error = push(&second, false).await.unwrap_err();
+    assert!(matches!(&error, Error::Taken { there, .. } if *there == first.manifest.digest), "{error}");
+    assert_eq!(*stored.lock().unwrap(), before, "nothing was sent");
+    assert_eq!(push(&second, true).await.unwrap(), second.manifest.digest);
 }
 
 #[tokio::test]
