@@ -92,9 +92,9 @@ impl fmt::Display for CpuSet {
                 high += 1;
             }
             if low == high {
-                write!(f, "{comma}{low}")?
+                write!(f, "{comma}{low}")?;
             } else {
-                write!(f, "{comma}{low}-{high}")?
+                write!(f, "{comma}{low}-{high}")?;
             }
             (comma, low) = (",", high + 1);
         }

@@ -202,13 +202,13 @@ pub(crate) fn is_severity(text: &str) -> bool {
 
 /// klog's place in the source: `FILE.go:LINE`.
 pub(crate) fn is_backtrace(text: &str) -> bool {
-    let is_line = |line: &str| number(line).is_some_and(|line| (1..=i32::MAX as u64).contains(&line));
+    let is_line = |line: &str| number(line).is_some_and(|line| line > 0 && i32::try_from(line).is_ok());
     text.is_empty() || text.split_once(':').is_some_and(|(file, line)| file.contains('.') && is_line(line))
 }
 
 /// klog's levels by file: `PATTERN=LEVEL`, separated by commas.
 pub(crate) fn is_vmodule(text: &str) -> bool {
-    let is_level = |level: &str| number(level).is_some_and(|level| level <= i32::MAX as u64);
+    let is_level = |level: &str| number(level).is_some_and(|level| i32::try_from(level).is_ok());
     text.split(',')
         .filter(|item| !item.is_empty())
         .all(|item| item.split_once('=').is_some_and(|(pattern, level)| !pattern.is_empty() && is_level(level)))

@@ -77,8 +77,11 @@ pub struct Text {
     /// The CRD's format.
     pub format: Option<&'static str>,
     /// A grammar that the CRD does not have: the test, and what is allowed.
-    pub grammar: Option<(fn(&str) -> bool, &'static str)>,
+    pub grammar: Option<Grammar>,
 }
+
+/// A test of a text, and what is allowed.
+pub type Grammar = (fn(&str) -> bool, &'static str);
 
 /// Words of which a text is one, and who says so.
 #[derive(Debug)]

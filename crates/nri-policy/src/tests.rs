@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::{Checked, Kind, Policy, Risk, check, limits};
 
 mod broken;
+mod broken_classes;
 mod random;
 mod system_pods;
 mod warned;

@@ -63,12 +63,16 @@ pub(crate) struct OldCpuClasses {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default)]
 pub(crate) struct OldCpuClass {
-    pub(crate) max_freq: u64,
-    pub(crate) min_freq: u64,
-    pub(crate) uncore_max_freq: u64,
-    pub(crate) uncore_min_freq: u64,
+    #[serde(rename = "maxFreq")]
+    pub(crate) highest: u64,
+    #[serde(rename = "minFreq")]
+    pub(crate) lowest: u64,
+    #[serde(rename = "uncoreMaxFreq")]
+    pub(crate) uncore_highest: u64,
+    #[serde(rename = "uncoreMinFreq")]
+    pub(crate) uncore_lowest: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

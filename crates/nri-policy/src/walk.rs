@@ -43,13 +43,11 @@ pub(crate) fn object(map: &mut Map<String, Value>, fields: &[Field], place: &Pla
 }
 
 fn unknown(key: &str, fields: &[Field]) -> String {
-    match fields.iter().find(|field| field.name.eq_ignore_ascii_case(key)) {
-        Some(field) => format!("there is no such key in this letter case, allowed: {}", field.name),
-        None => {
-            let allowed: Vec<_> = fields.iter().map(|field| field.name).collect();
-            format!("there is no such key, allowed: {}", allowed.join(", "))
-        }
+    if let Some(field) = fields.iter().find(|field| field.name.eq_ignore_ascii_case(key)) {
+        return format!("there is no such key in this letter case, allowed: {}", field.name);
     }
+    let allowed: Vec<_> = fields.iter().map(|field| field.name).collect();
+    format!("there is no such key, allowed: {}", allowed.join(", "))
 }
 
 fn written(default: &Default) -> Value {

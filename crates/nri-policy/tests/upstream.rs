@@ -3,7 +3,7 @@
 //! Needs the Go module github.com/containers/nri-plugins, as `go list -m -f {{.Dir}}` names it:
 //! `NRI_PLUGINS_MODULE=/path cargo test -p nri-policy --test upstream -- --ignored --nocapture`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
+#![expect(clippy::unwrap_used, reason = "all of it is a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -167,10 +167,10 @@ fn check_old_cpu_classes(classes: &BTreeMap<String, OldCpuClass>, verdict: &mut 
     let place = place.key("classes");
     for (name, class) in classes {
         check_frequencies(&place.key(name), verdict, |key| match key {
-            "minFreq" => khz(class.min_freq),
-            "maxFreq" => khz(class.max_freq),
-            "uncoreMinFreq" => khz(class.uncore_min_freq),
-            "uncoreMaxFreq" => khz(class.uncore_max_freq),
+            "minFreq" => khz(class.lowest),
+            "maxFreq" => khz(class.highest),
+            "uncoreMinFreq" => khz(class.uncore_lowest),
+            "uncoreMaxFreq" => khz(class.uncore_highest),
             _ => None,
         });
     }

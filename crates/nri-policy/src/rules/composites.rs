@@ -42,19 +42,14 @@ pub(super) fn check(types: &[BalloonType], list: &Place<'_>, verdict: &mut Verdi
     for index in 0..types.len() {
         let place = list.item(index);
         let place = place.key("components");
-        match walk.size(index) {
-            Ok(size) => cpus.push(size.cpus),
-            Err(Endless) => {
-                verdict.fault(place, "the type contains itself, allowed: only types that do not");
-                cpus.push(0);
-            }
-        }
-        if let State::Known(Size { balloons, .. }) = walk.known[index]
-            && balloons > limits::COMPONENT_BALLOONS
-        {
-            let most = limits::COMPONENT_BALLOONS;
+        let size = walk.size(index);
+        let most = limits::COMPONENT_BALLOONS;
+        if size.is_err() {
+            verdict.fault(place, "the type contains itself, allowed: only types that do not");
+        } else if size.is_ok_and(|size| size.balloons > most) {
             verdict.fault(place, format!("one balloon is made of more than {most} others, allowed: {most}"));
         }
+        cpus.push(size.map_or(0, |size| size.cpus));
     }
     Composition { cpus }
 }

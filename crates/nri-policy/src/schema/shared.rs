@@ -1,6 +1,8 @@
 //! What both policies have: pkg/apis/config/v1alpha1/{agent,instrumentation,log,resmgr} of nri-plugins v0.14.0.
 
-use super::{ANY, Default, Field, INT64, Schema, Text, Words, defaulted, field, grammar, integer, list, not_negative};
+use super::{
+    ANY, Default, Field, Grammar, INT64, Schema, Text, Words, defaulted, field, grammar, integer, list, not_negative,
+};
 use super::{required, text};
 use crate::grammar as of;
 
@@ -70,8 +72,7 @@ const RDT_CLASS: &[Field] =
     &[field("l2Allocation", CACHE), field("l3Allocation", CACHE), field("mbAllocation", BANDWIDTH)];
 
 const OTLP: &[&str] = &["otlp-http", "otlp-grpc"];
-const DURATION: (fn(&str) -> bool, &str) = (of::is_duration, "a duration such as 30s or 1m30s");
-const GLOBS_OF_METRICS: Schema = GLOBS;
+const DURATION: Grammar = (of::is_duration, "a duration such as 30s or 1m30s");
 
 pub(super) const INSTRUMENTATION: Field = field(
     "instrumentation",
@@ -84,7 +85,7 @@ pub(super) const INSTRUMENTATION: Field = field(
         field("logExporter", text(Words::Enum(OTLP))),
         defaulted(
             "metrics",
-            Schema::Object(&[field("enabled", GLOBS_OF_METRICS), field("polled", GLOBS_OF_METRICS)]),
+            Schema::Object(&[field("enabled", GLOBS), field("polled", GLOBS)]),
             Default::Object(&[("enabled", Default::Texts(&["policy", "buildinfo"]))]),
         ),
         field("metricsExporter", text(Words::Enum(&["prometheus", "otlp-http", "otlp-grpc"]))),
