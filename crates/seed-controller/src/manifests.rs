@@ -20,6 +20,11 @@ const POLICY_SINCE: (u64, u64) = (1, 30);
 /// While removing one minor more. The Shoot tells which version is wanted, gardenlet upgrades the API server by one minor at a time, and it
 /// deletes Extensions before that: an API server that does not know the kind must not hold up a removal.
 const POLICY_IN_REMOVAL_SINCE: (u64, u64) = (1, 31);
+/// From this Kubernetes on every API server knows a pod's field `appArmorProfile`, which came with 1.30: the API server may be one minor behind
+/// what the Shoot tells. Before, an annotation says the same; where both are said, they have to agree, and do.
+const APP_ARMOR_FIELD_SINCE: (u64, u64) = (1, 31);
+/// That annotation's prefix, before the container's name (k8s.io/api: `DeprecatedAppArmorBetaContainerAnnotationKeyPrefix`).
+const APP_ARMOR_ANNOTATION_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// What the templates of the installation are, and those of the removal, which render the same objects from them.
 const INSTALLATION: [(&str, &str); 8] = [
@@ -168,6 +173,8 @@ impl Manifests {
                 // While removing, a node must not stay closed for other pods because of us.
                 "nodeCritical": *node_critical && state.phase == Phase::Install,
                 "appArmorProfile": app_armor_profile,
+                "appArmorAnnotation": app_armor_annotation(app_armor_profile.as_ref(), target.kubernetes),
+                "appArmorAnnotationKey": format!("{APP_ARMOR_ANNOTATION_PREFIX}{}", names::NODE_AGENT_CONTAINER),
                 "seLinuxOptions": se_linux_options,
                 "pullSecrets": pull_secrets,
                 "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
@@ -189,6 +196,19 @@ impl Manifests {
             },
             "dynamicConfigs": dynamic,
         }))
+    }
+}
+
+/// The profile in the words of the annotation; `None` where the field says it.
+fn app_armor_annotation(profile: Option<&Value>, kubernetes: Option<(u64, u64)>) -> Option<String> {
+    if kubernetes.is_some_and(|version| version >= APP_ARMOR_FIELD_SINCE) {
+        return None;
+    }
+    match (profile?["type"].as_str()?, profile?["localhostProfile"].as_str()) {
+        ("Unconfined", _) => Some("unconfined".to_owned()),
+        ("RuntimeDefault", _) => Some("runtime/default".to_owned()),
+        ("Localhost", Some(name)) => Some(format!("localhost/{name}")),
+        _ => None,
     }
 }
 

@@ -187,6 +187,42 @@ fn an_older_kubernetes_gets_no_policy() {
     );
 }
 
+/// A pod's field `appArmorProfile` is unknown before 1.30, and confined the agent does not reach the bus of an Ubuntu host.
+#[test]
+fn an_older_kubernetes_is_told_the_apparmor_profile_by_annotation() {
+    let key = "container.apparmor.security.beta.kubernetes.io/node-agent";
+    for (profile, expected) in [
+        (json!({"type": "Unconfined"}), Some("unconfined")),
+        (json!({"type": "RuntimeDefault"}), Some("runtime/default")),
+        (json!({"type": "Localhost", "localhostProfile": "a/b"}), Some("localhost/a/b")),
+        (Value::Null, None),
+    ] {
+        let settings = AgentSettings {
+            app_armor_profile: Some(profile.clone()).filter(|profile| !profile.is_null()),
+            ..AgentSettings::default()
+        };
+        let manifests = Manifests::new(settings).unwrap();
+        let unknown = Target { kubernetes: None, ..TODAY };
+        for (target, annotated) in [
+            (unknown, true),
+            (target((1, 29)), true),
+            (target((1, 30)), true),
+            (target((1, 31)), false),
+            (TODAY, false),
+        ] {
+            for bundle in [manifests.install(target, &effective(&json!({}))), manifests.remove(target)] {
+                let template = &object(bundle.as_ref().unwrap(), "DaemonSet")["spec"]["template"];
+                assert_eq!(
+                    template["spec"]["securityContext"].get("appArmorProfile").unwrap_or(&Value::Null),
+                    &profile
+                );
+                let found = template["metadata"]["annotations"].get(key).and_then(Value::as_str);
+                assert_eq!(found, expected.filter(|_| annotated), "{target:?}");
+            }
+        }
+    }
+}
+
 fn object<'a>(bundle: &'a Bundle, kind: &str) -> &'a serde_json::Map<String, Value> {
     bundle.objects.iter().find(|object| object.id().kind == kind).unwrap().body()
 }
