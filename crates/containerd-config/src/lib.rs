@@ -4,7 +4,7 @@
 //! Nothing here reads a file or asks a runtime: the agent hands over what it found. What is said holds for the next start of containerd,
 //! which reads its configuration at no other time.
 //!
-//! The rules were read in containerd 1.7.34, 2.0.14, 2.2.9, 2.3.7 and 2.4.2, and `tests/contract` holds them against the binaries.
+//! The rules were read in containerd 1.7.34, 2.0.14, 2.2.9, 2.3.7 and 2.4.2, and `tests/contract` holds them against binaries of 1.7, 2.2 and 2.3.
 
 mod assess;
 mod config;

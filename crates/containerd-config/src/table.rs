@@ -196,12 +196,11 @@ fn first_file(node: &Node) -> Option<&str> {
 fn validator(containerd: ContainerdVersion, tree: &Tree) -> Result<BTreeMap<String, Setting<Value>>, ConfigError> {
     let has_validator = (containerd.major, containerd.minor) >= (2, 2);
     let table = match tree.get("default_validator") {
-        None => return Ok(BTreeMap::new()),
         Some(Node::Table(table)) => table,
         Some(Node::Value(Setting { value, file })) if has_validator => {
             return Err(wrong(file, "default_validator", value, "a table"));
         }
-        Some(Node::Value(_)) => return Ok(BTreeMap::new()),
+        None | Some(Node::Value(_)) => return Ok(BTreeMap::new()),
     };
     let mut settings = BTreeMap::new();
     for (key, node) in table {

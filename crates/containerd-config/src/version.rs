@@ -24,7 +24,7 @@ pub struct VersionError(String);
 /// The first release whose NRI is usable: registration could hang before (containerd#10085, NRI 0.6.1).
 pub const OLDEST: ContainerdVersion = ContainerdVersion { major: 1, minor: 7, patch: 16 };
 
-/// How files are put together. Established with the binaries of 1.7.34, 2.2.9 and 2.3.7 (`tests/contract`).
+/// How files are put together, as read in the sources named below; `tests/contract` holds it against binaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rules {
     /// 1.7: a plugin's table replaces the one of an earlier file, the last `version` counts for all files
