@@ -209,7 +209,7 @@ pub(crate) fn layouts() -> Vec<Layout> {
         ),
         layout(
             "version 3 with a drop-in of version 2",
-            ONLY_2,
+            ALL,
             "version = 3\nIMPORTS\n[plugins.'io.containerd.cri.v1.images']\nsnapshotter = 'native'\n[NRI]\n",
             &[(
                 "conf.d/a.toml",
