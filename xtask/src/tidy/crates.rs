@@ -6,10 +6,11 @@ use serde::Deserialize;
 
 /// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. From level
 /// [`DEVELOPMENT`] on they are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 29] = [
+const LEVELS: [(&str, u8); 30] = [
     ("gardener-api", 0),
     ("nri-policy", 0),
     ("extension-config", 1),
+    ("containerd-config", 2),
     ("cri-client", 2),
     ("dynamic-config", 2),
     ("host", 2),
