@@ -7,6 +7,13 @@
 //! where each names a binary of that line. `containerd config dump` says what it has read; what it passes over although the daemon does not
 //! start (a missing import) is asked of the daemon.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a failed step of a test's set-up ends the test"
+)]
+
 mod layouts;
 
 use std::collections::BTreeMap;
