@@ -1,6 +1,6 @@
 //! What the watches saw last: our Extensions, our ManagedResources, and of each Cluster the few facts that matter.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gardener_api::constants::TIMESTAMP_ANNOTATION;
@@ -80,10 +80,10 @@ pub(crate) type Seen<T> = Result<Arc<T>, String>;
 struct Content {
     /// Without what only the actuator needs. One that is too large is missing.
     extensions: HashMap<Key, Arc<Extension>>,
-    /// Of all that there are.
-    digests: HashMap<Key, Digest>,
-    /// What was told of each.
-    told: HashMap<Key, String>,
+    /// Of all that there are, in order, so that those of one namespace stand together.
+    digests: BTreeMap<Key, Digest>,
+    /// What was last published as unreadable of each.
+    faults: HashMap<Key, String>,
     managed_resources: HashMap<Key, Seen<ManagedResource>>,
     clusters: HashMap<String, ClusterFacts>,
 }
@@ -136,7 +136,7 @@ impl Cache {
 
     /// Remembers what a worker made of an Extension, so that the same request made again counts as a new one, even if the
     /// watch never shows what was in between.
-    pub(crate) fn note(&self, extension: &Extension) {
+    pub(crate) fn record(&self, extension: &Extension) {
         let key = Key::of(extension);
         if let Some(digest) = self.write().digests.get_mut(&key) {
             *digest = Digest::of(extension);
@@ -147,7 +147,7 @@ impl Cache {
         let mut content = self.write();
         content.extensions.remove(key);
         content.digests.remove(key);
-        content.told.remove(key);
+        content.faults.remove(key);
     }
 
     /// Whether there is one, of whatever size.
@@ -161,13 +161,13 @@ impl Cache {
         content.digests.contains_key(key) && !content.extensions.contains_key(key)
     }
 
-    /// Whether that is something else than what was told of the Extension last. It counts as told.
-    pub(crate) fn is_news(&self, key: &Key, text: &str) -> bool {
+    /// Records what cannot be read of the Extension, as it is about to be published; returns whether it differs from the last one.
+    pub(crate) fn record_fault(&self, key: &Key, text: &str) -> bool {
         let mut content = self.write();
-        if !content.digests.contains_key(key) || content.told.get(key).map_or("", String::as_str) == text {
+        if !content.digests.contains_key(key) || content.faults.get(key).map_or("", String::as_str) == text {
             return false;
         }
-        content.told.insert(key.clone(), text.to_owned());
+        content.faults.insert(key.clone(), text.to_owned());
         true
     }
 
@@ -186,13 +186,15 @@ impl Cache {
 
     /// All keys, in order.
     pub(crate) fn extensions(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.read().digests.keys().cloned().collect();
-        keys.sort();
-        keys
+        self.read().digests.keys().cloned().collect()
     }
 
     pub(crate) fn extensions_in(&self, namespace: &str) -> Vec<Key> {
-        self.read().digests.keys().filter(|key| key.namespace == namespace).cloned().collect()
+        // No name sorts before the empty one.
+        let first = Key { namespace: namespace.to_owned(), name: String::new() };
+        let content = self.read();
+        let from_first = content.digests.range(first..).map(|(key, _)| key);
+        from_first.take_while(|key| key.namespace == namespace).cloned().collect()
     }
 
     pub(crate) fn extension_count(&self) -> usize {
@@ -269,6 +271,7 @@ pub(crate) enum News {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -305,12 +308,28 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_told_once() {
+    fn same_fault_is_recorded_once() {
         let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
-        assert!(!cache.is_news(&key, "before it is known"));
+        assert!(!cache.record_fault(&key, "before it is known"));
         cache.put_extension(extension(1), 1);
-        assert!(!cache.is_news(&key, ""), "nothing is no news");
-        assert!(cache.is_news(&key, "a") && !cache.is_news(&key, "a"));
-        assert!(cache.is_news(&key, "") && cache.is_news(&key, "a"), "it was well in between");
+        assert!(!cache.record_fault(&key, ""), "nothing is no news");
+        assert!(cache.record_fault(&key, "a") && !cache.record_fault(&key, "a"));
+        assert!(cache.record_fault(&key, "") && cache.record_fault(&key, "a"), "it was well in between");
+    }
+
+    proptest! {
+        /// What the walk over all of them finds, in the same order.
+        #[test]
+        fn extensions_of_a_namespace_are_those_that_a_walk_finds(
+            keys in proptest::collection::vec(("[a-c]{1,2}(-[a-b])?", "[a-c]{1,2}"), 0..30), namespace in "[a-c]{1,2}(-[a-b])?",
+        ) {
+            let cache = Cache::new([]);
+            for (namespace, name) in keys {
+                let object = json!({ "metadata": { "name": name, "namespace": namespace }, "spec": { "type": "t" } });
+                cache.put_extension(serde_json::from_value(object).expect("an Extension"), 1);
+            }
+            let walked: Vec<Key> = cache.extensions().into_iter().filter(|key| key.namespace == namespace).collect();
+            prop_assert_eq!(cache.extensions_in(&namespace), walked);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -27,6 +28,8 @@ pub struct Heartbeat {
     pub name: String,
     /// Holder: the extension's name.
     pub holder: String,
+    /// In whose name the Lease is written.
+    pub field_manager: String,
     /// Time between two renewals, also written as the lease's duration. At least a second.
     pub interval: Duration,
 }
@@ -42,7 +45,9 @@ impl Heartbeat {
     pub async fn run(self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
         let interval = self.interval.max(Duration::from_secs(1));
-        let mut retry = FIRST_RETRY;
+        let retries =
+            ExponentialBuilder::default().with_min_delay(FIRST_RETRY).with_max_delay(interval).without_max_times();
+        let mut pauses = retries.build();
         loop {
             let renewed = tokio::select! {
                 renewed = tokio::time::timeout(DEADLINE, self.renew(Timestamp::now())) => renewed,
@@ -59,11 +64,9 @@ impl Heartbeat {
                     error,
                     "cannot renew the heartbeat"
                 );
-                let pause = retry;
-                retry = (retry * 2).min(interval);
-                pause
+                pauses.next().unwrap_or(interval)
             } else {
-                retry = FIRST_RETRY;
+                pauses = retries.build();
                 interval
             };
             tokio::select! {
@@ -77,11 +80,13 @@ impl Heartbeat {
     pub async fn renew(&self, now: Timestamp) -> Result<(), kube::Error> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let body = record(&self.namespace, &self.name, &self.holder, self.interval, now);
-        let patched = api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&body)).await;
+        let field_manager = Some(self.field_manager.clone());
+        let parameters = PatchParams { field_manager: field_manager.clone(), ..PatchParams::default() };
+        let patched = api.patch(&self.name, &parameters, &Patch::Merge(&body)).await;
         match patched {
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 let lease: Lease = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
-                api.create(&PostParams::default(), &lease).await.map(|_| ())
+                api.create(&PostParams { field_manager, ..PostParams::default() }, &lease).await.map(|_| ())
             }
             other => other.map(|_| ()),
         }

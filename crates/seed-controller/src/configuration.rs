@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use status::IN_EFFECT;
 
 /// The operator's base configuration: data of a ConfigMap, `None` when there is none.
-type Data = Option<BTreeMap<String, String>>;
+pub(crate) type Data = Option<BTreeMap<String, String>>;
 
 /// Configurations that are checked at the same time, each on a thread of its own.
 const CHECKS: usize = 2;
@@ -92,6 +92,12 @@ impl BaseConfig {
         Ok(self.off_the_loop(move || state.resolve(own.as_ref(), &facts)).await??)
     }
 
+    /// What was seen last.
+    #[cfg(test)]
+    pub(crate) fn current(&self) -> Data {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).current.as_ref().clone()
+    }
+
     /// Runs it on a thread, as soon as one of few is free. A thread cannot be cancelled: it keeps its place until it ends.
     async fn off_the_loop<T: Send + 'static>(
         &self,
@@ -145,7 +151,7 @@ impl Owner {
     /// limits. It stands in the providerStatus; a version that did not write it there has at least said that it was done with it.
     pub(crate) fn is_in_effect(&self) -> bool {
         let Some(status) = &self.extension.status else { return false };
-        let told = status::told(&self.extension);
+        let told = status::of(&self.extension);
         if let Some(told) = told.as_ref().and_then(|told| told.get(IN_EFFECT)?.as_str()) {
             return told == self.hash();
         }
