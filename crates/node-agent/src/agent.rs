@@ -11,6 +11,7 @@ use extension_config::node_report::{NodeReport, Stage};
 use node_plan::{Desired, Renewal, absent_cpus};
 use observability::ErrorChain;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::converge::{Outcome, converge};
 use crate::desired_file::{DesiredFileError, Mounted};
@@ -69,6 +70,12 @@ impl<N: Node> Agent<N> {
 
     /// One round of work; how long to wait for the next when nothing happens.
     pub(crate) async fn round(&mut self, mounted: Result<Mounted, DesiredFileError>) -> Duration {
+        let desired = mounted.as_ref().map_or("", |mounted| &mounted.hash);
+        let span = tracing::info_span!("round", node = self.cluster.node_name(), desired);
+        self.work(mounted).instrument(span).await
+    }
+
+    async fn work(&mut self, mounted: Result<Mounted, DesiredFileError>) -> Duration {
         let mounted = match mounted {
             Ok(mounted) => mounted,
             Err(error) => return self.failed(&ErrorChain(&error).to_string(), None).await,
@@ -76,6 +83,7 @@ impl<N: Node> Agent<N> {
         let (daemon, gate) = self.node.payload();
         let inputs =
             Inputs {
+                node: self.cluster.node_name().to_owned(),
                 state: mounted.state.clone(),
                 hash: mounted.hash.clone(),
                 labels: self.cluster.labels().await,
@@ -114,7 +122,7 @@ impl<N: Node> Agent<N> {
         self.telemetry.metrics.failed();
         self.failures = self.failures.saturating_add(1);
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
-        tracing::error!(%reason, retry_in = ?wait, "the node is not as desired");
+        tracing::error!(%reason, retry_in = ?wait, "failed to bring the node to the desired state");
         if let Some(mounted) = mounted {
             self.tell(Stage::Working, reason, mounted, (0, Vec::new()), None).await;
         } else {
@@ -160,13 +168,13 @@ impl<N: Node> Agent<N> {
 
     /// `leaving`: nothing of the extension shall stay in the shoot either.
     async fn write_report(&self, report: NodeReport, leaving: bool) {
-        tracing::info!(stage = report.stage.as_str(), message = report.message, "the node");
+        tracing::info!(stage = report.stage.as_str(), reason = report.message, "assessed the node");
         let last = self.reported.borrow().clone();
         self.announce(last.as_ref().map(|last| last.stage), report.stage, &report.message).await;
         let warned = last.map(|last| last.warnings).unwrap_or_default();
         if !report.warnings.is_empty() && report.warnings != warned {
             let warnings = report.warnings.join("; ");
-            tracing::warn!(warnings, "the configuration is in effect");
+            tracing::warn!(warnings, "found warnings about the configuration in effect");
             self.cluster
                 .event(true, event::CONFIG_WARNING, &format!("the configuration is in effect, but {warnings}"))
                 .await;
@@ -174,7 +182,7 @@ impl<N: Node> Agent<N> {
         let written = if leaving { self.cluster.withdraw_report().await } else { self.cluster.report(&report).await };
         match written {
             Ok(()) => *self.reported.borrow_mut() = Some(report),
-            Err(reason) => tracing::warn!(%reason, "the report could not be written"),
+            Err(reason) => tracing::warn!(%reason, "failed to write the node report"),
         }
     }
 
@@ -186,7 +194,7 @@ impl<N: Node> Agent<N> {
         }
         match self.cluster.gate(pod, as_desired, message).await {
             Ok(()) => *self.gated.borrow_mut() = Some(as_desired),
-            Err(reason) => tracing::warn!(%reason, "the readiness gate of the pod could not be written"),
+            Err(reason) => tracing::warn!(%reason, "failed to write the readiness gate of the pod"),
         }
     }
 

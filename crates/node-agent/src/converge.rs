@@ -6,6 +6,7 @@ use node_plan::{
     Action, Change, Desired, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
 };
 use observability::ErrorChain;
+use tracing::Instrument;
 
 use crate::effects::{EffectError, Effects, Permit, Request, Result};
 use crate::execute::{execute, record};
@@ -68,7 +69,7 @@ pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &I
         }
         effects.begin(&planned);
         let mut journal = observed.journal.clone();
-        if let Err((step, error)) = run(effects, timing, &mut journal, &planned.steps).await {
+        if let Err((step, error)) = run(effects, timing, inputs, &mut journal, &planned.steps).await {
             let leads_on = matches!(planned.target, Target::Installed | Target::Before);
             if !leads_on || !error.is_proof() {
                 return Err(error);
@@ -90,16 +91,19 @@ pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &I
 async fn run(
     effects: &impl Effects,
     timing: &Timing,
+    inputs: &Inputs,
     journal: &mut Option<Journal>,
     steps: &[Step],
 ) -> std::result::Result<(), (Action, EffectError)> {
     for step in steps {
-        tracing::info!(step = %step.action, because = %step.evidence, "step");
-        let outcome = match effects.pause(Duration::ZERO).await {
-            Ok(()) => execute(effects, timing, journal, step).await,
-            Err(stopping) => Err(stopping),
+        // A line shows the innermost span alone, so this one repeats what the round's says.
+        let span = tracing::info_span!("step", node = inputs.node, desired = inputs.hash, action = %step.action);
+        let outcome = async {
+            effects.pause(Duration::ZERO).await?;
+            tracing::info!(step = %step.action, because = %step.evidence, "began step");
+            execute(effects, timing, journal, step).await
         };
-        outcome.map_err(|error| (step.action.clone(), error))?;
+        outcome.instrument(span).await.map_err(|error| (step.action.clone(), error))?;
     }
     Ok(())
 }
@@ -156,7 +160,7 @@ fn go_back(
 ) -> Result<()> {
     let Desired::Installed(installation) = desired else { return Ok(()) };
     let reason = format!("{step}: {}{}", ErrorChain(error), hint(step, installation));
-    tracing::error!(%reason, "rolling back");
+    tracing::error!(%reason, "began rollback");
     let last = observed.journal.as_ref().and_then(|journal| journal.backoff.clone());
     // A node that runs as before loses its runtime for as long as another try fails, so that is tried rarely.
     let runs_on = target == Target::Installed && installation.before(&observed).is_some();

@@ -202,7 +202,7 @@ impl<S: Surroundings> Dynamic<S> {
                 Err(reason) => {
                     let wait = self.pushes.failed();
                     self.metrics.pushed(kind(&push), "failed");
-                    tracing::debug!(what = kind(&push), %reason, retry_in = ?wait, "could not be handed to cri-resmgr");
+                    tracing::debug!(what = kind(&push), %reason, retry_in = ?wait, "failed to push to cri-resmgr");
                     self.undelivered = Some(reason);
                     return;
                 }
@@ -216,8 +216,8 @@ impl<S: Surroundings> Dynamic<S> {
         let outcome = if *answer == Answer::Accepted { "accepted" } else { "refused" };
         self.metrics.pushed(kind(push), outcome);
         match push {
-            Push::Config { source, .. } => tracing::info!(%source, outcome, "handed a configuration to cri-resmgr"),
-            Push::Adjustments { set } => tracing::info!(count = set.len(), outcome, "handed Adjustments to cri-resmgr"),
+            Push::Config { source, .. } => tracing::info!(%source, outcome, "pushed a configuration to cri-resmgr"),
+            Push::Adjustments { set } => tracing::info!(count = set.len(), outcome, "pushed Adjustments to cri-resmgr"),
         }
     }
 
@@ -239,7 +239,7 @@ impl<S: Surroundings> Dynamic<S> {
         }
         if standing.problem != self.announced {
             if let Some(problem) = &standing.problem {
-                tracing::warn!(problem = problem.message, "the dynamic configuration");
+                tracing::warn!(problem = problem.message, "found a problem with the dynamic configuration");
                 self.surroundings.announce(problem).await;
             }
             self.announced.clone_from(&standing.problem);
@@ -258,7 +258,7 @@ impl<S: Surroundings> Dynamic<S> {
         for write in self.core.status_writes() {
             if let Err(reason) = self.surroundings.write_status(&write).await {
                 let wait = self.writes.failed();
-                tracing::warn!(adjustment = write.name, %reason, retry_in = ?wait, "a status could not be written");
+                tracing::warn!(adjustment = write.name, %reason, retry_in = ?wait, "failed to write the status of an Adjustment");
                 return;
             }
             self.metrics.status_written();

@@ -19,8 +19,20 @@ pub(crate) async fn execute(
         *journal = None;
     }
     record(effects, journal, &step.after)?;
+    log_restart(&step.action);
     effects.done(&step.action);
     Ok(())
+}
+
+/// Restarts are what operators look for; other steps are logged when they begin.
+fn log_restart(action: &Action) {
+    match action {
+        Action::RestartKubelet { cause } => tracing::info!(because = cause.as_str(), "restarted kubelet"),
+        Action::Unit(UnitAction::Restart { unit }) if unit == node::DAEMON_UNIT => {
+            tracing::info!("restarted cri-resmgr");
+        }
+        Action::File(_) | Action::Unit(_) | Action::Prove(_) | Action::Journal(_) => {}
+    }
 }
 
 /// Writes changes into the journal.
@@ -74,7 +86,7 @@ async fn restart_and_let_the_proof_decide(effects: &impl Effects, unit: &str) ->
     effects.reset_failed(unit).await?;
     match effects.restart(unit).await {
         Err(EffectError::Job { what, result }) => {
-            tracing::warn!(%what, %result, "the job did not end well");
+            tracing::warn!(%what, %result, "systemd job failed");
             Ok(())
         }
         other => other,

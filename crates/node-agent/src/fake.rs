@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
-use node_plan::{Action, Cause, Desired, Entry, FileAction, Journal, Plan, Slot};
+use node_plan::{Action, Blob, Cause, Desired, Entry, FileAction, Journal, Plan, Slot};
 
 pub(crate) use crate::memory::State;
 
 use crate::effects::{
-    Clock, EffectError, Files, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+    Clock, EffectError, Files, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
 };
 
 /// At which call what goes wrong.
@@ -19,6 +19,11 @@ pub(crate) enum Failure {
     Before,
     /// It was done, but the agent hears an error, or is dead.
     After,
+}
+
+/// A program of the agent's image.
+pub(crate) fn blob(name: &str) -> Blob {
+    Blob { sha256: name.into(), size: 1, architecture: std::env::consts::ARCH.into(), needs: None }
 }
 
 pub(crate) struct Fake {
@@ -32,6 +37,8 @@ pub(crate) struct Fake {
     pub(crate) holds_slot: Cell<bool>,
     /// CPUs of the machine.
     pub(crate) cpus: RefCell<Option<CpuSet>>,
+    /// The daemon and the gate of the agent's image.
+    payload: (Blob, Blob),
     /// Failures that the shoot was told of.
     pub(crate) told: RefCell<Vec<u64>>,
 }
@@ -50,6 +57,7 @@ impl Fake {
             slot: RefCell::new(Slot::Held),
             holds_slot: Cell::new(false),
             cpus: RefCell::default(),
+            payload: (blob("v1"), blob("gate")),
             told: RefCell::default(),
         }
     }
@@ -68,6 +76,17 @@ impl Fake {
             }
             None => effect(&mut self.state.borrow_mut()),
         }
+    }
+}
+
+impl Node for Fake {
+    fn payload(&self) -> (&Blob, &Blob) {
+        (&self.payload.0, &self.payload.1)
+    }
+
+    fn take_restarted(&self) -> bool {
+        // Nobody else restarts kubelet here.
+        true
     }
 }
 
@@ -193,7 +212,8 @@ impl Clock for Fake {
     }
 
     async fn pause(&self, time: Duration) -> Result<()> {
-        self.state.borrow_mut().now += time.as_secs();
+        // Whole seconds, and some for any wait: a poll that took none would never end.
+        self.state.borrow_mut().now += time.as_secs().max(u64::from(!time.is_zero()));
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ const UPDATE_RESULT: &str = "node.machine.sapcloud.io/update-result";
 /// Everything that decides what the node is to become, but for the node itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Inputs {
+    /// Name of the node, for the log.
+    pub(crate) node: String,
     /// The desired state of all nodes.
     pub(crate) state: DesiredState,
     /// Its hash: failures of nodes are counted by it.
@@ -63,6 +65,7 @@ mod tests {
     fn an_update_in_place_is_known_by_its_labels() {
         let blob = || Blob { sha256: String::new(), size: 0, architecture: String::new(), needs: None };
         let inputs = |labels: Option<&[(&str, &str)]>| Inputs {
+            node: "n".to_owned(),
             state: DesiredState { phase: Phase::Install, selection: Selection::default(), daemon: Daemon::default() },
             hash: String::new(),
             labels: labels.map(|all| all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),

@@ -16,6 +16,8 @@ mod golden;
 mod inputs;
 mod inspect;
 mod kubelet;
+#[cfg(test)]
+mod log_lines;
 #[cfg(any(test, feature = "simulation"))]
 mod memory;
 mod metrics;

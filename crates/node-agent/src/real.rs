@@ -41,7 +41,7 @@ const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 /// CPUs of the machine that are online, as the daemon reads them.
 pub(crate) fn online_cpus() -> Option<CpuSet> {
     let text = std::fs::read_to_string(ONLINE_CPUS);
-    let text = text.map_err(|error| tracing::debug!(%error, "{ONLINE_CPUS} cannot be read")).ok()?;
+    let text = text.map_err(|error| tracing::debug!(%error, "failed to read {ONLINE_CPUS}")).ok()?;
     CpuSet::of_kernel(&text)
 }
 

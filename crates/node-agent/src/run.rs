@@ -12,6 +12,7 @@ use observability::{BuildInfo, LogConfig, Server};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::agent::Agent;
 use crate::cli::RunOptions;
@@ -67,12 +68,12 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("asked to stop; what was begun is taken up by the next agent");
+        tracing::info!("received a request to stop; the next agent takes up what was begun");
         stop.send_replace(true);
     });
     tokio::select! {
         () = work(&mut agent, &root, &desired, standings) => {}
-        () = dynamic.run() => {}
+        () = dynamic.run().instrument(tracing::info_span!("dynamic-config", node = options.node.node_name)) => {}
     }
     serving.await.context("serve HTTP")
 }
@@ -96,7 +97,7 @@ async fn work(
                 Ok(()) => "time",
             },
         };
-        tracing::debug!(%why, "looking again");
+        tracing::debug!(%why, "woke up");
         wake.gather().await;
     }
 }

@@ -33,7 +33,7 @@ impl Wake {
         if self.own.is_none() {
             self.own = desired_state.parent().and_then(|directory| {
                 let root = HostRoot::open(directory)
-                    .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "cannot watch the desired state"))
+                    .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "failed to watch the desired state"))
                     .ok()?;
                 opened("the desired state", Watch::new(root, vec![Watched::all("/")], QUIET))
             });
@@ -41,7 +41,9 @@ impl Wake {
         if self.events.is_none() {
             match node.bus().events().await {
                 Ok(events) => self.events = Some(events),
-                Err(error) => tracing::warn!(error = %observability::ErrorChain(&error), "no events of systemd"),
+                Err(error) => {
+                    tracing::warn!(error = %observability::ErrorChain(&error), "failed to subscribe to the events of systemd")
+                }
             }
         }
     }
@@ -83,7 +85,7 @@ impl Wake {
 }
 
 fn opened(what: &str, outcome: Result<Watch, host::WatchError>) -> Option<Watch> {
-    outcome.map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "cannot watch {what}")).ok()
+    outcome.map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "failed to watch {what}")).ok()
 }
 
 /// Directories whose changes matter, with the names that do.
@@ -117,7 +119,7 @@ async fn tick(watch: Option<&mut Watch>) -> Result<(), ()> {
         Some(watch) => watch
             .tick()
             .await
-            .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "a watch was lost")),
+            .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "lost a watch on files")),
         None => std::future::pending().await,
     }
 }
@@ -127,6 +129,6 @@ async fn event(events: Option<&mut Events>) -> Result<(), ()> {
     if events.next().await.is_some() {
         return Ok(());
     }
-    tracing::warn!("the bus was lost");
+    tracing::warn!("lost the connection to systemd");
     Err(())
 }

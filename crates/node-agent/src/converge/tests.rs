@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use extension_config::desired_state::{self, Daemon, DesiredState, Selection};
-use node_plan::{Blob, Phase, Slot, Target};
+use node_plan::{Phase, Slot, Target};
 
 use super::{Outcome, converge};
 use crate::effects::Result;
-use crate::fake::{Failure, Fake, State};
+use crate::fake::{Failure, Fake, State, blob};
 use crate::inputs::Inputs;
 use crate::memory::LaterDropIn;
 use crate::prove::Timing;
@@ -21,10 +21,9 @@ const TIMING: Timing = Timing {
 };
 
 fn inputs(phase: desired_state::Phase, policy: &str, version: &str) -> Inputs {
-    let blob =
-        |name: &str| Blob { sha256: name.into(), size: 1, architecture: std::env::consts::ARCH.into(), needs: None };
     let daemon = Daemon { fallback_config: Some(format!("policy:\n  Active: {policy}\n")), ..Daemon::default() };
     Inputs {
+        node: "n".into(),
         state: DesiredState { phase, selection: Selection::default(), daemon },
         hash: "0123abcd".into(),
         labels: Some(BTreeMap::new()),

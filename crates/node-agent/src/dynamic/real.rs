@@ -34,7 +34,7 @@ pub(crate) fn memory_file(root: &HostRoot) -> Journal<Memory> {
 /// What an earlier agent knew. A file that cannot be read is as good as none: then everything is pushed once more.
 pub(crate) fn remembered(root: &HostRoot) -> Memory {
     let report = |error: JournalError| {
-        tracing::warn!(error = %ErrorChain(&error), "what was pushed before is not known");
+        tracing::warn!(error = %ErrorChain(&error), "failed to read what was pushed before");
         None
     };
     memory_file(root).read().unwrap_or_else(report).unwrap_or_default()
@@ -70,7 +70,7 @@ impl Surroundings for RealSurroundings {
         match self.invocation().await {
             Ok(run) => run,
             Err(error) => {
-                tracing::warn!(error = %ErrorChain(&error), "the state of the daemon is not known");
+                tracing::warn!(error = %ErrorChain(&error), "failed to read the state of cri-resmgr");
                 self.bus = None;
                 None
             }
@@ -92,14 +92,14 @@ impl Surroundings for RealSurroundings {
 
     fn cached(&self) -> Option<Data> {
         let file = self.root.open_bounded(format!("{}/cache", node::DAEMON_STATE_DIR), cache::LIMIT);
-        file.map_err(|error| tracing::warn!(error = %ErrorChain(&error), "the daemon's cache cannot be read"))
+        file.map_err(|error| tracing::warn!(error = %ErrorChain(&error), "failed to read the cache of cri-resmgr"))
             .ok()?
             .and_then(cache::configuration)
     }
 
     fn remember(&self, memory: &Memory) {
         if let Err(error) = self.memory.write(memory) {
-            tracing::warn!(error = %ErrorChain(&error), "what was pushed cannot be remembered");
+            tracing::warn!(error = %ErrorChain(&error), "failed to record what was pushed");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use extension_config::names;
 use extension_config::node_report::{NodeReport, lease_name};
+use http::{HeaderValue, header};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -22,7 +23,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 const HEARTBEATS: &str = "kube-node-lease";
 /// Longest note of an Event, characters (the API's limit is 1024 bytes).
 const NOTE_LIMIT: usize = 500;
-/// Field owner of our Lease.
+/// Field manager of all that the agent writes. Without a version: fields of another manager are another owner's.
 const FIELD_MANAGER: &str = names::NODE_AGENT;
 
 /// A client, as far as one can be made.
@@ -41,7 +42,8 @@ impl Cluster {
             Ok(config) => Client::try_from(config).map_err(|error| error.to_string()),
             Err(reason) => Err(reason),
         };
-        let client = client.map_err(|reason| tracing::error!(%reason, "the API server cannot be used")).ok();
+        let client =
+            client.map_err(|reason| tracing::error!(%reason, "failed to make a client for the API server")).ok();
         Self::new(node_name, client)
     }
 
@@ -49,6 +51,11 @@ impl Cluster {
     pub(crate) fn new(node_name: String, client: Option<Client>) -> Self {
         let pace = client.clone().map(|client| Pace::new(client, &node_name));
         Self { node_name, client, pace, labels: RefCell::default(), uid: RefCell::default() }
+    }
+
+    /// Name of this node in the shoot.
+    pub(crate) fn node_name(&self) -> &str {
+        &self.node_name
     }
 
     /// The client, where there is one.
@@ -65,7 +72,7 @@ impl Cluster {
             names::ADJUSTMENT_KIND,
         ));
         let adjustments: Api<DynamicObject> = Api::namespaced_with(client.clone(), names::SHOOT_NAMESPACE, &kind);
-        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let (parameters, patch) = (manager(), Patch::Merge(patch));
         match tokio::time::timeout(DEADLINE, adjustments.patch_status(name, &parameters, &patch)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
@@ -84,9 +91,9 @@ impl Cluster {
                     *self.labels.borrow_mut() = Some(node.metadata.labels.unwrap_or_default());
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(error = %observability::ErrorChain(&error), "the labels of the node cannot be read");
+                    tracing::warn!(error = %observability::ErrorChain(&error), "failed to read the labels of the node");
                 }
-                Err(_elapsed) => tracing::warn!("the labels of the node cannot be read within {DEADLINE:?}"),
+                Err(_elapsed) => tracing::warn!("failed to read the labels of the node within {DEADLINE:?}"),
             }
         }
         self.labels.borrow().clone()
@@ -123,9 +130,9 @@ impl Cluster {
         match tokio::time::timeout(DEADLINE, recorder.publish(&event, &regarding)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = %observability::ErrorChain(&error), "an Event could not be written");
+                tracing::warn!(error = %observability::ErrorChain(&error), "failed to write an Event");
             }
-            Err(_elapsed) => tracing::warn!("an Event could not be written within {DEADLINE:?}"),
+            Err(_elapsed) => tracing::warn!("failed to write an Event within {DEADLINE:?}"),
         }
     }
 
@@ -134,7 +141,7 @@ impl Cluster {
         let Some(client) = &self.client else { return Ok(()) };
         let condition = gate_condition(as_desired, message, k8s_openapi::jiff::Timestamp::now());
         let patch = Patch::Strategic(json!({ "status": { "conditions": [condition] } }));
-        let parameters = PatchParams::default();
+        let parameters = manager();
         let pods: Api<Pod> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
         let written = pods.patch_status(pod, &parameters, &patch);
         match tokio::time::timeout(DEADLINE, written).await {
@@ -209,6 +216,11 @@ impl Cluster {
     }
 }
 
+/// For patches that are no server-side apply.
+fn manager() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
 /// The condition behind the pod's readiness gate.
 pub(crate) fn gate_condition(
     as_desired: bool,
@@ -224,8 +236,18 @@ pub(crate) fn gate_condition(
     })
 }
 
+/// The header that names the agent in the API server's audit log, and in the managed fields of what it writes without naming a manager.
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("cri-resmgr-node-agent/", env!("CARGO_PKG_VERSION")));
+
 /// What leads to the API server: a kubeconfig file, or the pod's service account.
 pub(crate) async fn kubeconfig(path: Option<&std::path::Path>) -> Result<Config, String> {
+    let mut config = connection(path).await?;
+    // The client sends none of its own.
+    config.headers.push((header::USER_AGENT, USER_AGENT));
+    Ok(config)
+}
+
+async fn connection(path: Option<&std::path::Path>) -> Result<Config, String> {
     let Some(path) = path else {
         return Config::incluster().map_err(|error| observability::ErrorChain(&error).to_string());
     };

@@ -117,7 +117,7 @@ impl RealNode {
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         if self.root.rename_aside(from, to)? == Removal::Absent {
-            tracing::warn!(path = from, "is gone, although it was there before");
+            tracing::warn!(path = from, "found nothing to rename");
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Files for RealNode {
     fn journal(&self) -> Result<Option<Journal>> {
         match self.journal.read() {
             Err(error) if error.is_damaged() => {
-                tracing::warn!(error = %observability::ErrorChain(&error), "the journal is damaged; going by what is found");
+                tracing::warn!(error = %observability::ErrorChain(&error), "ignored a damaged journal; going by what is on the host");
                 Ok(None)
             }
             other => Ok(other?),

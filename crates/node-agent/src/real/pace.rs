@@ -150,7 +150,7 @@ impl Pace {
                     Ok(true) => self.members.borrow_mut().found(name, Instant::now()),
                     Ok(false) => drop(strangers.insert(name.to_owned())),
                     Err(error) => {
-                        tracing::warn!(error = %observability::ErrorChain(&error), "a holder cannot be looked up");
+                        tracing::warn!(error = %observability::ErrorChain(&error), "failed to look up the holder of a switch slot");
                     }
                 }
             }
@@ -172,7 +172,7 @@ impl Pace {
 
     fn raise(&self, reason: &'static str, what: &str) {
         let note = format!("Lease {}: {what}", names::SWITCH_LEASE);
-        tracing::warn!(reason, note, "the record of the switch slots is doubtful");
+        tracing::warn!(reason, note, "doubted the record of the switch slots");
         self.doubts.borrow_mut().raise(Doubt { reason, note }, Instant::now());
     }
 

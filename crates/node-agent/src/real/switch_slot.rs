@@ -39,7 +39,7 @@ impl Slots for SwitchSlot {
                 true
             }
             Err(reason) => {
-                tracing::warn!(%reason, "the switch slot could not be given back; it ends with its time");
+                tracing::warn!(%reason, "failed to give back the switch slot; it expires by itself");
                 false
             }
         }
