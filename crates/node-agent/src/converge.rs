@@ -32,7 +32,7 @@ pub(crate) struct Outcome {
 }
 
 /// Works until the node is as desired or something is in the way.
-pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &Inputs) -> Result<Outcome> {
+pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs: &Inputs) -> Result<Outcome> {
     let mut locked = false;
     for _ in 0..ROUNDS {
         let mut observed = observe(effects).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &I
 }
 
 async fn run(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     timing: &Timing,
     inputs: &Inputs,
     journal: &mut Option<Journal>,
@@ -110,7 +110,7 @@ async fn run(
 
 /// Asks for the node's slot, and tells of a failure by the way.
 async fn ask(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     journal: &mut Option<Journal>,
     inputs: &Inputs,
     desired: &Desired,
@@ -126,7 +126,7 @@ async fn ask(
 
 /// The work is done, or cannot go on: others may.
 async fn give_back(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     journal: &mut Option<Journal>,
     inputs: &Inputs,
     desired: &Desired,
@@ -151,7 +151,7 @@ fn request(journal: Option<&Journal>, inputs: &Inputs, desired: &Desired) -> Req
 /// A failed proof goes into the journal, with the back-off that makes the next plan lead back: to what ran well before, or, when that fails
 /// as well or there was nothing, to the bytes before the installation.
 fn go_back(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     observed: Observed,
     desired: &Desired,
     target: Target,

@@ -17,6 +17,7 @@ use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::event;
 use futures::StreamExt;
 use futures::stream::LocalBoxStream;
+use observability::ErrorChain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,6 +28,7 @@ pub(crate) use real::{RealSurroundings, remembered};
 pub(crate) use watches::watches;
 
 use crate::metrics::Metrics;
+use crate::shoot::ShootError;
 
 /// The net below all events.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -64,7 +66,7 @@ pub(crate) trait Surroundings {
     /// Keeps what must outlive the agent.
     fn remember(&self, memory: &Memory);
     /// Writes into the status of an Adjustment. Error: why it has to be tried again.
-    async fn write_status(&self, write: &StatusWrite) -> Result<(), String>;
+    async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError>;
     /// Tells people.
     async fn announce(&self, problem: &Problem);
 }
@@ -256,9 +258,9 @@ impl<S: Surroundings> Dynamic<S> {
             return;
         }
         for write in self.core.status_writes() {
-            if let Err(reason) = self.surroundings.write_status(&write).await {
+            if let Err(error) = self.surroundings.write_status(&write).await {
                 let wait = self.writes.failed();
-                tracing::warn!(adjustment = write.name, %reason, retry_in = ?wait, "failed to write the status of an Adjustment");
+                tracing::warn!(adjustment = write.name, reason = %ErrorChain(&error), retry_in = ?wait, "failed to write the status of an Adjustment");
                 return;
             }
             self.metrics.status_written();

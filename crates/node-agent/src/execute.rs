@@ -8,7 +8,7 @@ use crate::prove::{self, Timing};
 
 /// Carries out a step. The journal is written only where the step changes it.
 pub(crate) async fn execute(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     timing: &Timing,
     journal: &mut Option<Journal>,
     step: &Step,
@@ -36,7 +36,7 @@ fn log_restart(action: &Action) {
 }
 
 /// Writes changes into the journal.
-pub(crate) fn record(effects: &impl Effects, journal: &mut Option<Journal>, changes: &[Change]) -> Result<()> {
+pub(crate) fn record(effects: &mut impl Effects, journal: &mut Option<Journal>, changes: &[Change]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -51,7 +51,7 @@ pub(crate) fn record(effects: &impl Effects, journal: &mut Option<Journal>, chan
     Ok(())
 }
 
-async fn act(effects: &impl Effects, timing: &Timing, action: &Action) -> Result<()> {
+async fn act(effects: &mut impl Effects, timing: &Timing, action: &Action) -> Result<()> {
     match action {
         Action::File(action) => effects.change(action),
         Action::Unit(action) => change_unit(effects, action).await,
@@ -62,7 +62,7 @@ async fn act(effects: &impl Effects, timing: &Timing, action: &Action) -> Result
     }
 }
 
-async fn change_unit(effects: &impl Effects, action: &UnitAction) -> Result<()> {
+async fn change_unit(effects: &mut impl Effects, action: &UnitAction) -> Result<()> {
     match action {
         UnitAction::Reload => effects.reload().await,
         UnitAction::Start { unit } => {
@@ -82,7 +82,7 @@ async fn change_unit(effects: &impl Effects, action: &UnitAction) -> Result<()> 
 }
 
 /// A job that failed says little about a unit with `Restart=always`: systemd tries again, and the proof that follows sees how it ends.
-async fn restart_and_let_the_proof_decide(effects: &impl Effects, unit: &str) -> Result<()> {
+async fn restart_and_let_the_proof_decide(effects: &mut impl Effects, unit: &str) -> Result<()> {
     effects.reset_failed(unit).await?;
     match effects.restart(unit).await {
         Err(EffectError::Job { what, result }) => {

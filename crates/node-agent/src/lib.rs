@@ -27,6 +27,7 @@ mod prove;
 mod real;
 mod report;
 mod run;
+mod shoot;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod telemetry;

@@ -18,7 +18,7 @@ use crate::agent::Agent;
 use crate::desired_file;
 use crate::fake::Fake;
 use crate::metrics::Metrics;
-use crate::real::Cluster;
+use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
 
 /// Everything that was logged.
@@ -124,26 +124,27 @@ fn desired_state(phase: Phase, policy: &str) -> String {
 
 /// An agent without an API server, which takes the node for selected where it was installed before.
 fn agent(fake: Fake) -> Agent<Fake> {
-    let cluster = Rc::new(Cluster::new("n1".to_owned(), None));
+    let shoot = Rc::new(ShootApi::new("n1".to_owned(), None));
     let (readiness, _) = observability::readiness::readiness("not yet");
     let metrics = Metrics::register(&mut Registry::default());
     let telemetry = Telemetry { metrics, readiness, duty: watch::channel(Duty::default()).0 };
-    Agent::new(fake, cluster, None, telemetry, watch::channel(Standing::default()).1)
+    Agent::new(fake, shoot, None, telemetry, watch::channel(Standing::default()).1)
 }
 
 /// Installs, heals, fails, rolls back and removes.
 async fn whole_life_of_a_node() {
-    let fake = Fake::new();
+    let mut fake = Fake::new();
     // Labels are not known, so a node goes by its journal.
-    fake.state.borrow_mut().journal = Some(node_plan::Journal::default());
+    fake.state.journal = Some(node_plan::Journal::default());
     let mut agent = agent(fake);
     agent.round(desired_file::decode(&desired_state(Phase::Install, "none"))).await;
-    agent.node().state.borrow_mut().daemon.active = false;
+    agent.node_mut().state.daemon.active = false;
     agent.round(desired_file::decode(&desired_state(Phase::Install, "none"))).await;
-    agent.node().state.borrow_mut().daemon_works = false;
+    agent.node_mut().state.daemon_works = false;
     agent.round(desired_file::decode(&desired_state(Phase::Install, "balloons"))).await;
     agent.round(desired_file::decode("nonsense")).await;
-    agent.node().fail_at.set(Some((agent.node().calls.get() + 3, crate::fake::Failure::Before)));
+    let next = agent.node_mut().calls.get();
+    agent.node_mut().fail_at = Some((next + 3, crate::fake::Failure::Before));
     agent.round(desired_file::decode(&desired_state(Phase::Remove, "none"))).await;
     agent.round(desired_file::decode(&desired_state(Phase::Remove, "none"))).await;
 }

@@ -21,7 +21,8 @@ use crate::dynamic::{self, Dynamic, Handover, RealSurroundings};
 use crate::effects::Clock;
 use crate::metrics::Metrics;
 use crate::payload::Images;
-use crate::real::{Cluster, RealNode};
+use crate::real::RealNode;
+use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
 use crate::wake::Wake;
 
@@ -42,25 +43,25 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let images = Images::load(&options.node.payload, &options.node.gate)?;
     let root = HostRoot::open(&options.node.host_root).context("open the host root")?;
     let name = options.node.node_name.clone();
-    let cluster = Rc::new(Cluster::connect(name, options.node.kubeconfig.as_deref()).await);
+    let shoot = Rc::new(ShootApi::connect(name, options.node.kubeconfig.as_deref()).await);
     let (duty, duties) = watch::channel(Duty::default());
     let telemetry = Telemetry { metrics: metrics.clone(), readiness, duty };
-    let node = RealNode::new(root.clone(), images, Rc::clone(&cluster), stopping, Some(telemetry.clone()));
+    let node = RealNode::new(root.clone(), images, Rc::clone(&shoot), stopping, Some(telemetry.clone()));
     let (standing, standings) = watch::channel(Standing::default());
     let name = options.node.node_name.clone();
     let dynamic = Dynamic::new(
         Core::new(name.clone(), dynamic::remembered(&root)),
-        RealSurroundings::new(root.clone(), Rc::clone(&cluster)),
+        RealSurroundings::new(root.clone(), Rc::clone(&shoot)),
         Handover::new(root.own_view(names::node::CONFIG_SOCKET), name.clone()),
         (duties, standing),
         metrics,
-        cluster
+        shoot
             .client()
             .map_or_else(|| futures::stream::pending().boxed_local(), |client| dynamic::watches(client, &name)),
     );
     let desired = DesiredFile::of(&options.node);
     let pod = options.node.pod_name.clone();
-    let mut agent = Agent::new(node, cluster, pod, telemetry, standings.clone());
+    let mut agent = Agent::new(node, shoot, pod, telemetry, standings.clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -87,12 +88,12 @@ async fn work(
     let mut wake = Wake::new();
     loop {
         // Before the look: what changes while we work is a reason to look again at once.
-        wake.renew(root, desired.path(), agent.node()).await;
+        wake.renew(root, desired.path(), agent.node_mut()).await;
         let wait = agent.round(desired.read()).await;
         let why = tokio::select! {
-            why = wake.next(agent.node()) => why,
+            why = wake.next() => why,
             Ok(()) = standing.changed() => "the dynamic configuration",
-            stopped = agent.node().pause(wait) => match stopped {
+            stopped = agent.node_mut().pause(wait) => match stopped {
                 Err(_stopping) => return,
                 Ok(()) => "time",
             },

@@ -26,7 +26,7 @@ impl Wake {
     }
 
     /// Opens what is missing.
-    pub(crate) async fn renew(&mut self, root: &HostRoot, desired_state: &Path, node: &RealNode) {
+    pub(crate) async fn renew(&mut self, root: &HostRoot, desired_state: &Path, node: &mut RealNode) {
         if self.files.is_none() {
             self.files = opened("the host's files", Watch::new(root.clone(), watched(), QUIET));
         }
@@ -39,6 +39,8 @@ impl Wake {
             });
         }
         if self.events.is_none() {
+            // The connection may be what was lost.
+            node.bus().forget();
             match node.bus().events().await {
                 Ok(events) => self.events = Some(events),
                 Err(error) => {
@@ -48,8 +50,8 @@ impl Wake {
         }
     }
 
-    /// Waits for the next reason to look. The `String` says what it was, for the log.
-    pub(crate) async fn next(&mut self, node: &RealNode) -> &'static str {
+    /// Waits for the next reason to look, and returns it, for the log.
+    pub(crate) async fn next(&mut self) -> &'static str {
         let (mut files_lost, mut own_lost, mut events_lost) = (false, false, false);
         let why = tokio::select! {
             outcome = tick(self.files.as_mut()) => { files_lost = outcome.is_err(); "files of the host changed" }
@@ -64,7 +66,6 @@ impl Wake {
         }
         if events_lost {
             self.events = None;
-            node.bus().forget();
         }
         why
     }

@@ -12,7 +12,8 @@ use observability::ErrorChain;
 use systemd_client::{Events, Systemd, SystemdError};
 
 use super::{Surroundings, cache};
-use crate::real::{Cluster, online_cpus};
+use crate::real::online_cpus;
+use crate::shoot::{ShootApi, ShootError};
 
 /// Version of the memory's format.
 const MEMORY_VERSION: u32 = 1;
@@ -23,7 +24,7 @@ const BUS_RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct RealSurroundings {
     root: HostRoot,
     memory: Journal<Memory>,
-    cluster: Rc<Cluster>,
+    shoot: Rc<ShootApi>,
     bus: Option<(Systemd, Events)>,
 }
 
@@ -41,8 +42,8 @@ pub(crate) fn remembered(root: &HostRoot) -> Memory {
 }
 
 impl RealSurroundings {
-    pub(crate) fn new(root: HostRoot, cluster: Rc<Cluster>) -> Self {
-        Self { memory: memory_file(&root), root, cluster, bus: None }
+    pub(crate) fn new(root: HostRoot, shoot: Rc<ShootApi>) -> Self {
+        Self { memory: memory_file(&root), root, shoot, bus: None }
     }
 
     async fn bus(&mut self) -> Result<&mut (Systemd, Events), SystemdError> {
@@ -103,11 +104,11 @@ impl Surroundings for RealSurroundings {
         }
     }
 
-    async fn write_status(&self, write: &StatusWrite) -> Result<(), String> {
-        self.cluster.write_adjustment_status(&write.name, &write.patch).await
+    async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError> {
+        self.shoot.write_adjustment_status(&write.name, &write.patch).await
     }
 
     async fn announce(&self, problem: &Problem) {
-        self.cluster.event(true, problem.reason, &problem.message).await;
+        self.shoot.publish_event(true, problem.reason, &problem.message).await;
     }
 }
