@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
-use node_plan::{Action, Blob, Cause, Desired, Entry, FileAction, Journal, Plan, Slot};
-
-pub(crate) use crate::memory::State;
+use kubelet_config::Files as _;
+use node_plan::testing::{NodeState, SPACE};
+use node_plan::{Action, Blob, Cause, Desired, Entry, FileAction, Journal, Plan, Slot, UnitAction};
 
 use crate::effects::{
     Clock, EffectError, Files, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
 };
+use crate::memory;
 
 /// At which call what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +28,13 @@ pub(crate) fn blob(name: &str) -> Blob {
 }
 
 pub(crate) struct Fake {
-    pub(crate) state: State,
+    pub(crate) state: NodeState,
     pub(crate) fail_at: Option<(usize, Failure)>,
     /// A cell, because reading a file counts as well and changes nothing.
     pub(crate) calls: Cell<usize>,
     pub(crate) locked: bool,
-    /// What is answered to who asks for a slot.
-    pub(crate) slot: Slot,
     /// The slot is taken.
     pub(crate) holds_slot: bool,
-    /// CPUs of the machine.
-    pub(crate) cpus: Option<CpuSet>,
     /// The daemon and the gate of the agent's image.
     payload: (Blob, Blob),
     /// Failures that the shoot was told of.
@@ -46,18 +43,16 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn new() -> Self {
-        Self::from_state(State::new(10_000))
+        Self::from_state(NodeState::default())
     }
 
-    pub(crate) fn from_state(state: State) -> Self {
+    pub(crate) fn from_state(state: NodeState) -> Self {
         Self {
             state,
             fail_at: None,
             calls: Cell::new(0),
             locked: false,
-            slot: Slot::Held,
             holds_slot: false,
-            cpus: None,
             payload: (blob("v1"), blob("gate")),
             told: Vec::new(),
         }
@@ -71,7 +66,7 @@ impl Fake {
     }
 
     /// Counts a call, and carries it out unless it is the one to fail.
-    fn call<T>(&mut self, what: &str, effect: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+    fn call<T>(&mut self, what: &str, effect: impl FnOnce(&mut NodeState) -> Result<T>) -> Result<T> {
         match self.count(what) {
             Some((Failure::Before, error)) => Err(error),
             Some((Failure::After, error)) => {
@@ -82,8 +77,12 @@ impl Fake {
         }
     }
 
+    fn change_units(&mut self, action: &UnitAction) -> Result<()> {
+        self.call(&action.to_string(), |state| memory::change_units(state, action))
+    }
+
     /// The same for a call that only reads.
-    fn read<T>(&self, what: &str, value: impl FnOnce(&State) -> T) -> Result<T> {
+    fn read<T>(&self, what: &str, value: impl FnOnce(&NodeState) -> T) -> Result<T> {
         match self.count(what) {
             Some((_, error)) => Err(error),
             None => Ok(value(&self.state)),
@@ -111,12 +110,12 @@ impl Files for Fake {
         self.read(path, |state| state.texts.get(path).cloned())
     }
 
-    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
-        self.read(path, |state| state.list(path))
+    fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>> {
+        self.read(path, |state| state.list(path, most).unwrap_or_default())
     }
 
     fn free_space(&self, path: &str) -> Result<u64> {
-        self.read(path, |_| 1 << 30)
+        self.read(path, |_| SPACE)
     }
 
     fn journal(&self) -> Result<Option<Journal>> {
@@ -134,7 +133,7 @@ impl Files for Fake {
     fn change(&mut self, action: &FileAction) -> Result<()> {
         assert!(self.locked && self.state.journal.is_some(), "{action} without lock or journal");
         self.call(&action.to_string(), |state| {
-            state.change(action);
+            state.change_files(action);
             Ok(())
         })
     }
@@ -158,40 +157,31 @@ impl Files for Fake {
 
 impl Units for Fake {
     async fn version(&mut self) -> Result<String> {
-        self.read("version", |_| "252".to_owned())
+        self.read("version", |state| state.systemd.clone())
     }
 
     async fn unit(&mut self, name: &str) -> Result<UnitView> {
-        self.read(name, |state| state.unit(name))
+        self.read(name, |state| memory::unit(state, name))
     }
 
     async fn reload(&mut self) -> Result<()> {
-        self.call("reload", |state| {
-            state.reload();
-            Ok(())
-        })
+        self.change_units(&UnitAction::Reload)
     }
 
     async fn start(&mut self, unit: &str) -> Result<()> {
-        self.call(&format!("start {unit}"), |state| state.start(unit, false))
+        self.change_units(&UnitAction::Start { unit: unit.to_owned() })
     }
 
     async fn stop(&mut self, unit: &str) -> Result<()> {
-        self.call(&format!("stop {unit}"), |state| {
-            state.stop(unit);
-            Ok(())
-        })
+        self.change_units(&UnitAction::Stop { unit: unit.to_owned() })
     }
 
     async fn restart(&mut self, unit: &str) -> Result<()> {
-        self.call(&format!("restart {unit}"), |state| state.start(unit, true))
+        self.change_units(&UnitAction::Restart { unit: unit.to_owned() })
     }
 
     async fn reset_failed(&mut self, unit: &str) -> Result<()> {
-        self.call(&format!("reset {unit}"), |state| {
-            state.reset_failed(unit);
-            Ok(())
-        })
+        self.change_units(&UnitAction::ResetFailed { unit: unit.to_owned() })
     }
 }
 
@@ -210,7 +200,7 @@ impl Probe for Fake {
     }
 
     fn cpus(&self) -> Option<CpuSet> {
-        self.cpus.clone()
+        self.state.cpu_set()
     }
 }
 
@@ -233,7 +223,7 @@ impl Clock for Fake {
 impl Slots for Fake {
     async fn take_slot(&mut self, request: &Request) -> Permit {
         self.told.extend(request.failed_at);
-        let slot = self.slot.clone();
+        let slot = self.state.slot.clone();
         self.holds_slot = slot == Slot::Held;
         Permit { slot, told: true, stopped_now: false, again_in: Duration::from_secs(3) }
     }

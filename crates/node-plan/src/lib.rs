@@ -20,6 +20,8 @@ mod observed;
 mod plan;
 mod preflight;
 mod step;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod texts;
 
 pub use backend::proxy::StaticConfig;

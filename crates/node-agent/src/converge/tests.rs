@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use extension_config::desired_state::{self, Daemon, DesiredState, Selection};
+use kubelet_config::Endpoint;
+use node_plan::testing::{LaterDropIn, NodeState};
 use node_plan::{Phase, Slot, Target};
 
 use super::{Outcome, converge};
 use crate::effects::Result;
-use crate::fake::{Failure, Fake, State, blob};
+use crate::fake::{Failure, Fake, blob};
 use crate::inputs::Inputs;
-use crate::memory::LaterDropIn;
 use crate::prove::Timing;
 
 const TIMING: Timing = Timing {
@@ -52,7 +53,7 @@ async fn next_agent(fake: Fake, desired: &Inputs) -> (Fake, Outcome) {
     (next, outcome)
 }
 
-async fn installed() -> State {
+async fn installed() -> NodeState {
     let mut fake = Fake::new();
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());
     fake.state
@@ -64,7 +65,7 @@ async fn install_then_nothing_then_remove() {
     let before = fake.state.clone();
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert!(outcome.plan.is_settled() && outcome.plan.target == Target::Installed);
-    assert!(fake.state.on_proxy && fake.locked);
+    assert!(fake.state.is_on_proxy() && fake.locked);
     let reached = fake.state.clone();
     let (mut fake, outcome) = next_agent(fake, &install("none", "v1")).await;
     assert!(outcome.plan.is_settled());
@@ -72,7 +73,7 @@ async fn install_then_nothing_then_remove() {
     assert!(work(&mut fake, &remove()).await.unwrap().plan.is_settled());
     assert!(!fake.locked, "a clean node needs no lock");
     let after = fake.state.clone();
-    assert_eq!((after.things, after.journal, after.on_proxy), (before.things, None, false));
+    assert_eq!((after.entries, after.journal, after.endpoint), (before.entries, None, Endpoint::Containerd));
 }
 
 /// Every call of every kind of work fails once, or is the agent's last; the next agent finishes the work.
@@ -99,8 +100,8 @@ async fn the_agent_may_die_at_every_call() {
                 let (fake, outcome) = next_agent(fake, &desired).await;
                 assert!(outcome.plan.is_settled(), "{what}: {:?}", outcome.plan);
                 let reached = fake.state;
-                assert_eq!(reached.things, goal.things, "{what}");
-                assert_eq!(reached.on_proxy, goal.on_proxy, "{what}");
+                assert_eq!(reached.entries, goal.entries, "{what}");
+                assert_eq!(reached.endpoint, goal.endpoint, "{what}");
                 assert_eq!(reached.kubelet.starts - start.kubelet.starts, restarts, "{what}");
             }
         }
@@ -111,12 +112,12 @@ async fn the_agent_may_die_at_every_call() {
 async fn a_daemon_that_never_answers_leaves_kubelet_alone() {
     let mut fake = Fake::new();
     fake.state.daemon_works = false;
-    let before = fake.state.things.clone();
+    let before = fake.state.entries.clone();
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
     assert!(outcome.plan.holds[0].contains("did not prove itself within"), "{:?}", outcome.plan.holds);
     let state = &fake.state;
-    assert_eq!((state.kubelet.starts, &state.things), (1, &before));
+    assert_eq!((state.kubelet.starts, &state.entries), (1, &before));
     assert_eq!(state.journal.as_ref().unwrap().phase, Phase::RolledBack);
 }
 
@@ -134,13 +135,13 @@ async fn a_kubelet_that_rules_the_proxy_out_is_left_alone() {
         let mut fake = Fake::new();
         {
             let state = &mut fake.state;
-            state.own_arguments = own_arguments;
+            state.kubelet_own_arguments = own_arguments;
             state.texts.insert("/d/1.conf".to_owned(), drop_in.to_owned());
         }
         let before = fake.state.clone();
         let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
         assert!(outcome.plan.holds.iter().any(|hold| hold.contains(reason)), "{reason}: {:?}", outcome.plan);
-        assert_eq!(fake.state.things, before.things, "{reason}");
+        assert_eq!(fake.state.entries, before.entries, "{reason}");
         assert_eq!(fake.state.kubelet.starts, 1, "{reason}");
     }
 }
@@ -179,7 +180,7 @@ async fn a_daemon_that_dies_slowly_is_given_up() {
     let mut fake = Fake::from_state(installed().await);
     let give_up = |fake: &mut Fake| {
         let state = &mut fake.state;
-        (state.daemon.active, state.daemon.failed, state.on_proxy) = (false, true, false);
+        (state.daemon.active, state.daemon.failed, state.endpoint) = (false, true, Endpoint::Containerd);
         state.now += 200;
     };
     for _ in 0..2 {
@@ -188,13 +189,13 @@ async fn a_daemon_that_dies_slowly_is_given_up() {
             work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled(),
             "what stopped it may have passed"
         );
-        assert!(fake.state.on_proxy);
+        assert!(fake.state.is_on_proxy());
     }
     give_up(&mut fake);
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
     assert!(outcome.plan.holds[0].contains("systemd has given it up"), "{:?}", outcome.plan.holds);
-    assert!(!fake.state.on_proxy);
+    assert!(!fake.state.is_on_proxy());
 }
 
 /// Deadlines are of time, not of looks.
@@ -217,13 +218,13 @@ async fn a_daemon_that_hangs_is_given_up_in_time() {
 async fn a_kubelet_that_dies_on_the_proxy_comes_back_to_containerd() {
     let mut fake = Fake::new();
     fake.state.kubelet_works_on_proxy = false;
-    let before = fake.state.things.clone();
+    let before = fake.state.entries.clone();
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
     {
         let state = &fake.state;
-        assert_eq!((state.kubelet.starts, &state.things, state.kubelet.active), (3, &before, true));
-        assert!(!state.on_proxy);
+        assert_eq!((state.kubelet.starts, &state.entries, state.kubelet.active), (3, &before, true));
+        assert!(!state.is_on_proxy());
     }
     // Nothing before the back-off is over; then one more try, which works now.
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.steps.is_empty());
@@ -251,8 +252,8 @@ async fn a_roll_back_may_be_interrupted_at_every_call() {
             let (fake, outcome) = next_agent(fake, &install("none", "v1")).await;
             assert_eq!(outcome.plan.target, Target::RolledBack, "call {number} {failure:?}");
             let state = &fake.state;
-            assert!(state.kubelet.active && !state.on_proxy, "call {number} {failure:?}: {first:?}; {state:?}");
-            assert_eq!(state.things, start.things, "call {number} {failure:?}");
+            assert!(state.kubelet.active && !state.is_on_proxy(), "call {number} {failure:?}: {first:?}; {state:?}");
+            assert_eq!(state.entries, start.entries, "call {number} {failure:?}");
         }
     }
 }
@@ -278,8 +279,8 @@ async fn a_bad_upgrade_leads_back_and_may_be_interrupted_at_every_call() {
             let what = format!("call {number} {failure:?}");
             assert_eq!(outcome.plan.target, Target::Before, "{what}");
             let state = &fake.state;
-            assert_eq!(state.things, start.things, "{what}");
-            assert_eq!((state.kubelet.starts, state.on_proxy), (start.kubelet.starts, true), "{what}");
+            assert_eq!(state.entries, start.entries, "{what}");
+            assert_eq!((state.kubelet.starts, state.is_on_proxy()), (start.kubelet.starts, true), "{what}");
         }
     }
 }
@@ -312,7 +313,7 @@ async fn no_switch_begins_while_the_node_is_updated_in_place() {
 #[tokio::test]
 async fn a_slot_is_held_while_switching_and_not_longer() {
     let mut fake = Fake::new();
-    fake.slot = Slot::Waiting("other nodes do so now".into());
+    fake.state.slot = Slot::Waiting("other nodes do so now".into());
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert!(outcome.plan.awaits_slot && outcome.plan.steps.is_empty(), "{:?}", outcome.plan);
     assert_eq!((fake.state.kubelet.starts, fake.state.daemon.starts), (1, 1));
@@ -320,25 +321,25 @@ async fn a_slot_is_held_while_switching_and_not_longer() {
     let waiting = fake.state.clone();
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.awaits_slot);
     assert_eq!(fake.state, waiting);
-    fake.slot = Slot::Held;
+    fake.state.slot = Slot::Held;
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());
     assert_eq!((fake.state.kubelet.starts, fake.holds_slot), (2, false));
     // A removal asks for none.
-    fake.slot = Slot::Stopped("two roll-backs".into());
+    fake.state.slot = Slot::Stopped("two roll-backs".into());
     assert!(work(&mut fake, &remove()).await.unwrap().plan.is_settled());
 }
 
 #[tokio::test]
 async fn after_enough_roll_backs_nothing_is_begun() {
     let mut fake = Fake::new();
-    fake.slot = Slot::Stopped("two roll-backs".into());
+    fake.state.slot = Slot::Stopped("two roll-backs".into());
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.holds, ["kubelet runs on containerd; two roll-backs"]);
     assert_eq!(crate::report::stage(&outcome.plan), extension_config::node_report::Stage::Blocked);
     assert_eq!(fake.state.kubelet.starts, 1);
     // One that has switched keeps running, and is healed.
     let mut fake = Fake::from_state(installed().await);
-    fake.slot = Slot::Stopped("two roll-backs".into());
+    fake.state.slot = Slot::Stopped("two roll-backs".into());
     fake.state.daemon.active = false;
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());
 }

@@ -4,18 +4,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
-use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Restarts};
+use kubelet_config::Files as _;
+use node_plan::testing::SPACE;
+use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Restarts, UnitAction};
 use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
 use crate::effects::{
     Clock as _, EffectError, Files, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
 };
+use crate::memory;
 use crate::shoot::{ShootApi, SwitchSlots};
 use crate::telemetry::Telemetry;
-
-/// More than anything takes.
-const FREE_SPACE: u64 = 1 << 30;
 
 pub(super) struct SimulatedNode {
     node: MemoryNode,
@@ -57,6 +57,10 @@ impl SimulatedNode {
             gate: blob("gate"),
         }
     }
+
+    fn change_units(&self, action: &UnitAction) -> Result<()> {
+        memory::change_units(&mut self.node.state(), action)
+    }
 }
 
 impl Node for SimulatedNode {
@@ -78,12 +82,12 @@ impl Files for SimulatedNode {
         Ok(self.node.state().texts.get(path).cloned())
     }
 
-    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
-        Ok(self.node.state().list(path))
+    fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>> {
+        Ok(self.node.state().list(path, most).unwrap_or_default())
     }
 
     fn free_space(&self, _path: &str) -> Result<u64> {
-        Ok(FREE_SPACE)
+        Ok(SPACE)
     }
 
     fn journal(&self) -> Result<Option<Journal>> {
@@ -96,7 +100,7 @@ impl Files for SimulatedNode {
     }
 
     fn change(&mut self, action: &FileAction) -> Result<()> {
-        self.node.state().change(action);
+        self.node.state().change_files(action);
         Ok(())
     }
 
@@ -123,34 +127,31 @@ impl Files for SimulatedNode {
 
 impl Units for SimulatedNode {
     async fn version(&mut self) -> Result<String> {
-        Ok("252".to_owned())
+        Ok(self.node.state().systemd.clone())
     }
 
     async fn unit(&mut self, name: &str) -> Result<UnitView> {
-        Ok(self.node.state().unit(name))
+        Ok(memory::unit(&self.node.state(), name))
     }
 
     async fn reload(&mut self) -> Result<()> {
-        self.node.state().reload();
-        Ok(())
+        self.change_units(&UnitAction::Reload)
     }
 
     async fn start(&mut self, unit: &str) -> Result<()> {
-        self.node.state().start(unit, false)
+        self.change_units(&UnitAction::Start { unit: unit.to_owned() })
     }
 
     async fn stop(&mut self, unit: &str) -> Result<()> {
-        self.node.state().stop(unit);
-        Ok(())
+        self.change_units(&UnitAction::Stop { unit: unit.to_owned() })
     }
 
     async fn restart(&mut self, unit: &str) -> Result<()> {
-        self.node.state().start(unit, true)
+        self.change_units(&UnitAction::Restart { unit: unit.to_owned() })
     }
 
     async fn reset_failed(&mut self, unit: &str) -> Result<()> {
-        self.node.state().reset_failed(unit);
-        Ok(())
+        self.change_units(&UnitAction::ResetFailed { unit: unit.to_owned() })
     }
 }
 

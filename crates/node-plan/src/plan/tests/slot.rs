@@ -4,7 +4,7 @@ use extension_config::names::node;
 use kubelet_config::Endpoint;
 use proptest::prelude::*;
 
-use super::model::{CUTS, Cut, Model, install, remove, restarts};
+use super::model::{CUTS, Cut, NodeState, install, remove, restarts};
 use super::{installed, random};
 use crate::budget;
 use crate::entry::Entry;
@@ -13,8 +13,8 @@ use crate::observed::Slot;
 use crate::plan::{Plan, Target};
 use crate::step::{Action, Cause, Proof, Restarts};
 
-fn without(slot: Slot, model: Model) -> Model {
-    Model { slot, ..model }
+fn without(slot: Slot, model: NodeState) -> NodeState {
+    NodeState { slot, ..model }
 }
 
 fn full() -> Slot {
@@ -28,7 +28,7 @@ fn switches(plan: &Plan) -> bool {
 #[test]
 fn everything_but_the_switch_is_done_without_a_slot() {
     for (slot, awaits) in [(Slot::NotAsked, true), (full(), true), (Slot::Stopped("two failures".into()), false)] {
-        let mut model = without(slot.clone(), Model::default());
+        let mut model = without(slot.clone(), NodeState::default());
         assert_eq!(model.converge(&install("none", "v1")), Ok(0), "{slot:?}");
         let plan = model.plan(&install("none", "v1"));
         assert!(plan.steps.is_empty() && plan.target == Target::Installed && !plan.is_settled(), "{plan:?}");
@@ -67,7 +67,7 @@ fn the_unit_of_an_earlier_version_is_replaced_by_one_restart_in_a_slot() {
 fn healing_going_back_and_removing_need_none() {
     let start = without(Slot::Stopped("two failures".into()), installed("none"));
     let desired = install("none", "v1");
-    let mut moved = Model { endpoint: Endpoint::Containerd, ..start.clone() };
+    let mut moved = NodeState { endpoint: Endpoint::Containerd, ..start.clone() };
     assert_eq!((moved.converge(&desired), moved.endpoint), (Ok(1), Endpoint::Proxy));
     let mut dead = start.clone();
     dead.daemon.active = false;
@@ -107,7 +107,7 @@ fn a_daemon_in_use_changes_only_in_a_slot() {
         assert!(model.plan(&desired).is_settled(), "{name}");
     }
     // Nobody runs through it: kubelet has left, or it does not answer.
-    let mut unused = without(full(), Model { endpoint: Endpoint::Containerd, ..installed("none") });
+    let mut unused = without(full(), NodeState { endpoint: Endpoint::Containerd, ..installed("none") });
     assert_eq!((unused.converge(&install("balloons", "v1")), unused.endpoint), (Ok(1), Endpoint::Proxy));
     let mut dead = without(full(), installed("none"));
     dead.daemon.active = false;
@@ -138,7 +138,7 @@ proptest! {
     /// Whatever happened to a node: without a slot nothing that is paced is planned, and the node stays on a runtime that answers.
     #[test]
     fn nothing_paced_without_a_slot(all in prop::collection::vec(random::damage(), 0..6), version in 1..3, stopped: bool) {
-        let mut model = Model::default();
+        let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
             random::harm(&mut model, one);
