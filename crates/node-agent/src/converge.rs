@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use node_plan::{
-    Action, Change, Desired, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
+    Action, Change, Desired, Hold, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
 };
 use observability::ErrorChain;
 use tracing::Instrument;
@@ -42,9 +42,9 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
         let mut ask_again = None;
         // All else comes first, so that a slot is held no longer than the switch takes.
         if planned.steps.is_empty() && planned.awaits_slot {
-            if let Some(because) = inputs.update_in_place() {
+            if let Some(wait) = inputs.update_in_place() {
                 ask_again = Some(LOOK_FOR_UPDATE);
-                observed.slot = Slot::Waiting(because);
+                observed.slot = Slot::Waiting(wait);
             } else {
                 let permit = ask(effects, &mut observed.journal, inputs, &desired).await?;
                 ask_again = Some(permit.again_in);
@@ -83,7 +83,8 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
     effects.decided(&desired, observed.journal.as_ref());
     let mut planned = plan(&observed, &desired);
     if let Some(step) = planned.steps.first() {
-        planned.holds.push(format!("the node does not settle: {} is needed again ({})", step.action, step.evidence));
+        let hold = Hold::Unsettled { action: Box::new(step.action.clone()), evidence: step.evidence.clone() };
+        planned.holds.push(hold);
     }
     Ok(Outcome { observed, plan: planned, ask_again: None })
 }

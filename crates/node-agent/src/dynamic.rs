@@ -236,7 +236,7 @@ impl<S: Surroundings> Dynamic<S> {
             && self.pushes.is_old()
             && let Some(reason) = &self.undelivered
         {
-            let message = format!("nothing can be handed to cri-resmgr: {reason}");
+            let message = format!("nothing can be pushed to cri-resmgr: {reason}");
             standing.problem = Some(Problem { reason: event::CONFIG_UNDELIVERED, message });
         }
         if standing.problem != self.announced {

@@ -81,6 +81,21 @@ impl Socket {
     }
 }
 
+/// Why a runtime does not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// It answers, and says so itself.
+    #[error("{0} answers, but RuntimeReady is not true")]
+    NotReady(&'static str),
+    /// It does not.
+    #[error(transparent)]
+    Cri(#[from] cri_client::CriError),
+    /// One in memory does not.
+    #[cfg(any(test, feature = "simulation"))]
+    #[error("{0} does not answer")]
+    Silent(&'static str),
+}
+
 /// Files of the host.
 pub(crate) trait Files {
     /// What stands at a path.
@@ -141,7 +156,7 @@ pub(crate) trait Units {
 /// What runtimes and the cluster say.
 pub(crate) trait Probe {
     /// CRI `Version` and `Status` are answered and the runtime is ready; else why not.
-    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), String>;
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer>;
     /// Seconds since 1970 of the Node's last heartbeat; `None` when the API server cannot be asked or does not know the node.
     async fn heartbeat(&self) -> Option<u64>;
     /// CPUs of the machine that are online; `None` when that cannot be read.

@@ -9,7 +9,7 @@ use node_plan::testing::{NodeState, SPACE};
 use node_plan::{Action, Blob, Cause, Desired, Entry, FileAction, Journal, Plan, Slot, UnitAction};
 
 use crate::effects::{
-    Clock, EffectError, Files, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+    Clock, EffectError, Files, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
 };
 use crate::memory;
 
@@ -186,13 +186,13 @@ impl Units for Fake {
 }
 
 impl Probe for Fake {
-    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), String> {
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer> {
         let state = &mut self.state;
         if socket == Socket::Proxy {
             state.now += state.proxy_hangs_for;
         }
         let good = socket == Socket::Containerd || state.proxy_answers();
-        if good { Ok(()) } else { Err("no answer".to_owned()) }
+        if good { Ok(()) } else { Err(NoAnswer::Silent(socket.path())) }
     }
 
     async fn heartbeat(&self) -> Option<u64> {

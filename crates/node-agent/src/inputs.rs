@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::DesiredState;
-use node_plan::{Blob, Desired, Journal, Renewal};
+use node_plan::{Blob, Desired, Journal, Renewal, Wait};
 
 /// Labels of a Node whose machine is updated in place (machine-controller-manager v0.62.1, `pkg/apis/machine/v1alpha1/constants.go`). It is selected,
 /// drained and ready for the update, and all of them go when the update has succeeded; the condition `InPlaceUpdate` follows them.
@@ -32,15 +32,13 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Why no switch may begin now: Gardener restarts kubelet, or the machine, and waits some minutes for it (gardener v1.149.3,
     /// `pkg/nodeagent/controller/operatingsystemconfig/reconciler.go`, which calls an update that has failed one that is under way, too).
-    pub(crate) fn update_in_place(&self) -> Option<String> {
+    pub(crate) fn update_in_place(&self) -> Option<Wait> {
         let labels = self.labels.as_ref()?;
         let result = labels.get(UPDATE_RESULT).map(String::as_str);
         match result {
             Some("successful") => None,
-            Some("failed") => Some(format!("the update of this node in place has failed ({UPDATE_RESULT})")),
-            _ if labels.contains_key(SELECTED_FOR_UPDATE) => {
-                Some(format!("this node is updated in place ({SELECTED_FOR_UPDATE})"))
-            }
+            Some("failed") => Some(Wait::FailedUpdateInPlace { label: UPDATE_RESULT }),
+            _ if labels.contains_key(SELECTED_FOR_UPDATE) => Some(Wait::UpdateInPlace { label: SELECTED_FOR_UPDATE }),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use extension_config::names::node;
 use kubelet_config::{Endpoint, effective_endpoint, of_process};
 use node_plan::texts::override_undone;
 use node_plan::{Proof, residue};
+use observability::ErrorChain;
 
 use crate::effects::{EffectError, Effects, Result, Socket};
 use crate::observe::observe;
@@ -74,9 +75,9 @@ async fn daemon(effects: &mut impl Effects, timing: &Timing) -> Result<()> {
                 good = None;
                 why = "something answers, but the unit has no process".to_owned();
             }
-            Err(reason) => {
+            Err(error) => {
                 good = None;
-                why = reason;
+                why = ErrorChain(&error).to_string();
             }
         }
         // A look takes its time, too: one at a proxy that hangs takes seconds.

@@ -13,7 +13,7 @@ use host::{HostLock, HostRoot, Journal as JournalFile};
 use node_plan::{Action, Blob, Desired, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
-use crate::effects::{Clock, EffectError, Node, Permit, Probe, Progress, Request, Result, Slots, Socket};
+use crate::effects::{Clock, EffectError, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket};
 use crate::payload::Images;
 use crate::shoot::{ShootApi, SwitchSlots};
 use crate::telemetry::Telemetry;
@@ -92,12 +92,9 @@ impl Node for RealNode {
 }
 
 impl Probe for RealNode {
-    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), String> {
-        match cri_client::probe(&self.root.own_view(socket.path()), PROBE).await {
-            Ok(outcome) if outcome.is_ready() => Ok(()),
-            Ok(_) => Err(format!("{} answers, but RuntimeReady is not true", socket.path())),
-            Err(error) => Err(observability::ErrorChain(&error).to_string()),
-        }
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer> {
+        let outcome = cri_client::probe(&self.root.own_view(socket.path()), PROBE).await?;
+        if outcome.is_ready() { Ok(()) } else { Err(NoAnswer::NotReady(socket.path())) }
     }
 
     async fn heartbeat(&self) -> Option<u64> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use extension_config::desired_state::{self, Daemon, DesiredState, Selection};
 use kubelet_config::Endpoint;
 use node_plan::testing::{LaterDropIn, NodeState};
-use node_plan::{Phase, Slot, Target};
+use node_plan::{Hold, KubeletOffProxy, PacedChange, Phase, Slot, SlotHold, Target, Wait};
 
 use super::{Outcome, converge};
 use crate::effects::Result;
@@ -44,6 +44,18 @@ fn remove() -> Inputs {
 
 async fn work(fake: &mut Fake, inputs: &Inputs) -> Result<Outcome> {
     converge(fake, &TIMING, inputs).await
+}
+
+/// Why the last try failed.
+fn failure(outcome: &Outcome) -> &str {
+    match &outcome.plan.holds[..] {
+        [Hold::RolledBack(failure) | Hold::RolledBackToPrevious(failure), ..] => &failure.reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn switch_held(by: SlotHold) -> Hold {
+    Hold::Slot { change: PacedChange::Switch(KubeletOffProxy::OnContainerd), by }
 }
 
 /// A later agent on the same node: nothing of the first one's memory is left.
@@ -115,7 +127,7 @@ async fn a_daemon_that_never_answers_leaves_kubelet_alone() {
     let before = fake.state.entries.clone();
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
-    assert!(outcome.plan.holds[0].contains("did not prove itself within"), "{:?}", outcome.plan.holds);
+    assert!(failure(&outcome).contains("did not prove itself within"), "{:?}", outcome.plan.holds);
     let state = &fake.state;
     assert_eq!((state.kubelet.starts, &state.entries), (1, &before));
     assert_eq!(state.journal.as_ref().unwrap().phase, Phase::RolledBack);
@@ -140,7 +152,15 @@ async fn a_kubelet_that_rules_the_proxy_out_is_left_alone() {
         }
         let before = fake.state.clone();
         let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
-        assert!(outcome.plan.holds.iter().any(|hold| hold.contains(reason)), "{reason}: {:?}", outcome.plan);
+        assert!(
+            outcome
+                .plan
+                .holds
+                .iter()
+                .any(|hold| matches!(hold, Hold::Refused(refusal) if refusal.to_string().contains(reason))),
+            "{reason}: {:?}",
+            outcome.plan
+        );
         assert_eq!(fake.state.entries, before.entries, "{reason}");
         assert_eq!(fake.state.kubelet.starts, 1, "{reason}");
     }
@@ -161,7 +181,7 @@ async fn an_override_that_is_taken_back_costs_no_restart() {
         }
         let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
         assert_eq!(outcome.plan.target, Target::RolledBack, "{reason}");
-        assert!(outcome.plan.holds[0].contains(reason), "{:?}", outcome.plan.holds);
+        assert!(failure(&outcome).contains(reason), "{:?}", outcome.plan.holds);
         assert_eq!(fake.state.kubelet.starts, 1, "{reason}");
         let journal = fake.state.journal.clone().unwrap();
         assert!(journal.backoff.unwrap().told, "the shoot would be told, and other nodes stopped");
@@ -194,7 +214,7 @@ async fn a_daemon_that_dies_slowly_is_given_up() {
     give_up(&mut fake);
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
-    assert!(outcome.plan.holds[0].contains("systemd has given it up"), "{:?}", outcome.plan.holds);
+    assert!(failure(&outcome).contains("systemd has given it up"), "{:?}", outcome.plan.holds);
     assert!(!fake.state.is_on_proxy());
 }
 
@@ -300,7 +320,8 @@ async fn no_switch_begins_while_the_node_is_updated_in_place() {
     updated.labels = Some(BTreeMap::from([("node.machine.sapcloud.io/selected-for-update".into(), "true".into())]));
     let outcome = work(&mut fake, &updated).await.unwrap();
     assert!(outcome.plan.awaits_slot && outcome.plan.steps.is_empty(), "{:?}", outcome.plan);
-    assert!(outcome.plan.holds[0].contains("is updated in place"), "{:?}", outcome.plan.holds);
+    let label = "node.machine.sapcloud.io/selected-for-update";
+    assert_eq!(outcome.plan.holds, [switch_held(SlotHold::Waiting(Wait::UpdateInPlace { label }))]);
     assert_eq!((fake.state.kubelet.starts, fake.holds_slot), (1, false));
     assert_eq!(outcome.ask_again, Some(Duration::from_secs(15)));
     // When it is over it switches; and a removal waits for nothing.
@@ -313,7 +334,7 @@ async fn no_switch_begins_while_the_node_is_updated_in_place() {
 #[tokio::test]
 async fn a_slot_is_held_while_switching_and_not_longer() {
     let mut fake = Fake::new();
-    fake.state.slot = Slot::Waiting("other nodes do so now".into());
+    fake.state.slot = Slot::Waiting(Wait::SlotsTaken { slots: 1 });
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert!(outcome.plan.awaits_slot && outcome.plan.steps.is_empty(), "{:?}", outcome.plan);
     assert_eq!((fake.state.kubelet.starts, fake.state.daemon.starts), (1, 1));
@@ -325,21 +346,21 @@ async fn a_slot_is_held_while_switching_and_not_longer() {
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());
     assert_eq!((fake.state.kubelet.starts, fake.holds_slot), (2, false));
     // A removal asks for none.
-    fake.state.slot = Slot::Stopped("two roll-backs".into());
+    fake.state.slot = Slot::Stopped { rollbacks: 2 };
     assert!(work(&mut fake, &remove()).await.unwrap().plan.is_settled());
 }
 
 #[tokio::test]
 async fn after_enough_roll_backs_nothing_is_begun() {
     let mut fake = Fake::new();
-    fake.state.slot = Slot::Stopped("two roll-backs".into());
+    fake.state.slot = Slot::Stopped { rollbacks: 2 };
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
-    assert_eq!(outcome.plan.holds, ["kubelet runs on containerd; two roll-backs"]);
+    assert_eq!(outcome.plan.holds, [switch_held(SlotHold::Stopped { rollbacks: 2 })]);
     assert_eq!(crate::report::stage(&outcome.plan), extension_config::node_report::Stage::Blocked);
     assert_eq!(fake.state.kubelet.starts, 1);
     // One that has switched keeps running, and is healed.
     let mut fake = Fake::from_state(installed().await);
-    fake.state.slot = Slot::Stopped("two roll-backs".into());
+    fake.state.slot = Slot::Stopped { rollbacks: 2 };
     fake.state.daemon.active = false;
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());
 }

@@ -15,7 +15,7 @@ use kube::api::GetParams;
 use kube::{Api, Client};
 use lease::slots::{Answer, Ask, Members, Verdict, is_object_name};
 use lease::{Slots as SlotsLease, SlotsConfig};
-use node_plan::Slot;
+use node_plan::{Slot, SlotHold, Wait};
 use observability::ErrorChain;
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ use super::ShootApi;
 use super::call::{DEADLINE, ShootError, call};
 use crate::effects::{Permit, Request, Slots};
 use doubts::Doubts;
-use pace::{ROLLBACK_LIMIT, change, slots, stopped};
+use pace::{ROLLBACK_LIMIT, change, slots};
 
 /// Longer than any switch with its proof and its way back (60 s for the daemon, 90 s for kubelet on either side).
 const DURATION: Duration = Duration::from_secs(300);
@@ -78,8 +78,8 @@ impl SwitchSlots {
         let answer = self.take_from_nodes_only(ask, agents.owner.as_ref()).await?;
         let slot = match answer.verdict {
             Verdict::Held => Slot::Held,
-            Verdict::Full | Verdict::Free => Slot::Waiting(format!("other nodes do so now, {slots} at a time")),
-            Verdict::Stopped => Slot::Stopped(stopped()),
+            Verdict::Full | Verdict::Free => Slot::Waiting(Wait::SlotsTaken { slots }),
+            Verdict::Stopped => Slot::Stopped { rollbacks: ROLLBACK_LIMIT },
         };
         Ok(Permit { slot, told: true, stopped_now: answer.stopped_now, again_in: pace::wait(agents.scheduled) })
     }
@@ -171,7 +171,8 @@ impl SwitchSlots {
 
     async fn announce_stop(&self, stopped_now: bool) {
         if stopped_now {
-            self.api.publish_event(true, event::SWITCHES_STOPPED, &stopped()).await;
+            let note = SlotHold::Stopped { rollbacks: ROLLBACK_LIMIT }.to_string();
+            self.api.publish_event(true, event::SWITCHES_STOPPED, &note).await;
         }
     }
 }

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
 use crate::effects::{
-    Clock as _, EffectError, Files, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+    Clock as _, EffectError, Files, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView,
+    Units,
 };
 use crate::memory;
 use crate::shoot::{ShootApi, SwitchSlots};
@@ -156,11 +157,11 @@ impl Units for SimulatedNode {
 }
 
 impl Probe for SimulatedNode {
-    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), String> {
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer> {
         if socket == Socket::Containerd || self.node.state().proxy_answers() {
             return Ok(());
         }
-        Err(format!("{} does not answer", socket.path()))
+        Err(NoAnswer::Silent(socket.path()))
     }
 
     async fn heartbeat(&self) -> Option<u64> {

@@ -7,15 +7,19 @@ mod random;
 mod slot;
 
 use extension_config::names::node;
-use kubelet_config::Endpoint;
+use kubelet_config::{Endpoint, Setting};
 use model::{CUTS, NodeState, install, installation, remove, restarts};
 
 use crate::budget;
 use crate::desired::{Desired, Renewal};
 use crate::entry::Entry;
+use crate::hold::Hold;
 use crate::journal::{Change, Phase};
+use crate::kubelet::UnitShapeError;
 use crate::plan::Target;
+use crate::refusal::Refusal;
 use crate::step::{Action, Cause, FileAction, JournalAction, Proof, Restarts, UnitAction};
+use crate::testing::KUBELET_CONFIG;
 
 fn installed(policy: &str) -> NodeState {
     let mut model = NodeState::default();
@@ -175,50 +179,50 @@ fn what_is_foreign_stays() {
 
 #[test]
 fn refusals_touch_nothing_and_name_the_reason() {
-    type Spoil = fn(&mut NodeState);
-    let unmarked = || Entry::File { sha256: "x".into(), mode: 0o755, own: true, marked: false };
-    let cases: [(&str, Spoil); 9] = [
-        ("at least 239 is needed", |model| model.systemd = "234".into()),
-        ("at least 239 is needed", |model| model.systemd = "v219-78.el7".into()),
-        ("$KUBELET_EXTRA_ARGS", |model| model.kubelet_command = "/opt/bin/kubelet --v=2".into()),
-        ("sed", |model| {
+    type Damage = fn(&mut NodeState);
+    let unit = || "the command line of kubelet.service".to_owned();
+    let systemd = |version: &str| Hold::from(Refusal::Systemd { version: version.into(), oldest: 239 });
+    let setting = Setting { value: "static".into(), origin: KUBELET_CONFIG.into() };
+    let cases: [(Hold, Damage); 9] = [
+        (systemd("234"), |model| model.systemd = "234".into()),
+        (systemd("v219-78.el7"), |model| model.systemd = "v219-78.el7".into()),
+        (Refusal::KubeletShape(UnitShapeError::NoVariable).into(), |model| {
+            model.kubelet_command = "/opt/bin/kubelet --v=2".into();
+        }),
+        (Refusal::KubeletShape(UnitShapeError::EditedByPredecessor(unit())).into(), |model| {
             model.kubelet_command =
                 "/opt/bin/kubelet --container-runtime-endpoint=/var/run/cri-resmgr/cri-resmgr.sock $KUBELET_EXTRA_ARGS"
                     .into();
         }),
-        ("cpuManagerPolicy", |model| model.configure_kubelet("cpuManagerPolicy: static\n")),
-        ("masked", |model| {
+        (Refusal::KubeletManager { name: "cpuManagerPolicy", setting, works: "none" }.into(), |model| {
+            model.configure_kubelet("cpuManagerPolicy: static\n");
+        }),
+        (Refusal::Masked { unit: node::DAEMON_UNIT }.into(), |model| {
             model.entries.insert(node::DAEMON_UNIT_FILE.into(), Entry::Link { target: "/dev/null".into() });
         }),
-        ("is not ours", |model| {
-            model.entries.insert(
-                node::DAEMON_UNIT_FILE.into(),
-                Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false },
-            );
+        (Refusal::Foreign { path: node::DAEMON_UNIT_FILE }.into(), |model| {
+            model.entries.insert(node::DAEMON_UNIT_FILE.into(), model::unmarked());
         }),
-        ("former extension", |model| {
-            model.entries.insert(
-                "/etc/cri-resmgr/EXTRA_OPTIONS.cfg".into(),
-                Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false },
-            );
+        (Refusal::Predecessor { path: "/etc/cri-resmgr/EXTRA_OPTIONS.cfg" }.into(), |model| {
+            model.entries.insert("/etc/cri-resmgr/EXTRA_OPTIONS.cfg".into(), model::unmarked());
         }),
-        ("containerd does not answer", |model| model.containerd_answers = false),
+        (Hold::ContainerdSilent, |model| model.containerd_answers = false),
     ];
-    for (reason, spoil) in cases {
+    for (hold, damage) in cases {
         let mut model = NodeState::default();
-        spoil(&mut model);
+        damage(&mut model);
         let plan = model.plan(&install("none", "v1"));
-        assert!(plan.steps.is_empty(), "{reason}: {:?}", plan.steps);
-        let reason = if reason == "sed" { "edited" } else { reason };
-        assert!(plan.holds.iter().any(|hold| hold.contains(reason)), "{reason}: {:?}", plan.holds);
+        assert!(plan.steps.is_empty(), "{hold}: {:?}", plan.steps);
+        assert!(plan.holds.contains(&hold), "{hold}: {:?}", plan.holds);
         assert!(!plan.is_settled());
     }
     let mut arm = installation("none", "v1");
     model::proxy(&mut arm).daemon.architecture = "aarch64".into();
     let plan = NodeState::default().plan(&Desired::Installed(Box::new(arm)));
-    assert!(plan.steps.is_empty() && plan.holds[0].contains("x86_64"), "{plan:?}");
+    let other = Refusal::Architecture { program: "cri-resmgr", node: "x86_64".into(), image: "aarch64".into() };
+    assert_eq!((plan.steps, plan.holds), (Vec::new(), vec![other.into()]));
     let mut model = NodeState::default();
-    model.entries.insert(node::DAEMON.into(), unmarked());
+    model.entries.insert(node::DAEMON.into(), model::unmarked());
     assert!(model.plan(&install("none", "v1")).steps.is_empty());
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use extension_config::desired_state::hash8;
-use node_plan::Slot;
+use node_plan::{Slot, Wait};
 use observability::ErrorChain;
 
 use crate::effects::{Permit, Request};
@@ -21,18 +21,11 @@ const ASKING_PER_SECOND: u32 = 50;
 /// Nothing is known of the slots, so nothing that takes one is begun.
 pub(super) fn unknown(reason: &ShootError) -> Permit {
     Permit {
-        slot: Slot::Waiting(format!("no slot can be asked for: {}", ErrorChain(reason))),
+        slot: Slot::Waiting(Wait::SlotsUnknown(ErrorChain(reason).to_string())),
         told: false,
         stopped_now: false,
         again_in: LONGEST_WAIT,
     }
-}
-
-/// What stops further switches, for people.
-pub(super) fn stopped() -> String {
-    format!(
-        "{ROLLBACK_LIMIT} roll-backs in the shoot: no switch is begun before the configuration or the version changes"
-    )
 }
 
 /// What failures count against: another desired state or another payload is something new.

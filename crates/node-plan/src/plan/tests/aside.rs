@@ -10,6 +10,7 @@ use super::random::{Damage, harm};
 use crate::entry::Entry;
 use crate::journal::{Change, Made};
 use crate::plan::Target;
+use crate::refusal::Refusal;
 use crate::step::{Action, Cause, FileAction, JournalAction, Proof};
 use crate::{budget, plan};
 
@@ -141,7 +142,8 @@ fn two_of_them_are_not_ours_to_choose_from() {
     model.entries.insert(node::ASIDE_STATE_DIR.into(), Entry::Directory { empty: true });
     let before = model.tree();
     let plan = model.plan(&install("none", "v1"));
-    assert!(plan.steps.is_empty() && plan.holds[0].contains(node::ASIDE_STATE_DIR), "{plan:?}");
+    let (path, aside) = (node::DAEMON_STATE_DIR, node::ASIDE_STATE_DIR);
+    assert_eq!((plan.steps, plan.holds), (Vec::new(), vec![Refusal::AsideIsTaken { path, aside }.into()]));
     assert!(model.plan(&remove()).steps.is_empty());
     assert_eq!(model.tree(), before);
 }

@@ -3,9 +3,11 @@
 use super::model::{NodeState, installation, proxy};
 use crate::backend::proxy::StaticConfig;
 use crate::desired::{Desired, Installation};
+use crate::hold::Hold;
 use crate::observed::Observed;
 use crate::plan::Target;
 use crate::preflight::absent_cpus;
+use crate::refusal::Refusal;
 
 fn naming(cpus: &str) -> Installation {
     let text = format!(
@@ -31,10 +33,9 @@ fn a_new_node_is_refused_before_anything_is_touched() {
         }
         let plan = model.plan(&desired(wanted));
         assert_eq!((plan.target, plan.steps), (Target::Installed, vec![]));
-        assert_eq!(
-            plan.holds,
-            ["policy.AvailableResources.CPU is cpuset:0-7, but this node does not have the CPUs 4-7; it has 0-3"]
-        );
+        let absent =
+            "policy.AvailableResources.CPU is cpuset:0-7, but this node does not have the CPUs 4-7; it has 0-3";
+        assert_eq!(plan.holds, [Hold::Refused(Refusal::AbsentCpus(absent.into()))]);
     }
     assert!(!model.plan(&desired(naming("0-3"))).steps.is_empty());
     let unknown = NodeState { cpus: "", ..model };

@@ -9,6 +9,7 @@ use super::installed;
 use super::model::{NodeState, blob, install, installation, remove};
 use crate::budget;
 use crate::desired::Desired;
+use crate::hold::Wait;
 use crate::journal::Change;
 use crate::observed::Slot;
 use crate::plan::Plan;
@@ -74,7 +75,7 @@ fn install_on_a_node_where_nothing_of_ours_was() {
 
 #[test]
 fn install_without_a_slot() {
-    let model = NodeState { slot: Slot::Waiting("other nodes do so now, 1 at a time".into()), ..NodeState::default() };
+    let model = NodeState { slot: Slot::Waiting(Wait::SlotsTaken { slots: 1 }), ..NodeState::default() };
     insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
 }
 

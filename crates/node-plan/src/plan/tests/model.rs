@@ -78,6 +78,11 @@ impl NodeState {
     }
 }
 
+/// A file of somebody else.
+pub(super) fn unmarked() -> Entry {
+    Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false }
+}
+
 /// A program that somebody put on the host.
 pub(super) fn file(content: &str) -> Entry {
     Entry::File { sha256: content.into(), mode: 0o755, own: true, marked: false }
