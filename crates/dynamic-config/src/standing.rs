@@ -47,13 +47,16 @@ pub(crate) fn refusal(refused: &Refused) -> Problem {
     let Refused { source, by, keys } = refused;
     let (reason, message) = match by {
         By::Check => {
-            let named: Vec<&str> =
-                keys.iter().take(KEYS).map(|key| if key.is_empty() { "the whole" } else { key.as_str() }).collect();
+            let named: Vec<&str> = keys
+                .iter()
+                .take(KEYS)
+                .map(|key| if key.is_empty() { "the whole document" } else { key.as_str() })
+                .collect();
             let more = keys.len().saturating_sub(KEYS);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             (
                 event::CONFIG_INVALID,
-                format!("{source} is not valid and is not handed to cri-resmgr; wrong: {}{more}", named.join(", ")),
+                format!("{source} is not valid and is not pushed to cri-resmgr; invalid: {}{more}", named.join(", ")),
             )
         }
         By::Daemon => (
@@ -65,7 +68,7 @@ pub(crate) fn refusal(refused: &Refused) -> Problem {
         ),
         By::Start => (
             event::CONFIG_REFUSED,
-            format!("cri-resmgr did not come up with {source}; it is not handed over again until it changes"),
+            format!("cri-resmgr did not come up with {source}; it is not pushed again until it changes"),
         ),
     };
     Problem { reason, message }

@@ -1,6 +1,5 @@
 //! The agent's rounds: work on the node, then tell readiness, metrics, the Lease and the pod's gate what it is.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,14 +10,15 @@ use extension_config::node_report::{NodeReport, Stage};
 use node_plan::{Desired, Renewal, absent_cpus};
 use observability::ErrorChain;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::converge::{Outcome, converge};
 use crate::desired_file::{DesiredFileError, Mounted};
 use crate::effects::{EffectError, Node};
 use crate::inputs::Inputs;
 use crate::prove::Timing;
-use crate::real::Cluster;
 use crate::report;
+use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
 
 /// The net below all events.
@@ -30,12 +30,14 @@ const LONGEST_RETRY: Duration = Duration::from_secs(120);
 /// The agent of one node.
 pub(crate) struct Agent<N> {
     node: N,
-    cluster: Rc<Cluster>,
+    shoot: Rc<ShootApi>,
     pod: Option<String>,
     telemetry: Telemetry,
-    reported: RefCell<Option<NodeReport>>,
-    gated: RefCell<Option<bool>>,
-    invocation: RefCell<Option<String>>,
+    reported: Option<NodeReport>,
+    /// What the pod's readiness gate was set to.
+    readiness_gate: Option<bool>,
+    /// The run of kubelet that was seen last.
+    invocation: Option<String>,
     failures: u32,
     standing: watch::Receiver<Standing>,
 }
@@ -44,31 +46,37 @@ impl<N: Node> Agent<N> {
     /// An agent that writes the gate of `pod`, where it is given; what it hears of the dynamic configuration comes over `standing`.
     pub(crate) fn new(
         node: N,
-        cluster: Rc<Cluster>,
+        shoot: Rc<ShootApi>,
         pod: Option<String>,
         telemetry: Telemetry,
         standing: watch::Receiver<Standing>,
     ) -> Self {
         Self {
             node,
-            cluster,
+            shoot,
             pod,
             telemetry,
-            reported: RefCell::default(),
-            gated: RefCell::default(),
-            invocation: RefCell::default(),
+            reported: None,
+            readiness_gate: None,
+            invocation: None,
             failures: 0,
             standing,
         }
     }
 
     /// Its node.
-    pub(crate) fn node(&self) -> &N {
-        &self.node
+    pub(crate) fn node_mut(&mut self) -> &mut N {
+        &mut self.node
     }
 
     /// One round of work; how long to wait for the next when nothing happens.
     pub(crate) async fn round(&mut self, mounted: Result<Mounted, DesiredFileError>) -> Duration {
+        let desired = mounted.as_ref().map_or("", |mounted| &mounted.hash);
+        let span = tracing::info_span!("round", node = self.shoot.node_name(), desired);
+        self.work(mounted).instrument(span).await
+    }
+
+    async fn work(&mut self, mounted: Result<Mounted, DesiredFileError>) -> Duration {
         let mounted = match mounted {
             Ok(mounted) => mounted,
             Err(error) => return self.failed(&ErrorChain(&error).to_string(), None).await,
@@ -76,9 +84,10 @@ impl<N: Node> Agent<N> {
         let (daemon, gate) = self.node.payload();
         let inputs =
             Inputs {
+                node: self.shoot.node_name().to_owned(),
                 state: mounted.state.clone(),
                 hash: mounted.hash.clone(),
-                labels: self.cluster.labels().await,
+                labels: self.shoot.labels().await,
                 daemon: daemon.clone(),
                 gate: gate.clone(),
                 renewal: self.standing.borrow().renewal.as_ref().map(|renewal| Renewal {
@@ -86,7 +95,7 @@ impl<N: Node> Agent<N> {
                     because: renewal.because.clone(),
                 }),
             };
-        match converge(&self.node, &Timing::REAL, &inputs).await {
+        match converge(&mut self.node, &Timing::REAL, &inputs).await {
             Ok(outcome) => {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
@@ -114,7 +123,7 @@ impl<N: Node> Agent<N> {
         self.telemetry.metrics.failed();
         self.failures = self.failures.saturating_add(1);
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
-        tracing::error!(%reason, retry_in = ?wait, "the node is not as desired");
+        tracing::error!(%reason, retry_in = ?wait, "failed to bring the node to the desired state");
         if let Some(mounted) = mounted {
             self.tell(Stage::Working, reason, mounted, (0, Vec::new()), None).await;
         } else {
@@ -126,7 +135,7 @@ impl<N: Node> Agent<N> {
 
     /// Readiness, metric, Lease, and last the pod's gate: once it is open in the phase `Remove`, the agent may be taken away.
     async fn tell(
-        &self,
+        &mut self,
         stage: Stage,
         message: &str,
         mounted: &Mounted,
@@ -152,68 +161,69 @@ impl<N: Node> Agent<N> {
             config: standing.accepted.map(|source| source.to_string()),
             retry_at,
         };
-        if !self.reported.borrow().as_ref().is_some_and(|last| report.says_the_same(last)) {
+        if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
             self.write_report(report, settled && mounted.state.phase == Phase::Remove).await;
         }
-        self.gate(settled, message).await;
+        self.set_readiness_gate(settled, message).await;
     }
 
     /// `leaving`: nothing of the extension shall stay in the shoot either.
-    async fn write_report(&self, report: NodeReport, leaving: bool) {
-        tracing::info!(stage = report.stage.as_str(), message = report.message, "the node");
-        let last = self.reported.borrow().clone();
+    async fn write_report(&mut self, report: NodeReport, leaving: bool) {
+        tracing::info!(stage = report.stage.as_str(), reason = report.message, "assessed the node");
+        let last = self.reported.clone();
         self.announce(last.as_ref().map(|last| last.stage), report.stage, &report.message).await;
         let warned = last.map(|last| last.warnings).unwrap_or_default();
         if !report.warnings.is_empty() && report.warnings != warned {
             let warnings = report.warnings.join("; ");
-            tracing::warn!(warnings, "the configuration is in effect");
-            self.cluster
-                .event(true, event::CONFIG_WARNING, &format!("the configuration is in effect, but {warnings}"))
+            tracing::warn!(warnings, "found warnings about the configuration in effect");
+            self.shoot
+                .publish_event(true, event::CONFIG_WARNING, &format!("the configuration is in effect, but {warnings}"))
                 .await;
         }
-        let written = if leaving { self.cluster.withdraw_report().await } else { self.cluster.report(&report).await };
+        let written = if leaving { self.shoot.delete_report().await } else { self.shoot.write_report(&report).await };
         match written {
-            Ok(()) => *self.reported.borrow_mut() = Some(report),
-            Err(reason) => tracing::warn!(%reason, "the report could not be written"),
+            Ok(()) => self.reported = Some(report),
+            Err(error) => tracing::warn!(reason = %ErrorChain(&error), "failed to write the node report"),
         }
     }
 
     /// The pod's readiness gate, when it has to change.
-    async fn gate(&self, as_desired: bool, message: &str) {
+    async fn set_readiness_gate(&mut self, as_desired: bool, message: &str) {
         let Some(pod) = &self.pod else { return };
-        if *self.gated.borrow() == Some(as_desired) {
+        if self.readiness_gate == Some(as_desired) {
             return;
         }
-        match self.cluster.gate(pod, as_desired, message).await {
-            Ok(()) => *self.gated.borrow_mut() = Some(as_desired),
-            Err(reason) => tracing::warn!(%reason, "the readiness gate of the pod could not be written"),
+        match self.shoot.set_readiness_gate(pod, as_desired, message).await {
+            Ok(()) => self.readiness_gate = Some(as_desired),
+            Err(error) => tracing::warn!(reason = %ErrorChain(&error), "failed to write the readiness gate of the pod"),
         }
     }
 
     /// What people should see on the Node: changes of the stage. The first look of an agent at a node that is as desired is no news.
     async fn announce(&self, last: Option<Stage>, stage: Stage, message: &str) {
         match stage {
-            Stage::RolledBack if last != Some(stage) => self.cluster.event(true, event::ROLLED_BACK, message).await,
-            Stage::Blocked if last != Some(stage) => self.cluster.event(true, event::BLOCKED, message).await,
+            Stage::RolledBack if last != Some(stage) => {
+                self.shoot.publish_event(true, event::ROLLED_BACK, message).await
+            }
+            Stage::Blocked if last != Some(stage) => self.shoot.publish_event(true, event::BLOCKED, message).await,
             Stage::Installed if last.is_some_and(|last| last != stage) => {
-                self.cluster.event(false, event::INSTALLED, "kubelet runs through cri-resmgr").await;
+                self.shoot.publish_event(false, event::INSTALLED, "kubelet runs through cri-resmgr").await;
             }
             Stage::Clean if last.is_some_and(|last| last != stage) => {
                 let note =
                     "cri-resmgr is removed; CPU and memory pins of running containers stay until they are recreated";
-                self.cluster.event(false, event::REMOVED, note).await;
+                self.shoot.publish_event(false, event::REMOVED, note).await;
             }
             _ => {}
         }
     }
 
     /// A new run of kubelet that no step of ours began was caused by somebody else.
-    fn count_foreign_restart(&self, outcome: &Outcome) {
-        let now = outcome.observed.kubelet.unit.invocation.clone();
-        let mut last = self.invocation.borrow_mut();
-        if last.as_ref().is_some_and(|last| *last != now) && !self.node.take_restarted() {
+    fn count_foreign_restart(&mut self, outcome: &Outcome) {
+        let now = &outcome.observed.kubelet.unit.invocation;
+        let last = self.invocation.replace(now.clone());
+        if last.is_some_and(|last| last != *now) && !self.node.take_restarted() {
             self.telemetry.metrics.kubelet_restarted("foreign");
         }
-        *last = Some(now);
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use node_plan::{
-    Action, Change, Desired, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
+    Action, Change, Desired, Hold, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
 };
 use observability::ErrorChain;
+use tracing::Instrument;
 
 use crate::effects::{EffectError, Effects, Permit, Request, Result};
 use crate::execute::{execute, record};
@@ -31,7 +32,7 @@ pub(crate) struct Outcome {
 }
 
 /// Works until the node is as desired or something is in the way.
-pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &Inputs) -> Result<Outcome> {
+pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs: &Inputs) -> Result<Outcome> {
     let mut locked = false;
     for _ in 0..ROUNDS {
         let mut observed = observe(effects).await?;
@@ -41,9 +42,9 @@ pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &I
         let mut ask_again = None;
         // All else comes first, so that a slot is held no longer than the switch takes.
         if planned.steps.is_empty() && planned.awaits_slot {
-            if let Some(because) = inputs.update_in_place() {
+            if let Some(wait) = inputs.update_in_place() {
                 ask_again = Some(LOOK_FOR_UPDATE);
-                observed.slot = Slot::Waiting(because);
+                observed.slot = Slot::Waiting(wait);
             } else {
                 let permit = ask(effects, &mut observed.journal, inputs, &desired).await?;
                 ask_again = Some(permit.again_in);
@@ -68,7 +69,7 @@ pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &I
         }
         effects.begin(&planned);
         let mut journal = observed.journal.clone();
-        if let Err((step, error)) = run(effects, timing, &mut journal, &planned.steps).await {
+        if let Err((step, error)) = run(effects, timing, inputs, &mut journal, &planned.steps).await {
             let leads_on = matches!(planned.target, Target::Installed | Target::Before);
             if !leads_on || !error.is_proof() {
                 return Err(error);
@@ -82,31 +83,35 @@ pub(crate) async fn converge(effects: &impl Effects, timing: &Timing, inputs: &I
     effects.decided(&desired, observed.journal.as_ref());
     let mut planned = plan(&observed, &desired);
     if let Some(step) = planned.steps.first() {
-        planned.holds.push(format!("the node does not settle: {} is needed again ({})", step.action, step.evidence));
+        let hold = Hold::Unsettled { action: Box::new(step.action.clone()), evidence: step.evidence.clone() };
+        planned.holds.push(hold);
     }
     Ok(Outcome { observed, plan: planned, ask_again: None })
 }
 
 async fn run(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     timing: &Timing,
+    inputs: &Inputs,
     journal: &mut Option<Journal>,
     steps: &[Step],
 ) -> std::result::Result<(), (Action, EffectError)> {
     for step in steps {
-        tracing::info!(step = %step.action, because = %step.evidence, "step");
-        let outcome = match effects.pause(Duration::ZERO).await {
-            Ok(()) => execute(effects, timing, journal, step).await,
-            Err(stopping) => Err(stopping),
+        // A line shows the innermost span alone, so this one repeats what the round's says.
+        let span = tracing::info_span!("step", node = inputs.node, desired = inputs.hash, action = %step.action);
+        let outcome = async {
+            effects.pause(Duration::ZERO).await?;
+            tracing::info!(step = %step.action, because = %step.evidence, "began step");
+            execute(effects, timing, journal, step).await
         };
-        outcome.map_err(|error| (step.action.clone(), error))?;
+        outcome.instrument(span).await.map_err(|error| (step.action.clone(), error))?;
     }
     Ok(())
 }
 
 /// Asks for the node's slot, and tells of a failure by the way.
 async fn ask(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     journal: &mut Option<Journal>,
     inputs: &Inputs,
     desired: &Desired,
@@ -122,7 +127,7 @@ async fn ask(
 
 /// The work is done, or cannot go on: others may.
 async fn give_back(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     journal: &mut Option<Journal>,
     inputs: &Inputs,
     desired: &Desired,
@@ -147,7 +152,7 @@ fn request(journal: Option<&Journal>, inputs: &Inputs, desired: &Desired) -> Req
 /// A failed proof goes into the journal, with the back-off that makes the next plan lead back: to what ran well before, or, when that fails
 /// as well or there was nothing, to the bytes before the installation.
 fn go_back(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     observed: Observed,
     desired: &Desired,
     target: Target,
@@ -156,7 +161,7 @@ fn go_back(
 ) -> Result<()> {
     let Desired::Installed(installation) = desired else { return Ok(()) };
     let reason = format!("{step}: {}{}", ErrorChain(error), hint(step, installation));
-    tracing::error!(%reason, "rolling back");
+    tracing::error!(%reason, "began rollback");
     let last = observed.journal.as_ref().and_then(|journal| journal.backoff.clone());
     // A node that runs as before loses its runtime for as long as another try fails, so that is tried rarely.
     let runs_on = target == Target::Installed && installation.before(&observed).is_some();

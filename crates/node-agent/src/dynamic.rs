@@ -17,6 +17,7 @@ use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::event;
 use futures::StreamExt;
 use futures::stream::LocalBoxStream;
+use observability::ErrorChain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -27,6 +28,7 @@ pub(crate) use real::{RealSurroundings, remembered};
 pub(crate) use watches::watches;
 
 use crate::metrics::Metrics;
+use crate::shoot::ShootError;
 
 /// The net below all events.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -64,7 +66,7 @@ pub(crate) trait Surroundings {
     /// Keeps what must outlive the agent.
     fn remember(&self, memory: &Memory);
     /// Writes into the status of an Adjustment. Error: why it has to be tried again.
-    async fn write_status(&self, write: &StatusWrite) -> Result<(), String>;
+    async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError>;
     /// Tells people.
     async fn announce(&self, problem: &Problem);
 }
@@ -202,7 +204,7 @@ impl<S: Surroundings> Dynamic<S> {
                 Err(reason) => {
                     let wait = self.pushes.failed();
                     self.metrics.pushed(kind(&push), "failed");
-                    tracing::debug!(what = kind(&push), %reason, retry_in = ?wait, "could not be handed to cri-resmgr");
+                    tracing::debug!(what = kind(&push), %reason, retry_in = ?wait, "failed to push to cri-resmgr");
                     self.undelivered = Some(reason);
                     return;
                 }
@@ -216,8 +218,8 @@ impl<S: Surroundings> Dynamic<S> {
         let outcome = if *answer == Answer::Accepted { "accepted" } else { "refused" };
         self.metrics.pushed(kind(push), outcome);
         match push {
-            Push::Config { source, .. } => tracing::info!(%source, outcome, "handed a configuration to cri-resmgr"),
-            Push::Adjustments { set } => tracing::info!(count = set.len(), outcome, "handed Adjustments to cri-resmgr"),
+            Push::Config { source, .. } => tracing::info!(%source, outcome, "pushed a configuration to cri-resmgr"),
+            Push::Adjustments { set } => tracing::info!(count = set.len(), outcome, "pushed Adjustments to cri-resmgr"),
         }
     }
 
@@ -234,12 +236,12 @@ impl<S: Surroundings> Dynamic<S> {
             && self.pushes.is_old()
             && let Some(reason) = &self.undelivered
         {
-            let message = format!("nothing can be handed to cri-resmgr: {reason}");
+            let message = format!("nothing can be pushed to cri-resmgr: {reason}");
             standing.problem = Some(Problem { reason: event::CONFIG_UNDELIVERED, message });
         }
         if standing.problem != self.announced {
             if let Some(problem) = &standing.problem {
-                tracing::warn!(problem = problem.message, "the dynamic configuration");
+                tracing::warn!(problem = problem.message, "found a problem with the dynamic configuration");
                 self.surroundings.announce(problem).await;
             }
             self.announced.clone_from(&standing.problem);
@@ -256,9 +258,9 @@ impl<S: Surroundings> Dynamic<S> {
             return;
         }
         for write in self.core.status_writes() {
-            if let Err(reason) = self.surroundings.write_status(&write).await {
+            if let Err(error) = self.surroundings.write_status(&write).await {
                 let wait = self.writes.failed();
-                tracing::warn!(adjustment = write.name, %reason, retry_in = ?wait, "a status could not be written");
+                tracing::warn!(adjustment = write.name, reason = %ErrorChain(&error), retry_in = ?wait, "failed to write the status of an Adjustment");
                 return;
             }
             self.metrics.status_written();

@@ -81,10 +81,25 @@ impl Socket {
     }
 }
 
+/// Why a runtime does not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// It answers, and says so itself.
+    #[error("{0} answers, but RuntimeReady is not true")]
+    NotReady(&'static str),
+    /// It does not.
+    #[error(transparent)]
+    Cri(#[from] cri_client::CriError),
+    /// One in memory does not.
+    #[cfg(any(test, feature = "simulation"))]
+    #[error("{0} does not answer")]
+    Silent(&'static str),
+}
+
 /// Files of the host.
 pub(crate) trait Files {
     /// What stands at a path.
-    fn entry(&self, path: &str) -> Result<Entry>;
+    fn entry(&mut self, path: &str) -> Result<Entry>;
     /// A text file of moderate size, `None` where there is none.
     fn read_text(&self, path: &str) -> Result<Option<String>>;
     /// Names in a directory, sorted, and whether each is a directory itself; none where there is no directory. An error where there are more.
@@ -94,15 +109,15 @@ pub(crate) trait Files {
     /// The journal. A damaged one counts as lost.
     fn journal(&self) -> Result<Option<Journal>>;
     /// Writes the journal, making its directory.
-    fn write_journal(&self, journal: &Journal) -> Result<()>;
+    fn write_journal(&mut self, journal: &Journal) -> Result<()>;
     /// Carries out a change.
-    fn change(&self, action: &FileAction) -> Result<()>;
+    fn change(&mut self, action: &FileAction) -> Result<()>;
     /// Removes the journal, the lock and their directories.
-    fn forget(&self) -> Result<()>;
+    fn forget(&mut self) -> Result<()>;
     /// Takes the host lock where it is not held; [`EffectError`] when another agent holds it.
-    fn lock(&self) -> Result<()>;
+    fn lock(&mut self) -> Result<()>;
     /// Lets the host lock go.
-    fn unlock(&self);
+    fn unlock(&mut self);
 }
 
 /// A unit with what only kubelet's is asked for.
@@ -123,25 +138,25 @@ pub(crate) struct UnitView {
 /// systemd.
 pub(crate) trait Units {
     /// systemd's version.
-    async fn version(&self) -> Result<String>;
+    async fn version(&mut self) -> Result<String>;
     /// A unit's state; a missing unit is `not-found`.
-    async fn unit(&self, name: &str) -> Result<UnitView>;
+    async fn unit(&mut self, name: &str) -> Result<UnitView>;
     /// daemon-reload.
-    async fn reload(&self) -> Result<()>;
+    async fn reload(&mut self) -> Result<()>;
     /// Starts and waits.
-    async fn start(&self, unit: &str) -> Result<()>;
+    async fn start(&mut self, unit: &str) -> Result<()>;
     /// Stops and waits; a missing unit is stopped.
-    async fn stop(&self, unit: &str) -> Result<()>;
+    async fn stop(&mut self, unit: &str) -> Result<()>;
     /// Restarts and waits.
-    async fn restart(&self, unit: &str) -> Result<()>;
+    async fn restart(&mut self, unit: &str) -> Result<()>;
     /// Zeroes the start counters.
-    async fn reset_failed(&self, unit: &str) -> Result<()>;
+    async fn reset_failed(&mut self, unit: &str) -> Result<()>;
 }
 
 /// What runtimes and the cluster say.
 pub(crate) trait Probe {
     /// CRI `Version` and `Status` are answered and the runtime is ready; else why not.
-    async fn answers(&self, socket: Socket) -> std::result::Result<(), String>;
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer>;
     /// Seconds since 1970 of the Node's last heartbeat; `None` when the API server cannot be asked or does not know the node.
     async fn heartbeat(&self) -> Option<u64>;
     /// CPUs of the machine that are online; `None` when that cannot be read.
@@ -155,7 +170,7 @@ pub(crate) trait Clock {
     /// Monotonic time, for deadlines.
     fn uptime(&self) -> Duration;
     /// Waits; ends early with [`EffectError::Stopping`] when the agent has to end.
-    async fn pause(&self, time: Duration) -> Result<()>;
+    async fn pause(&mut self, time: Duration) -> Result<()>;
 }
 
 /// Who asks for a slot, and what for.
@@ -185,9 +200,9 @@ pub(crate) struct Permit {
 /// The shoot-wide limit on how many nodes switch at the same time.
 pub(crate) trait Slots {
     /// Takes or renews the node's slot.
-    async fn take_slot(&self, request: &Request) -> Permit;
+    async fn take_slot(&mut self, request: &Request) -> Permit;
     /// Gives it back; whether the failure was taken note of. Best effort: a slot ends with its time.
-    async fn give_back_slot(&self, request: &Request) -> bool;
+    async fn give_back_slot(&mut self, request: &Request) -> bool;
 }
 
 /// Who wants to know how the work goes on. Nothing that is told here changes what is planned or done.
@@ -197,7 +212,7 @@ pub(crate) trait Progress {
     /// The first step of a plan comes next: from now on the node is not as desired.
     fn begin(&self, plan: &Plan);
     /// A step was done.
-    fn done(&self, action: &Action);
+    fn done(&mut self, action: &Action);
 }
 
 /// All of a node.
@@ -210,5 +225,5 @@ pub(crate) trait Node: Effects {
     /// The daemon and the gate of the agent's image.
     fn payload(&self) -> (&Blob, &Blob);
     /// Whether we restarted kubelet since the last call.
-    fn take_restarted(&self) -> bool;
+    fn take_restarted(&mut self) -> bool;
 }

@@ -8,7 +8,7 @@ use crate::prove::{self, Timing};
 
 /// Carries out a step. The journal is written only where the step changes it.
 pub(crate) async fn execute(
-    effects: &impl Effects,
+    effects: &mut impl Effects,
     timing: &Timing,
     journal: &mut Option<Journal>,
     step: &Step,
@@ -19,12 +19,24 @@ pub(crate) async fn execute(
         *journal = None;
     }
     record(effects, journal, &step.after)?;
+    log_restart(&step.action);
     effects.done(&step.action);
     Ok(())
 }
 
+/// Restarts are what operators look for; other steps are logged when they begin.
+fn log_restart(action: &Action) {
+    match action {
+        Action::RestartKubelet { cause } => tracing::info!(because = cause.as_str(), "restarted kubelet"),
+        Action::Unit(UnitAction::Restart { unit }) if unit == node::DAEMON_UNIT => {
+            tracing::info!("restarted cri-resmgr");
+        }
+        Action::File(_) | Action::Unit(_) | Action::Prove(_) | Action::Journal(_) => {}
+    }
+}
+
 /// Writes changes into the journal.
-pub(crate) fn record(effects: &impl Effects, journal: &mut Option<Journal>, changes: &[Change]) -> Result<()> {
+pub(crate) fn record(effects: &mut impl Effects, journal: &mut Option<Journal>, changes: &[Change]) -> Result<()> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -39,7 +51,7 @@ pub(crate) fn record(effects: &impl Effects, journal: &mut Option<Journal>, chan
     Ok(())
 }
 
-async fn act(effects: &impl Effects, timing: &Timing, action: &Action) -> Result<()> {
+async fn act(effects: &mut impl Effects, timing: &Timing, action: &Action) -> Result<()> {
     match action {
         Action::File(action) => effects.change(action),
         Action::Unit(action) => change_unit(effects, action).await,
@@ -50,7 +62,7 @@ async fn act(effects: &impl Effects, timing: &Timing, action: &Action) -> Result
     }
 }
 
-async fn change_unit(effects: &impl Effects, action: &UnitAction) -> Result<()> {
+async fn change_unit(effects: &mut impl Effects, action: &UnitAction) -> Result<()> {
     match action {
         UnitAction::Reload => effects.reload().await,
         UnitAction::Start { unit } => {
@@ -70,11 +82,11 @@ async fn change_unit(effects: &impl Effects, action: &UnitAction) -> Result<()> 
 }
 
 /// A job that failed says little about a unit with `Restart=always`: systemd tries again, and the proof that follows sees how it ends.
-async fn restart_and_let_the_proof_decide(effects: &impl Effects, unit: &str) -> Result<()> {
+async fn restart_and_let_the_proof_decide(effects: &mut impl Effects, unit: &str) -> Result<()> {
     effects.reset_failed(unit).await?;
     match effects.restart(unit).await {
         Err(EffectError::Job { what, result }) => {
-            tracing::warn!(%what, %result, "the job did not end well");
+            tracing::warn!(%what, %result, "systemd job failed");
             Ok(())
         }
         other => other,

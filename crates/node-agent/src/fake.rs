@@ -1,16 +1,17 @@
 //! A node in memory that fails, or lets the agent die, at any call that a test names.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
-use node_plan::{Action, Cause, Desired, Entry, FileAction, Journal, Plan, Slot};
-
-pub(crate) use crate::memory::State;
+use kubelet_config::Files as _;
+use node_plan::testing::{NodeState, SPACE};
+use node_plan::{Action, Blob, Cause, Desired, Entry, FileAction, Journal, Plan, Slot, UnitAction};
 
 use crate::effects::{
-    Clock, EffectError, Files, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+    Clock, EffectError, Files, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
 };
+use crate::memory;
 
 /// At which call what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,194 +22,215 @@ pub(crate) enum Failure {
     After,
 }
 
+/// A program of the agent's image.
+pub(crate) fn blob(name: &str) -> Blob {
+    Blob { sha256: name.into(), size: 1, architecture: std::env::consts::ARCH.into(), needs: None }
+}
+
 pub(crate) struct Fake {
-    pub(crate) state: RefCell<State>,
-    pub(crate) fail_at: Cell<Option<(usize, Failure)>>,
+    pub(crate) state: NodeState,
+    pub(crate) fail_at: Option<(usize, Failure)>,
+    /// A cell, because reading a file counts as well and changes nothing.
     pub(crate) calls: Cell<usize>,
-    pub(crate) locked: Cell<bool>,
-    /// What is answered to who asks for a slot.
-    pub(crate) slot: RefCell<Slot>,
+    pub(crate) locked: bool,
     /// The slot is taken.
-    pub(crate) holds_slot: Cell<bool>,
-    /// CPUs of the machine.
-    pub(crate) cpus: RefCell<Option<CpuSet>>,
+    pub(crate) holds_slot: bool,
+    /// The daemon and the gate of the agent's image.
+    payload: (Blob, Blob),
     /// Failures that the shoot was told of.
-    pub(crate) told: RefCell<Vec<u64>>,
+    pub(crate) told: Vec<u64>,
 }
 
 impl Fake {
     pub(crate) fn new() -> Self {
-        Self::from_state(State::new(10_000))
+        Self::from_state(NodeState::default())
     }
 
-    pub(crate) fn from_state(state: State) -> Self {
+    pub(crate) fn from_state(state: NodeState) -> Self {
         Self {
-            state: RefCell::new(state),
-            fail_at: Cell::new(None),
+            state,
+            fail_at: None,
             calls: Cell::new(0),
-            locked: Cell::new(false),
-            slot: RefCell::new(Slot::Held),
-            holds_slot: Cell::new(false),
-            cpus: RefCell::default(),
-            told: RefCell::default(),
+            locked: false,
+            holds_slot: false,
+            payload: (blob("v1"), blob("gate")),
+            told: Vec::new(),
         }
     }
 
+    /// Counts a call; when and with what it is to fail.
+    fn count(&self, what: &str) -> Option<(Failure, EffectError)> {
+        let number = self.calls.replace(self.calls.get() + 1);
+        let (at, failure) = self.fail_at?;
+        (at == number).then(|| (failure, EffectError::Injected(format!("call {number}: {what}"))))
+    }
+
     /// Counts a call, and carries it out unless it is the one to fail.
-    fn call<T>(&self, what: &str, effect: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
-        let number = self.calls.get();
-        self.calls.set(number + 1);
-        let failure = self.fail_at.get().filter(|(at, _)| *at == number).map(|(_, failure)| failure);
-        let injected = || EffectError::Injected(format!("call {number}: {what}"));
-        match failure {
-            Some(Failure::Before) => Err(injected()),
-            Some(Failure::After) => {
-                drop(effect(&mut self.state.borrow_mut()));
-                Err(injected())
+    fn call<T>(&mut self, what: &str, effect: impl FnOnce(&mut NodeState) -> Result<T>) -> Result<T> {
+        match self.count(what) {
+            Some((Failure::Before, error)) => Err(error),
+            Some((Failure::After, error)) => {
+                drop(effect(&mut self.state));
+                Err(error)
             }
-            None => effect(&mut self.state.borrow_mut()),
+            None => effect(&mut self.state),
+        }
+    }
+
+    fn change_units(&mut self, action: &UnitAction) -> Result<()> {
+        self.call(&action.to_string(), |state| memory::change_units(state, action))
+    }
+
+    /// The same for a call that only reads.
+    fn read<T>(&self, what: &str, value: impl FnOnce(&NodeState) -> T) -> Result<T> {
+        match self.count(what) {
+            Some((_, error)) => Err(error),
+            None => Ok(value(&self.state)),
         }
     }
 }
 
+impl Node for Fake {
+    fn payload(&self) -> (&Blob, &Blob) {
+        (&self.payload.0, &self.payload.1)
+    }
+
+    fn take_restarted(&mut self) -> bool {
+        // Nobody else restarts kubelet here.
+        true
+    }
+}
+
 impl Files for Fake {
-    fn entry(&self, path: &str) -> Result<Entry> {
-        self.call(path, |state| Ok(state.entry(path)))
+    fn entry(&mut self, path: &str) -> Result<Entry> {
+        self.read(path, |state| state.entry(path))
     }
 
     fn read_text(&self, path: &str) -> Result<Option<String>> {
-        self.call(path, |state| Ok(state.texts.get(path).cloned()))
+        self.read(path, |state| state.texts.get(path).cloned())
     }
 
-    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
-        self.call(path, |state| Ok(state.list(path)))
+    fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>> {
+        self.read(path, |state| state.list(path, most).unwrap_or_default())
     }
 
     fn free_space(&self, path: &str) -> Result<u64> {
-        self.call(path, |_| Ok(1 << 30))
+        self.read(path, |_| SPACE)
     }
 
     fn journal(&self) -> Result<Option<Journal>> {
-        self.call("read the journal", |state| Ok(state.journal.clone()))
+        self.read("read the journal", |state| state.journal.clone())
     }
 
-    fn write_journal(&self, journal: &Journal) -> Result<()> {
-        assert!(self.locked.get(), "the journal is written without the lock");
+    fn write_journal(&mut self, journal: &Journal) -> Result<()> {
+        assert!(self.locked, "the journal is written without the lock");
         self.call("write the journal", |state| {
             state.journal = Some(journal.clone());
             Ok(())
         })
     }
 
-    fn change(&self, action: &FileAction) -> Result<()> {
-        assert!(self.locked.get() && self.state.borrow().journal.is_some(), "{action} without lock or journal");
+    fn change(&mut self, action: &FileAction) -> Result<()> {
+        assert!(self.locked && self.state.journal.is_some(), "{action} without lock or journal");
         self.call(&action.to_string(), |state| {
-            state.change(action);
+            state.change_files(action);
             Ok(())
         })
     }
 
-    fn forget(&self) -> Result<()> {
+    fn forget(&mut self) -> Result<()> {
         self.call("forget", |state| {
             state.journal = None;
             Ok(())
         })
     }
 
-    fn lock(&self) -> Result<()> {
-        self.locked.set(true);
+    fn lock(&mut self) -> Result<()> {
+        self.locked = true;
         Ok(())
     }
 
-    fn unlock(&self) {
-        self.locked.set(false);
+    fn unlock(&mut self) {
+        self.locked = false;
     }
 }
 
 impl Units for Fake {
-    async fn version(&self) -> Result<String> {
-        self.call("version", |_| Ok("252".to_owned()))
+    async fn version(&mut self) -> Result<String> {
+        self.read("version", |state| state.systemd.clone())
     }
 
-    async fn unit(&self, name: &str) -> Result<UnitView> {
-        self.call(name, |state| Ok(state.unit(name)))
+    async fn unit(&mut self, name: &str) -> Result<UnitView> {
+        self.read(name, |state| memory::unit(state, name))
     }
 
-    async fn reload(&self) -> Result<()> {
-        self.call("reload", |state| {
-            state.reload();
-            Ok(())
-        })
+    async fn reload(&mut self) -> Result<()> {
+        self.change_units(&UnitAction::Reload)
     }
 
-    async fn start(&self, unit: &str) -> Result<()> {
-        self.call(&format!("start {unit}"), |state| state.start(unit, false))
+    async fn start(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::Start { unit: unit.to_owned() })
     }
 
-    async fn stop(&self, unit: &str) -> Result<()> {
-        self.call(&format!("stop {unit}"), |state| {
-            state.stop(unit);
-            Ok(())
-        })
+    async fn stop(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::Stop { unit: unit.to_owned() })
     }
 
-    async fn restart(&self, unit: &str) -> Result<()> {
-        self.call(&format!("restart {unit}"), |state| state.start(unit, true))
+    async fn restart(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::Restart { unit: unit.to_owned() })
     }
 
-    async fn reset_failed(&self, unit: &str) -> Result<()> {
-        self.call(&format!("reset {unit}"), |state| {
-            state.reset_failed(unit);
-            Ok(())
-        })
+    async fn reset_failed(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::ResetFailed { unit: unit.to_owned() })
     }
 }
 
 impl Probe for Fake {
-    async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
-        let mut state = self.state.borrow_mut();
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer> {
+        let state = &mut self.state;
         if socket == Socket::Proxy {
             state.now += state.proxy_hangs_for;
         }
         let good = socket == Socket::Containerd || state.proxy_answers();
-        if good { Ok(()) } else { Err("no answer".to_owned()) }
+        if good { Ok(()) } else { Err(NoAnswer::Silent(socket.path())) }
     }
 
     async fn heartbeat(&self) -> Option<u64> {
-        Some(self.state.borrow().now)
+        Some(self.state.now)
     }
 
     fn cpus(&self) -> Option<CpuSet> {
-        self.cpus.borrow().clone()
+        self.state.cpu_set()
     }
 }
 
 impl Clock for Fake {
     fn now(&self) -> u64 {
-        self.state.borrow().now
+        self.state.now
     }
 
     fn uptime(&self) -> Duration {
         Duration::from_secs(self.now())
     }
 
-    async fn pause(&self, time: Duration) -> Result<()> {
-        self.state.borrow_mut().now += time.as_secs();
+    async fn pause(&mut self, time: Duration) -> Result<()> {
+        // Whole seconds, and some for any wait: a poll that took none would never end.
+        self.state.now += time.as_secs().max(u64::from(!time.is_zero()));
         Ok(())
     }
 }
 
 impl Slots for Fake {
-    async fn take_slot(&self, request: &Request) -> Permit {
-        self.told.borrow_mut().extend(request.failed_at);
-        let slot = self.slot.borrow().clone();
-        self.holds_slot.set(slot == Slot::Held);
+    async fn take_slot(&mut self, request: &Request) -> Permit {
+        self.told.extend(request.failed_at);
+        let slot = self.state.slot.clone();
+        self.holds_slot = slot == Slot::Held;
         Permit { slot, told: true, stopped_now: false, again_in: Duration::from_secs(3) }
     }
 
-    async fn give_back_slot(&self, request: &Request) -> bool {
-        self.told.borrow_mut().extend(request.failed_at);
-        self.holds_slot.set(false);
+    async fn give_back_slot(&mut self, request: &Request) -> bool {
+        self.told.extend(request.failed_at);
+        self.holds_slot = false;
         true
     }
 }
@@ -218,9 +240,9 @@ impl Progress for Fake {
 
     fn begin(&self, _plan: &Plan) {}
 
-    fn done(&self, action: &Action) {
+    fn done(&mut self, action: &Action) {
         if matches!(action, Action::RestartKubelet { cause: Cause::Switch }) {
-            assert!(self.holds_slot.get(), "{action} without a slot");
+            assert!(self.holds_slot, "{action} without a slot");
         }
     }
 }

@@ -11,7 +11,8 @@ use prometheus_client::registry::Registry;
 
 use crate::cli::Cli;
 use crate::metrics::Metrics;
-use crate::real::{JOURNAL_VERSION, gate_condition};
+use crate::real::JOURNAL_VERSION;
+use crate::shoot::readiness_condition;
 
 /// Every option of a command and of its subcommands.
 fn options(command: &clap::Command, path: &str, table: &mut String) {
@@ -81,7 +82,7 @@ fn the_condition_behind_the_readiness_gate() {
         (true, "", include_str!("golden/condition-as-desired.json")),
         (false, "Working: 3 steps to do", include_str!("golden/condition-not-as-desired.json")),
     ] {
-        let condition = gate_condition(as_desired, message, since);
+        let condition = readiness_condition(as_desired, message, since);
         assert_eq!(serde_json::to_string_pretty(&condition).unwrap(), golden.trim_end());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::DesiredState;
-use node_plan::{Blob, Desired, Journal, Renewal};
+use node_plan::{Blob, Desired, Journal, Renewal, Wait};
 
 /// Labels of a Node whose machine is updated in place (machine-controller-manager v0.62.1, `pkg/apis/machine/v1alpha1/constants.go`). It is selected,
 /// drained and ready for the update, and all of them go when the update has succeeded; the condition `InPlaceUpdate` follows them.
@@ -13,6 +13,8 @@ const UPDATE_RESULT: &str = "node.machine.sapcloud.io/update-result";
 /// Everything that decides what the node is to become, but for the node itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Inputs {
+    /// Name of the node, for the log.
+    pub(crate) node: String,
     /// The desired state of all nodes.
     pub(crate) state: DesiredState,
     /// Its hash: failures of nodes are counted by it.
@@ -30,15 +32,13 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Why no switch may begin now: Gardener restarts kubelet, or the machine, and waits some minutes for it (gardener v1.149.3,
     /// `pkg/nodeagent/controller/operatingsystemconfig/reconciler.go`, which calls an update that has failed one that is under way, too).
-    pub(crate) fn update_in_place(&self) -> Option<String> {
+    pub(crate) fn update_in_place(&self) -> Option<Wait> {
         let labels = self.labels.as_ref()?;
         let result = labels.get(UPDATE_RESULT).map(String::as_str);
         match result {
             Some("successful") => None,
-            Some("failed") => Some(format!("the update of this node in place has failed ({UPDATE_RESULT})")),
-            _ if labels.contains_key(SELECTED_FOR_UPDATE) => {
-                Some(format!("this node is updated in place ({SELECTED_FOR_UPDATE})"))
-            }
+            Some("failed") => Some(Wait::FailedUpdateInPlace { label: UPDATE_RESULT }),
+            _ if labels.contains_key(SELECTED_FOR_UPDATE) => Some(Wait::UpdateInPlace { label: SELECTED_FOR_UPDATE }),
             _ => None,
         }
     }
@@ -63,6 +63,7 @@ mod tests {
     fn an_update_in_place_is_known_by_its_labels() {
         let blob = || Blob { sha256: String::new(), size: 0, architecture: String::new(), needs: None };
         let inputs = |labels: Option<&[(&str, &str)]>| Inputs {
+            node: "n".to_owned(),
             state: DesiredState { phase: Phase::Install, selection: Selection::default(), daemon: Daemon::default() },
             hash: String::new(),
             labels: labels.map(|all| all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),

@@ -12,8 +12,9 @@ use crate::cli::NodeOptions;
 use crate::desired_file::DesiredFile;
 use crate::observe::observe;
 use crate::payload::Images;
-use crate::real::{Cluster, RealNode};
+use crate::real::RealNode;
 use crate::report;
+use crate::shoot::ShootApi;
 
 struct Look {
     hash: String,
@@ -26,11 +27,11 @@ async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
     let mounted = DesiredFile::of(options).read()?;
     let images = Images::load(&options.payload, &options.gate)?;
     let root = HostRoot::open(&options.host_root)?;
-    let cluster = Rc::new(Cluster::connect(options.node_name.clone(), options.kubeconfig.as_deref()).await);
+    let shoot = Rc::new(ShootApi::connect(options.node_name.clone(), options.kubeconfig.as_deref()).await);
     let (_stop, stopping) = watch::channel(false);
-    let node = RealNode::new(root, images.clone(), Rc::clone(&cluster), stopping, None);
-    let labels = cluster.labels().await;
-    let mut observed = observe(&node).await.context("look at the node")?;
+    let mut node = RealNode::new(root, images.clone(), Rc::clone(&shoot), stopping, None);
+    let labels = shoot.labels().await;
+    let mut observed = observe(&mut node).await.context("look at the node")?;
     // Steps that take a slot are shown, too.
     observed.slot = node_plan::Slot::Held;
     let desired =

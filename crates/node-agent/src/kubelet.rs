@@ -8,11 +8,11 @@ use observability::ErrorChain;
 use crate::effects::{self, Result, Units};
 
 /// kubelet's unit, process and settings.
-pub(crate) async fn look(effects: &(impl effects::Files + Units)) -> Result<Kubelet> {
+pub(crate) async fn look(effects: &mut (impl effects::Files + Units)) -> Result<Kubelet> {
     let view = effects.unit(node::KUBELET_UNIT).await?;
     let command_line = view.command_line.as_deref().map(kubelet_config::of_process);
     let in_unit = view.exec_start.first().map_or(&[][..], Vec::as_slice);
-    let settings = read_settings(&Host(effects), command_line.as_deref(), in_unit);
+    let settings = read_settings(&Host(&*effects), command_line.as_deref(), in_unit);
     Ok(Kubelet { unit: view.unit, exec_start: view.exec_start, command_line, settings })
 }
 

@@ -16,6 +16,8 @@ mod golden;
 mod inputs;
 mod inspect;
 mod kubelet;
+#[cfg(test)]
+mod log_lines;
 #[cfg(any(test, feature = "simulation"))]
 mod memory;
 mod metrics;
@@ -25,6 +27,7 @@ mod prove;
 mod real;
 mod report;
 mod run;
+mod shoot;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod telemetry;

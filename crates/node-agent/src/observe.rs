@@ -9,7 +9,7 @@ use crate::effects::{Clock, Files, Probe, Result, Socket, Units};
 use crate::kubelet;
 
 /// Looks at everything that the planner wants to know.
-pub(crate) async fn observe(effects: &(impl Files + Units + Probe + Clock)) -> Result<Observed> {
+pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Clock)) -> Result<Observed> {
     let kubelet = kubelet::look(effects).await?;
     let mut entries = BTreeMap::new();
     for path in watched_paths() {

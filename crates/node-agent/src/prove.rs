@@ -6,6 +6,7 @@ use extension_config::names::node;
 use kubelet_config::{Endpoint, effective_endpoint, of_process};
 use node_plan::texts::override_undone;
 use node_plan::{Proof, residue};
+use observability::ErrorChain;
 
 use crate::effects::{EffectError, Effects, Result, Socket};
 use crate::observe::observe;
@@ -40,7 +41,7 @@ impl Timing {
 }
 
 /// Waits for a condition; an error tells what was awaited.
-pub(crate) async fn prove(effects: &impl Effects, timing: &Timing, proof: Proof) -> Result<()> {
+pub(crate) async fn prove(effects: &mut impl Effects, timing: &Timing, proof: Proof) -> Result<()> {
     match proof {
         Proof::DaemonAnswers => daemon(effects, timing).await,
         Proof::Override { loaded } => override_loaded(effects, loaded).await,
@@ -50,7 +51,7 @@ pub(crate) async fn prove(effects: &impl Effects, timing: &Timing, proof: Proof)
 }
 
 /// The proxy answers `Version` and `Status`, and the daemon lives on for a while.
-async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()> {
+async fn daemon(effects: &mut impl Effects, timing: &Timing) -> Result<()> {
     let begin = effects.uptime();
     let mut good: Option<(Duration, (u32, u32))> = None;
     let mut why;
@@ -74,9 +75,9 @@ async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()> {
                 good = None;
                 why = "something answers, but the unit has no process".to_owned();
             }
-            Err(reason) => {
+            Err(error) => {
                 good = None;
-                why = reason;
+                why = ErrorChain(&error).to_string();
             }
         }
         // A look takes its time, too: one at a proxy that hangs takes seconds.
@@ -91,7 +92,7 @@ async fn daemon(effects: &impl Effects, timing: &Timing) -> Result<()> {
 }
 
 /// kubelet runs on the endpoint and stays up; where the API server can be asked, the Node's heartbeat is newer than the begin of the proof.
-async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: Endpoint) -> Result<()> {
+async fn kubelet(effects: &mut impl Effects, timing: &Timing, wanted: Endpoint) -> Result<()> {
     let (begin, asked) = (effects.uptime(), effects.now());
     let mut good: Option<(Duration, (u32, String, u32))> = None;
     let mut why;
@@ -141,7 +142,7 @@ async fn kubelet(effects: &impl Effects, timing: &Timing, wanted: Endpoint) -> R
 }
 
 /// systemd has loaded our override and no later drop-in takes it back, or has dropped it.
-async fn override_loaded(effects: &impl Effects, wanted: bool) -> Result<()> {
+async fn override_loaded(effects: &mut impl Effects, wanted: bool) -> Result<()> {
     let view = effects.unit(node::KUBELET_UNIT).await?;
     let unit = &view.unit;
     if unit.load_state == "bad-setting" || unit.load_state == "error" {
@@ -161,7 +162,7 @@ async fn override_loaded(effects: &impl Effects, wanted: bool) -> Result<()> {
 }
 
 /// Nothing that we made is left.
-async fn clean(effects: &impl Effects) -> Result<()> {
+async fn clean(effects: &mut impl Effects) -> Result<()> {
     let left = residue(&observe(effects).await?);
     if left.is_empty() { Ok(()) } else { Err(EffectError::Proof(format!("left behind: {}", left.join(", ")))) }
 }

@@ -1,12 +1,8 @@
 //! The real node.
 
-mod cluster;
 mod files;
-mod pace;
-mod switch_slot;
 mod units;
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,15 +13,9 @@ use host::{HostLock, HostRoot, Journal as JournalFile};
 use node_plan::{Action, Blob, Desired, Journal, Plan, Restarts};
 use tokio::sync::watch;
 
-pub(crate) use cluster::Cluster;
-#[cfg(test)]
-pub(crate) use cluster::gate_condition;
-#[cfg(feature = "simulation")]
-pub(crate) use cluster::kubeconfig;
-pub(crate) use switch_slot::SwitchSlot;
-
-use crate::effects::{Clock, EffectError, Node, Permit, Probe, Progress, Request, Result, Slots, Socket};
+use crate::effects::{Clock, EffectError, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket};
 use crate::payload::Images;
+use crate::shoot::{ShootApi, SwitchSlots};
 use crate::telemetry::Telemetry;
 use files::Sums;
 use units::Bus;
@@ -41,7 +31,7 @@ const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 /// CPUs of the machine that are online, as the daemon reads them.
 pub(crate) fn online_cpus() -> Option<CpuSet> {
     let text = std::fs::read_to_string(ONLINE_CPUS);
-    let text = text.map_err(|error| tracing::debug!(%error, "{ONLINE_CPUS} cannot be read")).ok()?;
+    let text = text.map_err(|error| tracing::debug!(%error, "failed to read {ONLINE_CPUS}")).ok()?;
     CpuSet::of_kernel(&text)
 }
 
@@ -50,14 +40,14 @@ pub(crate) struct RealNode {
     root: HostRoot,
     journal: JournalFile<Journal>,
     images: Images,
-    sums: RefCell<HashMap<String, Sums>>,
+    sums: HashMap<String, Sums>,
     bus: Bus,
-    cluster: Rc<Cluster>,
-    slot: SwitchSlot,
-    lock: RefCell<Option<HostLock>>,
+    shoot: Rc<ShootApi>,
+    slots: SwitchSlots,
+    lock: Option<HostLock>,
     stop: watch::Receiver<bool>,
     telemetry: Option<Telemetry>,
-    restarted: Cell<bool>,
+    restarted: bool,
     begin: Instant,
 }
 
@@ -65,7 +55,7 @@ impl RealNode {
     pub(crate) fn new(
         root: HostRoot,
         images: Images,
-        cluster: Rc<Cluster>,
+        shoot: Rc<ShootApi>,
         stop: watch::Receiver<bool>,
         telemetry: Option<Telemetry>,
     ) -> Self {
@@ -75,19 +65,19 @@ impl RealNode {
             bus: Bus::new(address),
             root,
             images,
-            sums: RefCell::default(),
-            slot: SwitchSlot::new(Rc::clone(&cluster)),
-            cluster,
-            lock: RefCell::default(),
+            sums: HashMap::new(),
+            slots: SwitchSlots::new(Rc::clone(&shoot)),
+            shoot,
+            lock: None,
             stop,
             telemetry,
-            restarted: Cell::new(false),
+            restarted: false,
             begin: Instant::now(),
         }
     }
 
-    pub(crate) fn bus(&self) -> &Bus {
-        &self.bus
+    pub(crate) fn bus(&mut self) -> &mut Bus {
+        &mut self.bus
     }
 }
 
@@ -96,22 +86,19 @@ impl Node for RealNode {
         (&self.images.daemon, &self.images.gate)
     }
 
-    fn take_restarted(&self) -> bool {
-        self.restarted.replace(false)
+    fn take_restarted(&mut self) -> bool {
+        std::mem::take(&mut self.restarted)
     }
 }
 
 impl Probe for RealNode {
-    async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
-        match cri_client::probe(&self.root.own_view(socket.path()), PROBE).await {
-            Ok(outcome) if outcome.is_ready() => Ok(()),
-            Ok(_) => Err(format!("{} answers, but RuntimeReady is not true", socket.path())),
-            Err(error) => Err(observability::ErrorChain(&error).to_string()),
-        }
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer> {
+        let outcome = cri_client::probe(&self.root.own_view(socket.path()), PROBE).await?;
+        if outcome.is_ready() { Ok(()) } else { Err(NoAnswer::NotReady(socket.path())) }
     }
 
     async fn heartbeat(&self) -> Option<u64> {
-        self.cluster.heartbeat().await
+        self.shoot.heartbeat().await
     }
 
     fn cpus(&self) -> Option<CpuSet> {
@@ -128,8 +115,8 @@ impl Clock for RealNode {
         self.begin.elapsed()
     }
 
-    async fn pause(&self, time: Duration) -> Result<()> {
-        let mut stop = self.stop.clone();
+    async fn pause(&mut self, time: Duration) -> Result<()> {
+        let stop = &mut self.stop;
         if *stop.borrow_and_update() {
             return Err(EffectError::Stopping);
         }
@@ -144,12 +131,12 @@ impl Clock for RealNode {
 }
 
 impl Slots for RealNode {
-    async fn take_slot(&self, request: &Request) -> Permit {
-        self.slot.take_slot(request).await
+    async fn take_slot(&mut self, request: &Request) -> Permit {
+        self.slots.take_slot(request).await
     }
 
-    async fn give_back_slot(&self, request: &Request) -> bool {
-        self.slot.give_back_slot(request).await
+    async fn give_back_slot(&mut self, request: &Request) -> bool {
+        self.slots.give_back_slot(request).await
     }
 }
 
@@ -166,9 +153,9 @@ impl Progress for RealNode {
         }
     }
 
-    fn done(&self, action: &Action) {
+    fn done(&mut self, action: &Action) {
         if action.restarts() == Restarts::Kubelet {
-            self.restarted.set(true);
+            self.restarted = true;
         }
         if let Some(telemetry) = &self.telemetry {
             telemetry.done(action);

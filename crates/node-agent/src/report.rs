@@ -1,7 +1,7 @@
 //! What a node tells: stage, and why.
 
 use extension_config::node_report::Stage;
-use node_plan::{Journal, Phase, Plan, Restarts, Target};
+use node_plan::{Hold, Journal, Phase, Plan, Restarts, Target};
 
 /// Stage of a node for which this plan was made.
 pub(crate) fn stage(plan: &Plan) -> Stage {
@@ -22,7 +22,7 @@ pub(crate) fn restarts(journal: Option<&Journal>) -> usize {
 
 /// One paragraph for people: what stands in the way, then what is to do.
 pub(crate) fn message(plan: &Plan) -> String {
-    let mut parts = plan.holds.clone();
+    let mut parts: Vec<String> = plan.holds.iter().map(Hold::to_string).collect();
     if let Some(step) = plan.steps.first() {
         let kubelet = if plan.restarts(Restarts::Kubelet) { ", with a restart of kubelet.service" } else { "" };
         parts.push(format!("{} steps to do{kubelet}; next: {} ({})", plan.steps.len(), step.action, step.evidence));

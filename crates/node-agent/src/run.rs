@@ -12,6 +12,7 @@ use observability::{BuildInfo, LogConfig, Server};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::agent::Agent;
 use crate::cli::RunOptions;
@@ -20,7 +21,8 @@ use crate::dynamic::{self, Dynamic, Handover, RealSurroundings};
 use crate::effects::Clock;
 use crate::metrics::Metrics;
 use crate::payload::Images;
-use crate::real::{Cluster, RealNode};
+use crate::real::RealNode;
+use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
 use crate::wake::Wake;
 
@@ -41,25 +43,25 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let images = Images::load(&options.node.payload, &options.node.gate)?;
     let root = HostRoot::open(&options.node.host_root).context("open the host root")?;
     let name = options.node.node_name.clone();
-    let cluster = Rc::new(Cluster::connect(name, options.node.kubeconfig.as_deref()).await);
+    let shoot = Rc::new(ShootApi::connect(name, options.node.kubeconfig.as_deref()).await);
     let (duty, duties) = watch::channel(Duty::default());
     let telemetry = Telemetry { metrics: metrics.clone(), readiness, duty };
-    let node = RealNode::new(root.clone(), images, Rc::clone(&cluster), stopping, Some(telemetry.clone()));
+    let node = RealNode::new(root.clone(), images, Rc::clone(&shoot), stopping, Some(telemetry.clone()));
     let (standing, standings) = watch::channel(Standing::default());
     let name = options.node.node_name.clone();
     let dynamic = Dynamic::new(
         Core::new(name.clone(), dynamic::remembered(&root)),
-        RealSurroundings::new(root.clone(), Rc::clone(&cluster)),
+        RealSurroundings::new(root.clone(), Rc::clone(&shoot)),
         Handover::new(root.own_view(names::node::CONFIG_SOCKET), name.clone()),
         (duties, standing),
         metrics,
-        cluster
+        shoot
             .client()
             .map_or_else(|| futures::stream::pending().boxed_local(), |client| dynamic::watches(client, &name)),
     );
     let desired = DesiredFile::of(&options.node);
     let pod = options.node.pod_name.clone();
-    let mut agent = Agent::new(node, cluster, pod, telemetry, standings.clone());
+    let mut agent = Agent::new(node, shoot, pod, telemetry, standings.clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -67,12 +69,12 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("asked to stop; what was begun is taken up by the next agent");
+        tracing::info!("received a request to stop; the next agent takes up what was begun");
         stop.send_replace(true);
     });
     tokio::select! {
         () = work(&mut agent, &root, &desired, standings) => {}
-        () = dynamic.run() => {}
+        () = dynamic.run().instrument(tracing::info_span!("dynamic-config", node = options.node.node_name)) => {}
     }
     serving.await.context("serve HTTP")
 }
@@ -86,17 +88,17 @@ async fn work(
     let mut wake = Wake::new();
     loop {
         // Before the look: what changes while we work is a reason to look again at once.
-        wake.renew(root, desired.path(), agent.node()).await;
+        wake.renew(root, desired.path(), agent.node_mut()).await;
         let wait = agent.round(desired.read()).await;
         let why = tokio::select! {
-            why = wake.next(agent.node()) => why,
+            why = wake.next() => why,
             Ok(()) = standing.changed() => "the dynamic configuration",
-            stopped = agent.node().pause(wait) => match stopped {
+            stopped = agent.node_mut().pause(wait) => match stopped {
                 Err(_stopping) => return,
                 Ok(()) => "time",
             },
         };
-        tracing::debug!(%why, "looking again");
+        tracing::debug!(%why, "woke up");
         wake.gather().await;
     }
 }

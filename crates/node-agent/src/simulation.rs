@@ -28,7 +28,7 @@ use crate::agent::Agent;
 use crate::desired_file;
 use crate::effects::Clock as _;
 use crate::metrics::Metrics;
-use crate::real::{Cluster, kubeconfig};
+use crate::shoot::{self, ShootApi};
 use crate::telemetry::Telemetry;
 use simulated::SimulatedNode;
 
@@ -74,7 +74,7 @@ impl Simulation {
     ) -> anyhow::Result<Self> {
         let clock = Clock::start(speed);
         let nodes = names.into_iter().map(|name| (name.clone(), MemoryNode::new(name))).collect();
-        let config = kubeconfig(Some(credentials)).await.map_err(|reason| anyhow::anyhow!(reason))?;
+        let config = shoot::configuration(Some(credentials)).await?;
         let (orders, inbox) = mpsc::unbounded_channel();
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new().name("agents".to_owned());
@@ -177,16 +177,16 @@ async fn carry_out(mut inbox: mpsc::UnboundedReceiver<Order>, client: Client, cl
 
 /// One agent, from its start to its end.
 async fn attend(order: Order, client: Client, clock: Clock, metrics: Metrics) {
-    let cluster = Rc::new(Cluster::new(order.node.name().to_owned(), Some(client)));
+    let shoot = Rc::new(ShootApi::new(order.node.name().to_owned(), Some(client)));
     // Nobody looks at what the daemon may be given, and nothing is known of dynamic configurations.
     let (duty, _duties) = watch::channel(Duty::default());
     let telemetry = Telemetry { metrics, readiness: order.readiness, duty };
-    let node = SimulatedNode::new(order.node, Rc::clone(&cluster), clock, order.stop, telemetry.clone());
+    let node = SimulatedNode::new(order.node, Rc::clone(&shoot), clock, order.stop, telemetry.clone());
     let (_standing, standings) = watch::channel(Standing::default());
-    let mut agent = Agent::new(node, cluster, Some(order.pod), telemetry, standings);
+    let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, standings);
     loop {
         let wait = agent.round(desired_file::decode(&order.desired_state)).await;
-        if agent.node().pause(wait).await.is_err() {
+        if agent.node_mut().pause(wait).await.is_err() {
             return;
         }
     }

@@ -26,28 +26,32 @@ impl Wake {
     }
 
     /// Opens what is missing.
-    pub(crate) async fn renew(&mut self, root: &HostRoot, desired_state: &Path, node: &RealNode) {
+    pub(crate) async fn renew(&mut self, root: &HostRoot, desired_state: &Path, node: &mut RealNode) {
         if self.files.is_none() {
             self.files = opened("the host's files", Watch::new(root.clone(), watched(), QUIET));
         }
         if self.own.is_none() {
             self.own = desired_state.parent().and_then(|directory| {
                 let root = HostRoot::open(directory)
-                    .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "cannot watch the desired state"))
+                    .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "failed to watch the desired state"))
                     .ok()?;
                 opened("the desired state", Watch::new(root, vec![Watched::all("/")], QUIET))
             });
         }
         if self.events.is_none() {
+            // The connection may be what was lost.
+            node.bus().forget();
             match node.bus().events().await {
                 Ok(events) => self.events = Some(events),
-                Err(error) => tracing::warn!(error = %observability::ErrorChain(&error), "no events of systemd"),
+                Err(error) => {
+                    tracing::warn!(error = %observability::ErrorChain(&error), "failed to subscribe to the events of systemd")
+                }
             }
         }
     }
 
-    /// Waits for the next reason to look. The `String` says what it was, for the log.
-    pub(crate) async fn next(&mut self, node: &RealNode) -> &'static str {
+    /// Waits for the next reason to look, and returns it, for the log.
+    pub(crate) async fn next(&mut self) -> &'static str {
         let (mut files_lost, mut own_lost, mut events_lost) = (false, false, false);
         let why = tokio::select! {
             outcome = tick(self.files.as_mut()) => { files_lost = outcome.is_err(); "files of the host changed" }
@@ -62,7 +66,6 @@ impl Wake {
         }
         if events_lost {
             self.events = None;
-            node.bus().forget();
         }
         why
     }
@@ -83,7 +86,7 @@ impl Wake {
 }
 
 fn opened(what: &str, outcome: Result<Watch, host::WatchError>) -> Option<Watch> {
-    outcome.map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "cannot watch {what}")).ok()
+    outcome.map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "failed to watch {what}")).ok()
 }
 
 /// Directories whose changes matter, with the names that do.
@@ -117,7 +120,7 @@ async fn tick(watch: Option<&mut Watch>) -> Result<(), ()> {
         Some(watch) => watch
             .tick()
             .await
-            .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "a watch was lost")),
+            .map_err(|error| tracing::warn!(error = %observability::ErrorChain(&error), "lost a watch on files")),
         None => std::future::pending().await,
     }
 }
@@ -127,6 +130,6 @@ async fn event(events: Option<&mut Events>) -> Result<(), ()> {
     if events.next().await.is_some() {
         return Ok(());
     }
-    tracing::warn!("the bus was lost");
+    tracing::warn!("lost the connection to systemd");
     Err(())
 }

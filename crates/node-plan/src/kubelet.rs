@@ -14,7 +14,7 @@ pub enum UnitShapeError {
     ExecStartCount(usize),
     /// Nothing can be appended.
     #[error(
-        "the command line of kubelet.service has no word $KUBELET_EXTRA_ARGS, nor can another one carry the endpoint"
+        "the command line of kubelet.service has no unbraced $KUBELET_EXTRA_ARGS, so the endpoint flag cannot be appended"
     )]
     NoVariable,
     /// What is appended would lose.
@@ -26,7 +26,7 @@ pub enum UnitShapeError {
          put $KUBELET_EXTRA_ARGS last"
     )]
     VariableAfterVariable(String),
-    /// The sed-edited unit of the Go original (node.md §7), or a file like it.
+    /// The unit that the former extension edits with sed, or a file like it.
     #[error(
         "{0} itself names the socket of cri-resmgr, as the former extension edited it; \
          put back unix:///run/containerd/containerd.sock, reload systemd and restart kubelet"

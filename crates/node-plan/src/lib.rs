@@ -13,13 +13,17 @@ mod entry;
 mod footprint;
 #[cfg(test)]
 mod golden;
+mod hold;
 mod journal;
 mod kubelet;
 mod layout;
 mod observed;
 mod plan;
 mod preflight;
+mod refusal;
 mod step;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod texts;
 
 pub use backend::proxy::StaticConfig;
@@ -28,10 +32,12 @@ pub use blob::Blob;
 pub use desired::{Desired, Installation, Renewal};
 pub use entry::{Entry, MARKER};
 pub use footprint::{Footprint, Guard, Service};
+pub use hold::{Failure, Hold, KubeletOffProxy, PacedChange, SlotHold, Wait};
 pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Proven, Restart};
 pub use kubelet::{UnitShapeError, check_kubelet};
 pub use layout::{FileRole, ManagedFile, Source, daemon_paths, watched_paths};
 pub use observed::{Kubelet, Observed, Slot, Space, Unit};
 pub use plan::{Plan, Target, plan, residue};
-pub use preflight::{AbsentCpus, Consequence, Refusal, absent_cpus, kubelet_refusals, refusals};
+pub use preflight::{AbsentCpus, absent_cpus, kubelet_refusals, refusals};
+pub use refusal::{Consequence, Refusal};
 pub use step::{Action, Cause, FileAction, JournalAction, Proof, Restarts, Step, UnitAction};

@@ -7,6 +7,7 @@ use extension_config::names::node;
 use kubelet_config::{Endpoint, Settings, effective_endpoint};
 
 use crate::entry::Entry;
+use crate::hold::Wait;
 use crate::journal::Journal;
 
 /// A unit as systemd shows it.
@@ -102,10 +103,13 @@ pub enum Slot {
     NotAsked,
     /// Yes, now.
     Held,
-    /// Not yet, and why.
-    Waiting(String),
-    /// Not before something changes, and why.
-    Stopped(String),
+    /// Not yet.
+    Waiting(Wait),
+    /// Not before something changes.
+    Stopped {
+        /// Roll-backs in the shoot with the same change.
+        rollbacks: usize,
+    },
 }
 
 /// What was found on a node.

@@ -11,9 +11,10 @@ pub use clean::residue;
 use crate::backend::Backend;
 use crate::budget;
 use crate::desired::{Desired, Installation};
-use crate::journal::Backoff;
+use crate::hold::Hold;
 use crate::observed::Observed;
-use crate::preflight::{Consequence, refusals};
+use crate::preflight::refusals;
+use crate::refusal::{Consequence, Refusal};
 use crate::step::{Restarts, Step};
 
 /// Where a plan leads to.
@@ -39,7 +40,7 @@ pub struct Plan {
     /// In this order. Empty: nothing to do.
     pub steps: Vec<Step>,
     /// Why the node is not as desired even when all steps are done: refusals, back-off, budget, what is awaited.
-    pub holds: Vec<String>,
+    pub holds: Vec<Hold>,
     /// Seconds since 1970 at which something that is held may go on.
     pub retry_at: Option<u64>,
     /// Something is withheld until a slot is held ([`crate::Slot`]): first the onto-the-proxy restart of kubelet, then any restart of a daemon
@@ -60,7 +61,7 @@ impl Plan {
         self.steps.iter().any(|step| step.action.restarts() == what)
     }
 
-    fn held(target: Target, steps: Vec<Step>, holds: Vec<String>) -> Self {
+    fn held(target: Target, steps: Vec<Step>, holds: Vec<Hold>) -> Self {
         Self { target, steps, holds, retry_at: None, awaits_slot: false }
     }
 }
@@ -69,7 +70,9 @@ impl Plan {
 #[must_use]
 pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
     match desired {
-        Desired::Undecided { because } => Plan::held(Target::Unchanged, Vec::new(), vec![because.clone()]),
+        Desired::Undecided { because } => {
+            Plan::held(Target::Unchanged, Vec::new(), vec![Hold::Undecided(because.clone())])
+        }
         Desired::Clean { because } => {
             // Whichever it was: there is one.
             Plan::held(Target::Clean, clean::steps(observed, Backend::Proxy, clean::Keep::Nothing, because), Vec::new())
@@ -82,35 +85,30 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
     let backend = installation.backend.backend();
     let refused = refusals(observed, installation);
     if !refused.is_empty() {
-        let leave = refused.iter().any(|refusal| refusal.consequence == Consequence::Leave);
-        let holds: Vec<String> = refused.into_iter().map(|refusal| refusal.reason).collect();
-        return if leave {
-            let steps = clean::steps(observed, backend, clean::Keep::Nothing, &holds.join("; "));
-            Plan::held(Target::Clean, steps, holds)
+        let leave = refused.iter().any(|refusal| refusal.consequence() == Consequence::Leave);
+        let (target, steps) = if leave {
+            let because: Vec<String> = refused.iter().map(Refusal::to_string).collect();
+            (Target::Clean, clean::steps(observed, backend, clean::Keep::Nothing, &because.join("; ")))
         } else {
-            Plan::held(Target::Installed, Vec::new(), holds)
+            (Target::Installed, Vec::new())
         };
+        return Plan::held(target, steps, refused.into_iter().map(Hold::Refused).collect());
     }
     let inputs = installation.attempt();
     if let Some(backoff) = budget::in_force(observed.journal.as_ref(), &inputs, observed.now) {
         if let Some(before) = installation.before(observed) {
-            return install::plan_back(observed, &before, backoff.not_before, &explain(backoff));
+            return install::plan_back(observed, &before, backoff);
         }
         let steps = clean::steps(observed, backend, clean::Keep::Journal, &backoff.reason);
         return Plan {
             target: Target::RolledBack,
             steps,
-            holds: vec![explain(backoff)],
+            holds: vec![Hold::RolledBack(backoff.into())],
             retry_at: Some(backoff.not_before),
             awaits_slot: false,
         };
     }
     install::plan(observed, installation)
-}
-
-fn explain(backoff: &Backoff) -> String {
-    let wait = backoff.not_before.saturating_sub(backoff.failed_at);
-    format!("rolled back after failure {}: {}; next try {wait} s later", backoff.failures, backoff.reason)
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How the lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,13 +85,23 @@ const SILENT: &str = "kube_client::client=off,kube_runtime::watcher=off";
 /// # Errors
 /// When the level cannot be understood or logging is set up already.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
-    let filter = filter(&config.level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    match config.format {
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
-        LogFormat::Text => builder.try_init(),
-    }
-    .map_err(|_| LogError::AlreadySet)
+    dispatch(config, std::io::stderr)?.try_init().map_err(|_| LogError::AlreadySet)
+}
+
+/// What [`init`] sets up, for another writer: a test that reads the lines.
+///
+/// # Errors
+/// When the level cannot be understood.
+pub fn dispatch<W>(config: &LogConfig, writer: W) -> Result<Dispatch, LogError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter(&config.level)?).with_writer(writer).with_ansi(false);
+    Ok(match config.format {
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).finish().into(),
+        LogFormat::Text => builder.finish().into(),
+    })
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {

@@ -99,7 +99,7 @@ pub(crate) fn judge_configuration(text: &str) -> Report {
 }
 
 fn report(kubelet: &Kubelet, place: &str, warnings: Vec<Finding>) -> Report {
-    let reasons: Vec<_> = kubelet_refusals(kubelet).into_iter().map(|refusal| refusal.reason).collect();
+    let reasons: Vec<_> = kubelet_refusals(kubelet).iter().map(ToString::to_string).collect();
     refused(reasons.into_iter().map(|reason| Finding::new(place, reason)).collect(), warnings)
 }
 

@@ -61,7 +61,7 @@ const CASES: &[(&str, &str, &str, &str, &str)] = &[
         "",
         "refused because the command line of kubelet.service names the container runtime \"unix:///run/crio/crio.sock\"",
     ),
-    ("braces", "${KUBELET_EXTRA_ARGS}", "", "", "refused because the command line of kubelet.service has no word"),
+    ("braces", "${KUBELET_EXTRA_ARGS}", "", "", "refused because the command line of kubelet.service has no unbraced"),
     ("odd file", "$KUBELET_EXTRA_ARGS", "", "[a]", "refused because the configuration of kubelet cannot be read"),
 ];
 
@@ -109,7 +109,7 @@ fn drop_ins_and_environment_files_count_in_their_order() {
     let static_policy = "KUBELET_EXTRA_ARGS=--cpu-manager-policy=static\n";
     let reset = "[Service]\nExecStart=\nExecStart=/bin/kubelet $KUBELET_EXTRA_ARGS\n";
     for (files, expected, warned) in [
-        (&[("etc/a", "")][..], "refused because the command line of kubelet.service has no word", 0),
+        (&[("etc/a", "")][..], "refused because the command line of kubelet.service has no unbraced", 0),
         (&[("etc/a", ""), ("kubelet.service.d/1.conf", reset)], "would switch", 0),
         (&[("kubelet.service.d/1.conf", reset)], "would switch", 1),
         (&[("a", static_policy), ("kubelet.service.d/1.conf", reset)], "refused because cpuManagerPolicy", 0),

@@ -149,7 +149,7 @@ fn cpus_that_the_node_does_not_have_are_refused_and_named() {
     let problem = node.core.standing().problem.unwrap();
     assert_eq!(problem.reason, "CriResmgrConfigInvalid");
     let sentence =
-        "wrong: policy.AvailableResources.CPU is cpuset:0-15, but this node does not have the CPUs 8-15; it has 0-7";
+        "invalid: policy.AvailableResources.CPU is cpuset:0-15, but this node does not have the CPUs 8-15; it has 0-7";
     assert!(problem.message.contains(sentence), "{problem:?}");
     assert!(node.core.standing().warnings.is_empty(), "told once");
     // They were plugged in.

@@ -24,7 +24,7 @@ struct Config {
 /// Reads piece by piece; what is skipped is not kept, however deep or long it is.
 pub(super) fn configuration(file: impl Read) -> Option<Data> {
     serde_json::from_reader::<_, Cache>(BufReader::new(file))
-        .map_err(|error| tracing::debug!(%error, "the daemon's cache is not understood"))
+        .map_err(|error| tracing::debug!(%error, "failed to parse the cache of cri-resmgr"))
         .ok()?
         .config?
         .data

@@ -12,7 +12,8 @@ use observability::ErrorChain;
 use systemd_client::{Events, Systemd, SystemdError};
 
 use super::{Surroundings, cache};
-use crate::real::{Cluster, online_cpus};
+use crate::real::online_cpus;
+use crate::shoot::{ShootApi, ShootError};
 
 /// Version of the memory's format.
 const MEMORY_VERSION: u32 = 1;
@@ -23,7 +24,7 @@ const BUS_RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct RealSurroundings {
     root: HostRoot,
     memory: Journal<Memory>,
-    cluster: Rc<Cluster>,
+    shoot: Rc<ShootApi>,
     bus: Option<(Systemd, Events)>,
 }
 
@@ -34,15 +35,15 @@ pub(crate) fn memory_file(root: &HostRoot) -> Journal<Memory> {
 /// What an earlier agent knew. A file that cannot be read is as good as none: then everything is pushed once more.
 pub(crate) fn remembered(root: &HostRoot) -> Memory {
     let report = |error: JournalError| {
-        tracing::warn!(error = %ErrorChain(&error), "what was pushed before is not known");
+        tracing::warn!(error = %ErrorChain(&error), "failed to read what was pushed before");
         None
     };
     memory_file(root).read().unwrap_or_else(report).unwrap_or_default()
 }
 
 impl RealSurroundings {
-    pub(crate) fn new(root: HostRoot, cluster: Rc<Cluster>) -> Self {
-        Self { memory: memory_file(&root), root, cluster, bus: None }
+    pub(crate) fn new(root: HostRoot, shoot: Rc<ShootApi>) -> Self {
+        Self { memory: memory_file(&root), root, shoot, bus: None }
     }
 
     async fn bus(&mut self) -> Result<&mut (Systemd, Events), SystemdError> {
@@ -70,7 +71,7 @@ impl Surroundings for RealSurroundings {
         match self.invocation().await {
             Ok(run) => run,
             Err(error) => {
-                tracing::warn!(error = %ErrorChain(&error), "the state of the daemon is not known");
+                tracing::warn!(error = %ErrorChain(&error), "failed to read the state of cri-resmgr");
                 self.bus = None;
                 None
             }
@@ -92,22 +93,22 @@ impl Surroundings for RealSurroundings {
 
     fn cached(&self) -> Option<Data> {
         let file = self.root.open_bounded(format!("{}/cache", node::DAEMON_STATE_DIR), cache::LIMIT);
-        file.map_err(|error| tracing::warn!(error = %ErrorChain(&error), "the daemon's cache cannot be read"))
+        file.map_err(|error| tracing::warn!(error = %ErrorChain(&error), "failed to read the cache of cri-resmgr"))
             .ok()?
             .and_then(cache::configuration)
     }
 
     fn remember(&self, memory: &Memory) {
         if let Err(error) = self.memory.write(memory) {
-            tracing::warn!(error = %ErrorChain(&error), "what was pushed cannot be remembered");
+            tracing::warn!(error = %ErrorChain(&error), "failed to record what was pushed");
         }
     }
 
-    async fn write_status(&self, write: &StatusWrite) -> Result<(), String> {
-        self.cluster.write_adjustment_status(&write.name, &write.patch).await
+    async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError> {
+        self.shoot.write_adjustment_status(&write.name, &write.patch).await
     }
 
     async fn announce(&self, problem: &Problem) {
-        self.cluster.event(true, problem.reason, &problem.message).await;
+        self.shoot.publish_event(true, problem.reason, &problem.message).await;
     }
 }

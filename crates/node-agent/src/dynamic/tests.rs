@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::{Dynamic, Handover, Input, Surroundings};
 use crate::metrics::Metrics;
+use crate::shoot::ShootError;
 
 const READY: Behaviour = Behaviour::Answers { runtime_ready: true };
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -59,11 +60,11 @@ impl Surroundings for TestSurroundings {
         self.outside.borrow_mut().memory = memory.clone();
     }
 
-    async fn write_status(&self, write: &StatusWrite) -> Result<(), String> {
+    async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError> {
         let mut outside = self.outside.borrow_mut();
         if outside.failing_writes > 0 {
             outside.failing_writes -= 1;
-            return Err("the API server is away".to_owned());
+            return Err(ShootError::NoClient);
         }
         outside.writes.push(write.clone());
         Ok(())

@@ -82,7 +82,7 @@ fn content(map: Configuration) -> Option<Data> {
     let passed_over = |why: String| {
         tracing::warn!(
             name,
-            "not read: it is not valid and lacks the label {LABEL}={}; mend it, or label it to be told of it like of others: {why}",
+            "skipped a ConfigMap that is invalid and lacks the label {LABEL}={}; fix it, or label it to have its problems reported: {why}",
             names::NODE_AGENT
         );
         None
@@ -127,7 +127,7 @@ fn adjustment(object: Adjusting, node: &str) -> Option<(Adjustment, usize)> {
     let name = object.name_any();
     let bytes = object.spec.bytes;
     let Some(spec) = object.spec.value else {
-        tracing::warn!(adjustment = name, "its specification is too long or too deep, and is left out");
+        tracing::warn!(adjustment = name, "skipped an Adjustment whose specification is too long or too deep");
         return None;
     };
     // Where the status cannot be read, our entry in it is written anew.
@@ -199,7 +199,7 @@ where
                 // Every try to list begins with these, good or bad.
                 let is_try = matches!(event, Event::Init | Event::InitApply(_));
                 if !is_try && !std::mem::take(&mut told).is_empty() {
-                    tracing::info!("{what} can be watched again");
+                    tracing::info!("resumed watching {what}");
                 }
                 follow(&mut known, &mut coming, event, |all, object| take(what, most, all, object, &read))
             }
@@ -207,7 +207,7 @@ where
                 let error = ErrorChain(&error).to_string();
                 // The same error comes again with every try.
                 if error != told {
-                    tracing::warn!(%error, "{what} cannot be watched");
+                    tracing::warn!(%error, "failed to watch {what}");
                     told = error;
                 }
                 None
@@ -231,7 +231,7 @@ fn take<K: kube::Resource, V>(
     let held: usize = all.values().map(|(_, bytes)| bytes).sum();
     if all.len() >= most.count || bytes > most.bytes.saturating_sub(held) {
         let (most, bytes) = (most.count, most.bytes);
-        tracing::warn!(name, most, bytes, "{what}: there is more than is looked at, and this one is left out");
+        tracing::warn!(name, most, bytes, "skipped one of {what}: there are more than are read");
         return;
     }
     all.insert(name, (value, bytes));

@@ -51,7 +51,7 @@ impl RealNode {
     }
 
     /// The sum of a file, remembered as long as its inode, size and times are the same: the daemon is tens of megabytes.
-    fn sha256(&self, path: &str) -> Result<Option<String>> {
+    fn sha256(&mut self, path: &str) -> Result<Option<String>> {
         let stamp = std::fs::symlink_metadata(self.root.own_view(path)).ok().map(|found| {
             [
                 i128::from(found.dev()),
@@ -62,7 +62,7 @@ impl RealNode {
                 i128::from(found.mode()),
             ]
         });
-        if let (Some(stamp), Some(known)) = (stamp, self.sums.borrow().get(path))
+        if let (Some(stamp), Some(known)) = (stamp, self.sums.get(path))
             && known.stamp == stamp
         {
             return Ok(Some(known.sha256.clone()));
@@ -70,12 +70,12 @@ impl RealNode {
         let Some(sum) = self.root.checksum(path)? else { return Ok(None) };
         let sha256 = sum.to_string();
         if let Some(stamp) = stamp {
-            self.sums.borrow_mut().insert(path.to_owned(), Sums { stamp, sha256: sha256.clone() });
+            self.sums.insert(path.to_owned(), Sums { stamp, sha256: sha256.clone() });
         }
         Ok(Some(sha256))
     }
 
-    fn file_entry(&self, path: &str, found: &Metadata) -> Result<Entry> {
+    fn file_entry(&mut self, path: &str, found: &Metadata) -> Result<Entry> {
         let Some(sha256) = self.sha256(path)? else { return Ok(Entry::Absent) };
         let marked = found.size <= TEXT_LIMIT
             && self.root.read_optional(path, TEXT_LIMIT)?.is_some_and(|bytes| bytes.starts_with(MARKER.as_bytes()));
@@ -87,7 +87,7 @@ impl RealNode {
         self.images.owner
     }
 
-    fn write(&self, path: &str, mode: u32, source: &Source, sha256: &str) -> Result<()> {
+    fn write(&mut self, path: &str, mode: u32, source: &Source, sha256: &str) -> Result<()> {
         let attributes = FileAttributes::with_mode(mode).owned_by(self.owner());
         let expected: Option<Checksum> = sha256.parse().ok();
         match source {
@@ -117,7 +117,7 @@ impl RealNode {
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         if self.root.rename_aside(from, to)? == Removal::Absent {
-            tracing::warn!(path = from, "is gone, although it was there before");
+            tracing::warn!(path = from, "found nothing to rename");
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ impl RealNode {
 }
 
 impl Files for RealNode {
-    fn entry(&self, path: &str) -> Result<Entry> {
+    fn entry(&mut self, path: &str) -> Result<Entry> {
         let Some(found) = self.root.metadata(path)? else { return Ok(Entry::Absent) };
         Ok(match found.kind {
             FileKind::File => self.file_entry(path, &found)?,
@@ -171,20 +171,20 @@ impl Files for RealNode {
     fn journal(&self) -> Result<Option<Journal>> {
         match self.journal.read() {
             Err(error) if error.is_damaged() => {
-                tracing::warn!(error = %observability::ErrorChain(&error), "the journal is damaged; going by what is found");
+                tracing::warn!(error = %observability::ErrorChain(&error), "ignored a damaged journal; going by what is on the host");
                 Ok(None)
             }
             other => Ok(other?),
         }
     }
 
-    fn write_journal(&self, journal: &Journal) -> Result<()> {
+    fn write_journal(&mut self, journal: &Journal) -> Result<()> {
         self.root.create_directories(node::STATE_DIR, FileAttributes::with_mode(STATE_MODE))?;
         self.journal.write(journal)?;
         Ok(())
     }
 
-    fn change(&self, action: &FileAction) -> Result<()> {
+    fn change(&mut self, action: &FileAction) -> Result<()> {
         match action {
             FileAction::MakeDirectory { path } => {
                 self.root.create_directories(path, FileAttributes::with_mode(DIRECTORY_MODE))?;
@@ -203,7 +203,7 @@ impl Files for RealNode {
         Ok(())
     }
 
-    fn forget(&self) -> Result<()> {
+    fn forget(&mut self) -> Result<()> {
         self.journal.remove()?;
         if self.root.metadata(node::STATE_DIR)?.is_some() {
             self.root.remove_stale_temporaries(node::STATE_DIR)?;
@@ -217,15 +217,14 @@ impl Files for RealNode {
         Ok(())
     }
 
-    fn lock(&self) -> Result<()> {
-        let mut held = self.lock.borrow_mut();
-        if held.is_none() {
-            *held = Some(self.take_lock()?);
+    fn lock(&mut self) -> Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(self.take_lock()?);
         }
         Ok(())
     }
 
-    fn unlock(&self) {
-        *self.lock.borrow_mut() = None;
+    fn unlock(&mut self) {
+        self.lock = None;
     }
 }

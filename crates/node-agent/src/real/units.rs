@@ -1,6 +1,5 @@
 //! systemd over the host's bus, with a new connection after a loss.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use extension_config::names::node;
@@ -16,48 +15,48 @@ const JOB_DEADLINE: Duration = Duration::from_secs(75);
 /// The bus, connected when it is needed.
 pub(crate) struct Bus {
     address: String,
-    connection: RefCell<Option<Systemd>>,
+    connection: Option<Systemd>,
 }
 
 impl Bus {
     pub(super) fn new(address: String) -> Self {
-        Self { address, connection: RefCell::default() }
+        Self { address, connection: None }
     }
 
-    async fn connect(&self) -> Result<Systemd> {
-        if let Some(systemd) = self.connection.borrow().clone() {
-            return Ok(systemd);
+    async fn connect(&mut self) -> Result<Systemd> {
+        if let Some(systemd) = &self.connection {
+            return Ok(systemd.clone());
         }
         let systemd = Systemd::connect(&self.address).await?;
         systemd.subscribe().await?;
-        *self.connection.borrow_mut() = Some(systemd.clone());
+        self.connection = Some(systemd.clone());
         Ok(systemd)
     }
 
     /// Hints that something changed; ends when the connection is lost.
-    pub(crate) async fn events(&self) -> Result<Events> {
+    pub(crate) async fn events(&mut self) -> Result<Events> {
         let systemd = self.connect().await?;
         let units = [node::KUBELET_UNIT, node::DAEMON_UNIT, node::CONTAINERD_UNIT];
         self.note(systemd.events(&units).await)
     }
 
     /// Forgets a connection that is lost, so that the next call makes a new one.
-    fn note<T>(&self, outcome: std::result::Result<T, SystemdError>) -> Result<T> {
+    fn note<T>(&mut self, outcome: std::result::Result<T, SystemdError>) -> Result<T> {
         if let Err(error) = &outcome
             && error.needs_reconnect()
         {
-            *self.connection.borrow_mut() = None;
+            self.connection = None;
         }
         Ok(outcome?)
     }
 
     /// For when the stream of events ended.
-    pub(crate) fn forget(&self) {
-        *self.connection.borrow_mut() = None;
+    pub(crate) fn forget(&mut self) {
+        self.connection = None;
     }
 
     /// A call that only reads, asked once more after a lost connection.
-    async fn read<T>(&self, call: impl AsyncFn(&Systemd) -> std::result::Result<T, SystemdError>) -> Result<T> {
+    async fn read<T>(&mut self, call: impl AsyncFn(&Systemd) -> std::result::Result<T, SystemdError>) -> Result<T> {
         let first = self.connect().await?;
         match self.note(call(&first).await) {
             Err(EffectError::Systemd(error)) if error.needs_reconnect() => {
@@ -99,11 +98,11 @@ fn done(what: &str, unit: &str, result: JobResult) -> Result<()> {
 }
 
 impl Units for RealNode {
-    async fn version(&self) -> Result<String> {
+    async fn version(&mut self) -> Result<String> {
         self.bus.read(async |systemd| systemd.version().await).await
     }
 
-    async fn unit(&self, name: &str) -> Result<UnitView> {
+    async fn unit(&mut self, name: &str) -> Result<UnitView> {
         let mut view = view(self.bus.read(async |systemd| systemd.load_unit(name).await).await?);
         let pid = view.unit.main_pid;
         if name == node::KUBELET_UNIT && pid != 0 {
@@ -114,17 +113,17 @@ impl Units for RealNode {
         Ok(view)
     }
 
-    async fn reload(&self) -> Result<()> {
+    async fn reload(&mut self) -> Result<()> {
         let systemd = self.bus.connect().await?;
         self.bus.note(systemd.reload().await)
     }
 
-    async fn start(&self, unit: &str) -> Result<()> {
+    async fn start(&mut self, unit: &str) -> Result<()> {
         let systemd = self.bus.connect().await?;
         done("start", unit, self.bus.note(systemd.start(unit, JOB_DEADLINE).await)?)
     }
 
-    async fn stop(&self, unit: &str) -> Result<()> {
+    async fn stop(&mut self, unit: &str) -> Result<()> {
         let systemd = self.bus.connect().await?;
         match self.bus.note(systemd.stop(unit, JOB_DEADLINE).await) {
             Err(EffectError::Systemd(SystemdError::NoSuchUnit { .. })) => Ok(()),
@@ -132,12 +131,12 @@ impl Units for RealNode {
         }
     }
 
-    async fn restart(&self, unit: &str) -> Result<()> {
+    async fn restart(&mut self, unit: &str) -> Result<()> {
         let systemd = self.bus.connect().await?;
         done("restart", unit, self.bus.note(systemd.restart(unit, JOB_DEADLINE).await)?)
     }
 
-    async fn reset_failed(&self, unit: &str) -> Result<()> {
+    async fn reset_failed(&mut self, unit: &str) -> Result<()> {
         let systemd = self.bus.connect().await?;
         self.bus.note(systemd.reset_failed(unit).await)
     }

@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::memory::{State, Thing};
+use node_plan::Entry;
+use node_plan::testing::NodeState;
 
 /// Cheap to clone; clones are the same node.
 #[derive(Debug, Clone)]
 pub struct MemoryNode {
     name: String,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<NodeState>>,
     locked: Arc<AtomicBool>,
 }
 
 /// What has to be as before when the extension is gone: all but how often something was started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    things: BTreeMap<String, Thing>,
+    entries: BTreeMap<String, Entry>,
     loaded: BTreeSet<String>,
     has_journal: bool,
     is_locked: bool,
@@ -28,8 +29,9 @@ pub struct Image {
 
 impl MemoryNode {
     pub(super) fn new(name: String) -> Self {
-        // Time is the clock's.
-        Self { name, state: Arc::new(Mutex::new(State::new(0))), locked: Arc::default() }
+        // Time is the clock's, and a configuration may name any CPU.
+        let state = NodeState { cpus: "", ..NodeState::new(0) };
+        Self { name, state: Arc::new(Mutex::new(state)), locked: Arc::default() }
     }
 
     /// Its name.
@@ -46,15 +48,14 @@ impl MemoryNode {
     /// Whether kubelet runs, and on the proxy.
     #[must_use]
     pub fn is_on_proxy(&self) -> bool {
-        let state = self.state();
-        state.kubelet.active && state.on_proxy
+        self.state().is_on_proxy()
     }
 
     /// Whether kubelet runs and the runtime that it was given answers.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = self.state();
-        state.kubelet.active && (!state.on_proxy || state.proxy_answers())
+        state.kubelet.active && (!state.is_on_proxy() || state.proxy_answers())
     }
 
     /// How often kubelet was started again since the node was made.
@@ -68,16 +69,16 @@ impl MemoryNode {
     pub fn image(&self) -> Image {
         let state = self.state();
         Image {
-            things: state.things.clone(),
+            entries: state.entries.clone(),
             loaded: state.loaded.clone(),
             has_journal: state.journal.is_some(),
             is_locked: self.locked.load(Ordering::Relaxed),
-            is_on_proxy: state.on_proxy,
+            is_on_proxy: state.is_on_proxy(),
             runs: [state.kubelet.active, state.daemon.active, state.timer.active],
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, NodeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

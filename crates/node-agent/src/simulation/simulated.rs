@@ -1,32 +1,32 @@
 //! A node in memory as its agent sees it.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
-use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Restarts};
+use kubelet_config::Files as _;
+use node_plan::testing::SPACE;
+use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Restarts, UnitAction};
 use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
 use crate::effects::{
-    Clock as _, EffectError, Files, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+    Clock as _, EffectError, Files, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView,
+    Units,
 };
-use crate::real::{Cluster, SwitchSlot};
+use crate::memory;
+use crate::shoot::{ShootApi, SwitchSlots};
 use crate::telemetry::Telemetry;
-
-/// More than anything takes.
-const FREE_SPACE: u64 = 1 << 30;
 
 pub(super) struct SimulatedNode {
     node: MemoryNode,
-    cluster: Rc<Cluster>,
-    slot: SwitchSlot,
+    shoot: Rc<ShootApi>,
+    slots: SwitchSlots,
     clock: Clock,
     stop: watch::Receiver<bool>,
     telemetry: Telemetry,
-    locked: Cell<bool>,
-    restarted: Cell<bool>,
+    locked: bool,
+    restarted: bool,
     daemon: Blob,
     gate: Blob,
 }
@@ -40,23 +40,27 @@ impl Drop for SimulatedNode {
 impl SimulatedNode {
     pub(super) fn new(
         node: MemoryNode,
-        cluster: Rc<Cluster>,
+        shoot: Rc<ShootApi>,
         clock: Clock,
         stop: watch::Receiver<bool>,
         telemetry: Telemetry,
     ) -> Self {
         Self {
             node,
-            slot: SwitchSlot::new(Rc::clone(&cluster)),
-            cluster,
+            slots: SwitchSlots::new(Rc::clone(&shoot)),
+            shoot,
             clock,
             stop,
             telemetry,
-            locked: Cell::new(false),
-            restarted: Cell::new(false),
+            locked: false,
+            restarted: false,
             daemon: blob("daemon"),
             gate: blob("gate"),
         }
+    }
+
+    fn change_units(&self, action: &UnitAction) -> Result<()> {
+        memory::change_units(&mut self.node.state(), action)
     }
 }
 
@@ -65,13 +69,13 @@ impl Node for SimulatedNode {
         (&self.daemon, &self.gate)
     }
 
-    fn take_restarted(&self) -> bool {
-        self.restarted.replace(false)
+    fn take_restarted(&mut self) -> bool {
+        std::mem::take(&mut self.restarted)
     }
 }
 
 impl Files for SimulatedNode {
-    fn entry(&self, path: &str) -> Result<Entry> {
+    fn entry(&mut self, path: &str) -> Result<Entry> {
         Ok(self.node.state().entry(path))
     }
 
@@ -79,92 +83,89 @@ impl Files for SimulatedNode {
         Ok(self.node.state().texts.get(path).cloned())
     }
 
-    fn list(&self, path: &str, _most: usize) -> Result<Vec<(String, bool)>> {
-        Ok(self.node.state().list(path))
+    fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>> {
+        Ok(self.node.state().list(path, most).unwrap_or_default())
     }
 
     fn free_space(&self, _path: &str) -> Result<u64> {
-        Ok(FREE_SPACE)
+        Ok(SPACE)
     }
 
     fn journal(&self) -> Result<Option<Journal>> {
         Ok(self.node.state().journal.clone())
     }
 
-    fn write_journal(&self, journal: &Journal) -> Result<()> {
+    fn write_journal(&mut self, journal: &Journal) -> Result<()> {
         self.node.state().journal = Some(journal.clone());
         Ok(())
     }
 
-    fn change(&self, action: &FileAction) -> Result<()> {
-        self.node.state().change(action);
+    fn change(&mut self, action: &FileAction) -> Result<()> {
+        self.node.state().change_files(action);
         Ok(())
     }
 
-    fn forget(&self) -> Result<()> {
+    fn forget(&mut self) -> Result<()> {
         self.node.state().journal = None;
         Ok(())
     }
 
-    fn lock(&self) -> Result<()> {
-        if !self.locked.get() && !self.node.lock() {
+    fn lock(&mut self) -> Result<()> {
+        if !self.locked && !self.node.lock() {
             let what = format!("the lock of {}", self.node.name());
             return Err(EffectError::Job { what, result: "held by another agent".to_owned() });
         }
-        self.locked.set(true);
+        self.locked = true;
         Ok(())
     }
 
-    fn unlock(&self) {
-        if self.locked.replace(false) {
+    fn unlock(&mut self) {
+        if std::mem::take(&mut self.locked) {
             self.node.unlock();
         }
     }
 }
 
 impl Units for SimulatedNode {
-    async fn version(&self) -> Result<String> {
-        Ok("252".to_owned())
+    async fn version(&mut self) -> Result<String> {
+        Ok(self.node.state().systemd.clone())
     }
 
-    async fn unit(&self, name: &str) -> Result<UnitView> {
-        Ok(self.node.state().unit(name))
+    async fn unit(&mut self, name: &str) -> Result<UnitView> {
+        Ok(memory::unit(&self.node.state(), name))
     }
 
-    async fn reload(&self) -> Result<()> {
-        self.node.state().reload();
-        Ok(())
+    async fn reload(&mut self) -> Result<()> {
+        self.change_units(&UnitAction::Reload)
     }
 
-    async fn start(&self, unit: &str) -> Result<()> {
-        self.node.state().start(unit, false)
+    async fn start(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::Start { unit: unit.to_owned() })
     }
 
-    async fn stop(&self, unit: &str) -> Result<()> {
-        self.node.state().stop(unit);
-        Ok(())
+    async fn stop(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::Stop { unit: unit.to_owned() })
     }
 
-    async fn restart(&self, unit: &str) -> Result<()> {
-        self.node.state().start(unit, true)
+    async fn restart(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::Restart { unit: unit.to_owned() })
     }
 
-    async fn reset_failed(&self, unit: &str) -> Result<()> {
-        self.node.state().reset_failed(unit);
-        Ok(())
+    async fn reset_failed(&mut self, unit: &str) -> Result<()> {
+        self.change_units(&UnitAction::ResetFailed { unit: unit.to_owned() })
     }
 }
 
 impl Probe for SimulatedNode {
-    async fn answers(&self, socket: Socket) -> std::result::Result<(), String> {
+    async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer> {
         if socket == Socket::Containerd || self.node.state().proxy_answers() {
             return Ok(());
         }
-        Err(format!("{} does not answer", socket.path()))
+        Err(NoAnswer::Silent(socket.path()))
     }
 
     async fn heartbeat(&self) -> Option<u64> {
-        self.cluster.heartbeat().await
+        self.shoot.heartbeat().await
     }
 
     fn cpus(&self) -> Option<CpuSet> {
@@ -181,8 +182,8 @@ impl crate::effects::Clock for SimulatedNode {
         self.clock.uptime()
     }
 
-    async fn pause(&self, time: Duration) -> Result<()> {
-        let mut stop = self.stop.clone();
+    async fn pause(&mut self, time: Duration) -> Result<()> {
+        let stop = &mut self.stop;
         if *stop.borrow_and_update() {
             return Err(EffectError::Stopping);
         }
@@ -197,12 +198,12 @@ impl crate::effects::Clock for SimulatedNode {
 }
 
 impl Slots for SimulatedNode {
-    async fn take_slot(&self, request: &Request) -> Permit {
-        self.slot.take_slot(request).await
+    async fn take_slot(&mut self, request: &Request) -> Permit {
+        self.slots.take_slot(request).await
     }
 
-    async fn give_back_slot(&self, request: &Request) -> bool {
-        self.slot.give_back_slot(request).await
+    async fn give_back_slot(&mut self, request: &Request) -> bool {
+        self.slots.give_back_slot(request).await
     }
 }
 
@@ -215,9 +216,9 @@ impl Progress for SimulatedNode {
         self.telemetry.begin(plan);
     }
 
-    fn done(&self, action: &Action) {
+    fn done(&mut self, action: &Action) {
         if action.restarts() == Restarts::Kubelet {
-            self.restarted.set(true);
+            self.restarted = true;
         }
         self.telemetry.done(action);
     }

@@ -6,7 +6,8 @@ use crate::backend::BackendSpec;
 use crate::budget;
 use crate::desired::Installation;
 use crate::footprint::Service;
-use crate::journal::{Applied, Change, Made, Phase};
+use crate::hold::{Hold, PacedChange};
+use crate::journal::{Applied, Backoff, Change, Made, Phase};
 use crate::layout::{FileRole, Source};
 use crate::observed::{Observed, Slot};
 use crate::plan::planner::{Planner, describe};
@@ -14,12 +15,12 @@ use crate::plan::{Plan, Target, proxy};
 use crate::step::{Action, FileAction, JournalAction, Proof, Step, UnitAction};
 
 /// Back to what was proven before: that waits for nobody.
-pub(super) fn plan_back(observed: &Observed, before: &Installation, not_before: u64, because: &str) -> Plan {
+pub(super) fn plan_back(observed: &Observed, before: &Installation, backoff: &Backoff) -> Plan {
     let observed = Observed { slot: Slot::Held, ..observed.clone() };
     let mut plan = plan(&observed, before);
     plan.target = Target::Before;
-    plan.holds.insert(0, format!("{because}; until then what was there before"));
-    plan.retry_at = Some(plan.retry_at.map_or(not_before, |at| at.min(not_before)));
+    plan.holds.insert(0, Hold::RolledBackToPrevious(backoff.into()));
+    plan.retry_at = Some(plan.retry_at.map_or(backoff.not_before, |at| at.min(backoff.not_before)));
     plan
 }
 
@@ -42,7 +43,7 @@ pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
     if observed.containerd_answers {
         planner.all();
     } else {
-        planner.holds.push("containerd does not answer CRI calls; waiting for it".to_owned());
+        planner.holds.push(Hold::ContainerdSilent);
     }
     Plan {
         target: Target::Installed,
@@ -56,7 +57,7 @@ pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
 impl Planner<'_> {
     fn all(&mut self) {
         self.begin();
-        self.leave_daemon = self.changes_in_use() && !self.slot("the daemon is to run with something else");
+        self.leave_daemon = self.changes_in_use() && !self.may_begin(PacedChange::NewInputs);
         if !self.leave_daemon {
             self.clear_daemon_state();
         }

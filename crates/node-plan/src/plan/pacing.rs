@@ -3,6 +3,7 @@
 use kubelet_config::Endpoint;
 
 use super::planner::Planner;
+use crate::hold::{Hold, PacedChange, SlotHold};
 use crate::journal::Applied;
 use crate::observed::Slot;
 
@@ -23,13 +24,15 @@ impl Planner<'_> {
     }
 
     /// Whether what only a few nodes do at a time may begin; else it is held.
-    pub(super) fn slot(&mut self, why: &str) -> bool {
-        match &self.observed.slot {
+    pub(super) fn may_begin(&mut self, change: PacedChange) -> bool {
+        let by = match &self.observed.slot {
             Slot::Held => return true,
-            Slot::NotAsked => self.holds.push(format!("{why}; that takes a slot")),
-            Slot::Waiting(because) | Slot::Stopped(because) => self.holds.push(format!("{why}; {because}")),
-        }
-        self.awaits_slot = !matches!(self.observed.slot, Slot::Stopped(_));
+            Slot::NotAsked => SlotHold::NotAsked,
+            Slot::Waiting(wait) => SlotHold::Waiting(wait.clone()),
+            Slot::Stopped { rollbacks } => SlotHold::Stopped { rollbacks: *rollbacks },
+        };
+        self.awaits_slot = !matches!(by, SlotHold::Stopped { .. });
+        self.holds.push(Hold::Slot { change, by });
         false
     }
 }

@@ -3,6 +3,7 @@
 use crate::desired::Installation;
 use crate::entry::Entry;
 use crate::footprint::Footprint;
+use crate::hold::Hold;
 use crate::journal::{Change, Journal};
 use crate::layout::{FileRole, ManagedFile};
 use crate::observed::Observed;
@@ -17,7 +18,7 @@ pub(super) struct Planner<'a> {
     /// As the steps so far make it.
     pub(super) journal: Journal,
     pub(super) steps: Vec<Step>,
-    pub(super) holds: Vec<String>,
+    pub(super) holds: Vec<Hold>,
     pub(super) retry_at: Option<u64>,
     /// Unit files are written, or were, and systemd has not read them.
     pub(super) reload: bool,

@@ -5,6 +5,7 @@ use kubelet_config::Endpoint;
 
 use crate::backend::Backend;
 use crate::budget;
+use crate::hold::{Hold, KubeletOffProxy, PacedChange};
 use crate::journal::{Change, Journal, Phase, Restart};
 use crate::layout::FileRole;
 use crate::observed::Observed;
@@ -43,33 +44,30 @@ fn switch_kubelet(planner: &mut Planner<'_>) {
     let kubelet = &planner.observed.kubelet;
     let down = left_down(planner.observed, &planner.journal);
     let why = match kubelet.endpoint() {
-        _ if down => Some("kubelet.service is down, and not on purpose"),
-        Some(Endpoint::Containerd) => Some("kubelet runs on containerd"),
-        Some(Endpoint::Foreign) => Some("kubelet runs on another socket"),
+        _ if down => Some(KubeletOffProxy::Down),
+        Some(Endpoint::Containerd) => Some(KubeletOffProxy::OnContainerd),
+        Some(Endpoint::Foreign) => Some(KubeletOffProxy::OnOtherSocket),
         Some(Endpoint::Proxy) | None => None,
     };
     if !kubelet.unit.is_up() && !down {
-        planner.holds.push("kubelet.service is stopped; it is not ours to start".to_owned());
+        planner.holds.push(Hold::KubeletStopped);
         return;
     }
     if let Some(why) = why {
         if let Some(at) = budget::next_switch(&planner.journal, planner.observed.now) {
             planner.retry_at = Some(at);
-            planner.holds.push(format!(
-                "{why}; {} restarts within {} s are enough, the next has to wait",
-                planner.journal.restarts.len(),
-                budget::WINDOW_SECONDS
-            ));
+            let restarts = planner.journal.restarts.len();
+            planner.holds.push(Hold::RestartBudget { because: why, restarts, next_at: at });
             return;
         }
         let healing = planner.journal.switched || down;
         let cause = if healing { Cause::Heal } else { Cause::Switch };
-        if cause == Cause::Switch && !planner.slot(why) {
+        if cause == Cause::Switch && !planner.may_begin(PacedChange::Switch(why)) {
             return;
         }
         prove_override(planner);
         planner.steps.push(
-            Step::new(Action::RestartKubelet { cause }, why)
+            Step::new(Action::RestartKubelet { cause }, why.as_str())
                 .before(Change::KubeletRestarts(Restart { at: planner.observed.now, cause }))
                 .before(Change::Phase(Phase::Installing)),
         );
@@ -110,8 +108,7 @@ pub(super) fn leave(observed: &Observed, journal: &Journal, cause: Cause, steps:
     let down = left_down(observed, journal);
     if on_proxy || down {
         let cause = if on_proxy { cause } else { Cause::Heal };
-        let evidence =
-            if on_proxy { "kubelet runs on the proxy" } else { "kubelet.service is down, and not on purpose" };
+        let evidence = if on_proxy { "kubelet runs on the proxy" } else { KubeletOffProxy::Down.as_str() };
         steps.push(
             Step::new(Action::RestartKubelet { cause }, evidence)
                 .before(Change::KubeletRestarts(Restart { at: observed.now, cause })),

@@ -7,18 +7,22 @@ mod random;
 mod slot;
 
 use extension_config::names::node;
-use kubelet_config::Endpoint;
-use model::{CUTS, Model, install, installation, remove, restarts};
+use kubelet_config::{Endpoint, Setting};
+use model::{CUTS, NodeState, install, installation, remove, restarts};
 
 use crate::budget;
 use crate::desired::{Desired, Renewal};
 use crate::entry::Entry;
+use crate::hold::Hold;
 use crate::journal::{Change, Phase};
+use crate::kubelet::UnitShapeError;
 use crate::plan::Target;
+use crate::refusal::Refusal;
 use crate::step::{Action, Cause, FileAction, JournalAction, Proof, Restarts, UnitAction};
+use crate::testing::KUBELET_CONFIG;
 
-fn installed(policy: &str) -> Model {
-    let mut model = Model::default();
+fn installed(policy: &str) -> NodeState {
+    let mut model = NodeState::default();
     assert_eq!(model.converge(&install(policy, "v1")), Ok(1));
     model
 }
@@ -32,22 +36,25 @@ fn install_and_remove_leave_the_tree_as_it_was() {
     assert_eq!(model.converge(&remove()), Ok(1));
     let plan = model.plan(&remove());
     assert!(plan.is_settled() && plan.target == Target::Clean, "{plan:?}");
-    assert_eq!(model.tree(), Model::default().tree());
-    assert_eq!((model.endpoint, model.journal, model.loaded), (Endpoint::Containerd, None, Model::default().loaded));
+    assert_eq!(model.tree(), NodeState::default().tree());
+    assert_eq!(
+        (model.endpoint, model.journal, model.loaded),
+        (Endpoint::Containerd, None, NodeState::default().loaded)
+    );
 }
 
 #[test]
 fn a_clean_node_is_left_alone() {
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     assert_eq!(model.converge(&remove()), Ok(0));
-    assert_eq!(model, Model::default());
+    assert_eq!(model, NodeState::default());
 }
 
 /// An agent that was killed, or failed, between the journal and the lock.
 #[test]
 fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
     for path in crate::Backend::Proxy.footprint().bookkeeping {
-        let mut model = Model::default();
+        let mut model = NodeState::default();
         model.entries.insert((*path).into(), Entry::Directory { empty: false });
         let steps: Vec<Action> = model.plan(&remove()).steps.into_iter().map(|step| step.action).collect();
         assert_eq!(steps, [JournalAction::Forget.into()], "{path}");
@@ -56,7 +63,7 @@ fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
 
 #[test]
 fn kubelet_is_not_touched_before_the_proxy_is_proven_and_the_proxy_not_stopped_before_kubelet_has_left() {
-    let steps = Model::default().plan(&install("none", "v1")).steps;
+    let steps = NodeState::default().plan(&install("none", "v1")).steps;
     let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action)).unwrap();
     let proven = position(&|action| *action == Proof::DaemonAnswers.into());
     assert!(
@@ -75,8 +82,8 @@ fn kubelet_is_not_touched_before_the_proxy_is_proven_and_the_proxy_not_stopped_b
 
 #[test]
 fn every_interrupted_execution_converges_to_the_same_node() {
-    let starts: [(&str, Model, Desired, u32); 5] = [
-        ("install", Model::default(), install("none", "v1"), 1),
+    let starts: [(&str, NodeState, Desired, u32); 5] = [
+        ("install", NodeState::default(), install("none", "v1"), 1),
         ("upgrade", installed("none"), install("none", "v2"), 0),
         ("configuration", installed("balloons"), install("balloons", "v1"), 0),
         ("policy", installed("none"), install("balloons", "v1"), 0),
@@ -100,7 +107,7 @@ fn every_interrupted_execution_converges_to_the_same_node() {
                 let mut model = start.clone();
                 model.interrupt(&desired, number, cut);
                 model.converge(&remove()).unwrap();
-                assert_eq!(model.tree(), Model::default().tree(), "{what}, then removed");
+                assert_eq!(model.tree(), NodeState::default().tree(), "{what}, then removed");
                 assert!(model.plan(&remove()).is_settled(), "{what}, then removed");
             }
         }
@@ -157,7 +164,7 @@ fn a_run_that_must_end_ends_once() {
 #[test]
 fn what_is_foreign_stays() {
     // A directory that we made and somebody else uses now, and one that was there before.
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.entries.insert("/opt/intel".into(), Entry::Directory { empty: true });
     model.converge(&install("none", "v1")).unwrap();
     let foreign = Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false };
@@ -172,65 +179,65 @@ fn what_is_foreign_stays() {
 
 #[test]
 fn refusals_touch_nothing_and_name_the_reason() {
-    type Spoil = fn(&mut Model);
-    let unmarked = || Entry::File { sha256: "x".into(), mode: 0o755, own: true, marked: false };
-    let cases: [(&str, Spoil); 9] = [
-        ("at least 239 is needed", |model| model.systemd = "234".into()),
-        ("at least 239 is needed", |model| model.systemd = "v219-78.el7".into()),
-        ("$KUBELET_EXTRA_ARGS", |model| model.command = "/opt/bin/kubelet --v=2".into()),
-        ("sed", |model| {
-            model.command =
+    type Damage = fn(&mut NodeState);
+    let unit = || "the command line of kubelet.service".to_owned();
+    let systemd = |version: &str| Hold::from(Refusal::Systemd { version: version.into(), oldest: 239 });
+    let setting = Setting { value: "static".into(), origin: KUBELET_CONFIG.into() };
+    let cases: [(Hold, Damage); 9] = [
+        (systemd("234"), |model| model.systemd = "234".into()),
+        (systemd("v219-78.el7"), |model| model.systemd = "v219-78.el7".into()),
+        (Refusal::KubeletShape(UnitShapeError::NoVariable).into(), |model| {
+            model.kubelet_command = "/opt/bin/kubelet --v=2".into();
+        }),
+        (Refusal::KubeletShape(UnitShapeError::EditedByPredecessor(unit())).into(), |model| {
+            model.kubelet_command =
                 "/opt/bin/kubelet --container-runtime-endpoint=/var/run/cri-resmgr/cri-resmgr.sock $KUBELET_EXTRA_ARGS"
                     .into();
         }),
-        ("cpuManagerPolicy", |model| model.cpu_manager = "static".into()),
-        ("masked", |model| {
+        (Refusal::KubeletManager { name: "cpuManagerPolicy", setting, works: "none" }.into(), |model| {
+            model.configure_kubelet("cpuManagerPolicy: static\n");
+        }),
+        (Refusal::Masked { unit: node::DAEMON_UNIT }.into(), |model| {
             model.entries.insert(node::DAEMON_UNIT_FILE.into(), Entry::Link { target: "/dev/null".into() });
         }),
-        ("is not ours", |model| {
-            model.entries.insert(
-                node::DAEMON_UNIT_FILE.into(),
-                Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false },
-            );
+        (Refusal::Foreign { path: node::DAEMON_UNIT_FILE }.into(), |model| {
+            model.entries.insert(node::DAEMON_UNIT_FILE.into(), model::unmarked());
         }),
-        ("former extension", |model| {
-            model.entries.insert(
-                "/etc/cri-resmgr/EXTRA_OPTIONS.cfg".into(),
-                Entry::File { sha256: "x".into(), mode: 0o644, own: true, marked: false },
-            );
+        (Refusal::Predecessor { path: "/etc/cri-resmgr/EXTRA_OPTIONS.cfg" }.into(), |model| {
+            model.entries.insert("/etc/cri-resmgr/EXTRA_OPTIONS.cfg".into(), model::unmarked());
         }),
-        ("containerd does not answer", |model| model.containerd = false),
+        (Hold::ContainerdSilent, |model| model.containerd_answers = false),
     ];
-    for (reason, spoil) in cases {
-        let mut model = Model::default();
-        spoil(&mut model);
+    for (hold, damage) in cases {
+        let mut model = NodeState::default();
+        damage(&mut model);
         let plan = model.plan(&install("none", "v1"));
-        assert!(plan.steps.is_empty(), "{reason}: {:?}", plan.steps);
-        let reason = if reason == "sed" { "edited" } else { reason };
-        assert!(plan.holds.iter().any(|hold| hold.contains(reason)), "{reason}: {:?}", plan.holds);
+        assert!(plan.steps.is_empty(), "{hold}: {:?}", plan.steps);
+        assert!(plan.holds.contains(&hold), "{hold}: {:?}", plan.holds);
         assert!(!plan.is_settled());
     }
     let mut arm = installation("none", "v1");
     model::proxy(&mut arm).daemon.architecture = "aarch64".into();
-    let plan = Model::default().plan(&Desired::Installed(Box::new(arm)));
-    assert!(plan.steps.is_empty() && plan.holds[0].contains("x86_64"), "{plan:?}");
-    let mut model = Model::default();
-    model.entries.insert(node::DAEMON.into(), unmarked());
+    let plan = NodeState::default().plan(&Desired::Installed(Box::new(arm)));
+    let other = Refusal::Architecture { program: "cri-resmgr", node: "x86_64".into(), image: "aarch64".into() };
+    assert_eq!((plan.steps, plan.holds), (Vec::new(), vec![other.into()]));
+    let mut model = NodeState::default();
+    model.entries.insert(node::DAEMON.into(), model::unmarked());
     assert!(model.plan(&install("none", "v1")).steps.is_empty());
 }
 
 #[test]
 fn a_node_that_becomes_unsuitable_is_made_clean() {
     let mut model = installed("none");
-    model.cpu_manager = "static".into();
+    model.configure_kubelet("cpuManagerPolicy: static\n");
     model.converge(&install("none", "v1")).unwrap();
-    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!(model.tree(), NodeState::default().tree());
     assert!(!model.plan(&install("none", "v1")).is_settled());
 }
 
 #[test]
 fn a_failed_proof_leads_back_and_waits() {
-    let mut model = Model { kubelet_likes_proxy: false, ..Model::default() };
+    let mut model = NodeState { kubelet_works_on_proxy: false, ..NodeState::default() };
     let desired = install("none", "v1");
     assert_eq!(model.converge(&desired), Err(Proof::Kubelet { endpoint: Endpoint::Proxy }.into()));
     let backoff = budget::after_failure(None, &installation("none", "v1").attempt(), "why".into(), model.now, 0);
@@ -238,14 +245,14 @@ fn a_failed_proof_leads_back_and_waits() {
     model.journal.as_mut().unwrap().apply(&Change::Failed(backoff));
     assert_eq!(model.plan(&desired).target, Target::RolledBack);
     model.converge(&desired).unwrap();
-    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!(model.tree(), NodeState::default().tree());
     assert_eq!(model.endpoint, Endpoint::Containerd);
     let plan = model.plan(&desired);
     assert!(plan.steps.is_empty() && plan.retry_at == Some(not_before) && !plan.is_settled(), "{plan:?}");
     assert_eq!(model.journal.as_ref().unwrap().phase, Phase::RolledBack);
     // Other inputs may be tried at once; the same ones when the wait is over; a removal forgets it all.
     assert!(!model.plan(&install("none", "v2")).steps.is_empty());
-    let mut later = Model { now: not_before, kubelet_likes_proxy: true, ..model.clone() };
+    let mut later = NodeState { now: not_before, kubelet_works_on_proxy: true, ..model.clone() };
     assert_eq!(later.converge(&desired), Ok(1));
     model.converge(&remove()).unwrap();
     assert_eq!(model.journal, None);
@@ -288,14 +295,14 @@ fn a_node_of_an_excluded_pool_is_as_desired_whatever_its_kubelet() {
     let selection = Selection { excluded_pools: ["a".to_owned()].into(), ..Selection::default() };
     let state = DesiredState { phase: Phase::Install, selection, daemon: Daemon::default() };
     let labels = [(extension_config::names::WORKER_POOL_LABEL.to_owned(), "a".to_owned())].into();
-    for mut model in [Model::default(), installed("none")] {
-        model.cpu_manager = "static".into();
+    for mut model in [NodeState::default(), installed("none")] {
+        model.configure_kubelet("cpuManagerPolicy: static\n");
         let journal = model.journal.clone();
         let desired = Desired::decide(&state, Some(&labels), journal.as_ref(), model::blob("v1"), model::blob("gate"));
         model.converge(&desired).unwrap();
         let plan = model.plan(&desired);
         assert!(plan.is_settled() && plan.target == Target::Clean, "{plan:?}");
-        assert_eq!((model.tree(), model.endpoint), (Model::default().tree(), Endpoint::Containerd));
+        assert_eq!((model.tree(), model.endpoint), (NodeState::default().tree(), Endpoint::Containerd));
     }
 }
 

@@ -212,11 +212,11 @@ async fn faults(node: &Bench<'_>, progress: &Progress) -> anyhow::Result<()> {
     let huge = format!("Active: none\n# {}\n", "x".repeat(900_000));
     for (what, data, wrong) in [
         ("invalid", json!({ "policy": "Active: baloons" }), "policy.Active"),
-        ("empty", json!({}), "the whole"),
-        ("of 900 kB", json!({ "policy": huge, "logger": "Debug: huge" }), "the whole"),
+        ("empty", json!({}), "the whole document"),
+        ("of 900 kB", json!({ "policy": huge, "logger": "Debug: huge" }), "the whole document"),
     ] {
         node.write_own(&data).await?;
-        node.reports(&format!("is not valid and is not handed to cri-resmgr; wrong: {wrong}")).await?;
+        node.reports(&format!("is not valid and is not pushed to cri-resmgr; invalid: {wrong}")).await?;
         ensure!(node.accepted()?["logger"].contains("of-default"), "something was pushed");
         progress.step(&format!("{what}: told and not pushed"));
     }

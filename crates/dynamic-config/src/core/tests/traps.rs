@@ -21,7 +21,7 @@ fn trap_1_an_empty_config_map_is_refused_and_what_runs_goes_on() {
         assert_eq!(node.daemon.pushed.len(), 1);
         let problem = node.core.standing().problem.unwrap();
         assert!(
-            problem.message.ends_with("is not valid and is not handed to cri-resmgr; wrong: the whole"),
+            problem.message.ends_with("is not valid and is not pushed to cri-resmgr; invalid: the whole document"),
             "{problem:?}"
         );
     }
@@ -57,7 +57,7 @@ fn trap_3_what_would_crash_the_daemon_is_not_pushed() {
         node.settle();
         assert_eq!(node.daemon.pushed.len(), 0, "{text}");
         let problem = node.core.standing().problem.unwrap();
-        assert!(problem.message.contains("is not handed to cri-resmgr; wrong: policy."), "{problem:?}");
+        assert!(problem.message.contains("is not pushed to cri-resmgr; invalid: policy."), "{problem:?}");
         assert!(!problem.message.contains("baloons"), "a value is in the message: {problem:?}");
     }
 }

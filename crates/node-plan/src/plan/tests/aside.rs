@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 
-use super::model::{self, CUTS, Model, install, remove};
+use super::model::{self, CUTS, NodeState, install, remove};
 use super::random::{Damage, harm};
 use crate::entry::Entry;
 use crate::journal::{Change, Made};
 use crate::plan::Target;
+use crate::refusal::Refusal;
 use crate::step::{Action, Cause, FileAction, JournalAction, Proof};
 use crate::{budget, plan};
 
 /// The Go original's state, which a node of a former user has.
-fn former() -> Model {
-    let mut model = Model::default();
+fn former() -> NodeState {
+    let mut model = NodeState::default();
     let file = |content: &str| Entry::File { sha256: content.into(), mode: 0o600, own: true, marked: false };
     for directory in [node::DAEMON_STATE_DIR, "/var/lib/cri-resmgr/containers", node::DAEMON_RUN_DIR] {
         model.entries.insert(directory.into(), Entry::Directory { empty: true });
@@ -36,7 +37,7 @@ fn below<'a>(tree: &'a BTreeMap<String, Entry>, place: &'a str) -> Vec<(String, 
 }
 
 /// Every entry of theirs stands in one of the two places, whole, and nowhere else.
-fn assert_kept(model: &Model, what: &str) {
+fn assert_kept(model: &NodeState, what: &str) {
     let theirs = former().tree();
     for &(path, aside) in crate::Backend::Proxy.footprint().own_trees {
         let wanted = below(&theirs, path);
@@ -132,7 +133,7 @@ fn what_is_gone_meanwhile_is_no_error() {
     model.act(&FileAction::RemoveTree { path: node::ASIDE_STATE_DIR.into() }.into());
     model.converge(&install("none", "v1")).unwrap();
     model.converge(&remove()).unwrap();
-    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!(model.tree(), NodeState::default().tree());
 }
 
 #[test]
@@ -141,14 +142,15 @@ fn two_of_them_are_not_ours_to_choose_from() {
     model.entries.insert(node::ASIDE_STATE_DIR.into(), Entry::Directory { empty: true });
     let before = model.tree();
     let plan = model.plan(&install("none", "v1"));
-    assert!(plan.steps.is_empty() && plan.holds[0].contains(node::ASIDE_STATE_DIR), "{plan:?}");
+    let (path, aside) = (node::DAEMON_STATE_DIR, node::ASIDE_STATE_DIR);
+    assert_eq!((plan.steps, plan.holds), (Vec::new(), vec![Refusal::AsideIsTaken { path, aside }.into()]));
     assert!(model.plan(&remove()).steps.is_empty());
     assert_eq!(model.tree(), before);
 }
 
 #[test]
 fn a_roll_back_puts_it_back_too() {
-    let mut model = Model { kubelet_likes_proxy: false, ..former() };
+    let mut model = NodeState { kubelet_works_on_proxy: false, ..former() };
     let desired = install("none", "v1");
     assert_eq!(model.converge(&desired), Err(Proof::Kubelet { endpoint: Endpoint::Proxy }.into()));
     let attempt = model::installation("none", "v1").attempt();
@@ -167,7 +169,7 @@ fn a_roll_back_puts_it_back_too() {
 /// An installation of a version that knew nothing of this: what stands there is its daemon's.
 #[test]
 fn the_state_of_our_own_daemon_is_not_moved() {
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.converge(&install("none", "v1")).unwrap();
     model.journal = None;
     model.converge(&install("none", "v2")).unwrap();

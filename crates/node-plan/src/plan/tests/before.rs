@@ -3,19 +3,20 @@
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 
-use super::model::{self, CUTS, Model, install, installation, remove};
+use super::model::{self, CUTS, NodeState, install, installation, remove};
 use crate::budget;
 use crate::desired::Desired;
 use crate::entry::Entry;
+use crate::hold::Hold;
 use crate::journal::Change;
 use crate::plan::Target;
 use crate::step::{Proof, Restarts};
 
 /// Runs well with v1; a try of `desired` has failed.
-fn failed(broken: &'static str, desired: &Desired) -> Model {
-    let mut model = Model::default();
+fn failed(broken: &'static str, desired: &Desired) -> NodeState {
+    let mut model = NodeState::default();
     model.converge(&install("none", "v1")).unwrap();
-    model.broken = broken;
+    model.broken_daemon = broken;
     model.daemon_works = broken != "any";
     model.now += 1000;
     assert_eq!(model.converge(desired), Err(Proof::DaemonAnswers.into()));
@@ -23,7 +24,7 @@ fn failed(broken: &'static str, desired: &Desired) -> Model {
     model
 }
 
-fn tell(model: &mut Model, desired: &Desired, more: &[Change]) {
+fn tell(model: &mut NodeState, desired: &Desired, more: &[Change]) {
     let Desired::Installed(wanted) = desired else { unreachable!() };
     let last = model.journal.as_ref().and_then(|journal| journal.backoff.clone());
     let backoff = budget::after_failure(last.as_ref(), &wanted.attempt(), "it crashed".into(), model.now, 0);
@@ -34,7 +35,7 @@ fn tell(model: &mut Model, desired: &Desired, more: &[Change]) {
     }
 }
 
-fn daemon(model: &Model) -> Option<&Entry> {
+fn daemon(model: &NodeState) -> Option<&Entry> {
     model.entries.get(node::DAEMON)
 }
 
@@ -53,18 +54,19 @@ fn a_new_daemon_that_fails_makes_room_for_the_one_before() {
     assert!(!model.entries.contains_key(node::KEPT_DAEMON), "what runs need not be kept");
     assert_eq!(model.endpoint, Endpoint::Proxy);
     let plan = model.plan(&desired);
-    assert!(plan.steps.is_empty() && !plan.is_settled() && plan.holds[0].contains("it crashed"), "{plan:?}");
+    let [Hold::RolledBackToPrevious(failure)] = &plan.holds[..] else { panic!("{plan:?}") };
+    assert!(plan.steps.is_empty() && failure.reason == "it crashed", "{plan:?}");
     // Other inputs may be tried at once, and what works stays.
     assert_eq!(model.converge(&install("none", "v3")), Ok(0));
     assert!(daemon(&model).is_some_and(|entry| entry.has_content("v3")));
     assert!(!model.entries.contains_key(node::KEPT_DAEMON));
     assert_eq!(model.converge(&remove()), Ok(1));
-    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!(model.tree(), NodeState::default().tree());
 }
 
 #[test]
 fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.converge(&install("none", "v1")).unwrap();
     let mut wanted = installation("none", "v1");
     model::proxy(&mut wanted).extra_options = "--nonsense".into();
@@ -88,7 +90,7 @@ fn where_that_fails_as_well_the_node_is_made_clean() {
     tell(&mut model, &desired, &[Change::NothingProven]);
     assert_eq!(model.plan(&desired).target, Target::RolledBack);
     model.converge(&desired).unwrap();
-    assert_eq!(model.tree(), Model::default().tree());
+    assert_eq!(model.tree(), NodeState::default().tree());
     assert_eq!(model.endpoint, Endpoint::Containerd);
 }
 
@@ -110,7 +112,7 @@ fn the_way_back_may_be_interrupted_anywhere() {
                     assert_eq!(model.tree(), straight.tree(), "{what}");
                 }
                 if goal == &remove() {
-                    assert_eq!(model.tree(), Model::default().tree(), "{what}");
+                    assert_eq!(model.tree(), NodeState::default().tree(), "{what}");
                 }
                 assert!(!model.entries.contains_key(node::KEPT_DAEMON), "{what}");
             }
@@ -125,7 +127,7 @@ fn what_is_not_at_hand_any_more_is_not_gone_back_to() {
     model.entries.remove(node::KEPT_DAEMON);
     assert_eq!(model.plan(&desired).target, Target::RolledBack);
     // Somebody altered the running daemon: then it is not what was proven.
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.converge(&install("none", "v1")).unwrap();
     model.entries.insert(node::DAEMON.into(), model::file("other"));
     let plan = model.plan(&desired);

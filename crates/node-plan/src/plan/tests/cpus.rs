@@ -1,11 +1,13 @@
 //! A configuration that names CPUs which the machine does not have.
 
-use super::model::{Model, installation, proxy};
+use super::model::{NodeState, installation, proxy};
 use crate::backend::proxy::StaticConfig;
 use crate::desired::{Desired, Installation};
+use crate::hold::Hold;
 use crate::observed::Observed;
 use crate::plan::Target;
 use crate::preflight::absent_cpus;
+use crate::refusal::Refusal;
 
 fn naming(cpus: &str) -> Installation {
     let text = format!(
@@ -22,7 +24,7 @@ fn desired(installation: Installation) -> Desired {
 
 #[test]
 fn a_new_node_is_refused_before_anything_is_touched() {
-    let model = Model::default();
+    let model = NodeState::default();
     for forced in [false, true] {
         let mut wanted = naming("0-7");
         if forced {
@@ -31,19 +33,18 @@ fn a_new_node_is_refused_before_anything_is_touched() {
         }
         let plan = model.plan(&desired(wanted));
         assert_eq!((plan.target, plan.steps), (Target::Installed, vec![]));
-        assert_eq!(
-            plan.holds,
-            ["policy.AvailableResources.CPU is cpuset:0-7, but this node does not have the CPUs 4-7; it has 0-3"]
-        );
+        let absent =
+            "policy.AvailableResources.CPU is cpuset:0-7, but this node does not have the CPUs 4-7; it has 0-3";
+        assert_eq!(plan.holds, [Hold::Refused(Refusal::AbsentCpus(absent.into()))]);
     }
     assert!(!model.plan(&desired(naming("0-3"))).steps.is_empty());
-    let unknown = Model { cpus: "", ..model };
+    let unknown = NodeState { cpus: "", ..model };
     assert!(!unknown.plan(&desired(naming("0-7"))).steps.is_empty(), "what is not known refuses nothing");
 }
 
 #[test]
 fn another_configuration_is_refused_and_the_node_stays_as_it_is() {
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.converge(&desired(naming("0-3"))).unwrap();
     let plan = model.plan(&desired(naming("0-7")));
     assert!(plan.steps.is_empty() && plan.holds.len() == 1, "{plan:?}");
@@ -52,7 +53,7 @@ fn another_configuration_is_refused_and_the_node_stays_as_it_is() {
 /// The machine has lost CPUs, or an earlier agent did not look.
 #[test]
 fn what_was_in_effect_goes_on_with_a_warning() {
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.converge(&desired(naming("0-3"))).unwrap();
     model.cpus = "0-1";
     let warned = |observed: &Observed, wanted: &Installation| absent_cpus(observed, wanted).in_effect;

@@ -6,9 +6,10 @@ use extension_config::names::node;
 use kubelet_config::Endpoint;
 
 use super::installed;
-use super::model::{Model, blob, install, installation, remove};
+use super::model::{NodeState, blob, install, installation, remove};
 use crate::budget;
 use crate::desired::Desired;
+use crate::hold::Wait;
 use crate::journal::Change;
 use crate::observed::Slot;
 use crate::plan::Plan;
@@ -58,8 +59,8 @@ fn show(plan: &Plan) -> String {
 }
 
 /// Runs well with `none` and v1, and a try of `desired` has failed at its proof of the daemon.
-fn failed(desired: &Desired, with: Model) -> Model {
-    let mut model = Model { broken: "v2", now: with.now + 1000, ..with };
+fn failed(desired: &Desired, with: NodeState) -> NodeState {
+    let mut model = NodeState { broken_daemon: "v2", now: with.now + 1000, ..with };
     assert_eq!(model.converge(desired), Err(Proof::DaemonAnswers.into()));
     let Desired::Installed(wanted) = desired else { unreachable!() };
     let backoff = budget::after_failure(None, &wanted.attempt(), "it crashed".into(), model.now, 0);
@@ -69,18 +70,18 @@ fn failed(desired: &Desired, with: Model) -> Model {
 
 #[test]
 fn install_on_a_node_where_nothing_of_ours_was() {
-    insta::assert_snapshot!(show(&Model::default().plan(&install("none", "v1"))));
+    insta::assert_snapshot!(show(&NodeState::default().plan(&install("none", "v1"))));
 }
 
 #[test]
 fn install_without_a_slot() {
-    let model = Model { slot: Slot::Waiting("other nodes do so now, 1 at a time".into()), ..Model::default() };
+    let model = NodeState { slot: Slot::Waiting(Wait::SlotsTaken { slots: 1 }), ..NodeState::default() };
     insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
 }
 
 #[test]
 fn install_over_state_of_others() {
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.entries.insert(node::DAEMON_STATE_DIR.into(), crate::Entry::Directory { empty: false });
     insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
 }
@@ -104,7 +105,7 @@ fn policy_change() {
 
 #[test]
 fn policy_change_without_a_slot() {
-    let model = Model { slot: Slot::NotAsked, ..installed("none") };
+    let model = NodeState { slot: Slot::NotAsked, ..installed("none") };
     insta::assert_snapshot!(show(&model.plan(&install("balloons", "v1"))));
 }
 
@@ -120,18 +121,18 @@ fn roll_back_to_what_was_proven() {
 #[test]
 fn roll_back_to_a_clean_node() {
     let desired = install("none", "v2");
-    insta::assert_snapshot!(show(&failed(&desired, Model::default()).plan(&desired)));
+    insta::assert_snapshot!(show(&failed(&desired, NodeState::default()).plan(&desired)));
 }
 
 #[test]
 fn healing_of_a_kubelet_that_was_moved_away() {
-    let model = Model { endpoint: Endpoint::Containerd, ..installed("none") };
+    let model = NodeState { endpoint: Endpoint::Containerd, ..installed("none") };
     insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
 }
 
 #[test]
 fn healing_without_the_journal() {
-    let model = Model { journal: None, ..installed("none") };
+    let model = NodeState { journal: None, ..installed("none") };
     insta::assert_snapshot!(show(&model.plan(&install("none", "v1"))));
 }
 
@@ -142,7 +143,7 @@ fn removal() {
 
 #[test]
 fn removal_with_state_of_others_put_back() {
-    let mut model = Model::default();
+    let mut model = NodeState::default();
     model.entries.insert(node::DAEMON_STATE_DIR.into(), crate::Entry::Directory { empty: false });
     assert_eq!(model.converge(&install("none", "v1")), Ok(1));
     insta::assert_snapshot!(show(&model.plan(&remove())));
@@ -150,6 +151,6 @@ fn removal_with_state_of_others_put_back() {
 
 #[test]
 fn removal_without_the_journal() {
-    let model = Model { journal: None, ..installed("none") };
+    let model = NodeState { journal: None, ..installed("none") };
     insta::assert_snapshot!(show(&model.plan(&remove())));
 }

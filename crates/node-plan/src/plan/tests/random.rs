@@ -4,7 +4,7 @@ use extension_config::names::node;
 use kubelet_config::Endpoint;
 use proptest::prelude::*;
 
-use super::model::{CUTS, Model, install, remove};
+use super::model::{CUTS, NodeState, install, remove};
 use crate::backend::Backend;
 use crate::entry::Entry;
 
@@ -51,7 +51,7 @@ fn path(number: usize) -> &'static str {
     footprint().files.get(number).copied().unwrap_or_else(|| links[number % links.len()].0)
 }
 
-pub(super) fn harm(model: &mut Model, damage: &Damage) {
+pub(super) fn harm(model: &mut NodeState, damage: &Damage) {
     match damage {
         Damage::Delete(number) => {
             model.entries.remove(path(*number));
@@ -82,7 +82,7 @@ pub(super) fn harm(model: &mut Model, damage: &Damage) {
     model.now += 1000;
 }
 
-fn reboot(model: &mut Model) {
+fn reboot(model: &mut NodeState) {
     model.entries.retain(|path, _| !path.starts_with("/run/"));
     model.act(&crate::UnitAction::Reload.into());
     model.daemon.active = false;
@@ -101,7 +101,7 @@ proptest! {
 
     #[test]
     fn any_damage_is_healed(all in prop::collection::vec(damage(), 1..6)) {
-        let mut model = Model::default();
+        let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
             harm(&mut model, one);
@@ -129,7 +129,7 @@ proptest! {
 
     #[test]
     fn any_damage_can_be_removed(all in prop::collection::vec(damage(), 1..6)) {
-        let mut model = Model::default();
+        let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         let keeps_journal = !all.iter().any(|one| matches!(one, Damage::LoseJournal));
         for one in &all {
@@ -139,7 +139,7 @@ proptest! {
         prop_assert!(removed.is_ok(), "{removed:?}");
         prop_assert!(model.plan(&remove()).is_settled());
         if keeps_journal {
-            prop_assert_eq!(model.tree(), Model::default().tree());
+            prop_assert_eq!(model.tree(), NodeState::default().tree());
         }
     }
 }

@@ -4,21 +4,22 @@ use extension_config::names::node;
 use kubelet_config::Endpoint;
 use proptest::prelude::*;
 
-use super::model::{CUTS, Cut, Model, install, remove, restarts};
+use super::model::{CUTS, Cut, NodeState, install, remove, restarts};
 use super::{installed, random};
 use crate::budget;
 use crate::entry::Entry;
+use crate::hold::{Hold, KubeletOffProxy, PacedChange, SlotHold, Wait};
 use crate::journal::Change;
 use crate::observed::Slot;
 use crate::plan::{Plan, Target};
 use crate::step::{Action, Cause, Proof, Restarts};
 
-fn without(slot: Slot, model: Model) -> Model {
-    Model { slot, ..model }
+fn without(slot: Slot, model: NodeState) -> NodeState {
+    NodeState { slot, ..model }
 }
 
 fn full() -> Slot {
-    Slot::Waiting("all slots are taken".into())
+    Slot::Waiting(Wait::SlotsTaken { slots: 1 })
 }
 
 fn switches(plan: &Plan) -> bool {
@@ -27,14 +28,15 @@ fn switches(plan: &Plan) -> bool {
 
 #[test]
 fn everything_but_the_switch_is_done_without_a_slot() {
-    for (slot, awaits) in [(Slot::NotAsked, true), (full(), true), (Slot::Stopped("two failures".into()), false)] {
-        let mut model = without(slot.clone(), Model::default());
+    for (slot, awaits) in [(Slot::NotAsked, true), (full(), true), (Slot::Stopped { rollbacks: 2 }, false)] {
+        let mut model = without(slot.clone(), NodeState::default());
         assert_eq!(model.converge(&install("none", "v1")), Ok(0), "{slot:?}");
         let plan = model.plan(&install("none", "v1"));
         assert!(plan.steps.is_empty() && plan.target == Target::Installed && !plan.is_settled(), "{plan:?}");
         assert_eq!(plan.awaits_slot, awaits, "{slot:?}");
         assert_eq!((model.endpoint, model.proxy_answers()), (Endpoint::Containerd, true), "{slot:?}");
-        assert!(plan.holds[0].starts_with("kubelet runs on containerd; "), "{:?}", plan.holds);
+        let change = PacedChange::Switch(KubeletOffProxy::OnContainerd);
+        assert!(matches!(&plan.holds[..], [Hold::Slot { change: held, .. }] if *held == change), "{:?}", plan.holds);
         // With the slot there is nothing but the switch left to do.
         model.slot = Slot::Held;
         let steps = model.plan(&install("none", "v1")).steps;
@@ -65,9 +67,9 @@ fn the_unit_of_an_earlier_version_is_replaced_by_one_restart_in_a_slot() {
 
 #[test]
 fn healing_going_back_and_removing_need_none() {
-    let start = without(Slot::Stopped("two failures".into()), installed("none"));
+    let start = without(Slot::Stopped { rollbacks: 2 }, installed("none"));
     let desired = install("none", "v1");
-    let mut moved = Model { endpoint: Endpoint::Containerd, ..start.clone() };
+    let mut moved = NodeState { endpoint: Endpoint::Containerd, ..start.clone() };
     assert_eq!((moved.converge(&desired), moved.endpoint), (Ok(1), Endpoint::Proxy));
     let mut dead = start.clone();
     dead.daemon.active = false;
@@ -98,7 +100,8 @@ fn a_daemon_in_use_changes_only_in_a_slot() {
         assert_eq!(model.converge(&desired), Ok(0), "{name}");
         let plan = model.plan(&desired);
         assert!(plan.steps.is_empty() && plan.awaits_slot && plan.target == Target::Installed, "{name}: {plan:?}");
-        assert_eq!(plan.holds, ["the daemon is to run with something else; all slots are taken"], "{name}");
+        let by = SlotHold::Waiting(Wait::SlotsTaken { slots: 1 });
+        assert_eq!(plan.holds, [Hold::Slot { change: PacedChange::NewInputs, by }], "{name}");
         assert_eq!((&model.tree(), model.daemon.starts), (&start.tree(), start.daemon.starts), "{name}");
         assert!(model.timer.active, "{name}");
         model.slot = Slot::Held;
@@ -107,7 +110,7 @@ fn a_daemon_in_use_changes_only_in_a_slot() {
         assert!(model.plan(&desired).is_settled(), "{name}");
     }
     // Nobody runs through it: kubelet has left, or it does not answer.
-    let mut unused = without(full(), Model { endpoint: Endpoint::Containerd, ..installed("none") });
+    let mut unused = without(full(), NodeState { endpoint: Endpoint::Containerd, ..installed("none") });
     assert_eq!((unused.converge(&install("balloons", "v1")), unused.endpoint), (Ok(1), Endpoint::Proxy));
     let mut dead = without(full(), installed("none"));
     dead.daemon.active = false;
@@ -138,13 +141,13 @@ proptest! {
     /// Whatever happened to a node: without a slot nothing that is paced is planned, and the node stays on a runtime that answers.
     #[test]
     fn nothing_paced_without_a_slot(all in prop::collection::vec(random::damage(), 0..6), version in 1..3, stopped: bool) {
-        let mut model = Model::default();
+        let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
             random::harm(&mut model, one);
         }
         model.now += 1000;
-        model.slot = if stopped { Slot::Stopped("two failures".into()) } else { full() };
+        model.slot = if stopped { Slot::Stopped { rollbacks: 2 } } else { full() };
         let desired = install("none", &format!("v{version}"));
         prop_assert!(!switches(&model.plan(&desired)));
         let restarts = model.converge(&desired);

@@ -148,7 +148,7 @@ pub(super) async fn node_31_a_new_version_that_fails(lab: &mut Lab<'_>) -> anyho
     lab.kill_agent().await?;
     lab.scripted_daemon("#!/bin/sh\nexit 1\n")?;
     lab.start_agent().await?;
-    lab.until_it_says("until then what was there before").await?;
+    lab.until_it_says("running the previous installation until then").await?;
     wait_for("the version before to run", WORK, || async {
         lab.facts().await?.ensure_on_proxy(lab.worker).await?;
         ensure!(lab.shell(&format!("sha256sum <{}", host::DAEMON)).await? == good, "another daemon is in place");

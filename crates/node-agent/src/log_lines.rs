@@ -1,0 +1,191 @@
+//! The agent's log lines, as the real JSON layer writes them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dynamic_config::{Duty, Standing};
+use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+use observability::{LogConfig, LogFormat};
+use prometheus_client::registry::Registry;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use tokio::sync::watch;
+
+use crate::agent::Agent;
+use crate::desired_file;
+use crate::fake::Fake;
+use crate::metrics::Metrics;
+use crate::shoot::ShootApi;
+use crate::telemetry::Telemetry;
+
+/// Everything that was logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Any JSON in which no object names a key twice; `serde_json` alone would keep the last value and say nothing.
+struct UniqueKeys;
+
+impl<'de> DeserializeSeed<'de> for UniqueKeys {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON with unique keys")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut keys = BTreeSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            map.next_value_seed(UniqueKeys)?;
+            if let Some(twice) = keys.replace(key) {
+                return Err(serde::de::Error::custom(format!("key {twice:?} twice")));
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<(), A::Error> {
+        while all.next_element_seed(UniqueKeys)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+fn has_unique_keys(line: &str) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    UniqueKeys.deserialize(&mut deserializer)?;
+    deserializer.end()
+}
+
+#[derive(Debug, Deserialize)]
+struct Line {
+    message: String,
+    #[serde(default)]
+    span: Option<Span>,
+    #[serde(default)]
+    step: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Span {
+    name: String,
+    node: String,
+    desired: String,
+}
+
+fn desired_state(phase: Phase, policy: &str) -> String {
+    let daemon = Daemon { fallback_config: Some(format!("policy:\n  Active: {policy}\n")), ..Daemon::default() };
+    DesiredState { phase, selection: Selection::default(), daemon }.encode().unwrap()
+}
+
+/// An agent without an API server, which takes the node for selected where it was installed before.
+fn agent(fake: Fake) -> Agent<Fake> {
+    let shoot = Rc::new(ShootApi::new("n1".to_owned(), None));
+    let (readiness, _) = observability::readiness::readiness("not yet");
+    let metrics = Metrics::register(&mut Registry::default());
+    let telemetry = Telemetry { metrics, readiness, duty: watch::channel(Duty::default()).0 };
+    Agent::new(fake, shoot, None, telemetry, watch::channel(Standing::default()).1)
+}
+
+/// Installs, heals, fails, rolls back and removes.
+async fn whole_life_of_a_node() {
+    let mut fake = Fake::new();
+    // Labels are not known, so a node goes by its journal.
+    fake.state.journal = Some(node_plan::Journal::default());
+    let mut agent = agent(fake);
+    agent.round(desired_file::decode(&desired_state(Phase::Install, "none"))).await;
+    agent.node_mut().state.daemon.active = false;
+    agent.round(desired_file::decode(&desired_state(Phase::Install, "none"))).await;
+    agent.node_mut().state.daemon_works = false;
+    agent.round(desired_file::decode(&desired_state(Phase::Install, "balloons"))).await;
+    agent.round(desired_file::decode("nonsense")).await;
+    let next = agent.node_mut().calls.get();
+    agent.node_mut().fail_at = Some((next + 3, crate::fake::Failure::Before));
+    agent.round(desired_file::decode(&desired_state(Phase::Remove, "none"))).await;
+    agent.round(desired_file::decode(&desired_state(Phase::Remove, "none"))).await;
+}
+
+#[tokio::test]
+async fn every_json_line_of_an_agent_has_unique_keys_and_names_its_node() {
+    let written = Written::default();
+    let writer = written.clone();
+    let config = LogConfig { level: "debug".to_owned(), format: LogFormat::Json };
+    let dispatch = observability::logging::dispatch(&config, move || writer.clone()).unwrap();
+    let guard = tracing::dispatcher::set_default(&dispatch);
+    whole_life_of_a_node().await;
+    drop(guard);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        has_unique_keys(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let parsed: Line = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let span = parsed.span.unwrap_or_else(|| panic!("no span: {line}"));
+        assert_eq!(span.node, "n1", "{line}");
+        assert!(span.name == "step" || (span.name == "round" && parsed.step.is_none()), "{line}");
+        // A desired state that cannot be read has no hash.
+        assert!(span.desired.len() == 8 || parsed.message.starts_with("failed to bring"), "{line}");
+        found.insert(parsed.message);
+    }
+    for event in [
+        "began step",
+        "restarted kubelet",
+        "restarted cri-resmgr",
+        "began rollback",
+        "assessed the node",
+        "failed to bring the node to the desired state",
+    ] {
+        assert!(found.contains(event), "{event} is missing of {found:?}");
+    }
+}
+
+#[test]
+fn a_line_with_a_key_twice_is_refused() {
+    assert!(has_unique_keys(r#"{"a":{"b":1},"c":[{"b":-1}]}"#).is_ok());
+    for line in [r#"{"message":"a","message":"b"}"#, r#"{"a":[{"b":1.5,"b":null}]}"#] {
+        assert!(has_unique_keys(line).unwrap_err().to_string().contains("twice"), "{line}");
+    }
+}
