@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. From level
 /// [`DEVELOPMENT`] on they are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 24] = [
+const LEVELS: [(&str, u8); 25] = [
     ("gardener-api", 0),
     ("extension-config", 1),
     ("cri-client", 2),
@@ -27,6 +27,7 @@ const LEVELS: [(&str, u8); 24] = [
     ("runtime-gate", 5),
     ("seed-controller", 5),
     ("testbed", 6),
+    ("fake-nri-runtime", 7),
     ("sandbox", 7),
     ("crash-matrix", 8),
     ("e2e", 8),
