@@ -128,14 +128,12 @@ mod tests {
     use super::*;
 
     fn message() -> impl Strategy<Value = Message> {
-        (any::<u32>(), any::<bool>(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..6000)).prop_map(
-            |(stream, request, flags, payload)| Message {
-                stream,
-                kind: if request { Kind::Request } else { Kind::Response },
-                flags,
-                payload: payload.into(),
-            },
-        )
+        (any::<u32>(), any::<bool>(), any::<u8>(), 0_usize..6000).prop_map(|(stream, request, flags, length)| Message {
+            stream,
+            kind: if request { Kind::Request } else { Kind::Response },
+            flags,
+            payload: (flags..=u8::MAX).cycle().take(length).collect(),
+        })
     }
 
     proptest! {
