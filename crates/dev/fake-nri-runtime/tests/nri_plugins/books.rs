@@ -8,7 +8,9 @@ use fake_nri_runtime::FakeRuntime;
 
 /// CPUs and memory nodes by container, as the books have them.
 pub(crate) fn read(state: &Path) -> BTreeMap<String, (String, String)> {
-    let books: serde_json::Value = serde_json::from_slice(&std::fs::read(state.join("cache")).unwrap()).unwrap();
+    // Missing before the first change: nothing is booked, which equals no runtime that has containers.
+    let Ok(text) = std::fs::read(state.join("cache")) else { return BTreeMap::new() };
+    let books: serde_json::Value = serde_json::from_slice(&text).unwrap();
     let containers = books["Containers"].as_object().unwrap();
     containers
         .iter()
