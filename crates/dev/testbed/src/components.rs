@@ -21,19 +21,32 @@ pub struct Component {
     package: &'static str,
     /// Go package whose module's version is the program's.
     versioned_by: &'static str,
+    recipe: Recipe,
+}
+
+/// How a program is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recipe {
+    /// As `go build` does it.
+    Plain,
+    /// With the version where Kubernetes' programs look for it.
+    Kubernetes,
+    /// As it ships to nodes: static, without symbols, and with the version where nri-plugins' programs look for it
+    /// (their Makefile, v0.14.0, does the same).
+    NriPlugin,
 }
 
 /// etcd of both API servers.
 pub const ETCD: Component = component("etcd", "etcd", "go.etcd.io/etcd/server/v3");
 /// The API server of seed and shoot.
-pub const KUBE_APISERVER: Component = component("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver");
+pub const KUBE_APISERVER: Component = kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
 /// The shoot's controller manager.
 pub const KUBE_CONTROLLER_MANAGER: Component =
-    component("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager");
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
 /// The shoot's scheduler.
-pub const KUBE_SCHEDULER: Component = component("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler");
+pub const KUBE_SCHEDULER: Component = kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
 /// The workers' kubelet.
-pub const KUBELET: Component = component("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet");
+pub const KUBELET: Component = kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
 /// Gardener's resource manager.
 pub const RESOURCE_MANAGER: Component =
     component("gardener-resource-manager", "gardener", "github.com/gardener/gardener/cmd/gardener-resource-manager");
@@ -47,14 +60,29 @@ pub const OLD_REGISTRATION: Component = Component {
     family: "gardener-old",
     package: ".",
     versioned_by: "github.com/gardener/gardener",
+    recipe: Recipe::Plain,
 };
 /// Helm itself, which renders the extension's chart as gardenlet does.
 pub const HELM: Component = component("helm", "helm", "helm.sh/helm/v3/cmd/helm");
 /// kind itself, which loads image archives into the nodes of its clusters.
 pub const KIND: Component = component("kind", "kind", "sigs.k8s.io/kind");
+/// nri-plugins' policy `balloons`.
+pub const NRI_BALLOONS: Component =
+    nri_plugin("nri-resource-policy-balloons", "github.com/containers/nri-plugins/cmd/plugins/balloons");
+/// nri-plugins' policy `topology-aware`.
+pub const NRI_TOPOLOGY_AWARE: Component =
+    nri_plugin("nri-resource-policy-topology-aware", "github.com/containers/nri-plugins/cmd/plugins/topology-aware");
 
 const fn component(name: &'static str, family: &'static str, package: &'static str) -> Component {
-    Component { name, family, package, versioned_by: package }
+    Component { name, family, package, versioned_by: package, recipe: Recipe::Plain }
+}
+
+const fn kubernetes(name: &'static str, package: &'static str) -> Component {
+    Component { name, family: "kubernetes", package, versioned_by: package, recipe: Recipe::Kubernetes }
+}
+
+const fn nri_plugin(name: &'static str, package: &'static str) -> Component {
+    Component { name, family: "nri-plugins", package, versioned_by: package, recipe: Recipe::NriPlugin }
 }
 
 /// The folder of pinned modules.
@@ -96,18 +124,11 @@ impl Component {
         let dir = target.parent().context("cache path without parent")?;
         std::fs::create_dir_all(dir)?;
         let unfinished = dir.join(format!(".{}.{}", self.name, std::process::id()));
-        let mut args = vec![
-            "build".to_owned(),
-            "-C".into(),
-            module.display().to_string(),
-            "-o".into(),
-            unfinished.display().to_string(),
-        ];
-        if self.family == "kubernetes" {
-            args.extend(["-ldflags".into(), kubernetes_version_flags(&version)]);
-        }
-        args.push(self.package.to_owned());
-        command::run("go", &args).await.with_context(|| format!("building {} {version}", self.name))?;
+        let place = ["-C".to_owned(), module.display().to_string(), "-o".into(), unfinished.display().to_string()];
+        let (environment, flags) = self.recipe.of(&version);
+        let go = environment.iter().copied().chain(["go", "build"]).map(str::to_owned);
+        let args: Vec<_> = go.chain(place).chain(flags).chain([self.package.to_owned()]).collect();
+        command::run("env", &args).await.with_context(|| format!("building {} {version}", self.name))?;
         std::fs::rename(&unfinished, &target)?;
         Ok(target)
     }
@@ -118,6 +139,22 @@ impl Component {
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         required_version(&text, self.versioned_by)
             .with_context(|| format!("{} requires no module of {}", path.display(), self.versioned_by))
+    }
+}
+
+impl Recipe {
+    /// Variables of the environment, and flags of `go build`.
+    fn of(self, version: &str) -> (&'static [&'static str], Vec<String>) {
+        match self {
+            Self::Plain => (&[], Vec::new()),
+            Self::Kubernetes => (&[], vec!["-ldflags".to_owned(), kubernetes_version_flags(version)]),
+            Self::NriPlugin => {
+                let stamp = "github.com/containers/nri-plugins/pkg/version";
+                let linker = format!("-s -w -X={stamp}.Version={version} -X={stamp}.Build=testbed");
+                let flags = ["-trimpath", "-buildvcs=false", "-ldflags", &linker];
+                (&["CGO_ENABLED=0"], flags.map(str::to_owned).to_vec())
+            }
+        }
     }
 }
 
@@ -136,11 +173,14 @@ fn required_version(go_mod: &str, package: &str) -> Option<String> {
         .map(|(_, version)| version)
 }
 
-/// Of all that it is built from. Where there is source of ours, `main.go` comes after the two files that are always there.
+/// Of all that it is built from. Where there is source of ours, it comes after the two files that are always there:
+/// `main.go`, and the module `topology/` in place of one that no proxy serves.
 fn fingerprint(module: &Path) -> anyhow::Result<String> {
+    let mut files = vec![module.join("go.mod"), module.join("go.sum")];
+    let own = ["main.go", "topology/go.mod", "topology/topology.go", "topology/sysfs.go"];
+    files.extend(own.iter().map(|name| module.join(name)).filter(|path| path.exists()));
     let mut hash = sha2::Sha256::new();
-    let source = module.join("main.go");
-    for path in [module.join("go.mod"), module.join("go.sum")].into_iter().chain(source.exists().then_some(source)) {
+    for path in files {
         hash.update(std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }
     Ok(hex::encode(hash.finalize())[..12].to_owned())
@@ -173,7 +213,44 @@ pub async fn gardener_module(root: &Path) -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::required_version;
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
+    }
+
+    #[test]
+    fn nri_plugins_are_pinned_and_ours_is_part_of_the_fingerprint() {
+        let module = pins(&root()).join("nri-plugins");
+        for program in [NRI_BALLOONS, NRI_TOPOLOGY_AWARE] {
+            assert_eq!(program.version(&module).unwrap(), "v0.14.0");
+        }
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(copy.path().join("topology")).unwrap();
+        let ours: Vec<_> = std::fs::read_dir(module.join("topology"))
+            .unwrap()
+            .map(|entry| format!("topology/{}", entry.unwrap().file_name().display()))
+            .filter(|name| !name.ends_with("_test.go"))
+            .collect();
+        for name in ours.iter().map(String::as_str).chain(["go.mod", "go.sum"]) {
+            std::fs::copy(module.join(name), copy.path().join(name)).unwrap();
+        }
+        let before = fingerprint(copy.path()).unwrap();
+        assert_eq!(before, fingerprint(&module).unwrap());
+        for name in ours {
+            let text = std::fs::read_to_string(module.join(&name)).unwrap();
+            std::fs::write(copy.path().join(&name), format!("{text}\n")).unwrap();
+            assert_ne!(before, fingerprint(copy.path()).unwrap(), "{name} is not part of it");
+            std::fs::write(copy.path().join(&name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn nri_plugins_are_built_static_and_stamped() {
+        let (environment, flags) = Recipe::NriPlugin.of("v1.2.3");
+        assert_eq!(environment, ["CGO_ENABLED=0"]);
+        assert!(flags.iter().any(|flag| flag.contains("pkg/version.Version=v1.2.3")), "{flags:?}");
+    }
 
     #[test]
     fn the_longest_module_path_decides() {
