@@ -111,10 +111,6 @@ impl Lifecycle {
 
     fn settle(&self, key: &Key, triggers: Triggers, ending: &Ending) -> Next {
         match ending {
-            Ending::Gone => {
-                self.tracks.forget(key);
-                Next::Nothing
-            }
             Ending::Ignored(Ignored::NotRequested) if triggers.contains(Trigger::Seen) => {
                 // Spread over the second half of the period: a restart must not look at all of them at once.
                 let part = 1.0 - 0.5 * backoff::random();
@@ -131,7 +127,7 @@ impl Lifecycle {
                 self.tracks.forget(key);
                 Next::After(self.config.resync, Trigger::Resync.into())
             }
-            Ending::Done(_) => {
+            Ending::Gone | Ending::Done(_) => {
                 self.tracks.forget(key);
                 Next::Nothing
             }

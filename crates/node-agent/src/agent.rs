@@ -73,7 +73,8 @@ impl<N: Node> Agent<N> {
     pub(crate) async fn round(&mut self, mounted: Result<Mounted, DesiredFileError>) -> Duration {
         let desired = mounted.as_ref().map_or("", |mounted| &mounted.hash);
         let span = tracing::info_span!("round", node = self.shoot.node_name(), desired);
-        self.work(mounted).instrument(span).await
+        // Boxed, or every future that waits for a round would carry it.
+        Box::pin(self.work(mounted)).instrument(span).await
     }
 
     async fn work(&mut self, mounted: Result<Mounted, DesiredFileError>) -> Duration {
@@ -203,7 +204,7 @@ impl<N: Node> Agent<N> {
     async fn announce(&self, last: Option<Stage>, stage: Stage, message: &str) {
         match stage {
             Stage::RolledBack if last != Some(stage) => {
-                self.shoot.publish_event(true, event::ROLLED_BACK, message).await
+                self.shoot.publish_event(true, event::ROLLED_BACK, message).await;
             }
             Stage::Blocked if last != Some(stage) => self.shoot.publish_event(true, event::BLOCKED, message).await,
             Stage::Installed if last.is_some_and(|last| last != stage) => {

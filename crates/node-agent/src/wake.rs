@@ -44,7 +44,7 @@ impl Wake {
             match node.bus().events().await {
                 Ok(events) => self.events = Some(events),
                 Err(error) => {
-                    tracing::warn!(error = %observability::ErrorChain(&error), "failed to subscribe to the events of systemd")
+                    tracing::warn!(error = %observability::ErrorChain(&error), "failed to subscribe to the events of systemd");
                 }
             }
         }

@@ -101,10 +101,10 @@ mod tests {
         let client = fenced_client(retrying_client(client).unwrap(), Fence::open());
 
         set_keep_objects(&client, names::CONTROLLER_NAME, "ns", "r", true).await.unwrap();
-        let (get, patch) = (heads.recv().await.unwrap(), heads.recv().await.unwrap());
-        assert!(get.starts_with("get ") && patch.starts_with("patch "), "{get}\n{patch}");
-        assert_eq!((user_agent(&get), user_agent(&patch)), (Some(USER_AGENT), Some(USER_AGENT)));
-        assert!(patch.contains("fieldmanager=gardener-extension-cri-resmgr"), "{patch}");
+        let (read, written) = (heads.recv().await.unwrap(), heads.recv().await.unwrap());
+        assert!(read.starts_with("get ") && written.starts_with("patch "), "{read}\n{written}");
+        assert_eq!((user_agent(&read), user_agent(&written)), (Some(USER_AGENT), Some(USER_AGENT)));
+        assert!(written.contains("fieldmanager=gardener-extension-cri-resmgr"), "{written}");
 
         let heartbeat = Heartbeat {
             client,

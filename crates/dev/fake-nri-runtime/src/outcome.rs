@@ -112,17 +112,17 @@ impl Outcome {
 mod tests {
     use super::*;
 
-    fn resources(cpu: &Cpu) -> Option<api::LinuxResources> {
-        Some(api::LinuxResources { memory: None, cpu: Some(cpu.to_api()) })
+    fn resources(cpu: &Cpu) -> api::LinuxResources {
+        api::LinuxResources { memory: None, cpu: Some(cpu.to_api()) }
     }
 
     fn adjustment(cpu: &Cpu) -> api::ContainerAdjustment {
-        let linux = Some(api::LinuxContainerAdjustment { resources: resources(cpu) });
+        let linux = Some(api::LinuxContainerAdjustment { resources: Some(resources(cpu)) });
         api::ContainerAdjustment { mounts: Vec::new(), linux }
     }
 
     fn update(container: &str, cpu: &Cpu, ignore_failure: bool) -> Vec<api::ContainerUpdate> {
-        let linux = Some(api::LinuxContainerUpdate { resources: resources(cpu) });
+        let linux = Some(api::LinuxContainerUpdate { resources: Some(resources(cpu)) });
         vec![api::ContainerUpdate { container_id: container.to_owned(), linux, ignore_failure }]
     }
 

@@ -20,9 +20,9 @@ fn after(extension: &Extension, transition: &Transition) -> Extension {
     serde_json::from_value(object).unwrap()
 }
 
-fn wanted(value: &Value) -> Option<ProviderStatus> {
+fn wanted(value: &Value) -> ProviderStatus {
     let events = vec![Notice::warning("ConfigurationWarning", "Validate", "w".to_owned())];
-    Some(ProviderStatus { value: value.clone(), events })
+    ProviderStatus { value: value.clone(), events }
 }
 
 fn provider_status(extension: &Extension) -> Value {
@@ -33,7 +33,7 @@ fn provider_status(extension: &Extension) -> Value {
 fn completion_and_provider_status_are_one_write() {
     let begun = after(&extension(&json!({ "providerStatus": { "a": 1, "b": 2 } })), &started(Operation::Create, now()));
     let done = completed(&begun, Operation::Create, Some(3), Trigger::Changed.into(), now());
-    let both = with_provider_status(done, &begun, wanted(&json!({ "b": 2, "c": 3 })), LIMIT).unwrap();
+    let both = with_provider_status(done, &begun, Some(wanted(&json!({ "b": 2, "c": 3 }))), LIMIT).unwrap();
     assert_eq!(both.patch["status"]["providerStatus"], json!({ "a": null, "b": 2, "c": 3 }));
     assert_eq!(both.log, Some(Log::Completed));
     let reasons: Vec<&str> = both.events.iter().map(|event| event.reason).collect();
@@ -46,7 +46,7 @@ fn completion_and_provider_status_are_one_write() {
 #[test]
 fn unchanged_provider_status_adds_neither_write_nor_event() {
     let object = extension(&json!({ "providerStatus": { "a": 1 } }));
-    let same = wanted(&json!({ "a": 1 }));
+    let same = Some(wanted(&json!({ "a": 1 })));
     assert_eq!(with_provider_status(None, &object, same.clone(), LIMIT), None);
     assert_eq!(with_provider_status(None, &object, None, LIMIT), None);
     let begun = started(Operation::Create, now());
@@ -56,11 +56,11 @@ fn unchanged_provider_status_adds_neither_write_nor_event() {
 #[test]
 fn changed_provider_status_is_written_when_nothing_else_is() {
     let object = extension(&json!({ "providerStatus": { "a": 1 } }));
-    let alone = with_provider_status(None, &object, wanted(&json!({ "a": 2 })), LIMIT).unwrap();
+    let alone = with_provider_status(None, &object, Some(wanted(&json!({ "a": 2 }))), LIMIT).unwrap();
     assert_eq!(alone.patch, json!({ "status": { "providerStatus": { "a": 2 } } }));
     assert_eq!((alone.log, alone.events.len()), (None, 1));
     let unreadable = extension(&json!({ "providerStatus": "x".repeat(2 * LIMIT) }));
-    let anew = with_provider_status(None, &unreadable, wanted(&json!({ "a": 2 })), LIMIT).unwrap();
+    let anew = with_provider_status(None, &unreadable, Some(wanted(&json!({ "a": 2 }))), LIMIT).unwrap();
     assert_eq!(anew.patch, json!({ "status": { "providerStatus": { "a": 2 } } }));
 }
 

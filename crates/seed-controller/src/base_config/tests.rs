@@ -35,7 +35,8 @@ fn client(rounds: Vec<Round>) -> (Client, Arc<Mutex<Vec<Instant>>>) {
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let (code, text) = if is_watch {
             let told = std::mem::take(&mut *events.lock().unwrap());
-            (200, told.iter().map(|event: &Value| format!("{event}\n")).collect::<String>())
+            let lines: Vec<String> = told.iter().map(|event: &Value| format!("{event}\n")).collect();
+            (200, lines.concat())
         } else {
             times.lock().unwrap().push(Instant::now());
             match rounds.lock().unwrap().pop_front() {

@@ -32,17 +32,17 @@ fn answer(message: &impl prost::Message) -> Reply {
     Reply::Answer(message.encode_to_vec().into())
 }
 
-fn resources(cpu: &Cpu) -> Option<api::LinuxResources> {
-    Some(api::LinuxResources { memory: None, cpu: Some(cpu.to_api()) })
+fn resources(cpu: &Cpu) -> api::LinuxResources {
+    api::LinuxResources { memory: None, cpu: Some(cpu.to_api()) }
 }
 
 fn update(container: &str, cpu: &Cpu) -> api::ContainerUpdate {
-    let linux = Some(api::LinuxContainerUpdate { resources: resources(cpu) });
+    let linux = Some(api::LinuxContainerUpdate { resources: Some(resources(cpu)) });
     api::ContainerUpdate { container_id: container.to_owned(), linux, ignore_failure: false }
 }
 
 fn adjusted(cpu: &Cpu, update: Vec<api::ContainerUpdate>) -> Reply {
-    let linux = Some(api::LinuxContainerAdjustment { resources: resources(cpu) });
+    let linux = Some(api::LinuxContainerAdjustment { resources: Some(resources(cpu)) });
     let adjust = Some(api::ContainerAdjustment { mounts: Vec::new(), linux });
     answer(&api::CreateContainerResponse { adjust, update })
 }
