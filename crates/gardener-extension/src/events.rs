@@ -49,7 +49,9 @@ impl EventSink {
             secondary: None,
         };
         if let Err(error) = call("create", "Event", self.recorder.publish(&event, &self.regarding)).await {
-            tracing::warn!(reason, error = %ErrorChain(&error), "cannot publish an event");
+            let part = |text: &Option<String>| text.clone().unwrap_or_default();
+            let object = format!("{}/{}", part(&self.regarding.namespace), part(&self.regarding.name));
+            tracing::warn!(object.r#ref = object, reason, error = %ErrorChain(&error), "cannot publish an Event");
         }
     }
 }

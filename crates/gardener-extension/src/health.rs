@@ -73,7 +73,7 @@ impl HealthKeeper {
         // The list is atomic: with the version, nobody else's condition can get lost.
         let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": conditions } });
         let api: Api<Extension> = Api::namespaced(self.client.clone(), &key.namespace);
-        let parameters = PatchParams::default();
+        let parameters = PatchParams { field_manager: Some(self.config.name.clone()), ..PatchParams::default() };
         call("patch status of", object, async {
             api.patch_status(&key.name, &parameters, &Patch::Merge(&patch)).await
         })

@@ -20,6 +20,8 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use observability::ErrorChain;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::cache::{Cache, EXTENSION_LIMIT};
 use crate::call::call;
@@ -80,8 +82,14 @@ struct Run {
 }
 
 impl Lifecycle {
-    /// Looks at the object and says when to look again.
+    /// Looks at the object and says when to look again. Everything that is logged meanwhile, by the actuator too, is in a span with the object
+    /// and, once they are known, operation and generation.
     pub(crate) async fn look(&self, key: &Key, triggers: Triggers) -> Next {
+        let span = tracing::info_span!("reconcile", object.r#ref = %key, operation = Empty, generation = Empty);
+        self.look_in_span(key, triggers).instrument(span).await
+    }
+
+    async fn look_in_span(&self, key: &Key, triggers: Triggers) -> Next {
         // A change of what is awaited means nothing when nothing is.
         let triggers = if self.tracks.goes_on(key) {
             triggers.union(Trigger::Awaited.into())
@@ -104,9 +112,9 @@ impl Lifecycle {
                 let delay = backoff::delay(failures, backoff::random());
                 let text = ErrorChain(&error).to_string();
                 if error.is_conflict() || !self.tracks.is_news(key, &text) {
-                    tracing::debug!(object.r#ref = %key, error = text, delay_ms = delay.as_millis(), "trying again");
+                    tracing::debug!(object.r#ref = %key, error = text, delay_ms = delay.as_millis(), "retrying after an error");
                 } else {
-                    tracing::warn!(object.r#ref = %key, error = text, "cannot work on the extension; trying again");
+                    tracing::warn!(object.r#ref = %key, error = text, "cannot reconcile the Extension; retrying");
                 }
                 Next::After(delay, triggers.union(Trigger::Retry.into()))
             }
@@ -169,7 +177,7 @@ impl Lifecycle {
             Decision::Ignore(reason) => {
                 // But for its Shoot it would be worked on.
                 self.tracks.held_up(key);
-                tracing::debug!(object.r#ref = %key, ?reason, "left alone");
+                tracing::debug!(object.r#ref = %key, ?reason, "leaving the Extension alone");
                 Ok(Ending::Ignored(reason))
             }
             Decision::DropAnnotation => {
@@ -178,6 +186,11 @@ impl Lifecycle {
                 Ok(Ending::Ignored(Ignored::Migrated))
             }
             Decision::Run(operation) => {
+                let span = tracing::Span::current();
+                span.record("operation", operation.as_str());
+                if let Some(generation) = extension.metadata.generation {
+                    span.record("generation", generation);
+                }
                 let events = self.events(&extension);
                 let run = Run { extension, operation, triggers, events, generation: None };
                 self.operate(&api, run, surroundings).await
@@ -246,7 +259,7 @@ impl Lifecycle {
         }
         let announced = status::announces(&run.extension, run.operation, run.triggers);
         if announced {
-            tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), triggers = ?run.triggers.names(), "begin");
+            tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), triggers = ?run.triggers.names(), "started the operation");
             let processing = status::processing(run.operation, Timestamp::now());
             run.extension = self.write_status(api, &run, &processing).await?;
         }
@@ -322,7 +335,7 @@ impl Lifecycle {
         let patch = status::succeeded(&run.extension, operation, run.generation, run.triggers, Timestamp::now());
         if let Some(patch) = patch {
             self.write_status(api, &run, &patch).await?;
-            tracing::info!(object.r#ref = %api, operation = operation.as_str(), "done");
+            tracing::info!(object.r#ref = %api, operation = operation.as_str(), "completed the operation");
             run.events.normal(reason::SUCCEEDED, operation.as_str(), format!("{} is done", operation.as_str())).await;
         }
         match operation {
@@ -362,8 +375,8 @@ impl Lifecycle {
         }
         if let Some(patch) = status::pending(&run.extension, run.operation, message, now) {
             self.write_status(api, run, &patch).await?;
-            let message = cut(message.to_owned(), STATUS_TEXT_LIMIT);
-            tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), message, "pending");
+            let awaited = cut(message.to_owned(), STATUS_TEXT_LIMIT);
+            tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), awaited, "waiting within the operation");
         }
         Ok(Ending::Pending(requeue_after.min(left.max(SHORTEST_REQUEUE))))
     }
@@ -391,7 +404,7 @@ impl Lifecycle {
             operation = run.operation.as_str(),
             reason,
             error = failure.note,
-            "failed"
+            "failed the operation"
         );
         self.write_status(api, run, &patch).await?;
         run.events.warning(reason, run.operation.as_str(), failure.note.clone()).await;
@@ -399,6 +412,6 @@ impl Lifecycle {
     }
 
     fn api(&self, key: &Key) -> ExtensionClient {
-        ExtensionClient::new(&self.client, key.clone())
+        ExtensionClient::new(&self.client, &self.config.name, key.clone())
     }
 }

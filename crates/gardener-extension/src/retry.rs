@@ -68,7 +68,7 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Accidents {
         }
         self.made_again += 1;
         let (method, path) = (request.method(), request.uri().path());
-        tracing::debug!(%method, path, ?status, "a call is made again");
+        tracing::debug!(%method, path, ?status, "repeating a call to the API");
         Some(self.backoff.next_backoff())
     }
 

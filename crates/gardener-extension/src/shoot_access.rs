@@ -12,6 +12,7 @@ use gardener_api::constants::{
     SERVICE_ACCOUNT_NAME_ANNOTATION, SERVICE_ACCOUNT_NAMESPACE_ANNOTATION, TOKEN_KEY, TOKEN_REQUESTOR_CLASS_LABEL,
     TOKEN_REQUESTOR_CLASS_SHOOT,
 };
+use http::{HeaderValue, header};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -49,6 +50,8 @@ pub struct ShootAccess {
     pub account_namespace: &'static str,
     /// By what the server is known.
     pub authority: Authority,
+    /// How the client introduces itself: `NAME/VERSION`.
+    pub user_agent: &'static str,
 }
 
 /// Why there is no way to a shoot's API server now. Nobody's mistake: the shoot may be young, asleep, or going.
@@ -152,6 +155,7 @@ impl ShootAccess {
         // The causes may quote what was read.
         let mut config =
             Config::from_custom_kubeconfig(made, &KubeConfigOptions::default()).await.map_err(|_| unusable())?;
+        config.headers.push((header::USER_AGENT, HeaderValue::from_static(self.user_agent)));
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(READ);
         config.write_timeout = Some(READ);

@@ -23,6 +23,8 @@ pub struct ElectionConfig {
     pub name: String,
     /// Who we are; see [`crate::identity`].
     pub identity: String,
+    /// In whose name the Lease is written.
+    pub field_manager: String,
     /// Times.
     pub timing: Timing,
 }
@@ -116,7 +118,7 @@ impl Elector {
                 }
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(lease = self.api.name(), %error, cause, "cannot work on the lease; trying again");
+                    tracing::warn!(lease = self.api.name(), %error, cause, "cannot take or renew the lease; trying again");
                 }
             }
             let pause = Instant::now() + timing.retry_period;
@@ -161,7 +163,7 @@ impl Lock {
     async fn try_once(&mut self) -> Result<Attempt, AttemptError> {
         // Everybody else starts counting when the write arrives, which is later than this.
         let begun = Instant::now();
-        let ElectionConfig { namespace, name, identity, timing } = &self.config;
+        let ElectionConfig { namespace, name, identity, timing, .. } = &self.config;
         let found = self.api.get_opt(name).await.map_err(failed("get"))?;
         let who = Candidate { namespace, name, identity };
         let action = self.observer.decide(found.as_ref(), &who, *timing, Instant::now(), Timestamp::now());
@@ -170,8 +172,8 @@ impl Lock {
                 let holder = found.and_then(|lease| lease.spec?.holder_identity);
                 return Ok(Attempt::Other(holder));
             }
-            Action::Create(lease) => self.api.create(&PostParams::default(), &lease).await,
-            Action::Replace(lease) => self.api.replace(name, &PostParams::default(), &lease).await,
+            Action::Create(lease) => self.api.create(&self.parameters(), &lease).await,
+            Action::Replace(lease) => self.api.replace(name, &self.parameters(), &lease).await,
         };
         match written {
             Ok(_) => Ok(Attempt::Held(begun)),
@@ -188,11 +190,15 @@ impl Lock {
         let release = async {
             let Some(found) = self.api.get_opt(name).await.map_err(failed("get"))? else { return Ok(()) };
             let Some(free) = released(&found, identity, Timestamp::now()) else { return Ok(()) };
-            self.api.replace(name, &PostParams::default(), &free).await.map_err(failed("release"))?;
+            self.api.replace(name, &self.parameters(), &free).await.map_err(failed("release"))?;
             Ok(())
         };
         let limit = timing.retry_period;
         tokio::time::timeout(limit, release).await.map_err(|_| AttemptError::Timeout(limit))?
+    }
+
+    fn parameters(&self) -> PostParams {
+        PostParams { field_manager: Some(self.config.field_manager.clone()), ..PostParams::default() }
     }
 
     fn name(&self) -> String {

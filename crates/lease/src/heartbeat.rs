@@ -27,6 +27,8 @@ pub struct Heartbeat {
     pub name: String,
     /// Holder: the extension's name.
     pub holder: String,
+    /// In whose name the Lease is written.
+    pub field_manager: String,
     /// Time between two renewals, also written as the lease's duration. At least a second.
     pub interval: Duration,
 }
@@ -77,11 +79,13 @@ impl Heartbeat {
     pub async fn renew(&self, now: Timestamp) -> Result<(), kube::Error> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
         let body = record(&self.namespace, &self.name, &self.holder, self.interval, now);
-        let patched = api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&body)).await;
+        let field_manager = Some(self.field_manager.clone());
+        let parameters = PatchParams { field_manager: field_manager.clone(), ..PatchParams::default() };
+        let patched = api.patch(&self.name, &parameters, &Patch::Merge(&body)).await;
         match patched {
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 let lease: Lease = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
-                api.create(&PostParams::default(), &lease).await.map(|_| ())
+                api.create(&PostParams { field_manager, ..PostParams::default() }, &lease).await.map(|_| ())
             }
             other => other.map(|_| ()),
         }

@@ -113,7 +113,7 @@ impl Actuator for CriResmgr {
 
     async fn migrate(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         // First of all, whatever was under way: the nodes belong to the other seed now.
-        mr::set_keep_objects(&context.client, &context.namespace, RESOURCE, true).await?;
+        mr::set_keep_objects(&context.client, names::CONTROLLER_NAME, &context.namespace, RESOURCE, true).await?;
         self.delete_resource(context).await
     }
 

@@ -2,6 +2,7 @@
 
 mod actuator;
 mod base_config;
+mod client;
 mod configuration;
 #[cfg(test)]
 mod golden;

@@ -8,8 +8,7 @@ use extension_config::{limits, names};
 use gardener_api::constants::HEARTBEAT_LEASE_NAME;
 use gardener_extension::retry::retrying_client;
 use gardener_extension::{Controller, ControllerConfig, ControllerHandle, HealthConfig, Metrics};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 use lease::{ElectionConfig, Elector, Fence, Heartbeat, Timing};
 use observability::{BuildInfo, Server};
 use prometheus_client::registry::Registry;
@@ -19,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::actuator::CriResmgr;
 use crate::base_config::{BaseConfigWatch, Revision};
+use crate::client::client;
 use crate::configuration::BaseConfig;
 use crate::manifests::{AgentSettings, Manifests};
 use crate::options::Options;
@@ -33,7 +33,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let images = ImageVector::load(options.image_vector_overwrite.as_deref()).context("load the image vector")?;
     let manifests = Manifests::new(settings(&options)).context("load the templates")?;
     let stop = signals().context("listen for signals")?;
-    let client = client(&options).await?;
+    let client = client(options.kubeconfig.as_deref()).await?;
 
     let mut registry = Registry::default();
     BuildInfo { name: names::CONTROLLER_NAME, version: env!("CARGO_PKG_VERSION"), revision: "" }
@@ -53,7 +53,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
     let health = health_server(&fence, &handle, revision.clone()).bind(options.health_bind_address).await?;
     let metrics = Server::new().with_metrics(Arc::new(registry)).bind(options.metrics_bind_address).await?;
-    tracing::info!(health = %health.address(), metrics = %metrics.address(), version = env!("CARGO_PKG_VERSION"), "started");
+    tracing::info!(health = %health.address(), metrics = %metrics.address(), version = env!("CARGO_PKG_VERSION"), "started the controller");
     tokio::spawn(health.run(stopped(stop.clone())));
     tokio::spawn(metrics.run(stopped(stop.clone())));
 
@@ -74,6 +74,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         client: fenced,
         name: HEARTBEAT_LEASE_NAME.to_owned(),
         holder: names::EXTENSION_NAME.to_owned(),
+        field_manager: names::CONTROLLER_NAME.to_owned(),
         interval: Duration::from_secs(options.renew_interval_seconds.get().into()),
     };
     let leading = lead(fence, revision, looked, controller, heartbeat, stop.clone());
@@ -97,7 +98,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             }
         }
     }
-    tracing::info!("stopped");
+    tracing::info!("stopped the controller");
     Ok(())
 }
 
@@ -122,7 +123,7 @@ async fn lead(
     if !may_work {
         return;
     }
-    tracing::info!("working");
+    tracing::info!("began to reconcile Extensions");
     revision.mark_unchanged();
     tokio::select! {
         () = async { tokio::join!(controller.run(stopped(stop.clone())), heartbeat.run(stopped(stop.clone()))); } => {}
@@ -144,7 +145,7 @@ async fn call_again(mut looked: mpsc::Receiver<Waiting>, handle: ControllerHandl
 async fn follow(mut revision: Revision, handle: ControllerHandle) {
     while revision.changed().await.is_ok() {
         let count = handle.trigger_all();
-        tracing::info!(extensions = count, "the base configuration changed");
+        tracing::info!(extensions = count, "the base configuration changed; reconciling every Extension");
     }
     // Nothing will change any more; the work goes on.
     std::future::pending::<()>().await;
@@ -196,27 +197,11 @@ fn election(options: &Options, client: &Client) -> anyhow::Result<(Option<Electo
         namespace,
         name: format!("{}-leader-election", names::EXTENSION_NAME),
         identity: lease::identity(),
+        field_manager: names::CONTROLLER_NAME.to_owned(),
         timing: Timing::default(),
     };
     let (elector, fence) = Elector::new(client.clone(), config);
     Ok((Some(elector), fence))
-}
-
-/// The flag and KUBECONFIG come first, then the pod's service account, then what kubectl would use.
-async fn client(options: &Options) -> anyhow::Result<Client> {
-    let config = match &options.kubeconfig {
-        Some(path) if !path.as_os_str().is_empty() => {
-            let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .context("use the kubeconfig")?
-        }
-        _ => match Config::incluster_env() {
-            Ok(config) => config,
-            Err(_) => Config::infer().await.context("find the seed's API server")?,
-        },
-    };
-    Client::try_from(config).context("set up the client")
 }
 
 /// Turns true at SIGTERM or SIGINT.
@@ -229,7 +214,7 @@ fn signals() -> std::io::Result<watch::Receiver<bool>> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        tracing::info!(signal = name, "stopping");
+        tracing::info!(signal = name, "received a signal to stop");
         sender.send_replace(true);
         // Kept: a closed channel would look like a signal.
         sender.closed().await;

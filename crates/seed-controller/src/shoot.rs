@@ -28,6 +28,7 @@ pub(crate) fn access(authority: Authority) -> ShootAccess {
         account: names::SHOOT_ACCESS_ACCOUNT,
         account_namespace: names::SHOOT_NAMESPACE,
         authority,
+        user_agent: crate::client::USER_AGENT,
     }
 }
 

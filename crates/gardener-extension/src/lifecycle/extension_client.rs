@@ -19,6 +19,7 @@ const CONFLICT_RETRIES: usize = 5;
 pub(super) struct ExtensionClient {
     api: Api<Extension>,
     pub(super) key: Key,
+    parameters: PatchParams,
 }
 
 /// The same operation asked for again is another request: gardenlet stamps each.
@@ -33,8 +34,10 @@ impl fmt::Display for ExtensionClient {
 }
 
 impl ExtensionClient {
-    pub(super) fn new(client: &Client, key: Key) -> Self {
-        Self { api: Api::namespaced(client.clone(), &key.namespace), key }
+    /// Writes in the name of `field_manager`.
+    pub(super) fn new(client: &Client, field_manager: &str, key: Key) -> Self {
+        let parameters = PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
+        Self { api: Api::namespaced(client.clone(), &key.namespace), key, parameters }
     }
 
     pub(super) async fn get(&self) -> Result<Option<Extension>, Error> {
@@ -102,9 +105,8 @@ impl ExtensionClient {
 
     /// Patches the status; only the fields in the patch.
     pub(super) async fn patch_status(&self, patch: &Value) -> Result<Extension, Error> {
-        let parameters = PatchParams::default();
         call("patch status of", self.object(), async {
-            self.api.patch_status(&self.key.name, &parameters, &Patch::Merge(patch)).await
+            self.api.patch_status(&self.key.name, &self.parameters, &Patch::Merge(patch)).await
         })
         .await
     }
@@ -117,9 +119,10 @@ impl ExtensionClient {
     }
 
     async fn patch(&self, patch: Value) -> Result<Extension, Error> {
-        let parameters = PatchParams::default();
-        call("patch", self.object(), async { self.api.patch(&self.key.name, &parameters, &Patch::Merge(&patch)).await })
-            .await
+        call("patch", self.object(), async {
+            self.api.patch(&self.key.name, &self.parameters, &Patch::Merge(&patch)).await
+        })
+        .await
     }
 
     fn object(&self) -> String {

@@ -111,7 +111,11 @@ impl Shared {
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await?;
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-                let (code, answer) = shared.world().serve(&parts.method, parts.uri.path(), body);
+                let (code, answer) = {
+                    let mut world = shared.world();
+                    world.check_field_manager(&parts);
+                    world.serve(&parts.method, parts.uri.path(), body)
+                };
                 let answer = Body::from(answer.to_string().into_bytes());
                 Response::builder()
                     .status(code)
@@ -144,6 +148,15 @@ impl World {
                 self.answer(method, path, body);
                 refuse(500, "InternalError")
             }
+        }
+    }
+
+    /// Writes of the Extension name their field manager: the controller's name. (Those of Events are kube's, which names none.)
+    fn check_field_manager(&mut self, request: &http::request::Parts) {
+        let query = request.uri.query().unwrap_or_default();
+        let is_named = query.split('&').any(|parameter| parameter == "fieldManager=model");
+        if request.method == Method::PATCH && request.uri.path().contains("/extensions/") && !is_named {
+            self.breaches.push(format!("a write without a field manager: {}", request.uri));
         }
     }
 

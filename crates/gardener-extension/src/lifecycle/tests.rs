@@ -1,5 +1,7 @@
 //! From any Extension, any sequence of requests and any faults the engine ends in a state that the contract allows.
 
+mod log_lines;
+
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use serde_json::Value;

@@ -90,17 +90,23 @@ pub async fn delete_now(client: &Client, namespace: &str, name: &str, secret: &s
 }
 
 /// Lets the objects live on when the ManagedResource goes (or not). No write when it says so already; nothing to do when there is none.
-pub async fn set_keep_objects(client: &Client, namespace: &str, name: &str, keep: bool) -> Result<(), Error> {
+pub async fn set_keep_objects(
+    client: &Client,
+    field_manager: &str,
+    namespace: &str,
+    name: &str,
+    keep: bool,
+) -> Result<(), Error> {
     let Some(found) = get(client, namespace, name).await? else { return Ok(()) };
     if found.spec.keep_objects.unwrap_or(false) == keep {
         return Ok(());
     }
     let api: Api<ManagedResource> = Api::namespaced(client.clone(), namespace);
     let patch = Patch::Merge(json!({ "spec": { "keepObjects": keep } }));
-    let patched = call("patch", object::<ManagedResource>(namespace, name), async {
-        api.patch(name, &PatchParams::default(), &patch).await
-    })
-    .await;
+    let parameters = PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
+    let patched =
+        call("patch", object::<ManagedResource>(namespace, name), async { api.patch(name, &parameters, &patch).await })
+            .await;
     ignore_not_found(patched.map(|_| ()))
 }
 

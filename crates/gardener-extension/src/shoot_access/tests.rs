@@ -23,7 +23,7 @@ JrXY64rgVA0CIQCOjOk4jKZuWiNn1c7FU4S9v4tWcQ0sDPxjUHQbiZB2rw==
 ";
 
 fn access(authority: Authority) -> ShootAccess {
-    ShootAccess { secret: OWN, account: "x", account_namespace: "kube-system", authority }
+    ShootAccess { secret: OWN, account: "x", account_namespace: "kube-system", authority, user_agent: "x/1" }
 }
 
 /// A Secret's data.

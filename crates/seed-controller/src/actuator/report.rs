@@ -1,5 +1,6 @@
 //! What the owner and operators are told of a configuration.
 
+use extension_config::names;
 use gardener_extension::call::call;
 use gardener_extension::{ActuatorError, Context};
 use kube::api::{Patch, PatchParams};
@@ -61,7 +62,8 @@ pub(super) async fn write_provider_status(context: &Context, wanted: &Value) -> 
     let name = context.extension.name_any();
     let api: Api<gardener_api::Extension> = Api::namespaced(context.client.clone(), &context.namespace);
     let object = format!("Extension {}/{name}", context.namespace);
-    call("patch", object, api.patch_status(&name, &PatchParams::default(), &patch)).await?;
+    let parameters = PatchParams { field_manager: Some(names::CONTROLLER_NAME.to_owned()), ..PatchParams::default() };
+    call("patch", object, api.patch_status(&name, &parameters, &patch)).await?;
     Ok(true)
 }
 
