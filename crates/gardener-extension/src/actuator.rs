@@ -10,14 +10,14 @@ use gardener_api::{Cluster, Extension, RawJson, Shoot};
 use kube::Client;
 use serde_json::Value;
 
-use crate::events::EventSink;
+use crate::events::{EventSink, Notice};
 use crate::reason;
 
 /// Does the work of one extension type.
 ///
-/// Every method is called again and again until it returns [`Outcome::Done`]: after errors, after restarts, when a watched
+/// Every method is called again and again until it returns [`Progress::Done`]: after errors, after restarts, when a watched
 /// object changes. So each must be idempotent, must write nothing when there is nothing to do, and must not wait inside:
-/// what takes time is [`Outcome::Pending`]. For one Extension never two calls run at the same time.
+/// what takes time is [`Progress::Pending`]. For one Extension never two calls run at the same time.
 #[async_trait]
 pub trait Actuator: Send + Sync + 'static {
     /// Brings the shoot to what the Extension wants (operations Create and Reconcile).
@@ -36,9 +36,18 @@ pub trait Actuator: Send + Sync + 'static {
     async fn restore(&self, context: &Context) -> Result<Outcome, ActuatorError>;
 }
 
-/// How far a call came.
+/// What a call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub struct Outcome {
+    /// How far the operation is.
+    pub progress: Progress,
+    /// The Extension's providerStatus; `None` leaves it as it is. The engine writes it, together with the state of the operation.
+    pub provider_status: Option<ProviderStatus>,
+}
+
+/// How far an operation is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
     /// The operation is complete.
     Done,
     /// Something is awaited. The engine calls again when a watched ManagedResource or the Cluster changes, at the latest
@@ -49,6 +58,35 @@ pub enum Outcome {
         /// Latest time until the next call.
         requeue_after: Duration,
     },
+}
+
+/// The part of the status that is the actuator's to decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderStatus {
+    /// The whole of it: what stands there and is not in here goes.
+    pub value: Value,
+    /// Published when it is written, which it is only if something else stood there.
+    pub events: Vec<Notice>,
+}
+
+impl Outcome {
+    /// The operation is complete.
+    #[must_use]
+    pub fn done() -> Self {
+        Self { progress: Progress::Done, provider_status: None }
+    }
+
+    /// Something is awaited, see [`Progress::Pending`].
+    #[must_use]
+    pub fn pending(message: impl Into<String>, requeue_after: Duration) -> Self {
+        Self { progress: Progress::Pending { message: message.into(), requeue_after }, provider_status: None }
+    }
+
+    /// With this providerStatus.
+    #[must_use]
+    pub fn with_provider_status(self, provider_status: Option<ProviderStatus>) -> Self {
+        Self { provider_status, ..self }
+    }
 }
 
 /// Everything a call may use.

@@ -82,8 +82,8 @@ struct Content {
     extensions: HashMap<Key, Arc<Extension>>,
     /// Of all that there are.
     digests: HashMap<Key, Digest>,
-    /// What was told of each.
-    told: HashMap<Key, String>,
+    /// What was last published as unreadable of each.
+    faults: HashMap<Key, String>,
     managed_resources: HashMap<Key, Seen<ManagedResource>>,
     clusters: HashMap<String, ClusterFacts>,
 }
@@ -136,7 +136,7 @@ impl Cache {
 
     /// Remembers what a worker made of an Extension, so that the same request made again counts as a new one, even if the
     /// watch never shows what was in between.
-    pub(crate) fn note(&self, extension: &Extension) {
+    pub(crate) fn record(&self, extension: &Extension) {
         let key = Key::of(extension);
         if let Some(digest) = self.write().digests.get_mut(&key) {
             *digest = Digest::of(extension);
@@ -147,7 +147,7 @@ impl Cache {
         let mut content = self.write();
         content.extensions.remove(key);
         content.digests.remove(key);
-        content.told.remove(key);
+        content.faults.remove(key);
     }
 
     /// Whether there is one, of whatever size.
@@ -161,13 +161,13 @@ impl Cache {
         content.digests.contains_key(key) && !content.extensions.contains_key(key)
     }
 
-    /// Whether that is something else than what was told of the Extension last. It counts as told.
-    pub(crate) fn is_news(&self, key: &Key, text: &str) -> bool {
+    /// Records what cannot be read of the Extension, as it is about to be published; returns whether it differs from the last one.
+    pub(crate) fn record_fault(&self, key: &Key, text: &str) -> bool {
         let mut content = self.write();
-        if !content.digests.contains_key(key) || content.told.get(key).map_or("", String::as_str) == text {
+        if !content.digests.contains_key(key) || content.faults.get(key).map_or("", String::as_str) == text {
             return false;
         }
-        content.told.insert(key.clone(), text.to_owned());
+        content.faults.insert(key.clone(), text.to_owned());
         true
     }
 
@@ -305,12 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_told_once() {
+    fn same_fault_is_recorded_once() {
         let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
-        assert!(!cache.is_news(&key, "before it is known"));
+        assert!(!cache.record_fault(&key, "before it is known"));
         cache.put_extension(extension(1), 1);
-        assert!(!cache.is_news(&key, ""), "nothing is no news");
-        assert!(cache.is_news(&key, "a") && !cache.is_news(&key, "a"));
-        assert!(cache.is_news(&key, "") && cache.is_news(&key, "a"), "it was well in between");
+        assert!(!cache.record_fault(&key, ""), "nothing is no news");
+        assert!(cache.record_fault(&key, "a") && !cache.record_fault(&key, "a"));
+        assert!(cache.record_fault(&key, "") && cache.record_fault(&key, "a"), "it was well in between");
     }
 }

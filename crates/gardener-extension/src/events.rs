@@ -9,6 +9,33 @@ use observability::ErrorChain;
 use crate::call::call;
 use crate::text::{EVENT_NOTE_LIMIT, cut};
 
+/// What an Event says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// An operator should look at it.
+    pub is_warning: bool,
+    /// Why, a fixed PascalCase word.
+    pub reason: &'static str,
+    /// What was done, a fixed PascalCase word.
+    pub action: &'static str,
+    /// For people. Longer ones are cut to [`EVENT_NOTE_LIMIT`] bytes.
+    pub note: String,
+}
+
+impl Notice {
+    /// Something an operator may like to know.
+    #[must_use]
+    pub fn normal(reason: &'static str, action: &'static str, note: String) -> Self {
+        Self { is_warning: false, reason, action, note }
+    }
+
+    /// Something an operator should look at.
+    #[must_use]
+    pub fn warning(reason: &'static str, action: &'static str, note: String) -> Self {
+        Self { is_warning: true, reason, action, note }
+    }
+}
+
 /// Publishes Events that regard one object. Repetitions become a series of the same Event.
 #[derive(Clone)]
 pub struct EventSink {
@@ -29,20 +56,11 @@ impl EventSink {
         Self { recorder, regarding }
     }
 
-    /// Something an operator may like to know. `reason` and `action` are fixed PascalCase words, `note` is for people.
-    pub async fn normal(&self, reason: &str, action: &str, note: impl Into<String> + Send) {
-        self.publish(EventType::Normal, reason, action, note.into()).await;
-    }
-
-    /// Something an operator should look at.
-    pub async fn warning(&self, reason: &str, action: &str, note: impl Into<String> + Send) {
-        self.publish(EventType::Warning, reason, action, note.into()).await;
-    }
-
-    /// An Event that cannot be written is logged and forgotten: it must never fail the operation that it tells of.
-    async fn publish(&self, type_: EventType, reason: &str, action: &str, note: String) {
+    /// Publishes one. An Event that cannot be written is logged and forgotten: it must never fail the operation that it is about.
+    pub async fn publish(&self, notice: Notice) {
+        let Notice { is_warning, reason, action, note } = notice;
         let event = Event {
-            type_,
+            type_: if is_warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
             note: Some(cut(note, EVENT_NOTE_LIMIT)),
             action: action.to_owned(),

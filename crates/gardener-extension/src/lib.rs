@@ -26,12 +26,13 @@ pub mod retry;
 pub mod shoot_access;
 mod status;
 pub mod text;
+mod transition;
 mod watch;
 
-pub use actuator::{Actuator, ActuatorError, Context, ErrorClass, Outcome};
+pub use actuator::{Actuator, ActuatorError, Context, ErrorClass, Outcome, Progress, ProviderStatus};
 pub use config::{ControllerConfig, HealthConfig};
 pub use controller::{Controller, ControllerHandle};
 pub use error::Error;
-pub use events::EventSink;
+pub use events::{EventSink, Notice};
 pub use metrics::Metrics;
 pub use operation::Operation;

@@ -4,6 +4,7 @@
 mod extension_client;
 #[cfg(test)]
 mod model;
+mod run;
 #[cfg(test)]
 mod tests;
 mod track;
@@ -12,14 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gardener_api::constants::{ROLE_LABEL, role};
-use gardener_api::{Cluster, Extension, LastOperationState, Shoot};
-use jiff::Timestamp;
+use gardener_api::{Cluster, Extension, Shoot};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::events::Recorder;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use observability::ErrorChain;
-use serde_json::Value;
-use tokio::time::Instant;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
@@ -27,20 +25,13 @@ use crate::cache::{Cache, EXTENSION_LIMIT};
 use crate::call::call;
 use crate::config::ControllerConfig;
 use crate::key::Key;
-use crate::operation::{Annotation, Decision, Ignored, Operation, Situation, Trigger, Triggers, decide};
+use crate::operation::{Decision, Ignored, Operation, ShootSituation, Situation, Trigger, Triggers, decide};
 use crate::queue::Next;
 use crate::reason;
-use crate::status::{self, Failure};
-use crate::text::{STATUS_TEXT_LIMIT, cut};
-use crate::{Actuator, ActuatorError, Context, Error, EventSink, Metrics, Outcome, backoff};
+use crate::{Actuator, Error, EventSink, Metrics, Notice, backoff};
 use extension_client::ExtensionClient;
+use run::Run;
 pub(crate) use track::Tracks;
-
-/// Shortest time between two looks at something pending; what is awaited wakes us sooner through its watch.
-const SHORTEST_REQUEUE: Duration = Duration::from_millis(100);
-
-/// A retry stays silent for so long: most fail or succeed at once, and the status would only flicker.
-const SILENT_RETRY: Duration = Duration::from_millis(500);
 
 /// Everything a look needs.
 pub(crate) struct Lifecycle {
@@ -57,6 +48,8 @@ pub(crate) struct Lifecycle {
 enum Ending {
     Gone,
     Ignored(Ignored),
+    /// The request came too late; its annotation is gone now.
+    AnnotationDropped,
     /// Somebody asked for something else in the meantime.
     Overtaken,
     Done(Operation),
@@ -71,16 +64,6 @@ struct Surroundings {
     shoot: Option<Arc<Shoot>>,
 }
 
-/// An operation under way.
-struct Run {
-    extension: Extension,
-    operation: Operation,
-    triggers: Triggers,
-    events: EventSink,
-    /// Generation that the actuator is shown.
-    generation: Option<i64>,
-}
-
 impl Lifecycle {
     /// Looks at the object and says when to look again. Everything that is logged meanwhile, by the actuator too, is in a span with the object
     /// and, once they are known, operation and generation.
@@ -91,7 +74,7 @@ impl Lifecycle {
 
     async fn look_in_span(&self, key: &Key, triggers: Triggers) -> Next {
         // A change of what is awaited means nothing when nothing is.
-        let triggers = if self.tracks.goes_on(key) {
+        let triggers = if self.tracks.take_blocked(key) {
             triggers.union(Trigger::Awaited.into())
         } else if self.tracks.is_unfinished(key) {
             triggers
@@ -99,19 +82,19 @@ impl Lifecycle {
             triggers.without(Trigger::Awaited)
         };
         if triggers.is_loud() {
-            self.tracks.forgive(key);
+            self.tracks.reset_backoff(key);
         }
         match self.attempt(key, triggers).await {
             Ok(ending) => self.settle(key, triggers, &ending),
             Err(error) => {
                 self.metrics.engine_error(error.reason());
-                let failures = self.tracks.failed(key);
+                let failures = self.tracks.count_failure(key);
                 if triggers.is_loud() {
-                    self.tracks.repeats(key);
+                    self.tracks.mark_repeated(key);
                 }
                 let delay = backoff::delay(failures, backoff::random());
                 let text = ErrorChain(&error).to_string();
-                if error.is_conflict() || !self.tracks.is_news(key, &text) {
+                if error.is_conflict() || !self.tracks.record_error(key, &text) {
                     tracing::debug!(object.r#ref = %key, error = text, delay_ms = delay.as_millis(), "retrying after an error");
                 } else {
                     tracing::warn!(object.r#ref = %key, error = text, "cannot reconcile the Extension; retrying");
@@ -134,22 +117,22 @@ impl Lifecycle {
             }
             Ending::Ignored(Ignored::NotRequested) => Next::Unchanged,
             // The track stays: when the Shoot is retried, what was unfinished goes on.
-            Ending::Ignored(_) => Next::Nothing,
+            Ending::Ignored(_) | Ending::AnnotationDropped => Next::Nothing,
             // As a retry, too: the status may say already that something has begun.
             Ending::Overtaken => {
                 Next::After(Duration::ZERO, Triggers::from(Trigger::Changed).union(Trigger::Retry.into()))
             }
             Ending::Done(Operation::Create | Operation::Reconcile | Operation::Restore) => {
-                self.tracks.finished(key);
+                self.tracks.forget(key);
                 Next::After(self.config.resync, Trigger::Resync.into())
             }
             Ending::Done(_) => {
-                self.tracks.finished(key);
+                self.tracks.forget(key);
                 Next::Nothing
             }
             Ending::Pending(delay) => Next::After(*delay, Trigger::Awaited.into()),
             Ending::Failed => {
-                let failures = self.tracks.failed(key);
+                let failures = self.tracks.count_failure(key);
                 Next::After(backoff::delay(failures, backoff::random()), Trigger::Retry.into())
             }
         }
@@ -161,29 +144,28 @@ impl Lifecycle {
         if !self.config.serves(&extension) {
             return Ok(Ending::Gone);
         }
-        self.tracks.is_of(key, extension.uid());
-        self.tell_of_faults(key, &extension).await;
-        // Most looks end here, without another call. The Shoot can only forbid, never ask.
-        let situation = self.situation(&extension, None);
-        if let Decision::Ignore(reason) = decide(situation, triggers) {
-            let freed = Situation { annotation: Annotation::Absent, ..situation };
-            if reason == Ignored::WaitsForState && matches!(decide(freed, triggers), Decision::Run(_)) {
-                self.tracks.held_up(key);
-            }
-            return Ok(Ending::Ignored(reason));
+        self.tracks.reset_if_recreated(key, extension.uid());
+        self.publish_faults(key, &extension).await;
+        let act_on_spec = self.config.ignore_operation_annotation;
+        let mut decision = decide(Situation::of(&extension, &self.config.finalizer, act_on_spec), triggers);
+        let mut surroundings = Surroundings::default();
+        // Most looks end without another call: the Shoot can only forbid, never ask.
+        if !matches!(decision, Decision::Ignore { .. }) {
+            surroundings = self.surroundings(&key.namespace).await?;
+            decision = decision.given(ShootSituation::of(surroundings.shoot.as_deref()));
         }
-        let surroundings = self.surroundings(&key.namespace).await?;
-        match decide(self.situation(&extension, surroundings.shoot.as_deref()), triggers) {
-            Decision::Ignore(reason) => {
-                // But for its Shoot it would be worked on.
-                self.tracks.held_up(key);
-                tracing::debug!(object.r#ref = %key, ?reason, "leaving the Extension alone");
+        match decision {
+            Decision::Ignore { reason, blocked } => {
+                if blocked {
+                    self.tracks.mark_blocked(key);
+                    tracing::debug!(object.r#ref = %key, ?reason, "leaving the Extension alone");
+                }
                 Ok(Ending::Ignored(reason))
             }
             Decision::DropAnnotation => {
                 let extension = api.remove_annotation(&extension).await?;
-                self.cache.note(&extension);
-                Ok(Ending::Ignored(Ignored::Migrated))
+                self.cache.record(&extension);
+                Ok(Ending::AnnotationDropped)
             }
             Decision::Run(operation) => {
                 let span = tracing::Span::current();
@@ -196,10 +178,6 @@ impl Lifecycle {
                 self.operate(&api, run, surroundings).await
             }
         }
-    }
-
-    fn situation(&self, extension: &Extension, shoot: Option<&Shoot>) -> Situation {
-        Situation::of(extension, shoot, &self.config.finalizer, self.config.ignore_operation_annotation)
     }
 
     /// Cluster and Shoot, in the namespace of a shoot; elsewhere there is neither.
@@ -217,9 +195,9 @@ impl Lifecycle {
         Ok(Surroundings { cluster: Some(Arc::new(cluster)), shoot: shoot.map(Arc::new) })
     }
 
-    /// Tells what of an object cannot be read: once, on the object that its owner looks at, and without a code, as it is not the owner's
+    /// Says what of an object cannot be read: once, on the object that its owner looks at, and without a code, as it is not the owner's
     /// mistake. What is wrong with the providerConfig the actuator says.
-    async fn tell_of_faults(&self, key: &Key, extension: &Extension) {
+    async fn publish_faults(&self, key: &Key, extension: &Extension) {
         let own = (!extension.faults.is_empty()).then(|| format!("this Extension is {}", extension.faults));
         let size = self
             .cache
@@ -228,187 +206,13 @@ impl Lifecycle {
         let shoot = self.cache.cluster(&key.namespace).and_then(|facts| facts.undecodable);
         let shoot = shoot.map(|fault| format!("the Shoot in Cluster {} is {fault}", key.namespace));
         let note = [own, size, shoot].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        if self.cache.is_news(key, &note) && !note.is_empty() {
-            self.events(extension).warning(reason::UNDECODABLE, "Read", note).await;
+        if self.cache.record_fault(key, &note) && !note.is_empty() {
+            self.events(extension).publish(Notice::warning(reason::UNDECODABLE, "Read", note)).await;
         }
     }
 
     fn events(&self, extension: &Extension) -> EventSink {
         EventSink::new(self.recorder.clone(), extension.object_ref(&()))
-    }
-
-    /// Writes the status. What the API refuses will be refused again: that shows where it is looked for, and not in a log alone.
-    async fn write_status(&self, api: &ExtensionClient, run: &Run, patch: &Value) -> Result<Extension, Error> {
-        let written = api.patch_status(patch).await;
-        if let Err(error) = &written
-            && error.is_refused()
-        {
-            self.metrics.engine_error(reason::STATUS_REFUSED);
-            let note = format!("the status cannot be written: {}", ErrorChain(error));
-            if self.tracks.is_refusal_news(&api.key, &note) {
-                run.events.warning(reason::STATUS_REFUSED, run.operation.as_str(), note).await;
-            }
-        }
-        written
-    }
-
-    async fn operate(&self, api: &ExtensionClient, mut run: Run, surroundings: Surroundings) -> Result<Ending, Error> {
-        let asked = self.situation(&run.extension, None).annotation;
-        if matches!(run.operation, Operation::Create | Operation::Reconcile | Operation::Restore) {
-            run.extension = api.add_finalizer(run.extension, &self.config.finalizer).await?;
-        }
-        let announced = status::announces(&run.extension, run.operation, run.triggers);
-        if announced {
-            tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), triggers = ?run.triggers.names(), "started the operation");
-            let processing = status::processing(run.operation, Timestamp::now());
-            run.extension = self.write_status(api, &run, &processing).await?;
-        }
-        if asked == Annotation::Reconcile {
-            run.extension = api.remove_annotation(&run.extension).await?;
-            self.cache.note(&run.extension);
-        } else if self.situation(&run.extension, None).annotation != asked {
-            return Ok(Ending::Overtaken);
-        }
-        let context = Context {
-            client: self.client.clone(),
-            namespace: run.extension.namespace().unwrap_or_default(),
-            extension: Arc::new(run.extension.clone()),
-            cluster: surroundings.cluster,
-            shoot: surroundings.shoot,
-            events: run.events.clone(),
-            provider_config_limit: self.config.provider_config_limit,
-        };
-        run.generation = run.extension.metadata.generation;
-        let started = Instant::now();
-        let deadline = self.config.operation_deadline;
-        let retries = run.extension.last_operation().is_some_and(|last| last.state == LastOperationState::Error);
-        let announce_late = !announced && retries && !self.tracks.is_pending(&api.key);
-        let outcome = {
-            let mut acting = std::pin::pin!(tokio::time::timeout(deadline, self.act(run.operation, &context)));
-            tokio::select! {
-                biased;
-                outcome = &mut acting => outcome,
-                () = tokio::time::sleep(SILENT_RETRY), if announce_late => {
-                    // The actuator goes on meanwhile; the error before stays visible.
-                    let processing = status::processing(run.operation, Timestamp::now());
-                    let (outcome, announced) = tokio::join!(acting, self.write_status(api, &run, &processing));
-                    run.extension = announced?;
-                    outcome
-                }
-            }
-        };
-        let took = started.elapsed();
-        match outcome {
-            Ok(Ok(Outcome::Done)) => {
-                self.metrics.operation(run.operation, reason::DONE, took);
-                self.done(api, run).await
-            }
-            Ok(Ok(Outcome::Pending { message, requeue_after })) => {
-                self.metrics.operation(run.operation, reason::PENDING, took);
-                self.pending(api, &run, &message, requeue_after).await
-            }
-            Ok(Err(error)) => {
-                self.metrics.operation(run.operation, error.reason(), took);
-                let failure = Failure::of_actuator(run.operation, &error);
-                Ok(self.failed(api, &run, &failure, error.reason()).await)
-            }
-            Err(_) => {
-                self.metrics.operation(run.operation, reason::DEADLINE_EXCEEDED, took);
-                let failure = Failure::deadline(run.operation, deadline);
-                Ok(self.failed(api, &run, &failure, reason::DEADLINE_EXCEEDED).await)
-            }
-        }
-    }
-
-    async fn act(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
-        match operation {
-            Operation::Create | Operation::Reconcile => self.actuator.reconcile(context).await,
-            Operation::Delete => self.actuator.delete(context).await,
-            Operation::ForceDelete => self.actuator.force_delete(context).await,
-            Operation::Migrate => self.actuator.migrate(context).await,
-            Operation::Restore => self.actuator.restore(context).await,
-        }
-    }
-
-    async fn done(&self, api: &ExtensionClient, run: Run) -> Result<Ending, Error> {
-        let operation = run.operation;
-        let patch = status::succeeded(&run.extension, operation, run.generation, run.triggers, Timestamp::now());
-        if let Some(patch) = patch {
-            self.write_status(api, &run, &patch).await?;
-            tracing::info!(object.r#ref = %api, operation = operation.as_str(), "completed the operation");
-            run.events.normal(reason::SUCCEEDED, operation.as_str(), format!("{} is done", operation.as_str())).await;
-        }
-        match operation {
-            Operation::Delete | Operation::ForceDelete => api.remove_finalizer(&self.config.finalizer).await?,
-            Operation::Migrate => api.release().await?,
-            Operation::Restore => {
-                if let Some(extension) = api.finish_request(&run.extension).await? {
-                    self.cache.note(&extension);
-                }
-            }
-            Operation::Create | Operation::Reconcile => {}
-        }
-        Ok(Ending::Done(operation))
-    }
-
-    async fn pending(
-        &self,
-        api: &ExtensionClient,
-        run: &Run,
-        message: &str,
-        requeue_after: Duration,
-    ) -> Result<Ending, Error> {
-        let now = Timestamp::now();
-        let since_deletion = run
-            .extension
-            .metadata
-            .deletion_timestamp
-            .as_ref()
-            .map(|deleted| Duration::try_from(now.duration_since(deleted.0)).unwrap_or_default());
-        let waited = self.tracks.pending(&api.key, since_deletion.unwrap_or_default());
-        let left = self.config.overdue_after.saturating_sub(waited);
-        let requeue_after = requeue_after.max(SHORTEST_REQUEUE);
-        if left.is_zero() {
-            let failure = Failure::overdue(run.operation, message);
-            self.report(api, run, &failure, reason::OVERDUE).await?;
-            return Ok(Ending::Pending(requeue_after));
-        }
-        if let Some(patch) = status::pending(&run.extension, run.operation, message, now) {
-            self.write_status(api, run, &patch).await?;
-            let awaited = cut(message.to_owned(), STATUS_TEXT_LIMIT);
-            tracing::info!(object.r#ref = %api, operation = run.operation.as_str(), awaited, "waiting within the operation");
-        }
-        Ok(Ending::Pending(requeue_after.min(left.max(SHORTEST_REQUEUE))))
-    }
-
-    /// A failure to write the error must not hide it.
-    async fn failed(&self, api: &ExtensionClient, run: &Run, failure: &Failure, reason: &'static str) -> Ending {
-        if let Err(error) = self.report(api, run, failure, reason).await {
-            tracing::warn!(object.r#ref = %api, error = %ErrorChain(&error), "cannot write the error to the status");
-        }
-        Ending::Failed
-    }
-
-    /// Writes and tells a failure if it is news.
-    async fn report(
-        &self,
-        api: &ExtensionClient,
-        run: &Run,
-        failure: &Failure,
-        reason: &'static str,
-    ) -> Result<(), Error> {
-        let patch = status::failed(&run.extension, run.operation, failure, run.generation, Timestamp::now());
-        let Some(patch) = patch else { return Ok(()) };
-        tracing::warn!(
-            object.r#ref = %api,
-            operation = run.operation.as_str(),
-            reason,
-            error = failure.note,
-            "failed the operation"
-        );
-        self.write_status(api, run, &patch).await?;
-        run.events.warning(reason, run.operation.as_str(), failure.note.clone()).await;
-        Ok(())
     }
 
     fn api(&self, key: &Key) -> ExtensionClient {

@@ -25,9 +25,8 @@ pub enum Annotation {
     WaitForState,
 }
 
-/// Everything that the decision depends on.
+/// Everything about the Extension itself that the decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts; the tests walk through all their combinations")]
 pub struct Situation {
     /// The operation annotation.
     pub annotation: Annotation,
@@ -39,10 +38,16 @@ pub struct Situation {
     pub last: Option<(LastOperationType, LastOperationState)>,
     /// The spec changed since the last operation, and the controller is told to act on that instead of on the annotation.
     pub spec_changed: bool,
+}
+
+/// What the Shoot has to say about an operation. It can forbid one or make it another, and never asks for one, so it needs to be read only
+/// for an Extension that asks for something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ShootSituation {
     /// The Shoot is in state Failed.
-    pub shoot_failed: bool,
+    pub failed: bool,
     /// The Shoot's control plane goes to another seed.
-    pub shoot_migrating: bool,
+    pub migrating: bool,
     /// The Shoot's owner asked for a deletion without waiting.
     pub force_deletion: bool,
 }
@@ -51,7 +56,12 @@ pub struct Situation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// Leave it alone.
-    Ignore(Ignored),
+    Ignore {
+        /// Why.
+        reason: Ignored,
+        /// But for that an operation would run.
+        blocked: bool,
+    },
     /// Only take the operation annotation away: the request comes too late.
     DropAnnotation,
     /// Do this.
@@ -120,45 +130,62 @@ impl Operation {
 }
 
 impl Situation {
-    /// Reads it off the objects. `shoot` is `None` in a namespace that is not a shoot's, and as long as it is not known.
+    /// Reads it off the Extension.
     #[must_use]
-    pub fn of(extension: &Extension, shoot: Option<&Shoot>, finalizer: &str, act_on_spec: bool) -> Self {
+    pub fn of(extension: &Extension, finalizer: &str, act_on_spec: bool) -> Self {
         let observed = extension.status.as_ref().and_then(|status| status.observed_generation);
         Self {
-            annotation: match extension.operation_annotation() {
-                Some(annotation::RECONCILE) => Annotation::Reconcile,
-                Some(annotation::RESTORE) => Annotation::Restore,
-                Some(annotation::MIGRATE) => Annotation::Migrate,
-                Some(annotation::WAIT_FOR_STATE) => Annotation::WaitForState,
-                _ => Annotation::Absent,
-            },
+            annotation: Annotation::of(extension),
             deleting: extension.metadata.deletion_timestamp.is_some(),
             finalizer: extension.metadata.finalizers.iter().flatten().any(|found| found == finalizer),
             last: extension.last_operation().map(|last| (last.type_, last.state)),
             spec_changed: act_on_spec && observed != extension.metadata.generation,
-            shoot_failed: shoot.is_some_and(Shoot::is_failed),
-            shoot_migrating: shoot.is_some_and(Shoot::is_migrating),
+        }
+    }
+}
+
+impl Annotation {
+    /// Reads it off the Extension.
+    #[must_use]
+    pub fn of(extension: &Extension) -> Self {
+        match extension.operation_annotation() {
+            Some(annotation::RECONCILE) => Self::Reconcile,
+            Some(annotation::RESTORE) => Self::Restore,
+            Some(annotation::MIGRATE) => Self::Migrate,
+            Some(annotation::WAIT_FOR_STATE) => Self::WaitForState,
+            _ => Self::Absent,
+        }
+    }
+}
+
+impl ShootSituation {
+    /// Reads it off the Shoot; `None` in a namespace that is not a shoot's.
+    #[must_use]
+    pub fn of(shoot: Option<&Shoot>) -> Self {
+        Self {
+            failed: shoot.is_some_and(Shoot::is_failed),
+            migrating: shoot.is_some_and(Shoot::is_migrating),
             force_deletion: shoot.is_some_and(Shoot::is_force_deleted),
         }
     }
 }
 
-/// Decides (contract: predicates, entry checks, operation type, dispatch; in this order of weight):
+/// Decides what the Extension asks for, before its Shoot is read (contract: predicates, entry checks, operation type, dispatch; in this
+/// order of weight); [`Decision::given`] is the Shoot's part.
 ///
-/// 1. A failed Shoot and `wait-for-state` stop everything.
+/// 1. `wait-for-state` stops everything.
 /// 2. The type of the operation follows from annotation, deletion and last operation; `migrate` wins over a deletion.
 /// 3. After Migrate/Succeeded only migrate and restore count, even if the object is being deleted. Our finalizer is gone by then;
 ///    if it is not, the migration was cut off before its last write, and is finished.
 /// 4. Without our finalizer a deletion is none of our business.
 /// 5. Something must ask for it: see [`is_requested`].
-/// 6. While the Shoot migrates nothing is installed; what was asked for is done when that is over. Letting go, taking over and removal go on.
 #[must_use]
 pub fn decide(situation: Situation, triggers: Triggers) -> Decision {
-    if situation.shoot_failed {
-        return Decision::Ignore(Ignored::ShootFailed);
-    }
+    let ignore = |reason| Decision::Ignore { reason, blocked: false };
     if situation.annotation == Annotation::WaitForState {
-        return Decision::Ignore(Ignored::WaitsForState);
+        let without = Situation { annotation: Annotation::Absent, ..situation };
+        let blocked = matches!(decide(without, triggers), Decision::Run(_));
+        return Decision::Ignore { reason: Ignored::WaitsForState, blocked };
     }
     let operation = operation(situation);
     let migrated = situation.last == Some((LastOperationType::Migrate, LastOperationState::Succeeded));
@@ -168,28 +195,46 @@ pub fn decide(situation: Situation, triggers: Triggers) -> Decision {
         }
         return match situation.annotation {
             Annotation::Reconcile => Decision::DropAnnotation,
-            _ => Decision::Ignore(Ignored::Migrated),
+            _ => ignore(Ignored::Migrated),
         };
     }
-    if matches!(operation, Operation::Delete | Operation::ForceDelete) && !situation.finalizer {
-        return Decision::Ignore(Ignored::NoFinalizer);
+    if operation == Operation::Delete && !situation.finalizer {
+        return ignore(Ignored::NoFinalizer);
     }
     if !is_requested(situation, triggers) {
-        return Decision::Ignore(Ignored::NotRequested);
-    }
-    if situation.shoot_migrating && matches!(operation, Operation::Create | Operation::Reconcile) {
-        return Decision::Ignore(Ignored::ShootMigrating);
+        return ignore(Ignored::NotRequested);
     }
     Decision::Run(operation)
 }
 
+impl Decision {
+    /// The decision once the Shoot is known:
+    ///
+    /// 1. A failed Shoot stops everything.
+    /// 2. While the Shoot migrates nothing is installed; what was asked for is done when that is over. Letting go, taking over and removal
+    ///    go on.
+    /// 3. A deletion that is forced does not wait.
+    #[must_use]
+    pub fn given(self, shoot: ShootSituation) -> Self {
+        let blocked = |reason| Self::Ignore { reason, blocked: true };
+        match self {
+            Self::Ignore { .. } => self,
+            _ if shoot.failed => blocked(Ignored::ShootFailed),
+            Self::Run(Operation::Create | Operation::Reconcile) if shoot.migrating => blocked(Ignored::ShootMigrating),
+            Self::Run(Operation::Delete) if shoot.force_deletion => Self::Run(Operation::ForceDelete),
+            Self::Run(_) | Self::DropAnnotation => self,
+        }
+    }
+}
+
+/// As if no deletion were forced: that only the Shoot knows.
 fn operation(situation: Situation) -> Operation {
     use LastOperationState::Succeeded;
     if situation.annotation == Annotation::Migrate {
         return Operation::Migrate;
     }
     if situation.deleting {
-        return if situation.force_deletion { Operation::ForceDelete } else { Operation::Delete };
+        return Operation::Delete;
     }
     if situation.annotation == Annotation::Restore {
         return Operation::Restore;

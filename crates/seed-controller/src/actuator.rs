@@ -11,7 +11,7 @@ use gardener_api::ManagedResource;
 use gardener_api::constants::GENERIC_KUBECONFIG_DEFAULT;
 use gardener_extension::managed_resources as mr;
 use gardener_extension::shoot_access::ShootAccess;
-use gardener_extension::{Actuator, ActuatorError, Context, ErrorClass, Outcome};
+use gardener_extension::{Actuator, ActuatorError, Context, ErrorClass, Notice, Outcome, Progress, ProviderStatus};
 use kube::ResourceExt as _;
 use managed_resource::Bundle;
 use observability::ErrorChain;
@@ -25,7 +25,7 @@ use crate::removal::sleep::Sleep;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
 use crate::shoot::looks::{Answer, Look, Looks, Target, Waiting};
 use image_vector::{ImageVector, Request};
-use report::{keep, report, write_provider_status};
+use report::{kept, reported};
 
 /// Latest time until a look at something awaited; its watch tells sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -56,27 +56,25 @@ impl Actuator for CriResmgr {
     async fn reconcile(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         if context.shoot.as_ref().is_some_and(|shoot| shoot.is_deleting()) {
             // gardenlet has already taken our ManagedResource away; to write it again would hold up the deletion.
-            return Ok(Outcome::Done);
+            return Ok(Outcome::done());
         }
         let found = mr::get(&context.client, &context.namespace, RESOURCE).await?;
         if removal::found(found.as_ref()) == Found::Deleting {
             let message = format!("waiting until the former ManagedResource {RESOURCE} is gone");
-            return Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN });
+            return Ok(Outcome::pending(message, LOOK_AGAIN));
         }
         let owner = Owner { extension: Arc::clone(&context.extension), shoot: context.shoot.clone() };
         let resolved = match self.resolve(context, &owner).await {
             Ok(resolved) => resolved,
             Err(error) if removal::is_installation(found.as_ref()) && owner.is_in_effect() && may_keep(&error) => {
-                keep(context, &owner, &error).await?;
-                return Ok(Outcome::Done);
+                return Ok(Outcome::done().with_provider_status(Some(kept(&owner, &error))));
             }
             Err(error) => return Err(error),
         };
         let image = self.image(context)?;
         let bundle = self.manifests.install(target(context, &image), &resolved.effective).map_err(defect)?;
         self.apply(context, &bundle).await?;
-        report(context, &resolved, &owner).await?;
-        Ok(Outcome::Done)
+        Ok(Outcome::done().with_provider_status(Some(reported(&resolved, &owner))))
     }
 
     async fn delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -86,21 +84,18 @@ impl Actuator for CriResmgr {
             proven: self.removals.is_proven(&id(context)),
             found: removal::found(found.as_ref()),
         };
-        let outcome = match removal::next(situation) {
+        let mut outcome = match removal::next(situation) {
             Step::AwaitForeignDeletion => {
                 let message = format!("waiting until ManagedResource {RESOURCE}, which somebody else deletes, is gone");
-                Outcome::Pending { message, requeue_after: LOOK_AGAIN }
+                Outcome::pending(message, LOOK_AGAIN)
             }
             Step::Delete => self.delete_resource(context).await?,
             Step::Apply => self.remove(context).await?,
         };
-        let sleep = Sleep::of(context.shoot.as_deref());
-        Ok(match outcome {
-            Outcome::Pending { message, requeue_after } => {
-                Outcome::Pending { message: sleep.explain(message), requeue_after }
-            }
-            done @ Outcome::Done => done,
-        })
+        if let Progress::Pending { message, .. } = &mut outcome.progress {
+            *message = Sleep::of(context.shoot.as_deref()).explain(std::mem::take(message));
+        }
+        Ok(outcome)
     }
 
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -108,7 +103,7 @@ impl Actuator for CriResmgr {
         mr::delete_now(&context.client, &context.namespace, RESOURCE, SECRET).await?;
         self.access.delete(&context.client, &context.namespace).await?;
         self.removals.forget(&id(context));
-        Ok(Outcome::Done)
+        Ok(Outcome::done())
     }
 
     async fn migrate(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -149,29 +144,32 @@ impl CriResmgr {
         let applied = self.apply(context, &bundle).await?;
         if !Sleep::of(context.shoot.as_deref()).can_prove() {
             self.looks.forget(&id(context));
-            return Ok(Outcome::Pending { message: removal::AWAITED.to_owned(), requeue_after: LOOK_AGAIN });
+            return Ok(Outcome::pending(removal::AWAITED, LOOK_AGAIN));
         }
         let answer = match self.look(context, removal::applied_generation(&applied)) {
             Look::Ended(answer) => answer,
             Look::UnderWay(before) => {
                 // Called again when it has ended; this is for the case that nobody tells.
                 let message = meanwhile(&applied, before.as_deref());
-                return Ok(Outcome::Pending { message, requeue_after: LOOK_AGAIN });
+                return Ok(Outcome::pending(message, LOOK_AGAIN));
             }
         };
         let tally = answer.as_ref().as_ref().ok();
         let judged = self.removals.judge(&id(context), &applied, tally, Instant::now());
+        let mut provider_status = None;
         if let Some(tally) = tally {
-            self.tell(context, tally).await?;
+            self.publish_given_up(context, tally).await;
+            provider_status = Some(with_removal(context, tally));
         }
         let requeue_after = if tally.is_some() { next_look_at_nodes(context) } else { LOOK_AGAIN };
-        match judged {
-            Proof::Complete => self.delete_resource(context).await,
-            Proof::Awaited(message) => Ok(Outcome::Pending { message: message + &unasked(&answer), requeue_after }),
+        let outcome = match judged {
+            Proof::Complete => self.delete_resource(context).await?,
+            Proof::Awaited(message) => Outcome::pending(message + &unasked(&answer), requeue_after),
             Proof::Unconfirmed(requeue_after) => {
-                Ok(Outcome::Pending { message: UNCONFIRMED.to_owned() + &unasked(&answer), requeue_after })
+                Outcome::pending(UNCONFIRMED.to_owned() + &unasked(&answer), requeue_after)
             }
-        }
+        };
+        Ok(outcome.with_provider_status(provider_status))
     }
 
     /// What the shoot says of its nodes, as far as that is known.
@@ -186,16 +184,12 @@ impl CriResmgr {
         self.looks.look(&id(context), &target, applied)
     }
 
-    /// Tells operators and the owner about the nodes; nothing that was told before.
-    async fn tell(&self, context: &Context, tally: &Tally) -> Result<(), ActuatorError> {
-        if let Some(note) = tally.note().filter(|note| self.removals.is_news(&id(context), note)) {
-            tracing::warn!(namespace = context.namespace, note, "nodes are not waited for");
-            context.events.warning(reason::NODES_NOT_AWAITED, "Delete", note).await;
+    /// Says which nodes are not waited for any more, once for each set of them.
+    async fn publish_given_up(&self, context: &Context, tally: &Tally) {
+        if let Some(note) = tally.note().filter(|note| self.removals.record_note(&id(context), note)) {
+            tracing::warn!(namespace = context.namespace, note, "no longer waiting for some nodes");
+            context.events.publish(Notice::warning(reason::NODES_NOT_AWAITED, "Delete", note)).await;
         }
-        let before = status::told(&context.extension).filter(serde_json::Value::is_object);
-        let mut told = before.unwrap_or_else(|| json!({}));
-        told["removal"] = tally.status();
-        write_provider_status(context, &told).await.map(drop)
     }
 
     async fn delete_resource(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -214,6 +208,14 @@ impl CriResmgr {
         self.access.apply(&context.client, names::CONTROLLER_NAME, &context.namespace).await?;
         Ok(mr::apply(&context.client, names::CONTROLLER_NAME, &secret, &resource).await?)
     }
+}
+
+/// The providerStatus as it stands, with what is known of the nodes.
+fn with_removal(context: &Context, tally: &Tally) -> ProviderStatus {
+    let before = status::of(&context.extension).filter(serde_json::Value::is_object);
+    let mut value = before.unwrap_or_else(|| json!({}));
+    value["removal"] = tally.status();
+    ProviderStatus { value, events: Vec::new() }
 }
 
 /// What is awaited while the shoot is looked at.

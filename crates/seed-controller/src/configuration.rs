@@ -145,7 +145,7 @@ impl Owner {
     /// limits. It stands in the providerStatus; a version that did not write it there has at least said that it was done with it.
     pub(crate) fn is_in_effect(&self) -> bool {
         let Some(status) = &self.extension.status else { return false };
-        let told = status::told(&self.extension);
+        let told = status::of(&self.extension);
         if let Some(told) = told.as_ref().and_then(|told| told.get(IN_EFFECT)?.as_str()) {
             return told == self.hash();
         }

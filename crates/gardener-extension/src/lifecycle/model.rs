@@ -78,6 +78,10 @@ pub(super) struct World {
     pub(super) interruptions: VecDeque<bool>,
     pub(super) fates: VecDeque<Fate>,
     pub(super) results: VecDeque<Verdict>,
+    /// What the actuator wanted last, when an installation was done.
+    pub(super) provider_status: Option<Value>,
+    /// Writes of the status.
+    pub(super) status_writes: usize,
     /// Every status is refused.
     pub(super) status_refused: bool,
     /// Reasons and notes of the Events that were made.
@@ -213,12 +217,13 @@ impl World {
     /// The engine's writes. As the API does it: a status goes through its subresource only, and a stale version is refused.
     fn patch(&mut self, patch: &Value, status: bool) -> (u16, Value) {
         let Some(before) = self.extension.clone() else { return refuse(404, "NotFound") };
+        self.status_writes += usize::from(status);
         let version = &patch["metadata"]["resourceVersion"];
         if !version.is_null() && *version != before["metadata"]["resourceVersion"] {
             return refuse(409, "Conflict");
         }
         let mut after = before.clone();
-        merge(&mut after, patch);
+        json_patch::merge(&mut after, patch);
         let (changes, kept) = if status { ("status", "metadata") } else { ("metadata", "status") };
         if after["spec"] != before["spec"] || (!status && after[kept] != before[kept]) {
             self.breaches.push(format!("it changes more than {changes}: {patch}"));
@@ -240,7 +245,13 @@ impl World {
         if self.failed_throughout {
             breaches.push("it writes although Gardener gave the Shoot up");
         }
-        for field in ["conditions", "providerStatus", "state", "resources"] {
+        let provider_status = &after["status"]["providerStatus"];
+        if *provider_status != before["status"]["providerStatus"]
+            && Some(provider_status) != self.provider_status.as_ref()
+        {
+            breaches.push("it writes a providerStatus that the actuator did not ask for");
+        }
+        for field in ["conditions", "state", "resources"] {
             if before["status"][field] != after["status"][field] {
                 breaches.push("it changes another writer's part of the status");
             }
@@ -269,24 +280,6 @@ impl World {
             breaches.push("it writes a state that is not an extension's");
         }
         self.breaches.extend(breaches.into_iter().map(|breach| format!("{breach}: {patch}")));
-    }
-}
-
-/// Merge patch, RFC 7386.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().map(|map| map.remove(key));
-        } else {
-            merge(&mut target[key], value);
-        }
     }
 }
 

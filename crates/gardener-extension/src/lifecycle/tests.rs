@@ -215,6 +215,9 @@ fn verdict(shared: &Shared) -> Vec<String> {
     if !ours {
         breach("our finalizer is missing");
     }
+    if world.provider_status.as_ref().is_some_and(|wanted| extension["status"]["providerStatus"] != *wanted) {
+        breach("the providerStatus is not what the actuator wanted last");
+    }
     let answered = world.done.is_some_and(|(operation, began)| {
         matches!(operation, Operation::Reconcile | Operation::Restore) && world.asked.is_none_or(|asked| began > asked)
     });
@@ -272,6 +275,22 @@ async fn a_refused_status_shows_as_an_event() {
     shared.world().status_refused = false;
     while process.look(&shared).await {
         process.observe(&shared);
+    }
+    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
+}
+
+/// Begun, and complete with the providerStatus; a later one takes no more.
+#[tokio::test(start_paused = true)]
+async fn operation_with_a_provider_status_takes_two_status_writes() {
+    let shared = Shared::default();
+    let mut process = Process::start(&shared);
+    for writes in [2, 4, 6] {
+        shared.world().act(Act::Ask("reconcile"));
+        process.observe(&shared);
+        while process.look(&shared).await {
+            process.observe(&shared);
+        }
+        assert_eq!(shared.world().status_writes, writes);
     }
     assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
 }

@@ -11,16 +11,16 @@ use crate::key::Key;
 #[derive(Debug, Default)]
 struct Track {
     uid: Option<String>,
-    /// An operation was begun and is not complete, whatever is forgiven.
+    /// An operation was begun and is not complete, whatever its back-off is.
     unfinished: bool,
     /// It was to be worked on when that was not allowed.
-    held_up: bool,
+    blocked: bool,
     /// Failures in a row.
     failures: u32,
     /// Since when something is awaited.
     pending_since: Option<Instant>,
     /// The next look repeats a request that could not be taken up; it is no new one.
-    repeats: bool,
+    repeated: bool,
     /// What was logged last.
     last_error: Option<String>,
     /// Which refusal of a status was told last.
@@ -37,24 +37,24 @@ impl Tracks {
         self.lock().get(key).is_some_and(|track| track.unfinished)
     }
 
-    /// A new request gets the first, short back-off again; one that is only repeated does not.
-    pub(crate) fn forgive(&self, key: &Key) {
+    /// Gives a new request the first, short back-off again; not one that is only repeated.
+    pub(crate) fn reset_backoff(&self, key: &Key) {
         if let Some(track) = self.lock().get_mut(key)
-            && !std::mem::take(&mut track.repeats)
+            && !std::mem::take(&mut track.repeated)
         {
             track.failures = 0;
         }
     }
 
-    /// A request could not be taken up, and comes again by itself.
-    pub(crate) fn repeats(&self, key: &Key) {
+    /// Notes that a request could not be taken up, and comes again by itself.
+    pub(crate) fn mark_repeated(&self, key: &Key) {
         if let Some(track) = self.lock().get_mut(key) {
-            track.repeats = true;
+            track.repeated = true;
         }
     }
 
-    /// Forgets what was of another object of the same name.
-    pub(crate) fn is_of(&self, key: &Key, uid: Option<String>) {
+    /// Drops the state of a deleted object whose name is used again.
+    pub(crate) fn reset_if_recreated(&self, key: &Key, uid: Option<String>) {
         let mut tracks = self.lock();
         if let Some(track) = tracks.get_mut(key) {
             if track.uid.is_some() && track.uid != uid {
@@ -64,19 +64,19 @@ impl Tracks {
         }
     }
 
-    /// There is something to do that may not be done now. What asked for it (that this process had just started, say) will not ask
-    /// again: the next change of anything is reason enough.
-    pub(crate) fn held_up(&self, key: &Key) {
-        self.lock().entry(key.clone()).or_default().held_up = true;
+    /// Notes that there is something to do that may not be done now. What asked for it (that this process had just started, say) will not
+    /// ask again: the next change of anything is reason enough.
+    pub(crate) fn mark_blocked(&self, key: &Key) {
+        self.lock().entry(key.clone()).or_default().blocked = true;
     }
 
-    /// Whether something was held up. It is no more.
-    pub(crate) fn goes_on(&self, key: &Key) -> bool {
-        self.lock().get_mut(key).is_some_and(|track| std::mem::take(&mut track.held_up))
+    /// Takes the mark of [`Self::mark_blocked`] away; returns whether it was there.
+    pub(crate) fn take_blocked(&self, key: &Key) -> bool {
+        self.lock().get_mut(key).is_some_and(|track| std::mem::take(&mut track.blocked))
     }
 
-    /// Counts a failure; answers how many there were in a row.
-    pub(crate) fn failed(&self, key: &Key) -> u32 {
+    /// Counts a failure; returns how many there were in a row.
+    pub(crate) fn count_failure(&self, key: &Key) -> u32 {
         let mut tracks = self.lock();
         let track = tracks.entry(key.clone()).or_default();
         track.unfinished = true;
@@ -84,26 +84,26 @@ impl Tracks {
         track.failures
     }
 
-    /// Whether the error differs from the last one.
-    pub(crate) fn is_news(&self, key: &Key, error: &str) -> bool {
+    /// Records the error that is about to be logged; returns whether it differs from the last one.
+    pub(crate) fn record_error(&self, key: &Key, error: &str) -> bool {
         let mut tracks = self.lock();
         let track = tracks.entry(key.clone()).or_default();
-        let news = track.last_error.as_deref() != Some(error);
+        let changed = track.last_error.as_deref() != Some(error);
         track.last_error = Some(error.to_owned());
-        news
+        changed
     }
 
-    /// Whether the refusal differs from the last one.
-    pub(crate) fn is_refusal_news(&self, key: &Key, refusal: &str) -> bool {
+    /// Records the refusal that is about to be published; returns whether it differs from the last one.
+    pub(crate) fn record_refusal(&self, key: &Key, refusal: &str) -> bool {
         let mut tracks = self.lock();
         let track = tracks.entry(key.clone()).or_default();
-        let news = track.last_refusal.as_deref() != Some(refusal);
+        let changed = track.last_refusal.as_deref() != Some(refusal);
         track.last_refusal = Some(refusal.to_owned());
-        news
+        changed
     }
 
-    /// Something is awaited, `before` this process knew of it included; answers for how long.
-    pub(crate) fn pending(&self, key: &Key, before: Duration) -> Duration {
+    /// Records that something is awaited; returns for how long, `before` this process knew of it included.
+    pub(crate) fn record_wait(&self, key: &Key, before: Duration) -> Duration {
         let mut tracks = self.lock();
         let track = tracks.entry(key.clone()).or_default();
         (track.unfinished, track.failures) = (true, 0);
@@ -117,12 +117,7 @@ impl Tracks {
         self.lock().get(key).is_some_and(|track| track.pending_since.is_some())
     }
 
-    /// The operation is complete.
-    pub(crate) fn finished(&self, key: &Key) {
-        self.lock().remove(key);
-    }
-
-    /// The object is gone.
+    /// Drops everything: the operation is complete, or the object is gone.
     pub(crate) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
@@ -142,58 +137,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_is_measured_from_its_beginning() {
+    async fn wait_is_measured_from_its_beginning() {
         let tracks = Tracks::default();
         assert!(!tracks.is_unfinished(&key()));
-        assert_eq!(tracks.pending(&key(), Duration::ZERO), Duration::ZERO);
+        assert_eq!(tracks.record_wait(&key(), Duration::ZERO), Duration::ZERO);
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(tracks.pending(&key(), Duration::from_secs(99)), Duration::from_secs(5));
+        assert_eq!(tracks.record_wait(&key(), Duration::from_secs(99)), Duration::from_secs(5));
         assert!(tracks.is_unfinished(&key()));
-        tracks.finished(&key());
+        tracks.forget(&key());
         assert!(!tracks.is_unfinished(&key()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_that_began_before_the_process_counts() {
+    async fn wait_that_began_before_the_process_counts() {
         tokio::time::advance(Duration::from_secs(100)).await;
         let tracks = Tracks::default();
-        assert_eq!(tracks.pending(&key(), Duration::from_secs(90)), Duration::from_secs(90));
+        assert_eq!(tracks.record_wait(&key(), Duration::from_secs(90)), Duration::from_secs(90));
     }
 
     #[test]
-    fn what_is_held_up_goes_on_once_and_is_no_failure() {
+    fn blocked_mark_is_taken_once_and_is_no_failure() {
         let tracks = Tracks::default();
-        assert!(!tracks.goes_on(&key()));
-        tracks.held_up(&key());
-        assert!(tracks.goes_on(&key()));
-        assert!(!tracks.goes_on(&key()) && !tracks.is_unfinished(&key()));
-        assert_eq!(tracks.failed(&key()), 1);
+        assert!(!tracks.take_blocked(&key()));
+        tracks.mark_blocked(&key());
+        assert!(tracks.take_blocked(&key()));
+        assert!(!tracks.take_blocked(&key()) && !tracks.is_unfinished(&key()));
+        assert_eq!(tracks.count_failure(&key()), 1);
     }
 
     #[test]
-    fn another_object_of_the_same_name_starts_afresh() {
+    fn state_is_dropped_when_the_object_was_recreated() {
         let tracks = Tracks::default();
-        assert_eq!((tracks.failed(&key()), tracks.failed(&key())), (1, 2));
-        tracks.is_of(&key(), Some("1".to_owned()));
+        assert_eq!((tracks.count_failure(&key()), tracks.count_failure(&key())), (1, 2));
+        tracks.reset_if_recreated(&key(), Some("1".to_owned()));
         assert!(tracks.is_unfinished(&key()));
-        tracks.is_of(&key(), Some("2".to_owned()));
+        tracks.reset_if_recreated(&key(), Some("2".to_owned()));
         assert!(!tracks.is_unfinished(&key()));
     }
 
     #[test]
-    fn a_new_request_is_forgiven_and_the_same_error_is_no_news() {
+    fn new_request_resets_the_backoff_and_the_same_error_is_logged_once() {
         let tracks = Tracks::default();
-        tracks.failed(&key());
-        tracks.forgive(&key());
-        assert!(tracks.is_unfinished(&key()), "what is forgiven is not done");
-        assert_eq!(tracks.failed(&key()), 1);
-        tracks.repeats(&key());
-        tracks.forgive(&key());
-        assert_eq!(tracks.failed(&key()), 2, "a request that is repeated is not a new one");
-        tracks.forgive(&key());
-        assert_eq!(tracks.failed(&key()), 1);
-        assert!(tracks.is_news(&key(), "e"));
-        assert!(!tracks.is_news(&key(), "e"));
-        assert!(tracks.is_news(&key(), "f"));
+        tracks.count_failure(&key());
+        tracks.reset_backoff(&key());
+        assert!(tracks.is_unfinished(&key()), "a shorter back-off completes nothing");
+        assert_eq!(tracks.count_failure(&key()), 1);
+        tracks.mark_repeated(&key());
+        tracks.reset_backoff(&key());
+        assert_eq!(tracks.count_failure(&key()), 2, "a request that is repeated is not a new one");
+        tracks.reset_backoff(&key());
+        assert_eq!(tracks.count_failure(&key()), 1);
+        assert!(tracks.record_error(&key(), "e"));
+        assert!(!tracks.record_error(&key(), "e"));
+        assert!(tracks.record_error(&key(), "f"));
     }
 }

@@ -28,8 +28,8 @@ impl Deletion {
     #[must_use]
     pub fn into_outcome(self, requeue_after: Duration) -> Outcome {
         match self {
-            Self::Gone => Outcome::Done,
-            Self::Pending(message) => Outcome::Pending { message, requeue_after },
+            Self::Gone => Outcome::done(),
+            Self::Pending(message) => Outcome::pending(message, requeue_after),
         }
     }
 }

@@ -10,10 +10,10 @@ const QUIET: Situation = Situation {
     finalizer: true,
     last: Some((Type::Reconcile, State::Succeeded)),
     spec_changed: false,
-    shoot_failed: false,
-    shoot_migrating: false,
-    force_deletion: false,
 };
+
+/// Nothing special about the Shoot.
+const CALM: ShootSituation = ShootSituation { failed: false, migrating: false, force_deletion: false };
 
 const ANNOTATIONS: [Annotation; 5] =
     [Annotation::Absent, Annotation::Reconcile, Annotation::Restore, Annotation::Migrate, Annotation::WaitForState];
@@ -26,28 +26,21 @@ fn lasts() -> Vec<Option<(Type, State)>> {
     std::iter::once(None).chain(pairs).collect()
 }
 
-fn all() -> impl Iterator<Item = (Situation, Triggers)> {
+fn all() -> impl Iterator<Item = (Situation, ShootSituation, Triggers)> {
     let mut cases = Vec::new();
     for annotation in ANNOTATIONS {
         for last in lasts() {
             for bits in 0_u8..64 {
                 let bit = |index: u8| bits & (1 << index) != 0;
-                let situation = Situation {
-                    annotation,
-                    last,
-                    deleting: bit(0),
-                    finalizer: bit(1),
-                    spec_changed: bit(2),
-                    shoot_failed: bit(3),
-                    force_deletion: bit(4),
-                    shoot_migrating: bit(5),
-                };
+                let situation =
+                    Situation { annotation, last, deleting: bit(0), finalizer: bit(1), spec_changed: bit(2) };
+                let shoot = ShootSituation { failed: bit(3), force_deletion: bit(4), migrating: bit(5) };
                 for set in 0_u8..64 {
                     let triggers = ALL
                         .into_iter()
                         .filter(|trigger| set & *trigger as u8 != 0)
                         .fold(Triggers::default(), |sum, trigger| sum.union(trigger.into()));
-                    cases.push((situation, triggers));
+                    cases.push((situation, shoot, triggers));
                 }
             }
         }
@@ -55,37 +48,50 @@ fn all() -> impl Iterator<Item = (Situation, Triggers)> {
     cases.into_iter()
 }
 
-/// The contract's rules, written as a table of first matches: the second opinion on [`decide`].
-fn table(s: Situation, t: Triggers) -> Decision {
+/// The contract's rules, written as a table of first matches: the second opinion on [`decide`] and [`Decision::given`].
+fn table(s: Situation, shoot: ShootSituation, t: Triggers) -> Decision {
     use Annotation as A;
-    use Decision::{DropAnnotation, Ignore, Run};
+    use Decision::{DropAnnotation, Run};
+    let ignore = |reason| Decision::Ignore { reason, blocked: false };
+    let blocked = |reason| Decision::Ignore { reason, blocked: true };
     let migrated = s.last == Some((Type::Migrate, State::Succeeded));
     let open = |type_| s.last.is_some_and(|(found, state)| found == type_ && state != State::Succeeded);
-    let asked = matches!(s.annotation, A::Reconcile | A::Restore | A::Migrate)
-        || s.deleting
-        || s.last.is_none()
-        || s.spec_changed
-        || t.contains(Trigger::Retry)
+    let forced = t.contains(Trigger::Retry)
         || t.contains(Trigger::Awaited)
         || t.contains(Trigger::External)
         || t.contains(Trigger::Resync)
         || t.contains(Trigger::Seen) && s.last.is_none_or(|(_, state)| state != State::Succeeded);
+    let asked = matches!(s.annotation, A::Reconcile | A::Restore | A::Migrate)
+        || s.deleting
+        || s.last.is_none()
+        || s.spec_changed
+        || forced;
     let restored = s.annotation == A::Restore && !s.deleting;
-    let rows: [(bool, Decision); 17] = [
-        (s.shoot_failed, Ignore(Ignored::ShootFailed)),
-        (s.annotation == A::WaitForState, Ignore(Ignored::WaitsForState)),
+    let left_over = migrated && s.finalizer && !restored;
+    let waits = s.annotation == A::WaitForState;
+    let would_run =
+        left_over || !migrated && if s.deleting { s.finalizer } else { s.last.is_none() || s.spec_changed || forced };
+    let rows: [(bool, Decision); 18] = [
+        // What the Extension itself does not ask for.
+        (waits && would_run, blocked(Ignored::WaitsForState)),
+        (waits, ignore(Ignored::WaitsForState)),
+        (
+            migrated && !s.finalizer && !restored && !matches!(s.annotation, A::Migrate | A::Reconcile),
+            ignore(Ignored::Migrated),
+        ),
+        (s.deleting && !s.finalizer && !migrated && s.annotation != A::Migrate, ignore(Ignored::NoFinalizer)),
+        (!asked && !left_over, ignore(Ignored::NotRequested)),
+        // What its Shoot forbids, and what is left.
+        (shoot.failed, blocked(Ignored::ShootFailed)),
         (s.annotation == A::Migrate, Run(Operation::Migrate)),
-        (migrated && s.finalizer && !restored, Run(Operation::Migrate)),
+        (left_over, Run(Operation::Migrate)),
         (migrated && s.annotation == A::Reconcile, DropAnnotation),
-        (migrated && (s.deleting || s.annotation != A::Restore), Ignore(Ignored::Migrated)),
-        (s.deleting && !s.finalizer, Ignore(Ignored::NoFinalizer)),
-        (!asked, Ignore(Ignored::NotRequested)),
-        (s.deleting && s.force_deletion, Run(Operation::ForceDelete)),
+        (s.deleting && shoot.force_deletion, Run(Operation::ForceDelete)),
         (s.deleting, Run(Operation::Delete)),
         (s.annotation == A::Restore, Run(Operation::Restore)),
         (open(Type::Migrate), Run(Operation::Migrate)),
         (open(Type::Restore), Run(Operation::Restore)),
-        (s.shoot_migrating, Ignore(Ignored::ShootMigrating)),
+        (shoot.migrating, blocked(Ignored::ShootMigrating)),
         (s.last.is_none(), Run(Operation::Create)),
         (open(Type::Create), Run(Operation::Create)),
         (true, Run(Operation::Reconcile)),
@@ -96,8 +102,9 @@ fn table(s: Situation, t: Triggers) -> Decision {
 #[test]
 fn every_situation_is_decided_as_the_table_says() {
     let mut count = 0_u32;
-    for (situation, triggers) in all() {
-        assert_eq!(decide(situation, triggers), table(situation, triggers), "{situation:?} {:?}", triggers.names());
+    for (situation, shoot, triggers) in all() {
+        let decision = decide(situation, triggers).given(shoot);
+        assert_eq!(decision, table(situation, shoot, triggers), "{situation:?} {shoot:?} {:?}", triggers.names());
         count += 1;
     }
     assert_eq!(count, 5 * 43 * 64 * 64);
@@ -105,7 +112,9 @@ fn every_situation_is_decided_as_the_table_says() {
 
 #[test]
 fn named_cases_of_the_contract() {
-    use Decision::{DropAnnotation, Ignore, Run};
+    use Decision::{DropAnnotation, Run};
+    let ignore = |reason| Decision::Ignore { reason, blocked: false };
+    let blocked = |reason| Decision::Ignore { reason, blocked: true };
     let fresh = Situation { last: None, finalizer: false, ..QUIET };
     let changed = Triggers::from(Trigger::Changed);
     let seen = Triggers::from(Trigger::Seen);
@@ -119,36 +128,31 @@ fn named_cases_of_the_contract() {
         ),
         ("created without", fresh, seen, Run(Operation::Create)),
         ("asked again", Situation { annotation: Annotation::Reconcile, ..QUIET }, changed, Run(Operation::Reconcile)),
-        ("spec changed, not asked", QUIET, changed, Ignore(Ignored::NotRequested)),
+        ("spec changed, not asked", QUIET, changed, ignore(Ignored::NotRequested)),
         ("spec changed, acting on it", Situation { spec_changed: true, ..QUIET }, changed, Run(Operation::Reconcile)),
-        ("waits", Situation { annotation: Annotation::WaitForState, ..fresh }, seen, Ignore(Ignored::WaitsForState)),
+        ("waits", Situation { annotation: Annotation::WaitForState, ..fresh }, seen, blocked(Ignored::WaitsForState)),
         ("restored", Situation { annotation: Annotation::Restore, ..fresh }, changed, Run(Operation::Restore)),
         (
             "shoot failed",
-            Situation { annotation: Annotation::Reconcile, shoot_failed: true, ..QUIET },
+            Situation { annotation: Annotation::Reconcile, ..QUIET },
             changed,
-            Ignore(Ignored::ShootFailed),
+            blocked(Ignored::ShootFailed),
         ),
         ("left in error", Situation { last: last(Type::Create, State::Error), ..QUIET }, seen, Run(Operation::Create)),
         (
             "in error, own status write",
             Situation { last: last(Type::Create, State::Error), ..QUIET },
             changed,
-            Ignore(Ignored::NotRequested),
+            ignore(Ignored::NotRequested),
         ),
-        ("succeeded before the start", QUIET, seen, Ignore(Ignored::NotRequested)),
+        ("succeeded before the start", QUIET, seen, ignore(Ignored::NotRequested)),
         ("deleted", Situation { deleting: true, ..QUIET }, changed, Run(Operation::Delete)),
-        (
-            "deleted by force",
-            Situation { deleting: true, force_deletion: true, ..QUIET },
-            changed,
-            Run(Operation::ForceDelete),
-        ),
+        ("deleted by force", Situation { deleting: true, ..QUIET }, changed, Run(Operation::ForceDelete)),
         (
             "deleted, not ours",
             Situation { deleting: true, finalizer: false, ..QUIET },
             changed,
-            Ignore(Ignored::NoFinalizer),
+            ignore(Ignored::NoFinalizer),
         ),
         (
             "migrate wins over a deletion",
@@ -171,7 +175,7 @@ fn named_cases_of_the_contract() {
             "deleted after a migration",
             Situation { deleting: true, finalizer: false, last: last(Type::Migrate, State::Succeeded), ..QUIET },
             changed,
-            Ignore(Ignored::Migrated),
+            ignore(Ignored::Migrated),
         ),
         (
             "a migration cut off before it let go",
@@ -183,30 +187,37 @@ fn named_cases_of_the_contract() {
             "base configuration after a migration",
             Situation { finalizer: false, last: last(Type::Migrate, State::Succeeded), ..QUIET },
             Trigger::External.into(),
-            Ignore(Ignored::Migrated),
+            ignore(Ignored::Migrated),
         ),
         ("base configuration", QUIET, Trigger::External.into(), Run(Operation::Reconcile)),
     ];
     for (name, situation, triggers, expected) in cases {
-        assert_eq!(decide(situation, triggers), expected, "{name}");
+        let shoot = match name {
+            "shoot failed" => ShootSituation { failed: true, ..CALM },
+            "deleted by force" => ShootSituation { force_deletion: true, ..CALM },
+            _ => CALM,
+        };
+        assert_eq!(decide(situation, triggers).given(shoot), expected, "{name}");
     }
 }
 
 #[test]
 fn a_migrating_shoot_is_let_go_and_cleaned_up_but_not_installed() {
-    use Decision::{Ignore, Run};
-    let migrating = Situation { shoot_migrating: true, ..QUIET };
+    use Decision::Run;
+    let ignore = |reason| Decision::Ignore { reason, blocked: false };
+    let blocked = |reason| Decision::Ignore { reason, blocked: true };
+    let migrating = ShootSituation { migrating: true, ..CALM };
     let changed = Triggers::from(Trigger::Changed);
     for (situation, triggers, expected) in [
-        (Situation { annotation: Annotation::Reconcile, ..migrating }, changed, Ignore(Ignored::ShootMigrating)),
-        (Situation { last: None, ..migrating }, changed, Ignore(Ignored::ShootMigrating)),
-        (migrating, Trigger::External.into(), Ignore(Ignored::ShootMigrating)),
-        (migrating, changed, Ignore(Ignored::NotRequested)),
-        (Situation { annotation: Annotation::Migrate, ..migrating }, changed, Run(Operation::Migrate)),
-        (Situation { annotation: Annotation::Restore, ..migrating }, changed, Run(Operation::Restore)),
+        (Situation { annotation: Annotation::Reconcile, ..QUIET }, changed, blocked(Ignored::ShootMigrating)),
+        (Situation { last: None, ..QUIET }, changed, blocked(Ignored::ShootMigrating)),
+        (QUIET, Trigger::External.into(), blocked(Ignored::ShootMigrating)),
+        (QUIET, changed, ignore(Ignored::NotRequested)),
+        (Situation { annotation: Annotation::Migrate, ..QUIET }, changed, Run(Operation::Migrate)),
+        (Situation { annotation: Annotation::Restore, ..QUIET }, changed, Run(Operation::Restore)),
         // A stale one: gardenlet waits for it.
-        (Situation { deleting: true, ..migrating }, changed, Run(Operation::Delete)),
+        (Situation { deleting: true, ..QUIET }, changed, Run(Operation::Delete)),
     ] {
-        assert_eq!(decide(situation, triggers), expected, "{situation:?}");
+        assert_eq!(decide(situation, triggers).given(migrating), expected, "{situation:?}");
     }
 }

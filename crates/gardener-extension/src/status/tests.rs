@@ -4,25 +4,6 @@ fn now() -> Timestamp {
     "2026-01-02T03:04:05.678Z".parse().expect("a time")
 }
 
-/// RFC 7386, to see what the API server makes of a patch.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let target = target.as_object_mut().expect("an object");
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key).or_insert(Value::Null), value);
-        }
-    }
-}
-
 fn extension(status: &Value) -> Extension {
     let object = json!({ "metadata": { "name": "e", "generation": 3 }, "status": status });
     serde_json::from_value(object).expect("an Extension")
@@ -30,7 +11,7 @@ fn extension(status: &Value) -> Extension {
 
 fn after(extension: &Extension, patch: &Value) -> Extension {
     let mut object = json!(extension);
-    merge(&mut object, patch);
+    json_patch::merge(&mut object, patch);
     serde_json::from_value(object).expect("an Extension")
 }
 

@@ -16,7 +16,7 @@ const NOWHERE: &str = "cri-resmgr is installed on no node: every worker pool tha
 const TOLD_IN_EVENT: usize = 5;
 
 /// The providerStatus that we wrote before; what cannot be read is not ours, and is written anew.
-pub(crate) fn told(extension: &Extension) -> Option<Value> {
+pub(crate) fn of(extension: &Extension) -> Option<Value> {
     extension.status.as_ref()?.provider_status.as_ref()?.read(limits::PROVIDER_CONFIG_BYTES).ok()
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn left_alone_note(before: Option<&Value>, effective: &Effective) -> 
 
 /// The providerStatus of a configuration that stays in effect as it is: what stood there before, and why it is not looked into.
 pub(crate) fn status_of_kept(owner: &Owner, what: &str, why: &dyn std::fmt::Display) -> Value {
-    let before = told(&owner.extension);
+    let before = of(&owner.extension);
     let of_before = |key: &str| before.as_ref().and_then(|before| before.get(key)).cloned();
     let warning = format!("{what}; not accepted: {why}");
     let mut status = status(&of_before("configs").unwrap_or_else(|| json!({})), &[warning], owner);

@@ -57,13 +57,13 @@ impl Removals {
         self.lock().get(extension).is_some_and(|memory| memory.proven)
     }
 
-    /// Whether this note differs from the last one; it is remembered.
-    pub(crate) fn is_news(&self, extension: &str, note: &str) -> bool {
+    /// Records the note that is about to be published; returns whether it differs from the last one.
+    pub(crate) fn record_note(&self, extension: &str, note: &str) -> bool {
         let mut removals = self.lock();
         let Some(memory) = removals.get_mut(extension) else { return true };
-        let news = memory.note.as_deref() != Some(note);
+        let changed = memory.note.as_deref() != Some(note);
         memory.note = Some(note.to_owned());
-        news
+        changed
     }
 
     /// The removal has ended.

@@ -170,11 +170,11 @@ fn the_shoots_word_needs_no_time_and_a_note_is_told_once() {
     let removals = Removals::default();
     let seen = at("Remove", 2, 2, ["True", "True", "False"], ["05", "06", "06"]);
     let start = std::time::Instant::now();
-    assert!(removals.is_news("a", "n"), "nothing is known yet");
+    assert!(removals.record_note("a", "n"), "nothing is known yet");
     assert_eq!(removals.judge("a", &seen, Some(&nodes::Tally::default()), start), Proof::Complete);
     assert!(removals.is_proven("a"));
     // The shoot cannot be asked any more: the resource alone must say it again.
     assert!(matches!(removals.judge("a", &seen, None, start), Proof::Unconfirmed(_)));
     assert!(!removals.is_proven("a"));
-    assert!(removals.is_news("a", "n") && !removals.is_news("a", "n") && removals.is_news("a", "m"));
+    assert!(removals.record_note("a", "n") && !removals.record_note("a", "n") && removals.record_note("a", "m"));
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::{FINALIZER, Shared, Verdict, finalizers};
-use crate::{Actuator, ActuatorError, Context, Operation, Outcome};
+use crate::{Actuator, ActuatorError, Context, Operation, Outcome, ProviderStatus};
 
 #[async_trait]
 impl Actuator for Shared {
@@ -52,9 +52,14 @@ impl Shared {
         match world.results.pop_front().unwrap_or(Verdict::Done) {
             Verdict::Done => {
                 world.done = Some((operation, began));
-                Ok(Outcome::Done)
+                // Another one each time: it must be written together with the end of the operation.
+                world.provider_status = matches!(operation, Operation::Reconcile | Operation::Restore)
+                    .then(|| json!({ "reconciled": began }));
+                let value = world.provider_status.clone();
+                Ok(Outcome::done()
+                    .with_provider_status(value.map(|value| ProviderStatus { value, events: Vec::new() })))
             }
-            Verdict::Pending => Ok(Outcome::Pending { message: "m".to_owned(), requeue_after: Duration::from_secs(1) }),
+            Verdict::Pending => Ok(Outcome::pending("m", Duration::from_secs(1))),
             Verdict::Transient => Err(ActuatorError::transient("Reason", "m")),
             Verdict::Configuration => Err(ActuatorError::configuration("Reason", "m")),
         }

@@ -78,6 +78,7 @@ impl World {
     fn create(&mut self) {
         self.uids += 1;
         (self.done, self.deletion_asked, self.force) = (None, false, false);
+        self.provider_status = None;
         self.extension = Some(json!({
             "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Extension",
             "metadata": {

@@ -1,0 +1,236 @@
+//! One operation from its beginning to what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gardener_api::{Extension, LastOperationState};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use observability::ErrorChain;
+use tokio::time::Instant;
+
+use super::extension_client::ExtensionClient;
+use super::{Ending, Lifecycle, Surroundings};
+use crate::operation::{Annotation, Operation, Triggers};
+use crate::status::{self, Failure};
+use crate::transition::{self, Log, Transition};
+use crate::{ActuatorError, Context, Error, EventSink, Notice, Outcome, Progress, ProviderStatus, reason};
+
+/// Shortest time between two looks at something pending; what is awaited wakes us sooner through its watch.
+const SHORTEST_REQUEUE: Duration = Duration::from_millis(100);
+
+/// A retry stays silent for so long: most fail or succeed at once, and the status would only flicker.
+const SILENT_RETRY: Duration = Duration::from_millis(500);
+
+/// An operation under way.
+pub(super) struct Run {
+    pub(super) extension: Extension,
+    pub(super) operation: Operation,
+    pub(super) triggers: Triggers,
+    pub(super) events: EventSink,
+    /// Generation that the actuator is shown.
+    pub(super) generation: Option<i64>,
+}
+
+impl Lifecycle {
+    /// Carries one step out: the one place where an operation writes the status, logs and publishes. What the API refuses will be refused
+    /// again: that shows where it is looked for, and not in a log alone.
+    async fn write(&self, api: &ExtensionClient, run: &Run, transition: Transition) -> Result<Extension, Error> {
+        let is_failure = matches!(transition.log, Some(Log::Failed { .. }));
+        // What failed shows even if the status cannot be written.
+        if is_failure {
+            log(api, run, transition.log.as_ref());
+        }
+        let written = api.patch_status(&transition.patch).await;
+        if let Err(error) = &written
+            && error.is_refused()
+        {
+            self.metrics.engine_error(reason::STATUS_REFUSED);
+            let note = format!("the status cannot be written: {}", ErrorChain(error));
+            if self.tracks.record_refusal(&api.key, &note) {
+                run.events.publish(Notice::warning(reason::STATUS_REFUSED, run.operation.as_str(), note)).await;
+            }
+        }
+        let extension = written?;
+        if !is_failure {
+            log(api, run, transition.log.as_ref());
+        }
+        for event in transition.events {
+            run.events.publish(event).await;
+        }
+        Ok(extension)
+    }
+
+    pub(super) async fn operate(
+        &self,
+        api: &ExtensionClient,
+        mut run: Run,
+        surroundings: Surroundings,
+    ) -> Result<Ending, Error> {
+        let asked = Annotation::of(&run.extension);
+        if matches!(run.operation, Operation::Create | Operation::Reconcile | Operation::Restore) {
+            run.extension = api.add_finalizer(run.extension, &self.config.finalizer).await?;
+        }
+        let announced = status::announces(&run.extension, run.operation, run.triggers);
+        if announced {
+            run.extension = self.write(api, &run, transition::started(run.operation, Timestamp::now())).await?;
+        }
+        if asked == Annotation::Reconcile {
+            run.extension = api.remove_annotation(&run.extension).await?;
+            self.cache.record(&run.extension);
+        } else if Annotation::of(&run.extension) != asked {
+            return Ok(Ending::Overtaken);
+        }
+        let context = Context {
+            client: self.client.clone(),
+            namespace: run.extension.namespace().unwrap_or_default(),
+            extension: Arc::new(run.extension.clone()),
+            cluster: surroundings.cluster,
+            shoot: surroundings.shoot,
+            events: run.events.clone(),
+            provider_config_limit: self.config.provider_config_limit,
+        };
+        run.generation = run.extension.metadata.generation;
+        let started = Instant::now();
+        let deadline = self.config.operation_deadline;
+        let retries = run.extension.last_operation().is_some_and(|last| last.state == LastOperationState::Error);
+        let announce_late = !announced && retries && !self.tracks.is_pending(&api.key);
+        let outcome = {
+            let mut acting = std::pin::pin!(tokio::time::timeout(deadline, self.act(run.operation, &context)));
+            tokio::select! {
+                biased;
+                outcome = &mut acting => outcome,
+                () = tokio::time::sleep(SILENT_RETRY), if announce_late => {
+                    // The actuator goes on meanwhile; the error before stays visible.
+                    let late = transition::started(run.operation, Timestamp::now());
+                    let (outcome, announced) = tokio::join!(acting, self.write(api, &run, late));
+                    // Not its annotation: the actuator serves the request that it was shown.
+                    run.extension.status = announced?.status;
+                    outcome
+                }
+            }
+        };
+        let took = started.elapsed();
+        let result = match &outcome {
+            Ok(Ok(Outcome { progress: Progress::Done, .. })) => reason::DONE,
+            Ok(Ok(Outcome { progress: Progress::Pending { .. }, .. })) => reason::PENDING,
+            Ok(Err(error)) => error.reason(),
+            Err(_) => reason::DEADLINE_EXCEEDED,
+        };
+        self.metrics.operation(run.operation, result, took);
+        match outcome {
+            Ok(Ok(Outcome { progress: Progress::Done, provider_status })) => self.done(api, run, provider_status).await,
+            Ok(Ok(Outcome { progress: Progress::Pending { message, requeue_after }, provider_status })) => {
+                self.pending(api, &run, &message, requeue_after, provider_status).await
+            }
+            Ok(Err(error)) => Ok(self.failed(api, &run, &Failure::of_actuator(run.operation, &error), result).await),
+            Err(_) => Ok(self.failed(api, &run, &Failure::deadline(run.operation, deadline), result).await),
+        }
+    }
+
+    async fn act(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
+        match operation {
+            Operation::Create | Operation::Reconcile => self.actuator.reconcile(context).await,
+            Operation::Delete => self.actuator.delete(context).await,
+            Operation::ForceDelete => self.actuator.force_delete(context).await,
+            Operation::Migrate => self.actuator.migrate(context).await,
+            Operation::Restore => self.actuator.restore(context).await,
+        }
+    }
+
+    /// Writes a step, if there is one, with the providerStatus that the actuator wants.
+    async fn write_with(
+        &self,
+        api: &ExtensionClient,
+        run: &Run,
+        step: Option<Transition>,
+        provider_status: Option<ProviderStatus>,
+    ) -> Result<(), Error> {
+        let limit = self.config.provider_config_limit;
+        match transition::with_provider_status(step, &run.extension, provider_status, limit) {
+            Some(step) => self.write(api, run, step).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn done(
+        &self,
+        api: &ExtensionClient,
+        run: Run,
+        provider_status: Option<ProviderStatus>,
+    ) -> Result<Ending, Error> {
+        let operation = run.operation;
+        let now = Timestamp::now();
+        let step = transition::completed(&run.extension, operation, run.generation, run.triggers, now);
+        self.write_with(api, &run, step, provider_status).await?;
+        match operation {
+            Operation::Delete | Operation::ForceDelete => api.remove_finalizer(&self.config.finalizer).await?,
+            Operation::Migrate => api.release().await?,
+            Operation::Restore => {
+                if let Some(extension) = api.finish_request(&run.extension).await? {
+                    self.cache.record(&extension);
+                }
+            }
+            Operation::Create | Operation::Reconcile => {}
+        }
+        Ok(Ending::Done(operation))
+    }
+
+    async fn pending(
+        &self,
+        api: &ExtensionClient,
+        run: &Run,
+        message: &str,
+        requeue_after: Duration,
+        provider_status: Option<ProviderStatus>,
+    ) -> Result<Ending, Error> {
+        let now = Timestamp::now();
+        let since_deletion = run
+            .extension
+            .metadata
+            .deletion_timestamp
+            .as_ref()
+            .map(|deleted| Duration::try_from(now.duration_since(deleted.0)).unwrap_or_default());
+        let waited = self.tracks.record_wait(&api.key, since_deletion.unwrap_or_default());
+        let left = self.config.overdue_after.saturating_sub(waited);
+        let requeue_after = requeue_after.max(SHORTEST_REQUEUE);
+        let (step, requeue_after) = if left.is_zero() {
+            let failure = Failure::overdue(run.operation, message);
+            let (extension, generation) = (&run.extension, run.generation);
+            let step = transition::failed(extension, run.operation, &failure, reason::OVERDUE, generation, now);
+            (step, requeue_after)
+        } else {
+            let step = transition::waiting(&run.extension, run.operation, message, now);
+            (step, requeue_after.min(left.max(SHORTEST_REQUEUE)))
+        };
+        self.write_with(api, run, step, provider_status).await?;
+        Ok(Ending::Pending(requeue_after))
+    }
+
+    /// A failure to write the error must not hide it.
+    async fn failed(&self, api: &ExtensionClient, run: &Run, failure: &Failure, reason: &'static str) -> Ending {
+        let now = Timestamp::now();
+        let step = transition::failed(&run.extension, run.operation, failure, reason, run.generation, now);
+        if let Err(error) = self.write_with(api, run, step, None).await {
+            tracing::warn!(object.r#ref = %api, error = %ErrorChain(&error), "cannot write the error to the status");
+        }
+        Ending::Failed
+    }
+}
+
+fn log(object: &ExtensionClient, run: &Run, log: Option<&Log>) {
+    let operation = run.operation.as_str();
+    match log {
+        None => {}
+        Some(Log::Started) => {
+            tracing::info!(object.r#ref = %object, operation, triggers = ?run.triggers.names(), "started the operation");
+        }
+        Some(Log::Waiting(awaited)) => {
+            tracing::info!(object.r#ref = %object, operation, awaited, "waiting within the operation");
+        }
+        Some(Log::Failed { reason, error }) => {
+            tracing::warn!(object.r#ref = %object, operation, reason, error, "failed the operation");
+        }
+        Some(Log::Completed) => tracing::info!(object.r#ref = %object, operation, "completed the operation"),
+    }
+}
