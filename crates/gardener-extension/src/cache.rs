@@ -1,6 +1,6 @@
 //! What the watches saw last: our Extensions, our ManagedResources, and of each Cluster the few facts that matter.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gardener_api::constants::TIMESTAMP_ANNOTATION;
@@ -80,8 +80,8 @@ pub(crate) type Seen<T> = Result<Arc<T>, String>;
 struct Content {
     /// Without what only the actuator needs. One that is too large is missing.
     extensions: HashMap<Key, Arc<Extension>>,
-    /// Of all that there are.
-    digests: HashMap<Key, Digest>,
+    /// Of all that there are, in order, so that those of one namespace stand together.
+    digests: BTreeMap<Key, Digest>,
     /// What was last published as unreadable of each.
     faults: HashMap<Key, String>,
     managed_resources: HashMap<Key, Seen<ManagedResource>>,
@@ -186,13 +186,15 @@ impl Cache {
 
     /// All keys, in order.
     pub(crate) fn extensions(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.read().digests.keys().cloned().collect();
-        keys.sort();
-        keys
+        self.read().digests.keys().cloned().collect()
     }
 
     pub(crate) fn extensions_in(&self, namespace: &str) -> Vec<Key> {
-        self.read().digests.keys().filter(|key| key.namespace == namespace).cloned().collect()
+        // No name sorts before the empty one.
+        let first = Key { namespace: namespace.to_owned(), name: String::new() };
+        let content = self.read();
+        let from_first = content.digests.range(first..).map(|(key, _)| key);
+        from_first.take_while(|key| key.namespace == namespace).cloned().collect()
     }
 
     pub(crate) fn extension_count(&self) -> usize {
@@ -269,6 +271,7 @@ pub(crate) enum News {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -312,5 +315,21 @@ mod tests {
         assert!(!cache.record_fault(&key, ""), "nothing is no news");
         assert!(cache.record_fault(&key, "a") && !cache.record_fault(&key, "a"));
         assert!(cache.record_fault(&key, "") && cache.record_fault(&key, "a"), "it was well in between");
+    }
+
+    proptest! {
+        /// What the walk over all of them finds, in the same order.
+        #[test]
+        fn extensions_of_a_namespace_are_those_that_a_walk_finds(
+            keys in proptest::collection::vec(("[a-c]{1,2}(-[a-b])?", "[a-c]{1,2}"), 0..30), namespace in "[a-c]{1,2}(-[a-b])?",
+        ) {
+            let cache = Cache::new([]);
+            for (namespace, name) in keys {
+                let object = json!({ "metadata": { "name": name, "namespace": namespace }, "spec": { "type": "t" } });
+                cache.put_extension(serde_json::from_value(object).expect("an Extension"), 1);
+            }
+            let walked: Vec<Key> = cache.extensions().into_iter().filter(|key| key.namespace == namespace).collect();
+            prop_assert_eq!(cache.extensions_in(&namespace), walked);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The work queue: keys with their causes. One key is never handed out twice at a time; what comes meanwhile is kept for later.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +41,10 @@ struct Entry {
 struct State<K> {
     entries: HashMap<K, Entry>,
     ready: VecDeque<K>,
+    /// What is planned, the soonest first; each key with the time in its entry.
+    plans: BTreeSet<(Instant, K)>,
+    /// Entries that a worker has.
+    running: usize,
     closed: bool,
 }
 
@@ -51,10 +55,9 @@ pub(crate) struct Queue<K> {
     changed: Notify,
 }
 
-impl<K: Clone + Eq + Hash> Queue<K> {
+impl<K: Clone + Ord + Hash> Queue<K> {
     pub(crate) fn new() -> Self {
-        let state = State { entries: HashMap::new(), ready: VecDeque::new(), closed: false };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(State::new()), changed: Notify::new() }
     }
 
     /// Hands the key to a worker as soon as one is free.
@@ -69,9 +72,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             return self.add(key, trigger);
         }
         let at = Instant::now() + delay;
-        let mut state = self.lock();
-        state.entries.entry(key).or_default().plan((at, trigger.into()));
-        drop(state);
+        self.lock().plan(key, (at, trigger.into()));
         self.changed.notify_one();
     }
 
@@ -114,26 +115,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Gives a key back.
     pub(crate) fn done(&self, key: K, next: Next) {
-        let mut state = self.lock();
-        if let Some(entry) = state.entries.get_mut(&key) {
-            entry.running = false;
-            let before = entry.set_aside.take();
-            let next = match next {
-                Next::After(delay, triggers) => Some((Instant::now() + delay, triggers)),
-                Next::Nothing => None,
-                Next::Unchanged => before,
-            };
-            if let Some(plan) = next {
-                entry.plan(plan);
-            }
-            if !entry.due.is_empty() && !entry.queued {
-                entry.queued = true;
-                state.ready.push_back(key);
-            } else if entry.due.is_empty() && entry.planned.is_none() {
-                state.entries.remove(&key);
-            }
-        }
-        drop(state);
+        self.lock().give_back(key, next);
         self.changed.notify_one();
     }
 
@@ -146,7 +128,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Keys that are due, and keys that are worked on.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.ready.len(), state.entries.values().filter(|entry| entry.running).count())
+        (state.ready.len(), state.running)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
@@ -155,18 +137,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     }
 }
 
-impl Entry {
-    /// The sooner time counts.
-    fn plan(&mut self, (at, triggers): Plan) {
-        self.planned = Some(match self.planned {
-            None => (at, triggers),
-            // The causes of the later one are served with the sooner one.
-            Some((sooner, others)) => (at.min(sooner), triggers.union(others)),
-        });
+impl<K: Clone + Ord + Hash> State<K> {
+    fn new() -> Self {
+        Self { entries: HashMap::new(), ready: VecDeque::new(), plans: BTreeSet::new(), running: 0, closed: false }
     }
-}
 
-impl<K: Clone + Eq + Hash> State<K> {
     fn make_due(&mut self, key: K, triggers: Triggers) {
         let entry = self.entries.entry(key.clone()).or_default();
         entry.due = entry.due.union(triggers);
@@ -176,25 +151,32 @@ impl<K: Clone + Eq + Hash> State<K> {
         }
     }
 
-    /// Makes due what is planned up to now; answers when the next is.
+    /// Plans it; of two times the sooner counts, and serves the causes of both.
+    fn plan(&mut self, key: K, (at, triggers): Plan) {
+        let entry = self.entries.entry(key.clone()).or_default();
+        let plan = match entry.planned {
+            None => (at, triggers),
+            Some((before, others)) => {
+                self.plans.remove(&(before, key.clone()));
+                (at.min(before), triggers.union(others))
+            }
+        };
+        entry.planned = Some(plan);
+        self.plans.insert((plan.0, key));
+    }
+
+    /// Makes due what is planned up to now, the soonest first; returns when the next is.
     fn ripen(&mut self, now: Instant) -> Option<Instant> {
-        let mut ripe: Vec<(Instant, K, Triggers)> = Vec::new();
-        let mut next: Option<Instant> = None;
-        for (key, entry) in &mut self.entries {
-            match entry.planned {
-                Some((at, triggers)) if at <= now => {
-                    entry.planned = None;
-                    ripe.push((at, key.clone(), triggers));
-                }
-                Some((at, _)) => next = Some(next.map_or(at, |next| next.min(at))),
-                None => {}
+        while let Some((at, _)) = self.plans.first() {
+            if *at > now {
+                return Some(*at);
+            }
+            let Some((_, key)) = self.plans.pop_first() else { break };
+            if let Some((_, triggers)) = self.entries.get_mut(&key).and_then(|entry| entry.planned.take()) {
+                self.make_due(key, triggers);
             }
         }
-        ripe.sort_by_key(|(at, ..)| *at);
-        for (_, key, triggers) in ripe {
-            self.make_due(key, triggers);
-        }
-        next
+        None
     }
 
     fn take(&mut self) -> Option<(K, Triggers)> {
@@ -202,8 +184,32 @@ impl<K: Clone + Eq + Hash> State<K> {
         let entry = self.entries.get_mut(&key)?;
         entry.queued = false;
         entry.running = true;
+        self.running += 1;
         entry.set_aside = entry.planned.take();
+        if let Some((at, _)) = entry.set_aside {
+            self.plans.remove(&(at, key.clone()));
+        }
         Some((key, std::mem::take(&mut entry.due)))
+    }
+
+    fn give_back(&mut self, key: K, next: Next) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        self.running -= usize::from(std::mem::take(&mut entry.running));
+        let before = entry.set_aside.take();
+        let plan = match next {
+            Next::After(delay, triggers) => Some((Instant::now() + delay, triggers)),
+            Next::Nothing => None,
+            Next::Unchanged => before,
+        };
+        if !entry.due.is_empty() && !entry.queued {
+            entry.queued = true;
+            self.ready.push_back(key.clone());
+        } else if entry.due.is_empty() && entry.planned.is_none() && plan.is_none() {
+            self.entries.remove(&key);
+        }
+        if let Some(plan) = plan {
+            self.plan(key, plan);
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod walking;
+
 async fn is_empty(queue: &Queue<&'static str>) -> bool {
     tokio::time::timeout(Duration::from_millis(1), queue.next()).await.is_err()
 }
@@ -23,7 +25,7 @@ async fn causes_are_collected_and_a_running_key_waits() {
     assert_eq!(queue.next().await, Some(("a", Trigger::External.into())));
     queue.done("a", Next::Nothing);
     assert!(is_empty(&queue).await);
-    assert!(queue.lock().entries.is_empty(), "nothing is kept of a key that is done");
+    assert!(queue.lock().entries.is_empty() && queue.lock().plans.is_empty(), "nothing is kept of a key that is done");
 }
 
 #[tokio::test(start_paused = true)]
