@@ -3,6 +3,7 @@
 mod condition;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gardener_api::Extension;
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use kube::{Api, Client};
 use observability::ErrorChain;
 use serde_json::json;
 
+use crate::backoff::Backoff;
 use crate::cache::Cache;
 use crate::call::call;
 use crate::config::ControllerConfig;
@@ -22,6 +24,9 @@ use crate::{Error, backoff};
 #[cfg(test)]
 pub(crate) use condition::REASONS;
 use condition::{Check, Subject};
+
+/// After a condition could not be written: soon, and when that fails, too, at longer intervals; nobody counts them.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(640), factor: 64, cap: Duration::from_secs(41) };
 
 /// Keeps the health conditions.
 pub(crate) struct HealthKeeper {
@@ -43,11 +48,11 @@ impl HealthKeeper {
             Err(error) if error.is_not_found() => Next::Nothing,
             Err(error) => {
                 // After a conflict the watch delivers the newer object, which leads here again anyway.
-                let failures = if triggers.contains(Trigger::Retry) { 14 } else { 8 };
+                let failures = if triggers.contains(Trigger::Retry) { 2 } else { 1 };
                 if !error.is_conflict() {
                     tracing::warn!(object.r#ref = %key, error = %ErrorChain(&error), "cannot write the health condition");
                 }
-                Next::After(backoff::delay(failures, backoff::random()), Trigger::Retry.into())
+                Next::After(BACKOFF.delay(failures, backoff::random()), Trigger::Retry.into())
             }
         }
     }

@@ -21,6 +21,7 @@ use observability::ErrorChain;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
+use crate::backoff::Backoff;
 use crate::cache::{Cache, EXTENSION_LIMIT};
 use crate::call::call;
 use crate::config::ControllerConfig;
@@ -32,6 +33,10 @@ use crate::{Actuator, Error, EventSink, Metrics, Notice, backoff};
 use extension_client::ExtensionClient;
 use run::Run;
 pub(crate) use track::Tracks;
+
+/// Between two tries of an operation: most failures are conflicts that are over at once, and a cure is noticed within minutes.
+const OPERATION_BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(5), factor: 2, cap: Duration::from_secs(5 * 60) };
 
 /// Everything a look needs.
 pub(crate) struct Lifecycle {
@@ -92,7 +97,7 @@ impl Lifecycle {
                 if triggers.is_loud() {
                     self.tracks.mark_repeated(key);
                 }
-                let delay = backoff::delay(failures, backoff::random());
+                let delay = OPERATION_BACKOFF.delay(failures, backoff::random());
                 let text = ErrorChain(&error).to_string();
                 if error.is_conflict() || !self.tracks.record_error(key, &text) {
                     tracing::debug!(object.r#ref = %key, error = text, delay_ms = delay.as_millis(), "retrying after an error");
@@ -133,7 +138,7 @@ impl Lifecycle {
             Ending::Pending(delay) => Next::After(*delay, Trigger::Awaited.into()),
             Ending::Failed => {
                 let failures = self.tracks.count_failure(key);
-                Next::After(backoff::delay(failures, backoff::random()), Trigger::Retry.into())
+                Next::After(OPERATION_BACKOFF.delay(failures, backoff::random()), Trigger::Retry.into())
             }
         }
     }

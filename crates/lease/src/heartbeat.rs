@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -44,7 +45,9 @@ impl Heartbeat {
     pub async fn run(self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
         let interval = self.interval.max(Duration::from_secs(1));
-        let mut retry = FIRST_RETRY;
+        let retries =
+            ExponentialBuilder::default().with_min_delay(FIRST_RETRY).with_max_delay(interval).without_max_times();
+        let mut pauses = retries.build();
         loop {
             let renewed = tokio::select! {
                 renewed = tokio::time::timeout(DEADLINE, self.renew(Timestamp::now())) => renewed,
@@ -61,11 +64,9 @@ impl Heartbeat {
                     error,
                     "cannot renew the heartbeat"
                 );
-                let pause = retry;
-                retry = (retry * 2).min(interval);
-                pause
+                pauses.next().unwrap_or(interval)
             } else {
-                retry = FIRST_RETRY;
+                pauses = retries.build();
                 interval
             };
             tokio::select! {

@@ -1,12 +1,16 @@
 //! Watches the operator's base configuration: one ConfigMap in our own namespace.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use extension_config::names;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use observability::ErrorChain;
@@ -49,33 +53,25 @@ impl BaseConfigWatch {
     pub(crate) async fn run(self, client: Client, namespace: &str) {
         let api: Api<ConfigMap> = Api::namespaced(client, namespace);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", names::BASE_CONFIG_MAP));
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        let mut listed = None;
+        let object = ObjectRef::new(names::BASE_CONFIG_MAP).within(namespace);
+        let (store, writer) = reflector::store();
+        let mut events = pin!(watcher(api, config).backoff(PatientBackoff::default()).reflect(writer));
         let mut broken = false;
         while let Some(event) = events.next().await {
-            let known = match event {
-                // Begins every attempt to list, good or bad.
-                Ok(Event::Init) => {
-                    listed = None;
-                    continue;
+            match event {
+                // A list that has begun; the store shows what it holds once it is complete.
+                Ok(Event::Init | Event::InitApply(_)) => {}
+                Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
+                    broken = false;
+                    self.update(store.get(&object).map(|map| map.data.clone().unwrap_or_default())).await;
                 }
-                Ok(Event::InitApply(map)) => {
-                    listed = Some(data(map));
-                    continue;
-                }
-                Ok(Event::InitDone) => listed.take(),
-                Ok(Event::Apply(map)) => Some(data(map)),
-                Ok(Event::Delete(_)) => None,
                 Err(error) => {
                     // Once per interruption; the watcher goes on by itself.
                     if !std::mem::replace(&mut broken, true) {
-                        tracing::warn!(error = %ErrorChain(&error), "the watch of the base configuration is interrupted");
+                        tracing::warn!(error = %ErrorChain(&error), "the watch of the base configuration was interrupted");
                     }
-                    continue;
                 }
-            };
-            broken = false;
-            self.update(known).await;
+            }
         }
     }
 
@@ -89,13 +85,29 @@ impl BaseConfigWatch {
             }
         }
         self.revision.send_if_modified(|revision| {
-            let news = change.changed || *revision == 0;
-            *revision += u64::from(news);
-            news
+            let changed = change.changed || *revision == 0;
+            *revision += u64::from(changed);
+            changed
         });
     }
 }
 
-fn data(map: ConfigMap) -> BTreeMap<String, String> {
-    map.data.unwrap_or_default()
+/// kube's back-off (0.8 s to 30 s, each longer by chance), but every attempt to list begins with an event that says nothing of its success,
+/// and would reset it: only two minutes without an error do.
+#[derive(Default)]
+struct PatientBackoff(watcher::DefaultBackoff);
+
+impl Iterator for PatientBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
 }
+
+impl Backoff for PatientBackoff {
+    fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests;

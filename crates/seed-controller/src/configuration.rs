@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use status::IN_EFFECT;
 
 /// The operator's base configuration: data of a ConfigMap, `None` when there is none.
-type Data = Option<BTreeMap<String, String>>;
+pub(crate) type Data = Option<BTreeMap<String, String>>;
 
 /// Configurations that are checked at the same time, each on a thread of its own.
 const CHECKS: usize = 2;
@@ -90,6 +90,12 @@ impl BaseConfig {
     pub(crate) async fn resolve(&self, own: Option<Value>, facts: Facts) -> Result<Resolved, Unresolved> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(self.off_the_loop(move || state.resolve(own.as_ref(), &facts)).await??)
+    }
+
+    /// What was seen last.
+    #[cfg(test)]
+    pub(crate) fn current(&self) -> Data {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).current.as_ref().clone()
     }
 
     /// Runs it on a thread, as soon as one of few is free. A thread cannot be cancelled: it keeps its place until it ends.

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::call::call;
 use crate::{Error, Metrics, backoff};
 
@@ -29,9 +30,8 @@ const WATCH: u32 = 290;
 const SILENCE: Duration = Duration::from_secs(295);
 /// A watch that ends sooner, and without a word, is no good.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
-/// The first wait after a failure is that of so many failures of an operation, 0.6 s; the longest is this.
-const FAILURES: u32 = 7;
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Before a list or watch that failed is tried again.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(640), factor: 2, cap: Duration::from_secs(30) };
 
 /// What is seen.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Source {
                 version = None;
             }
             failures = (failures + 1).min(32);
-            tokio::time::sleep(backoff::delay(failures + FAILURES, backoff::random()).min(LONGEST_WAIT)).await;
+            tokio::time::sleep(BACKOFF.delay(failures, backoff::random())).await;
         }
     }
 
