@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sha2::Digest as _;
 
-use crate::{Progress, cache_dir, command};
+use crate::{Progress, cache_dir, command, prerequisites};
 
 /// A program that is built from a pinned Go module.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +52,39 @@ pub const OLD_REGISTRATION: Component = Component {
 pub const HELM: Component = component("helm", "helm", "helm.sh/helm/v3/cmd/helm");
 /// kind itself, which loads image archives into the nodes of its clusters.
 pub const KIND: Component = component("kind", "kind", "sigs.k8s.io/kind");
+/// The API server for the new generation's kubelet, which must not be newer than it.
+pub const NEW_KUBE_APISERVER: Component = new_kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
+/// Its controller manager.
+pub const NEW_KUBE_CONTROLLER_MANAGER: Component =
+    new_kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+/// Its scheduler.
+pub const NEW_KUBE_SCHEDULER: Component = new_kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
+/// kubelet of the new generation of workers.
+pub const NEW_KUBELET: Component = new_kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
+/// containerd of the new generation of workers.
+pub const CONTAINERD: Component =
+    component("containerd", CONTAINERD_FAMILY, "github.com/containerd/containerd/v2/cmd/containerd");
+/// Its shim.
+pub const CONTAINERD_SHIM: Component = component(
+    "containerd-shim-runc-v2",
+    CONTAINERD_FAMILY,
+    "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+);
+/// Its command line.
+pub const CTR: Component = component("ctr", CONTAINERD_FAMILY, "github.com/containerd/containerd/v2/cmd/ctr");
+/// The runc that it pins.
+pub const RUNC: Component = component("runc", RUNC_FAMILY, "github.com/opencontainers/runc");
+
+const CONTAINERD_FAMILY: &str = "containerd";
+const RUNC_FAMILY: &str = "runc";
+const NEW_KUBERNETES_FAMILY: &str = "kubernetes-1.37";
 
 const fn component(name: &'static str, family: &'static str, package: &'static str) -> Component {
     Component { name, family, package, versioned_by: package }
+}
+
+const fn new_kubernetes(name: &'static str, package: &'static str) -> Component {
+    component(name, NEW_KUBERNETES_FAMILY, package)
 }
 
 /// The folder of pinned modules.
@@ -75,7 +105,10 @@ impl Component {
     /// # Errors
     /// When it has to be built and the build fails.
     pub async fn obtain(self, root: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
-        if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
+        // Not for the new generation: what is there may be too old for its kubelet.
+        if self.family != NEW_KUBERNETES_FAMILY
+            && let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS")
+        {
             let file = PathBuf::from(assets).join(self.name);
             if file.is_file() {
                 progress.step(&format!("taking {} from KUBEBUILDER_ASSETS", self.name));
@@ -103,13 +136,25 @@ impl Component {
             "-o".into(),
             unfinished.display().to_string(),
         ];
-        if self.family == "kubernetes" {
+        if self.versioned_by.starts_with("k8s.io/kubernetes/") {
             args.extend(["-ldflags".into(), kubernetes_version_flags(&version)]);
+        }
+        if self.family == RUNC_FAMILY {
+            prerequisites::ensure_seccomp_headers().await?;
+            args.extend(["-tags".into(), "seccomp".into()]);
         }
         args.push(self.package.to_owned());
         command::run("go", &args).await.with_context(|| format!("building {} {version}", self.name))?;
         std::fs::rename(&unfinished, &target)?;
         Ok(target)
+    }
+
+    /// The version that is pinned.
+    ///
+    /// # Errors
+    /// When go.mod cannot be read or does not pin it.
+    pub fn pinned_version(self, root: &Path) -> anyhow::Result<String> {
+        self.version(&pins(root).join(self.family))
     }
 
     /// The version that go.mod requires of the module that holds the package.
