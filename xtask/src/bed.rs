@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use testbed::{Bed, Options, Progress};
+use testbed::{Bed, Generation, Options, Progress};
 
 use crate::terminal::say;
 
@@ -34,6 +34,9 @@ pub(crate) struct UpArgs {
     /// Number of workers.
     #[arg(long, default_value_t = 1)]
     workers: u8,
+    /// What the workers are, and the control planes with them: `old` (Kubernetes 1.34, containerd 1.6) or `new` (1.37, 2.3).
+    #[arg(long, default_value_t)]
+    generation: Generation,
 }
 
 pub(crate) fn run(command: &TestbedCommand, root: &Path) -> anyhow::Result<()> {
@@ -60,18 +63,19 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-pub(crate) fn options(root: &Path, name: &str, workers: u8) -> Options {
+fn options(root: &Path, args: &UpArgs) -> Options {
     Options {
-        name: name.to_owned(),
+        name: args.name.name.clone(),
         root: root.to_owned(),
         shoot_namespace: SHOOT_NAMESPACE.to_owned(),
-        workers,
+        workers: args.workers,
+        generation: args.generation,
         progress: Progress::default(),
     }
 }
 
 async fn up(args: &UpArgs, root: &Path) -> anyhow::Result<()> {
-    let bed = interruptible(&args.name.name, Bed::up(options(root, &args.name.name, args.workers))).await?;
+    let bed = interruptible(&args.name.name, Bed::up(options(root, args))).await?;
     say("the bed is up");
     print_kubeconfigs(&bed);
     Ok(())

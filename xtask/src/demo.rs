@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use e2e::{NodeFacts, Stage, StageOptions, Workload};
-use testbed::{Progress, Worker};
+use testbed::{Generation, Progress, Worker};
 
 use crate::sandbox_demo::{self, Nodes};
 use crate::terminal::say;
@@ -33,6 +33,9 @@ pub(crate) struct DemoArgs {
     /// Number of real workers.
     #[arg(long, default_value_t = 1, requires = "real")]
     workers: u8,
+    /// What they are: `old` (Kubernetes 1.34, containerd 1.6; the default) or `new` (1.37, 2.3).
+    #[arg(long, requires = "real")]
+    generation: Option<Generation>,
     /// Leaves everything running at the end, with the extension on, and prints the kubeconfigs.
     #[arg(long, requires = "real")]
     keep: bool,
@@ -72,6 +75,7 @@ pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
         name: NAME.into(),
         root: root.to_owned(),
         workers: args.workers,
+        generation: args.generation.unwrap_or_default(),
         artifacts,
         progress: progress.clone(),
     };

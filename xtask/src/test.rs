@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
+use testbed::Generation;
 
 use crate::terminal::say;
 use crate::{artifacts, bed};
@@ -27,6 +28,9 @@ pub(crate) struct TestArgs {
     /// Only tests on real components whose name contains this.
     #[arg(long, requires = "real")]
     only: Option<String>,
+    /// What the workers of those are: `old` (Kubernetes 1.34, containerd 1.6; the default) or `new` (1.37, 2.3).
+    #[arg(long, requires = "real")]
+    generation: Option<Generation>,
 }
 
 /// How a line begins that tells what could not be checked; a test writes one, too, when this machine lacks what it needs.
@@ -174,6 +178,7 @@ fn program(root: &Path, name: &str, words: &[&str]) -> anyhow::Result<()> {
 }
 
 fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
+    let generation = args.generation.unwrap_or_default();
     say("== building the images under test");
     let artifacts = artifacts::build(root)?;
     if args.only.is_none() {
@@ -197,9 +202,10 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         let words = ["test", "--package", "sandbox", "--test", "memory", "--locked", "--"];
         let words = [&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat();
         cargo_test(root, &words, &artifacts.to_env(), tally)?;
-        bed::runtime()?.block_on(on_a_worker(root, &artifacts, tally))?;
+        bed::runtime()?.block_on(on_a_worker(root, &artifacts, generation, tally))?;
     }
-    e2e(root, &artifacts, args.only.as_deref(), &[], tally)
+    let more = [(Generation::VARIABLE, generation.to_string())];
+    e2e(root, &artifacts, args.only.as_deref(), &more, tally)
 }
 
 /// The tests of a bed whose name contains `only`, with more variables for them.
@@ -228,13 +234,19 @@ fn e2e(
 }
 
 /// The tests of crates that ask for a machine with a real systemd, containerd and cri-resmgr get a worker of a bed.
-async fn on_a_worker(root: &Path, artifacts: &e2e::Artifacts, tally: &mut Tally) -> anyhow::Result<()> {
+async fn on_a_worker(
+    root: &Path,
+    artifacts: &e2e::Artifacts,
+    generation: Generation,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     const NAME: &str = "machine";
     say("== tests that take a machine, on a worker that runs through cri-resmgr");
     let options = e2e::StageOptions {
         name: NAME.to_owned(),
         root: root.to_owned(),
         workers: 1,
+        generation,
         artifacts: artifacts.clone(),
         progress: testbed::Progress::default(),
     };

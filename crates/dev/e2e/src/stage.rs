@@ -12,7 +12,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use testbed::gardenlet::{Gardenlet, example_shoot};
 use testbed::tree::{self, Snapshot};
-use testbed::{Bed, Daemon, Options, Progress, Seed, wait_for};
+use testbed::{Bed, Daemon, Generation, Options, Progress, Seed, wait_for};
 
 use crate::{Artifacts, Endpoint, NodeFacts};
 
@@ -34,6 +34,8 @@ pub struct StageOptions {
     pub root: PathBuf,
     /// Number of workers.
     pub workers: u8,
+    /// What the workers are.
+    pub generation: Generation,
     /// What is under test.
     pub artifacts: Artifacts,
     /// Where steps are shown.
@@ -88,6 +90,7 @@ impl Stage {
             root: root.clone(),
             shoot_namespace: SHOOT_NAMESPACE.to_owned(),
             workers: options.workers,
+            generation: options.generation,
             progress: progress.clone(),
         })
         .await?;

@@ -10,16 +10,17 @@ use kube::Api;
 use kube::api::DeleteParams;
 use nix::sys::signal::Signal;
 
-use crate::components::{self, GARDENER_APISERVER, KUBELET, RESOURCE_MANAGER};
+use crate::components::{GARDENER_APISERVER, RESOURCE_MANAGER};
 use crate::control_plane::{ControlPlanes, Programs, SHOOT_SERVICE, Setup};
 use crate::gardener_api;
 use crate::ledger::{self, Ledger};
+use crate::machine::Machine;
 use crate::network::Network;
 use crate::pki::Authority;
 use crate::process::Daemon;
 use crate::resource_manager::ResourceManager;
 use crate::worker::{Membership, Worker};
-use crate::{ApiServer, FaultProxy, Progress, busybox_archive, node_root, prerequisites, wait_for};
+use crate::{ApiServer, FaultProxy, Generation, Progress, busybox_archive, prerequisites, wait_for};
 
 const NODE_READY: Duration = Duration::from_secs(300);
 const SHOOT_RESOURCE_MANAGER: &str = "grm-shoot";
@@ -35,6 +36,8 @@ pub struct Options {
     pub shoot_namespace: String,
     /// Number of workers; 0 leaves out kubelets, and the shoot's controllers too.
     pub workers: u8,
+    /// What the workers are, and the control planes with them.
+    pub generation: Generation,
     /// Where steps are shown.
     pub progress: Progress,
 }
@@ -75,7 +78,7 @@ impl Bed {
 
     async fn start(options: Options) -> anyhow::Result<Self> {
         let (root, progress) = (options.root.clone(), options.progress.clone());
-        let programs = Programs::obtain(&root, &progress).await?;
+        let programs = Programs::obtain(options.generation, &root, &progress).await?;
         let resource_manager = RESOURCE_MANAGER.obtain(&root, &progress).await?;
         let (ledger, index) = Ledger::create(&options.name)?;
         let ledger = Arc::new(ledger);
@@ -160,21 +163,25 @@ impl Bed {
     }
 
     async fn start_workers(&mut self) -> anyhow::Result<()> {
-        let count = self.options.workers;
-        let base = node_root(&self.options.progress).await?;
-        self.options.progress.step(&format!("booting {count} worker(s)"));
-        let kubelet = KUBELET.obtain(&self.options.root, &self.options.progress).await?;
-        let boot = components::boot_script(&self.options.root);
+        let (count, generation) = (self.options.workers, self.options.generation);
+        let (root, progress) = (&self.options.root, &self.options.progress);
+        let machine = Machine::obtain(generation, root, progress).await?;
+        let kubelet = generation.kubernetes().kubelet;
+        let version = kubelet.pinned_version(root)?;
+        let kubelet = kubelet.obtain(root, progress).await?;
+        progress.step(&format!("booting {count} worker(s)"));
         for number in 1..=count {
             let name = match self.machines {
                 0 => format!("worker-{number}"),
                 machines => format!("worker-{number}-{machines}"),
             };
             let netns = self.network.worker_namespace(number);
-            let mut worker = Worker::prepare(&name, &base, &self.dir, Some(netns), boot.clone(), &self.ledger)?;
+            let mut worker = Worker::prepare(&name, &machine, &self.dir, Some(netns), &self.ledger)?;
             let kubeconfig = self.planes.shoot.user_kubeconfig(&format!("system:node:{name}"), Some("system:nodes"))?;
             worker.join(&Membership {
                 kubelet: &kubelet,
+                version: version.trim_start_matches('v'),
+                generation,
                 kubeconfig: &kubeconfig,
                 ca: &self.authority.certificate,
                 pod_range: Network::pod_range(number),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sha2::Digest as _;
 
-use crate::{Progress, cache_dir, command};
+use crate::{Progress, cache_dir, command, prerequisites};
 
 /// A program that is built from a pinned Go module.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ enum Recipe {
     Plain,
     /// With the version where Kubernetes' programs look for it.
     Kubernetes,
+    /// With seccomp, which needs cgo and libseccomp's headers.
+    Runc,
     /// As it ships to nodes: static, without symbols, and with the version where nri-plugins' programs look for it
     /// (their Makefile, v0.14.0, does the same).
     NriPlugin,
@@ -72,6 +74,37 @@ pub const NRI_BALLOONS: Component =
 /// nri-plugins' policy `topology-aware`.
 pub const NRI_TOPOLOGY_AWARE: Component =
     nri_plugin("nri-resource-policy-topology-aware", "github.com/containers/nri-plugins/cmd/plugins/topology-aware");
+/// The API server for the new generation's kubelet, which must not be newer than it.
+pub const NEW_KUBE_APISERVER: Component = new_kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
+/// Its controller manager.
+pub const NEW_KUBE_CONTROLLER_MANAGER: Component =
+    new_kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+/// Its scheduler.
+pub const NEW_KUBE_SCHEDULER: Component = new_kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler");
+/// kubelet of the new generation of workers.
+pub const NEW_KUBELET: Component = new_kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
+/// containerd of the new generation of workers.
+pub const CONTAINERD: Component =
+    component("containerd", CONTAINERD_FAMILY, "github.com/containerd/containerd/v2/cmd/containerd");
+/// Its shim.
+pub const CONTAINERD_SHIM: Component = component(
+    "containerd-shim-runc-v2",
+    CONTAINERD_FAMILY,
+    "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+);
+/// Its command line.
+pub const CTR: Component = component("ctr", CONTAINERD_FAMILY, "github.com/containerd/containerd/v2/cmd/ctr");
+/// The runc that it pins.
+pub const RUNC: Component = Component {
+    name: "runc",
+    family: "runc",
+    package: "github.com/opencontainers/runc",
+    versioned_by: "github.com/opencontainers/runc",
+    recipe: Recipe::Runc,
+};
+
+const CONTAINERD_FAMILY: &str = "containerd";
+const NEW_KUBERNETES_FAMILY: &str = "kubernetes-1.37";
 
 const fn component(name: &'static str, family: &'static str, package: &'static str) -> Component {
     Component { name, family, package, versioned_by: package, recipe: Recipe::Plain }
@@ -83,6 +116,10 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Component {
 
 const fn nri_plugin(name: &'static str, package: &'static str) -> Component {
     Component { name, family: "nri-plugins", package, versioned_by: package, recipe: Recipe::NriPlugin }
+}
+
+const fn new_kubernetes(name: &'static str, package: &'static str) -> Component {
+    Component { name, family: NEW_KUBERNETES_FAMILY, package, versioned_by: package, recipe: Recipe::Kubernetes }
 }
 
 /// The folder of pinned modules.
@@ -103,7 +140,10 @@ impl Component {
     /// # Errors
     /// When it has to be built and the build fails.
     pub async fn obtain(self, root: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
-        if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
+        // Not for the new generation: what is there may be too old for its kubelet.
+        if self.family != NEW_KUBERNETES_FAMILY
+            && let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS")
+        {
             let file = PathBuf::from(assets).join(self.name);
             if file.is_file() {
                 progress.step(&format!("taking {} from KUBEBUILDER_ASSETS", self.name));
@@ -124,6 +164,9 @@ impl Component {
         let dir = target.parent().context("cache path without parent")?;
         std::fs::create_dir_all(dir)?;
         let unfinished = dir.join(format!(".{}.{}", self.name, std::process::id()));
+        if self.recipe == Recipe::Runc {
+            prerequisites::ensure_seccomp_headers().await?;
+        }
         let place = ["-C".to_owned(), module.display().to_string(), "-o".into(), unfinished.display().to_string()];
         let (environment, flags) = self.recipe.of(&version);
         let go = environment.iter().copied().chain(["go", "build"]).map(str::to_owned);
@@ -131,6 +174,14 @@ impl Component {
         command::run("env", &args).await.with_context(|| format!("building {} {version}", self.name))?;
         std::fs::rename(&unfinished, &target)?;
         Ok(target)
+    }
+
+    /// The version that is pinned.
+    ///
+    /// # Errors
+    /// When go.mod cannot be read or does not pin it.
+    pub fn pinned_version(self, root: &Path) -> anyhow::Result<String> {
+        self.version(&pins(root).join(self.family))
     }
 
     /// The version that go.mod requires of the module that holds the package.
@@ -148,6 +199,8 @@ impl Recipe {
         match self {
             Self::Plain => (&[], Vec::new()),
             Self::Kubernetes => (&[], vec!["-ldflags".to_owned(), kubernetes_version_flags(version)]),
+            // As its Makefile builds it, without its libpathrs.
+            Self::Runc => (&[], vec!["-tags".to_owned(), "seccomp".to_owned()]),
             Self::NriPlugin => {
                 let stamp = "github.com/containers/nri-plugins/pkg/version";
                 let linker = format!("-s -w -X={stamp}.Version={version} -X={stamp}.Build=testbed");

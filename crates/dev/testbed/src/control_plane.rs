@@ -9,7 +9,8 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 
-use crate::components::{ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER};
+use crate::components::ETCD;
+use crate::generation::Generation;
 use crate::ledger::Ledger;
 use crate::network::{self, Network};
 use crate::pki::{Authority, Identity, Reach, signing_key};
@@ -189,12 +190,13 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    pub(crate) async fn obtain(root: &Path, progress: &Progress) -> anyhow::Result<Self> {
+    pub(crate) async fn obtain(generation: Generation, root: &Path, progress: &Progress) -> anyhow::Result<Self> {
+        let kubernetes = generation.kubernetes();
         Ok(Self {
             etcd: ETCD.obtain(root, progress).await?,
-            apiserver: KUBE_APISERVER.obtain(root, progress).await?,
-            controller_manager: KUBE_CONTROLLER_MANAGER.obtain(root, progress).await?,
-            scheduler: KUBE_SCHEDULER.obtain(root, progress).await?,
+            apiserver: kubernetes.apiserver.obtain(root, progress).await?,
+            controller_manager: kubernetes.controller_manager.obtain(root, progress).await?,
+            scheduler: kubernetes.scheduler.obtain(root, progress).await?,
         })
     }
 }

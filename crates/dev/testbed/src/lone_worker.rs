@@ -6,29 +6,34 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::ledger::{self, Ledger};
-use crate::{Progress, Worker, components, node_root, prerequisites};
+use crate::machine::Machine;
+use crate::{Generation, Progress, Worker, prerequisites};
 
-/// Boots a worker in a bed of its own, without kubelet, control planes and network. [`crate::down`] takes it away by the bed's
+/// Boots a worker of that generation in a bed of its own, without kubelet, control planes and network. [`crate::down`] takes it away by the bed's
 /// name.
 ///
 /// # Errors
 /// When the machine lacks something, or the worker does not boot; what was started is then taken down.
-pub async fn lone_worker(bed: &str, root: &Path, progress: &Progress) -> anyhow::Result<Worker> {
+pub async fn lone_worker(
+    bed: &str,
+    generation: Generation,
+    root: &Path,
+    progress: &Progress,
+) -> anyhow::Result<Worker> {
     prerequisites::ensure().await?;
     ledger::down(bed).await.context("cannot take down what an earlier run has left")?;
-    let outcome = boot(bed, root, progress).await;
+    let outcome = boot(bed, generation, root, progress).await;
     if outcome.is_err() {
         ledger::down(bed).await?;
     }
     outcome
 }
 
-async fn boot(bed: &str, root: &Path, progress: &Progress) -> anyhow::Result<Worker> {
-    let base = node_root(progress).await?;
+async fn boot(bed: &str, generation: Generation, root: &Path, progress: &Progress) -> anyhow::Result<Worker> {
+    let machine = Machine::obtain(generation, root, progress).await?;
     let (ledger, _) = Ledger::create(bed)?;
     progress.step("booting a worker that belongs to no cluster");
-    let (dir, script) = (ledger::bed_dir(bed)?, components::boot_script(root));
-    let mut worker = Worker::prepare("worker-1", &base, &dir, None, script, &Arc::new(ledger))?;
+    let mut worker = Worker::prepare("worker-1", &machine, &ledger::bed_dir(bed)?, None, &Arc::new(ledger))?;
     worker.boot().await?;
     Ok(worker)
 }

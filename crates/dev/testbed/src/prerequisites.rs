@@ -101,6 +101,17 @@ pub(crate) async fn install_packages() -> anyhow::Result<()> {
     install(&packages).await
 }
 
+/// What runc is built with.
+///
+/// # Errors
+/// When apt-get fails.
+pub(crate) async fn ensure_seccomp_headers() -> anyhow::Result<()> {
+    let headers = Path::new("/usr/include/seccomp.h").exists();
+    let packages = [(headers, "libseccomp-dev"), (find_program("pkg-config").is_some(), "pkg-config")];
+    let missing: Vec<&str> = packages.iter().filter(|(there, _)| !there).map(|(_, package)| *package).collect();
+    install(&missing).await
+}
+
 /// Installs the Debian packages of those of `programs` (program and package) that are missing.
 ///
 /// # Errors

@@ -50,7 +50,7 @@ impl Bed {
     /// # Errors
     /// When it does not get ready.
     pub async fn start_other_seed(&mut self) -> anyhow::Result<()> {
-        let programs = Programs::obtain(&self.options.root, &self.options.progress).await?;
+        let programs = Programs::obtain(self.options.generation, &self.options.root, &self.options.progress).await?;
         let setup = Setup {
             dir: &self.dir,
             network: &self.network,

@@ -8,9 +8,10 @@ use anyhow::Context as _;
 
 use crate::command::{self, Output};
 use crate::ledger::{Entry, Ledger};
+use crate::machine::Machine;
 use crate::process::{Daemon, Launch};
 use crate::tree::{self, Snapshot};
-use crate::{BUSYBOX_IMAGE, wait_for};
+use crate::{Generation, wait_for};
 
 const BOOT: Duration = Duration::from_secs(60);
 
@@ -31,6 +32,9 @@ pub struct Worker {
 /// What a worker needs to join the shoot.
 pub(crate) struct Membership<'a> {
     pub(crate) kubelet: &'a Path,
+    /// kubelet's, without a `v`.
+    pub(crate) version: &'a str,
+    pub(crate) generation: Generation,
     pub(crate) kubeconfig: &'a str,
     pub(crate) ca: &'a str,
     pub(crate) pod_range: String,
@@ -42,10 +46,9 @@ impl Worker {
     /// Prepares the machine's root: the base file system below, everything of its own above.
     pub(crate) fn prepare(
         name: &str,
-        base: &Path,
+        machine: &Machine,
         bed: &Path,
         netns: Option<String>,
-        boot_script: PathBuf,
         ledger: &Arc<Ledger>,
     ) -> anyhow::Result<Self> {
         let dir = bed.join(name);
@@ -56,7 +59,7 @@ impl Worker {
         ledger.add(Entry::Mount { path: root.clone() })?;
         let options = format!(
             "lowerdir={},upperdir={},workdir={}",
-            base.display(),
+            machine.base.display(),
             dir.join("upper").display(),
             dir.join("work").display()
         );
@@ -73,7 +76,7 @@ impl Worker {
             root,
             dir,
             netns,
-            boot_script,
+            boot_script: machine.boot_script.clone(),
             ledger: Arc::clone(ledger),
             supervisor: None,
             boots: 0,
@@ -85,7 +88,10 @@ impl Worker {
         worker.write("/etc/resolv.conf", "", 0o644)?;
         // A container that ignores SIGTERM must not hold up a reboot for a minute and a half.
         worker.write("/etc/systemd/system.conf.d/10-testbed.conf", "[Manager]\nDefaultTimeoutStopSec=5s\n", 0o644)?;
-        worker.write("/etc/containerd/config.toml", &containerd_config(), 0o644)?;
+        worker.write("/etc/containerd/config.toml", &machine.containerd_config, 0o644)?;
+        for (program, place) in &machine.programs {
+            worker.copy(program, place, 0o755)?;
+        }
         worker.write("/etc/environment", "", 0o644)?;
         Ok(worker)
     }
@@ -100,8 +106,8 @@ impl Worker {
         self.write("/etc/cni/net.d/10-bed.conflist", &cni_config(&membership.pod_range), 0o644)?;
         self.write("/var/lib/kubelet/kubeconfig-real", membership.kubeconfig, 0o600)?;
         self.write("/var/lib/kubelet/ca.crt", membership.ca, 0o644)?;
-        self.write("/var/lib/kubelet/config/kubelet", KUBELET_CONFIG, 0o644)?;
-        self.write("/etc/systemd/system/kubelet.service", &kubelet_unit(&self.name), 0o600)?;
+        self.write("/var/lib/kubelet/config/kubelet", &kubelet_config(membership.generation), 0o644)?;
+        self.write("/etc/systemd/system/kubelet.service", &kubelet_unit(&self.name, membership.version), 0o600)?;
         let wants = self.root.join("etc/systemd/system/multi-user.target.wants");
         std::fs::create_dir_all(&wants)?;
         std::os::unix::fs::symlink("/etc/systemd/system/kubelet.service", wants.join("kubelet.service"))?;
@@ -285,24 +291,6 @@ impl Worker {
     }
 }
 
-fn containerd_config() -> String {
-    // restrict_oom_score_adj: without CAP_SYS_RESOURCE, as in many containers and on build machines, runc cannot give a
-    // pause container the score -998 and refuses to start it.
-    format!(
-        r#"version = 2
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{BUSYBOX_IMAGE}"
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-"#
-    )
-}
-
 fn cni_config(pod_range: &str) -> String {
     let config = serde_json::json!({
         "cniVersion": "0.4.0",
@@ -346,9 +334,17 @@ failSwapOn: false
 runtimeRequestTimeout: 2m
 ";
 
+/// kubelet refuses version 1 of control groups since 1.35 unless told not to.
+fn kubelet_config(generation: Generation) -> String {
+    match generation {
+        Generation::Old => KUBELET_CONFIG.to_owned(),
+        Generation::New => format!("{KUBELET_CONFIG}failCgroupV1: false\n"),
+    }
+}
+
 /// The unit as gardener-node-agent writes it since v1.102: sections in this order, one flag a line, no newline at the end,
 /// mode 0600. `--hostname-override` is the bed's own: Gardener's machines are named by their infrastructure.
-fn kubelet_unit(node: &str) -> String {
+fn kubelet_unit(node: &str, version: &str) -> String {
     let flags = [
         "/opt/bin/kubelet".to_owned(),
         "--config=/var/lib/kubelet/config/kubelet".to_owned(),
@@ -356,7 +352,7 @@ fn kubelet_unit(node: &str) -> String {
         format!("--hostname-override={node}"),
         "--node-labels=containerruntime.worker.gardener.cloud/gvisor=false".to_owned(),
         "--node-labels=worker.gardener.cloud/cri-name=containerd".to_owned(),
-        "--node-labels=worker.gardener.cloud/kubernetes-version=1.34.4".to_owned(),
+        format!("--node-labels=worker.gardener.cloud/kubernetes-version={version}"),
         "--node-labels=worker.gardener.cloud/pool=local".to_owned(),
         "--container-runtime-endpoint=unix:///run/containerd/containerd.sock".to_owned(),
         "--runtime-cgroups=/system.slice/containerd.service".to_owned(),

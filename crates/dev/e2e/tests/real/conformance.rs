@@ -25,7 +25,7 @@ use extension_config::names;
 use futures::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use testbed::gardenlet::example_shoot;
-use testbed::{Bed, Daemon, Options, Progress};
+use testbed::{Bed, Daemon, Generation, Options, Progress};
 
 const BED: &str = "conformance";
 /// Variable with words, separated by commas, for a run of some cases.
@@ -150,6 +150,7 @@ impl Ground {
             root: root.clone(),
             shoot_namespace: SERVED_NAMESPACE.to_owned(),
             workers: 0,
+            generation: Generation::from_env()?,
             progress: progress.clone(),
         })
         .await?;

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify};
 use extension_config::names::node;
-use testbed::{Bed, Options, Progress};
+use testbed::{Bed, Generation, Options, Progress};
 
 const NAMESPACE: &str = "shoot--local--local";
 
@@ -12,14 +12,15 @@ const NAMESPACE: &str = "shoot--local--local";
 fn the_real_components_keep_the_contracts() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let progress = Progress::default();
-    let options = Options {
-        name: "contract".to_owned(),
-        root: crate::root(),
-        shoot_namespace: NAMESPACE.to_owned(),
-        workers: 1,
-        progress: progress.clone(),
-    };
     let outcome = runtime.block_on(async {
+        let options = Options {
+            name: "contract".to_owned(),
+            root: crate::root(),
+            shoot_namespace: NAMESPACE.to_owned(),
+            workers: 1,
+            generation: Generation::from_env()?,
+            progress: progress.clone(),
+        };
         let bed = Bed::up(options).await?;
         let outcome = check(&bed, &progress).await;
         bed.down().await?;

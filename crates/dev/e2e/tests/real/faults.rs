@@ -14,7 +14,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use nix::sys::signal::Signal;
 use serde_json::json;
-use testbed::{Bed, Daemon, FaultProxy, Options, Progress, wait_for};
+use testbed::{Bed, Daemon, FaultProxy, Generation, Options, Progress, wait_for};
 
 use fleet::Fleet;
 
@@ -82,6 +82,7 @@ impl Ground {
             root: crate::root(),
             shoot_namespace: "shoot--local--local".to_owned(),
             workers: 0,
+            generation: Generation::from_env()?,
             progress: progress.clone(),
         })
         .await?;

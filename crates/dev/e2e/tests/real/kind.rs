@@ -12,7 +12,7 @@ use extension_config::names::{CONTROLLER_NAME, INSTALLATION_IMAGE};
 use image_builder::reference::Reference;
 use serde_json::Value;
 use testbed::components::{KIND, pins};
-use testbed::{Progress, Worker, run, wait_for};
+use testbed::{Generation, Progress, Worker, run, wait_for};
 use tokio::process::Command;
 
 use crate::two_platforms;
@@ -100,7 +100,7 @@ impl Lab {
     async fn up() -> anyhow::Result<Self> {
         let (root, progress, artifacts) = (crate::root(), Progress::default(), Artifacts::from_env()?);
         let kind = KIND.obtain(&root, &progress).await?;
-        let worker = testbed::lone_worker(BED, &root, &progress).await?;
+        let worker = testbed::lone_worker(BED, Generation::from_env()?, &root, &progress).await?;
         let dir = tempfile::tempdir()?;
         let programs = dir.path().join("programs");
         std::fs::create_dir(&programs)?;

@@ -28,7 +28,7 @@ mod upgrade;
 use std::path::{Path, PathBuf};
 
 use e2e::{Artifacts, Release, Stage, StageOptions};
-use testbed::Progress;
+use testbed::{Generation, Progress};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().expect("the repository is where it was built")
@@ -51,8 +51,14 @@ fn on_stage_of(
         let progress = Progress::default();
         let artifacts = Artifacts::from_env()?;
         let release = release(&artifacts)?;
-        let options =
-            StageOptions { name: name.to_owned(), root: root(), workers, artifacts, progress: progress.clone() };
+        let options = StageOptions {
+            name: name.to_owned(),
+            root: root(),
+            workers,
+            generation: Generation::from_env()?,
+            artifacts,
+            progress: progress.clone(),
+        };
         let mut stage = match Stage::up_with(options, &release).await {
             Ok(stage) => stage,
             Err(error) => {

@@ -18,11 +18,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use e2e::Artifacts;
 use futures::future::{LocalBoxFuture, join_all};
-use testbed::{Bed, Options, Progress};
+use testbed::{Bed, Generation, Options, Progress};
 
 use lab::Lab;
 
 const BED: &str = "node";
+/// Of [`new_generation`].
+const NEW_BED: &str = "node-new";
+/// Install, placement of containers, and removal with a file tree as before.
+const NEW_CASES: &str = "node_01,node_32,node_25";
 const CASES: &str = "NODE_CASES";
 /// Longest time for one case: a daemon that is given up for good.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -85,10 +89,26 @@ const LONG: &[(&str, Case)] = cases![failure::node_37_a_daemon_that_dies_four_ti
 
 #[test]
 fn node() {
+    on_bed(BED, async || {
+        let groups = match std::env::var(CASES) {
+            Ok(names) => vec![chosen(&names)?],
+            Err(_) => GROUPS.iter().map(|group| group.to_vec()).collect(),
+        };
+        run(BED, Generation::from_env()?, groups).await
+    });
+}
+
+/// The main cases with the newest kubelet and containerd that are supported, whatever the others run with.
+#[test]
+fn new_generation() {
+    on_bed(NEW_BED, async || run(NEW_BED, Generation::New, vec![chosen(NEW_CASES)?]).await);
+}
+
+fn on_bed(bed: &str, body: impl AsyncFnOnce() -> anyhow::Result<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async {
-        let outcome = run().await;
-        testbed::down(BED).await?;
+        let outcome = body().await;
+        testbed::down(bed).await?;
         outcome
     });
     if let Err(error) = outcome {
@@ -96,18 +116,15 @@ fn node() {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run(name: &str, generation: Generation, groups: Vec<Vec<(&'static str, Case)>>) -> anyhow::Result<()> {
     let progress = Progress::default();
     let artifacts = Artifacts::from_env()?;
-    let groups = match std::env::var(CASES) {
-        Ok(names) => vec![chosen(&names)?],
-        Err(_) => GROUPS.iter().map(|group| group.to_vec()).collect(),
-    };
     let mut bed = Bed::up(Options {
-        name: BED.to_owned(),
+        name: name.to_owned(),
         root: crate::root(),
         shoot_namespace: "shoot--local--local".to_owned(),
         workers: u8::try_from(groups.len())?,
+        generation,
         progress: progress.clone(),
     })
     .await?;

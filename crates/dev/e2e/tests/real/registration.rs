@@ -11,7 +11,7 @@ use image_builder::gzip;
 use image_builder::tree::Tree;
 use serde_json::{Value, json};
 use testbed::components::OLD_REGISTRATION;
-use testbed::{Bed, Options, Progress, run};
+use testbed::{Bed, Generation, Options, Progress, run};
 
 const BED: &str = "registration";
 /// Strict: an unknown field is an error and not dropped.
@@ -35,6 +35,7 @@ fn a_gardener_apiserver_takes_the_registrations() {
             root: crate::root(),
             shoot_namespace: "shoot--local--local".to_owned(),
             workers: 0,
+            generation: Generation::from_env()?,
             progress: progress.clone(),
         };
         let bed = Bed::up(options).await?;
