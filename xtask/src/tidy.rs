@@ -1,6 +1,8 @@
 //! `cargo xtask tidy`: the rules of ARCHITECTURE.md that a compiler does not check.
 
 mod crates;
+mod dependencies;
+mod modules;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -11,21 +13,28 @@ use clap::Args;
 
 use crate::terminal::say;
 
-/// Checks where crates' imports point, who may use which library, and what no file may say.
+/// Checks where the imports of crates and modules point, who may use which library, and what no file may say.
 #[derive(Debug, Args)]
 pub(crate) struct TidyArgs {}
 
 /// Runs the command in the repository at `root`. All findings are shown before it fails.
 pub(crate) fn run(_: &TidyArgs, root: &Path) -> anyhow::Result<()> {
     let mut findings = crates::check(&metadata(root)?);
-    for path in files(root)? {
+    let (mut modules, mut dependencies) = (modules::Modules::default(), dependencies::Dependencies::default());
+    let files = files(root)?;
+    let documents = texts::documents(&files);
+    for path in &files {
         // A file that is listed and gone is about to be deleted.
-        let Ok(content) = std::fs::read(root.join(&path)) else { continue };
+        let Ok(content) = std::fs::read(root.join(path)) else { continue };
         // What is no text cannot break a rule about texts.
         if let Ok(text) = String::from_utf8(content) {
-            findings.extend(texts::check(&path, &text));
+            findings.extend(texts::check(path, &text, &documents));
+            modules.add(path, &text);
+            dependencies.add(path, &text);
         }
     }
+    findings.extend(modules.circles());
+    findings.extend(dependencies.unused());
     if findings.is_empty() {
         say("tidy");
         return Ok(());
