@@ -40,7 +40,7 @@ impl SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 12] = [
+const MEMBERS: [Member; 13] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -62,6 +62,11 @@ const MEMBERS: [Member; 12] = [
         longer::migration,
     ),
     ("slow-daemon", "a daemon that dies again and again and is not given up in time", longer::slow_daemon),
+    (
+        "new-generation",
+        "what does not hold on a worker with the newest kubelet and containerd that are supported",
+        longer::new_generation,
+    ),
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
     ("upgrade", "what the way from an earlier revision (`--from`) restarts or leaves behind", upgrade::upgrade),
     ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::ensure;
+use testbed::Generation;
 
 use super::SoakArgs;
 use crate::test::{self, Tally};
@@ -54,6 +55,18 @@ pub(super) fn slow_daemon(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     test::on_real_components(root, Some("node::node"), &[("NODE_CASES", "node_37".to_owned())], &mut tally)?;
     all_passed(&tally)?;
     Ok("a daemon that dies every 15 s is given up in time".to_owned())
+}
+
+/// Install, placement of containers, and removal with the file tree as before, on a worker of the new generation. Needs what
+/// `cargo xtask test --real` needs; its first run builds that generation, half an hour on two cores.
+pub(super) fn new_generation(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
+    crate::bed::ensure_machine()?;
+    let mut tally = Tally::default();
+    let more =
+        [("NODE_CASES", "node_01,node_32,node_25".to_owned()), (Generation::VARIABLE, Generation::New.to_string())];
+    test::on_real_components(root, Some("node::node"), &more, &mut tally)?;
+    all_passed(&tally)?;
+    Ok("the main cases hold with the newest kubelet and containerd".to_owned())
 }
 
 fn all_passed(tally: &Tally) -> anyhow::Result<()> {

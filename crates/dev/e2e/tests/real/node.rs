@@ -23,10 +23,6 @@ use testbed::{Bed, Generation, Options, Progress};
 use lab::Lab;
 
 const BED: &str = "node";
-/// Of [`new_generation`].
-const NEW_BED: &str = "node-new";
-/// Install, placement of containers, and removal with a file tree as before.
-const NEW_CASES: &str = "node_01,node_32,node_25";
 const CASES: &str = "NODE_CASES";
 /// Longest time for one case: a daemon that is given up for good.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -96,12 +92,6 @@ fn node() {
         };
         run(BED, Generation::from_env()?, groups).await
     });
-}
-
-/// The main cases with the newest kubelet and containerd that are supported, whatever the others run with.
-#[test]
-fn new_generation() {
-    on_bed(NEW_BED, async || run(NEW_BED, Generation::New, vec![chosen(NEW_CASES)?]).await);
 }
 
 fn on_bed(bed: &str, body: impl AsyncFnOnce() -> anyhow::Result<()>) {
