@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::Write;
+use std::process::Command;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use dynamic_config::{Duty, Standing};
 use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
@@ -21,20 +20,9 @@ use crate::metrics::Metrics;
 use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
 
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+/// Set for the process that writes the lines.
+const WRITER: &str = "NODE_AGENT_TEST_WRITES_LOG_LINES";
+const THIS_TEST: &str = "log_lines::every_json_line_of_an_agent_has_unique_keys_and_names_its_node";
 
 /// Any JSON in which no object names a key twice; `serde_json` alone would keep the last value and say nothing.
 struct UniqueKeys;
@@ -118,7 +106,10 @@ struct Span {
 }
 
 fn desired_state(phase: Phase, policy: &str) -> String {
-    let daemon = Daemon { fallback_config: Some(format!("policy:\n  Active: {policy}\n")), ..Daemon::default() };
+    let daemon = Daemon {
+        fallback_config: Some(format!("policy:\n  Active: {policy}\n  ReservedResources:\n    CPU: 750m\n")),
+        ..Daemon::default()
+    };
     DesiredState { phase, selection: Selection::default(), daemon }.encode().unwrap()
 }
 
@@ -149,16 +140,19 @@ async fn whole_life_of_a_node() {
     agent.round(desired_file::decode(&desired_state(Phase::Remove, "none"))).await;
 }
 
-#[tokio::test]
-async fn every_json_line_of_an_agent_has_unique_keys_and_names_its_node() {
-    let written = Written::default();
-    let writer = written.clone();
-    let config = LogConfig { level: "debug".to_owned(), format: LogFormat::Json };
-    let dispatch = observability::logging::dispatch(&config, move || writer.clone()).unwrap();
-    let guard = tracing::dispatcher::set_default(&dispatch);
-    whole_life_of_a_node().await;
-    drop(guard);
-    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+/// In a process of its own: which lines are written is settled for the whole process by the first test that meets them.
+#[test]
+fn every_json_line_of_an_agent_has_unique_keys_and_names_its_node() {
+    if std::env::var_os(WRITER).is_some() {
+        observability::logging::init(&LogConfig { level: "node_agent=debug".to_owned(), format: LogFormat::Json })
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(whole_life_of_a_node());
+    }
+    let this = std::env::current_exe().unwrap();
+    let writer = Command::new(this).args([THIS_TEST, "--exact", "--nocapture"]).env(WRITER, "1").output().unwrap();
+    let text = String::from_utf8(writer.stderr).unwrap();
+    assert!(writer.status.success(), "{}\n{text}", String::from_utf8_lossy(&writer.stdout));
     let mut found = BTreeSet::new();
     for line in text.lines() {
         has_unique_keys(line).unwrap_or_else(|error| panic!("{error}: {line}"));

@@ -88,11 +88,11 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     dispatch(config, std::io::stderr)?.try_init().map_err(|_| LogError::AlreadySet)
 }
 
-/// What [`init`] sets up, for another writer: a test that reads the lines.
+/// What [`init`] sets up, for any writer.
 ///
 /// # Errors
 /// When the level cannot be understood.
-pub fn dispatch<W>(config: &LogConfig, writer: W) -> Result<Dispatch, LogError>
+fn dispatch<W>(config: &LogConfig, writer: W) -> Result<Dispatch, LogError>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
