@@ -38,6 +38,9 @@ impl Machine {
         for name in ["possible", "present", "online"] {
             file(format!("cpu/{name}"), list(0, cpus))?;
         }
+        // Read for claims on interrupts (pkg/irq), also where nothing is claimed. This machine has none.
+        let columns: Vec<String> = (0..cpus).map(|cpu| format!("  CPU{cpu}")).collect();
+        file("../../../proc/interrupts".to_owned(), columns.concat())?;
         file("cpu/isolated".to_owned(), String::new())?;
         for cpu in 0..cpus {
             let node = cpu / self.cpus_per_node;
