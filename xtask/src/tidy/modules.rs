@@ -46,26 +46,37 @@ impl Modules {
         self.crates.entry(folder).or_default().entry(module).or_default().extend(references);
     }
 
-    /// Each circle, as a line for people.
+    /// Each circle that is not known, as a line for people.
     pub(super) fn circles(&self) -> Vec<String> {
-        let mut findings = Vec::new();
+        let new = self.all().into_iter().filter(|(folder, members)| !KNOWN.contains(&(*folder, members.as_slice())));
+        new.map(|(folder, members)| format!("{folder}: the modules {} import each other", members.join(", "))).collect()
+    }
+
+    /// Each known circle that is none any more, as a line for people: the list only gets shorter.
+    pub(super) fn opened(&self) -> Vec<String> {
+        let all = self.all();
+        let gone = KNOWN.iter().filter(|(folder, members)| !all.contains(&(*folder, members.to_vec())));
+        gone.map(|(folder, _)| format!("{folder}: its known circle is another one now, or none: take it out of KNOWN"))
+            .collect()
+    }
+
+    /// The modules of each circle, by the crate's folder.
+    fn all(&self) -> BTreeSet<(&str, Vec<&str>)> {
+        let mut found = BTreeSet::new();
         for (folder, files) in &self.crates {
             let arrows = arrows(files);
-            let mut told = BTreeSet::new();
             for module in arrows.keys() {
                 // All that can be reached from a module and leads back to it.
-                let circle: BTreeSet<&str> = reachable(&arrows, module)
+                let circle: Vec<&str> = reachable(&arrows, module)
                     .into_iter()
                     .filter(|other| reachable(&arrows, other).contains(module))
                     .collect();
-                let members: Vec<&str> = circle.iter().copied().collect();
-                let is_known = KNOWN.contains(&(folder.as_str(), members.as_slice()));
-                if members.len() > 1 && !is_known && told.insert(circle) {
-                    findings.push(format!("{folder}: the modules {} import each other", members.join(", ")));
+                if circle.len() > 1 {
+                    found.insert((folder.as_str(), circle));
                 }
             }
         }
-        findings
+        found
     }
 }
 
@@ -214,6 +225,11 @@ mod tests {
         assert_eq!(found, ["crates/x: the modules a, b import each other"]);
         let found = circles(&[(a, "use crate::{c::C, b::{self, B}};"), (b, "use super::{c, a};")]);
         assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_known_circle_that_was_opened_is_told() {
+        assert_eq!(Modules::default().opened().len(), KNOWN.len());
     }
 
     #[test]
