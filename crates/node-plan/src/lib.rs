@@ -18,6 +18,7 @@ mod journal;
 mod kubelet;
 mod layout;
 mod observed;
+pub mod pins;
 mod plan;
 mod preflight;
 mod refusal;
