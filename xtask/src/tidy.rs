@@ -34,7 +34,6 @@ pub(crate) fn run(_: &TidyArgs, root: &Path) -> anyhow::Result<()> {
         }
     }
     findings.extend(modules.circles());
-    findings.extend(modules.opened());
     findings.extend(dependencies.unused());
     if findings.is_empty() {
         say("tidy");
