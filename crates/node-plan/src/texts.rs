@@ -177,35 +177,6 @@ ExecStartPre=-{gate} gate
     )
 }
 
-/// What of a loaded kubelet.service undoes the override; `None`: the gate runs before kubelet, and no file that is read after the gate's sets the
-/// same variable. `read` gives the text of an environment file, where there is one.
-///
-/// # Errors
-/// Those of `read`.
-pub fn override_undone<E>(
-    exec_start_pre: &[Vec<String>],
-    environment_files: &[String],
-    read: impl Fn(&str) -> Result<Option<String>, E>,
-) -> Result<Option<String>, E> {
-    let undone = |what: String| Ok(Some(format!("a later drop-in of kubelet.service undoes ours: {what}")));
-    if !exec_start_pre.iter().any(|command| command.first().is_some_and(|program| program == node::GATE)) {
-        return undone("ExecStartPre does not run the gate".to_owned());
-    }
-    let Some(ours) = environment_files.iter().rposition(|path| path == node::RUNTIME_ENV) else {
-        return undone(format!("EnvironmentFile does not name {}", node::RUNTIME_ENV));
-    };
-    for path in &environment_files[ours + 1..] {
-        let text = read(path)?.unwrap_or_default();
-        if unit_files::environment(&text).iter().any(|(name, _)| name == EXTRA_ARGUMENTS) {
-            return undone(format!("EnvironmentFile {path} sets {EXTRA_ARGUMENTS}"));
-        }
-    }
-    Ok(None)
-}
-
-/// The variable of the host's own arguments, to which the gate appends.
-const EXTRA_ARGUMENTS: &str = "KUBELET_EXTRA_ARGS";
-
 #[cfg(test)]
 mod tests {
     use extension_config::names::node;
