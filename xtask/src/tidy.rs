@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules of ARCHITECTURE.md that a compiler does not check.
 
+mod calls;
 mod crates;
 mod dependencies;
 mod modules;
@@ -29,12 +30,12 @@ pub(crate) fn run(_: &TidyArgs, root: &Path) -> anyhow::Result<()> {
         // What is no text cannot break a rule about texts.
         if let Ok(text) = String::from_utf8(content) {
             findings.extend(texts::check(path, &text, &documents));
+            findings.extend(calls::check(path, &text));
             modules.add(path, &text);
             dependencies.add(path, &text);
         }
     }
     findings.extend(modules.circles());
-    findings.extend(modules.opened());
     findings.extend(dependencies.unused());
     if findings.is_empty() {
         say("tidy");
