@@ -1,6 +1,7 @@
 //! A JSON document with a version, written atomically and only when it changes.
 
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -41,7 +42,7 @@ pub enum JournalError {
         path: PathBuf,
         /// Version in the file.
         found: u32,
-        /// Version that is understood.
+        /// The newest version that is understood.
         known: u32,
     },
     /// The document cannot be written as JSON.
@@ -62,7 +63,7 @@ impl JournalError {
 pub struct Journal<T> {
     root: HostRoot,
     path: PathBuf,
-    version: u32,
+    versions: RangeInclusive<u32>,
     attributes: FileAttributes,
     content: PhantomData<fn() -> T>,
 }
@@ -79,10 +80,10 @@ struct VersionOnly {
 }
 
 impl<T: Serialize + DeserializeOwned> Journal<T> {
-    /// The journal at this host-absolute path, in this version of its format, with mode 0600.
+    /// The journal at this host-absolute path, in these versions of its format, all of which are read, with mode 0600.
     #[must_use]
-    pub fn new(root: HostRoot, path: impl Into<PathBuf>, version: u32) -> Self {
-        Self { root, path: path.into(), version, attributes: FileAttributes::with_mode(0o600), content: PhantomData }
+    pub fn new(root: HostRoot, path: impl Into<PathBuf>, versions: RangeInclusive<u32>) -> Self {
+        Self { root, path: path.into(), versions, attributes: FileAttributes::with_mode(0o600), content: PhantomData }
     }
 
     /// Host-absolute path of the file.
@@ -101,16 +102,17 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         }
         let unreadable = |source| JournalError::Unreadable { path: self.path.clone(), source };
         let VersionOnly { version } = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        if version != self.version {
-            return Err(JournalError::UnknownVersion { path: self.path.clone(), found: version, known: self.version });
+        if !self.versions.contains(&version) {
+            let known = *self.versions.end();
+            return Err(JournalError::UnknownVersion { path: self.path.clone(), found: version, known });
         }
         let envelope: Envelope<T> = serde_json::from_slice(&bytes).map_err(unreadable)?;
         Ok(Some(envelope.content))
     }
 
-    /// Makes the file say this; an equal file is not touched. The directory must exist.
-    pub fn write(&self, content: &T) -> Result<Change, JournalError> {
-        let envelope = Envelope { version: self.version, content };
+    /// Makes the file say this in one of the versions; an equal file is not touched. The directory must exist.
+    pub fn write(&self, version: u32, content: &T) -> Result<Change, JournalError> {
+        let envelope = Envelope { version, content };
         let mut bytes = serde_json::to_vec_pretty(&envelope).map_err(JournalError::Unwritable)?;
         bytes.push(b'\n');
         Ok(self.root.ensure_file(&self.path, &bytes, self.attributes)?)

@@ -91,7 +91,7 @@ struct Document {
 fn journal() -> (tempfile::TempDir, Journal<Document>) {
     let directory = tempfile::tempdir().expect("temporary directory");
     let root = HostRoot::open(directory.path()).expect("open");
-    (directory, Journal::new(root, "/journal.json", 1))
+    (directory, Journal::new(root, "/journal.json", 1..=2))
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn a_journal_is_read_back_and_not_written_twice() {
     let (directory, journal) = journal();
     assert_eq!(journal.read().expect("none"), None);
     let document = Document { phase: "installing".to_owned(), made: vec!["/opt/x".to_owned()] };
-    assert_eq!(journal.write(&document).expect("write"), host::Change::Content);
-    assert_eq!(journal.write(&document).expect("same"), host::Change::Unchanged);
+    assert_eq!(journal.write(1, &document).expect("write"), host::Change::Content);
+    assert_eq!(journal.write(1, &document).expect("same"), host::Change::Unchanged);
     assert_eq!(journal.read().expect("read"), Some(document));
     assert!(directory.path().join("journal.json").exists());
     assert_eq!(journal.remove().expect("remove"), host::Removal::Removed);

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::converge::{Outcome, converge};
 use crate::desired_file::{DesiredFileError, Mounted};
 use crate::effects::{EffectError, Node};
-use crate::inputs::Inputs;
+use crate::inputs::{Goal, Inputs};
 use crate::prove::Timing;
 use crate::report;
 use crate::shoot::ShootApi;

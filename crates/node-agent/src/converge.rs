@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use crate::effects::{EffectError, Effects, Permit, Request, Result};
 use crate::execute::{execute, record};
-use crate::inputs::Inputs;
+use crate::inputs::Goal;
 use crate::observe::observe;
 use crate::prove::Timing;
 
@@ -32,7 +32,7 @@ pub(crate) struct Outcome {
 }
 
 /// Works until the node is as desired or something is in the way.
-pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs: &Inputs) -> Result<Outcome> {
+pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs: &impl Goal) -> Result<Outcome> {
     let mut locked = false;
     for _ in 0..ROUNDS {
         let mut observed = observe(effects).await?;
@@ -92,13 +92,13 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
 async fn run(
     effects: &mut impl Effects,
     timing: &Timing,
-    inputs: &Inputs,
+    inputs: &impl Goal,
     journal: &mut Option<Journal>,
     steps: &[Step],
 ) -> std::result::Result<(), (Action, EffectError)> {
     for step in steps {
         // A line shows the innermost span alone, so this one repeats what the round's says.
-        let span = tracing::info_span!("step", node = inputs.node, desired = inputs.hash, action = %step.action);
+        let span = tracing::info_span!("step", node = inputs.node(), desired = inputs.hash(), action = %step.action);
         let outcome = async {
             effects.pause(Duration::ZERO).await?;
             tracing::info!(step = %step.action, because = %step.evidence, "began step");
@@ -113,7 +113,7 @@ async fn run(
 async fn ask(
     effects: &mut impl Effects,
     journal: &mut Option<Journal>,
-    inputs: &Inputs,
+    inputs: &impl Goal,
     desired: &Desired,
 ) -> Result<Permit> {
     let request = request(journal.as_ref(), inputs, desired);
@@ -129,7 +129,7 @@ async fn ask(
 async fn give_back(
     effects: &mut impl Effects,
     journal: &mut Option<Journal>,
-    inputs: &Inputs,
+    inputs: &impl Goal,
     desired: &Desired,
 ) -> Result<()> {
     let request = request(journal.as_ref(), inputs, desired);
@@ -139,14 +139,14 @@ async fn give_back(
     Ok(())
 }
 
-fn request(journal: Option<&Journal>, inputs: &Inputs, desired: &Desired) -> Request {
+fn request(journal: Option<&Journal>, inputs: &impl Goal, desired: &Desired) -> Request {
     let attempt = match desired {
         Desired::Installed(installation) => installation.attempt(),
         Desired::Clean { .. } | Desired::Undecided { .. } => String::new(),
     };
     let failure = journal.and_then(|journal| journal.backoff.as_ref());
     let untold = failure.filter(|failure| !failure.told && failure.inputs == attempt);
-    Request { desired: inputs.hash.clone(), failed_at: untold.map(|failure| failure.failed_at), attempt }
+    Request { desired: inputs.hash().to_owned(), failed_at: untold.map(|failure| failure.failed_at), attempt }
 }
 
 /// A failed proof goes into the journal, with the back-off that makes the next plan lead back: to what ran well before, or, when that fails
@@ -171,7 +171,7 @@ fn go_back(
     backoff.told = matches!(step, Action::Prove(Proof::Override { .. }));
     let mut changes = vec![Change::Failed(backoff)];
     if target == Target::Before {
-        changes.push(Change::NothingProven);
+        changes.push(Change::NothingProven.of(installation.backend.backend()));
     }
     let mut journal = observed.journal;
     record(effects, &mut journal, &changes)

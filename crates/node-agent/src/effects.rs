@@ -5,7 +5,8 @@ use std::time::Duration;
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostError, JournalError};
-use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Slot, Unit};
+use node_plan::pins::{BooksError, Misses};
+use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Nri, Plan, RuntimeVersion, Slot, Unit};
 use systemd_client::SystemdError;
 
 use crate::proof_failure::ProofFailure;
@@ -41,6 +42,18 @@ pub(crate) enum EffectError {
     /// A proof that failed.
     #[error(transparent)]
     Proof(#[from] ProofFailure),
+    /// containerd's answer about containers.
+    #[error("containerd")]
+    Cri(#[from] cri_client::CriError),
+    /// What a policy has written down.
+    #[error("the policy's books")]
+    Books(#[from] BooksError),
+    /// Containers that are still placed by a policy that is gone.
+    #[error("{left} containers still have what the policy gave them after a reset")]
+    PinsLeft {
+        /// How many.
+        left: usize,
+    },
     /// A directory that cannot be removed.
     #[error("{path} is a mount point of the agent's pod")]
     MountPoint {
@@ -171,6 +184,31 @@ pub(crate) trait Probe {
     fn cpus(&self) -> Option<CpuSet>;
 }
 
+/// A policy plugin's word that it has registered with containerd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Registration {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Seconds since 1970.
+    pub(crate) at: u64,
+}
+
+/// The policy plugin, and the containers that it places.
+pub(crate) trait Plugins {
+    /// containerd's name and version; `None` when it does not answer.
+    async fn runtime(&mut self) -> Option<RuntimeVersion>;
+    /// What containerd lets plugins do.
+    fn nri(&mut self) -> Result<Nri>;
+    /// What the pid file says; it outlives its process.
+    fn registration(&mut self) -> Result<Option<Registration>>;
+    /// Containers that are not where the policy that has registered at this time has them, by one look.
+    async fn misses(&mut self, registered_at: u64) -> Result<Misses>;
+    /// Gives all containers what they would have without a policy; how many had something else.
+    async fn reset_pins(&mut self) -> Result<usize>;
+    /// Lets a policy's program read a document, apart from everything; an error of a proof when it does not take it.
+    async fn try_out(&mut self, program: &str, document: &str) -> Result<()>;
+}
+
 /// Time, and waiting.
 pub(crate) trait Clock {
     /// Seconds since 1970.
@@ -224,9 +262,9 @@ pub(crate) trait Progress {
 }
 
 /// All of a node.
-pub(crate) trait Effects: Files + Units + Probe + Clock + Slots + Progress {}
+pub(crate) trait Effects: Files + Units + Probe + Plugins + Clock + Slots + Progress {}
 
-impl<T: Files + Units + Probe + Clock + Slots + Progress> Effects for T {}
+impl<T: Files + Units + Probe + Plugins + Clock + Slots + Progress> Effects for T {}
 
 /// A node that an agent can stay with.
 pub(crate) trait Node: Effects {

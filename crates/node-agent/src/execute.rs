@@ -1,7 +1,7 @@
 //! Carrying out one step: the journal first, then the effect.
 
 use extension_config::names::node;
-use node_plan::{Action, Change, Journal, JournalAction, Step, UnitAction};
+use node_plan::{Action, Change, Check, Journal, JournalAction, Step, UnitAction};
 
 use crate::effects::{EffectError, Effects, Result};
 use crate::prove::{self, Timing};
@@ -31,7 +31,15 @@ fn log_restart(action: &Action) {
         Action::Unit(UnitAction::Restart { unit }) if unit == node::DAEMON_UNIT => {
             tracing::info!("restarted cri-resmgr");
         }
-        Action::File(_) | Action::Unit(_) | Action::Prove(_) | Action::Journal(_) => {}
+        Action::Unit(UnitAction::Restart { unit }) if unit == node::PLUGIN_UNIT => {
+            tracing::info!("restarted the policy plugin");
+        }
+        Action::File(_)
+        | Action::Unit(_)
+        | Action::ResetPins
+        | Action::Check(_)
+        | Action::Prove(_)
+        | Action::Journal(_) => {}
     }
 }
 
@@ -56,6 +64,12 @@ async fn act(effects: &mut impl Effects, timing: &Timing, action: &Action) -> Re
         Action::File(action) => effects.change(action),
         Action::Unit(action) => change_unit(effects, action).await,
         Action::RestartKubelet { .. } => restart_and_let_the_proof_decide(effects, node::KUBELET_UNIT).await,
+        Action::ResetPins => {
+            let containers = effects.reset_pins().await?;
+            tracing::info!(containers, "reset what a policy gave to containers");
+            Ok(())
+        }
+        Action::Check(Check::DryRun { program, document }) => effects.try_out(program, document).await,
         Action::Prove(proof) => prove::prove(effects, timing, *proof).await,
         Action::Journal(JournalAction::Record) => Ok(()),
         Action::Journal(JournalAction::Forget) => effects.forget(),
@@ -70,7 +84,7 @@ async fn change_unit(effects: &mut impl Effects, action: &UnitAction) -> Result<
             effects.start(unit).await
         }
         UnitAction::Stop { unit } => effects.stop(unit).await,
-        UnitAction::Restart { unit } if unit == node::DAEMON_UNIT => {
+        UnitAction::Restart { unit } if unit == node::DAEMON_UNIT || unit == node::PLUGIN_UNIT => {
             restart_and_let_the_proof_decide(effects, unit).await
         }
         UnitAction::Restart { unit } => {

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
 use kubelet_config::Files as _;
+use node_plan::pins::Misses;
 use node_plan::testing::{NodeState, SPACE};
-use node_plan::{Action, Blob, Cause, Desired, Entry, FileAction, Journal, Plan, Slot, UnitAction};
+use node_plan::{
+    Action, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, RuntimeVersion, Slot, UnitAction,
+};
 
 use crate::effects::{
-    Clock, EffectError, Files, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView, Units,
+    Clock, EffectError, Files, NoAnswer, Node, Permit, Plugins, Probe, Progress, Registration, Request, Result, Slots,
+    Socket, UnitView, Units,
 };
 use crate::memory;
 
@@ -201,6 +205,32 @@ impl Probe for Fake {
 
     fn cpus(&self) -> Option<CpuSet> {
         self.state.cpu_set()
+    }
+}
+
+impl Plugins for Fake {
+    async fn runtime(&mut self) -> Option<RuntimeVersion> {
+        self.state.containerd_answers.then(|| self.state.runtime.clone())
+    }
+
+    fn nri(&mut self) -> Result<Nri> {
+        self.read("nri", |state| state.nri.clone())
+    }
+
+    fn registration(&mut self) -> Result<Option<Registration>> {
+        self.read("registration", memory::registration)
+    }
+
+    async fn misses(&mut self, _registered_at: u64) -> Result<Misses> {
+        self.read("misses", NodeState::misses)
+    }
+
+    async fn reset_pins(&mut self) -> Result<usize> {
+        self.call("reset pins", memory::reset_pins)
+    }
+
+    async fn try_out(&mut self, program: &str, document: &str) -> Result<()> {
+        self.call("try out", |state| memory::try_out(state, program, document))
     }
 }
 

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::cli::Cli;
 use crate::metrics::Metrics;
-use crate::real::JOURNAL_VERSION;
+use crate::real::JOURNAL_VERSIONS;
 use crate::shoot::readiness_condition;
 
 /// Every option of a command and of its subcommands.
@@ -64,13 +64,13 @@ fn files_carry_their_version() {
     let text = |path: &str| String::from_utf8(root.read_optional(path, 1 << 20).unwrap().unwrap()).unwrap();
     let mode = |path: &str| root.metadata(path).unwrap().unwrap().mode;
 
-    let file = JournalFile::<Journal>::new(root.clone(), node::JOURNAL, JOURNAL_VERSION);
-    file.write(&Journal::default()).unwrap();
+    let file = JournalFile::<Journal>::new(root.clone(), node::JOURNAL, JOURNAL_VERSIONS);
+    file.write(Journal::default().version(), &Journal::default()).unwrap();
     assert_eq!(text(node::JOURNAL), include_str!("golden/journal.json"));
     assert_eq!((mode(node::JOURNAL), file.read().unwrap()), (0o600, Some(Journal::default())));
 
     let file = crate::dynamic::memory_file(&root);
-    file.write(&dynamic_config::Memory::default()).unwrap();
+    file.write(1, &dynamic_config::Memory::default()).unwrap();
     assert_eq!(text(node::DYNAMIC_MEMORY), include_str!("golden/dynamic.json"));
     assert_eq!((mode(node::DYNAMIC_MEMORY), file.read().unwrap()), (0o600, Some(dynamic_config::Memory::default())));
 }

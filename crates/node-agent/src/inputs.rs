@@ -29,10 +29,30 @@ pub(crate) struct Inputs {
     pub(crate) renewal: Option<Renewal>,
 }
 
-impl Inputs {
+/// What a round of work leads to.
+pub(crate) trait Goal {
+    /// Name of the node, for the log.
+    fn node(&self) -> &str;
+    /// Hash of the desired state.
+    fn hash(&self) -> &str;
+    /// Why no switch may begin now.
+    fn update_in_place(&self) -> Option<Wait>;
+    /// What the node with this journal is to become.
+    fn desired(&self, journal: Option<&Journal>) -> Desired;
+}
+
+impl Goal for Inputs {
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
     /// Why no switch may begin now: Gardener restarts kubelet, or the machine, and waits some minutes for it (gardener v1.149.3,
     /// `pkg/nodeagent/controller/operatingsystemconfig/reconciler.go`, which calls an update that has failed one that is under way, too).
-    pub(crate) fn update_in_place(&self) -> Option<Wait> {
+    fn update_in_place(&self) -> Option<Wait> {
         let labels = self.labels.as_ref()?;
         let result = labels.get(UPDATE_RESULT).map(String::as_str);
         match result {
@@ -44,7 +64,7 @@ impl Inputs {
     }
 
     /// What the node with this journal is to become.
-    pub(crate) fn desired(&self, journal: Option<&Journal>) -> Desired {
+    fn desired(&self, journal: Option<&Journal>) -> Desired {
         let (daemon, gate) = (self.daemon.clone(), self.gate.clone());
         let mut desired = Desired::decide(&self.state, self.labels.as_ref(), journal, daemon, gate);
         if let Desired::Installed(installation) = &mut desired {

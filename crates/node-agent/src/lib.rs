@@ -32,6 +32,7 @@ mod shoot;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod telemetry;
+mod trial;
 mod wake;
 
 use anyhow::Context;

@@ -1,15 +1,18 @@
 //! Looking at the whole node.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use extension_config::names::node;
-use node_plan::{Observed, Slot, Space, watched_paths};
+use node_plan::pins::Misses;
+use node_plan::{Observed, Plugin, Slot, Space, watched_paths};
+use observability::ErrorChain;
 
-use crate::effects::{Clock, Files, Probe, Result, Socket, Units};
+use crate::effects::{Clock, Files, Plugins, Probe, Result, Socket, Units};
 use crate::kubelet;
 
 /// Looks at everything that the planner wants to know.
-pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Clock)) -> Result<Observed> {
+pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Plugins + Clock)) -> Result<Observed> {
     let kubelet = kubelet::look(effects).await?;
     let mut entries = BTreeMap::new();
     for path in watched_paths() {
@@ -28,6 +31,9 @@ pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Clock)) 
         timer: effects.unit(node::GUARD_TIMER).await?.unit,
         proxy_answers,
         containerd_answers: effects.answers(Socket::Containerd).await.is_ok(),
+        runtime: effects.runtime().await,
+        nri: effects.nri()?,
+        plugin: plugin(effects).await?,
         space: Space {
             opt: effects.free_space("/opt")?,
             etc: effects.free_space("/etc")?,
@@ -39,4 +45,32 @@ pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Clock)) 
         cpus: effects.cpus(),
         slot: Slot::NotAsked,
     })
+}
+
+/// Between two looks at containers.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+async fn plugin(effects: &mut (impl Units + Plugins + Clock)) -> Result<Plugin> {
+    let unit = effects.unit(node::PLUGIN_UNIT).await?.unit;
+    let registration = if unit.main_pid == 0 { None } else { effects.registration()? };
+    let own = registration.filter(|registration| registration.pid == unit.main_pid);
+    let misses = match own {
+        // A look that fails says nothing of the policy.
+        Some(registration) => steady_misses(effects, registration.at)
+            .await
+            .map_err(|error| tracing::warn!(error = %ErrorChain(&error), "failed to compare containers with the policy's books"))
+            .ok(),
+        None => None,
+    };
+    Ok(Plugin { unit, registered: own.is_some(), misses })
+}
+
+/// Containers that two looks have found elsewhere than their policy has them: between the parts of one look containers come and go.
+pub(crate) async fn steady_misses(effects: &mut (impl Plugins + Clock), registered_at: u64) -> Result<Misses> {
+    let first = effects.misses(registered_at).await?;
+    if first.is_none() {
+        return Ok(first);
+    }
+    effects.pause(BETWEEN_LOOKS).await?;
+    Ok(effects.misses(registered_at).await?.still(&first))
 }

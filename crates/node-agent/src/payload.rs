@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use extension_config::names::node;
 use host::{Checksum, Owner};
 use node_plan::{Blob, Source};
+use nri_policy::Kind;
 use program_file::{Machine, Program};
 
 use crate::effects::{EffectError, Result};
@@ -18,6 +19,7 @@ const SHEBANG: &[u8] = b"#!";
 /// The daemon and the gate.
 #[derive(Debug, Clone)]
 pub(crate) struct Images {
+    payload: PathBuf,
     daemon_path: PathBuf,
     gate_path: PathBuf,
     /// The daemon.
@@ -36,6 +38,7 @@ impl Images {
         Ok(Self {
             daemon: blob(&daemon_path)?,
             gate: blob(gate)?,
+            payload: payload.to_owned(),
             daemon_path,
             gate_path: gate.to_owned(),
             owner: Owner { uid: own.uid(), gid: own.gid() },
@@ -44,8 +47,24 @@ impl Images {
 
     /// Opens one of them.
     pub(crate) fn open(&self, source: &Source) -> Result<File> {
-        let path = if *source == Source::Daemon { &self.daemon_path } else { &self.gate_path };
+        let policy;
+        let path = match source {
+            Source::Daemon => &self.daemon_path,
+            Source::Policy(kind) => {
+                policy = self.payload.join(policy_program(*kind));
+                &policy
+            }
+            Source::Gate | Source::Text(_) | Source::Host(_) => &self.gate_path,
+        };
         File::open(path).map_err(|source| unreadable(path, source))
+    }
+}
+
+/// Where a policy's program is below the payload: its name is upstream's.
+fn policy_program(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BalloonsPolicy => "opt/nri-plugins/bin/nri-resource-policy-balloons",
+        Kind::TopologyAwarePolicy => "opt/nri-plugins/bin/nri-resource-policy-topology-aware",
     }
 }
 

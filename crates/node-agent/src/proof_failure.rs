@@ -7,6 +7,7 @@ use std::time::Duration;
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 use node_plan::OverrideUndone;
+use node_plan::pins::Misses;
 
 /// A proof that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,27 @@ pub(crate) enum ProofFailure {
     /// Somebody else's drop-in is in the way.
     #[error(transparent)]
     OverrideUndone(#[from] OverrideUndone),
+    /// The policy plugin did not register, or not for long enough.
+    #[error("the policy did not prove itself within {deadline:?}: {why} ({state}, {restarts} automatic restarts)")]
+    Plugin {
+        /// How long was waited.
+        deadline: Duration,
+        /// What was missing at the end.
+        why: PluginFault,
+        /// The unit's state at the end.
+        state: UnitState,
+        /// Automatic restarts since the last manual one.
+        restarts: u32,
+    },
+    /// Containers are elsewhere than the policy has them.
+    #[error("{0}")]
+    Pins(Misses),
+    /// A policy's program does not take its document.
+    #[error("the policy cannot run on this node: {reason}")]
+    PolicyRefused {
+        /// Why, by its own words.
+        reason: String,
+    },
     /// A removal was not complete.
     #[error("left behind: {}", .0.join(", "))]
     LeftBehind(Vec<String>),
@@ -95,6 +117,27 @@ impl fmt::Display for DaemonFault {
             Self::NotStable => "it answers but does not stay up",
             Self::NoProcess => "something answers, but the unit has no process",
             Self::NoAnswer(reason) => reason,
+        })
+    }
+}
+
+/// What was missing of the policy plugin's proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PluginFault {
+    /// Its unit has no process.
+    NoProcess,
+    /// Its process does not say that it has registered.
+    NotRegistered,
+    /// Its process changed again and again.
+    NotStable,
+}
+
+impl fmt::Display for PluginFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoProcess => "it has no process",
+            Self::NotRegistered => "it has not registered with containerd",
+            Self::NotStable => "it registers but does not stay up",
         })
     }
 }
@@ -138,6 +181,7 @@ mod tests {
         let daemon = |why| ProofFailure::Daemon { deadline: Duration::from_secs(60), why, state: state(), restarts: 4 };
         let kubelet =
             |endpoint, why| ProofFailure::Kubelet { endpoint, deadline: Duration::from_secs(90), why, restarts: 1 };
+        let plugin = |why| ProofFailure::Plugin { deadline: Duration::from_secs(42), why, state: state(), restarts: 4 };
         let all = [
             ProofFailure::DaemonGivenUp,
             daemon(DaemonFault::NotStable),
@@ -155,6 +199,11 @@ mod tests {
             OverrideUndone::GateIsNotRun.into(),
             OverrideUndone::EnvironmentIsNotRead.into(),
             OverrideUndone::VariableIsSetAgain { path: "/etc/default/kubelet".into() }.into(),
+            plugin(PluginFault::NoProcess),
+            plugin(PluginFault::NotRegistered),
+            plugin(PluginFault::NotStable),
+            ProofFailure::Pins(Misses { of: 3, ..Misses::default() }),
+            ProofFailure::PolicyRefused { reason: "its program ended with 1: unknown field".into() },
             ProofFailure::LeftBehind(vec!["/etc/cri-resmgr".into(), "x.service (active)".into()]),
         ];
         let text: Vec<String> = all.iter().map(ProofFailure::to_string).collect();
@@ -175,6 +224,11 @@ mod tests {
         a later drop-in of kubelet.service undoes ours: ExecStartPre does not run the gate
         a later drop-in of kubelet.service undoes ours: EnvironmentFile does not name /run/gardener-extension-cri-resmgr/runtime.env
         a later drop-in of kubelet.service undoes ours: EnvironmentFile /etc/default/kubelet sets KUBELET_EXTRA_ARGS
+        the policy did not prove itself within 42s: it has no process (activating/auto-restart, 4 automatic restarts)
+        the policy did not prove itself within 42s: it has not registered with containerd (activating/auto-restart, 4 automatic restarts)
+        the policy did not prove itself within 42s: it registers but does not stay up (activating/auto-restart, 4 automatic restarts)
+        0 of 3 containers are not as the policy has them
+        the policy cannot run on this node: its program ended with 1: unknown field
         left behind: /etc/cri-resmgr, x.service (active)
         ");
     }

@@ -8,8 +8,8 @@ use node_plan::{Proof, Unit, override_undone, residue};
 use observability::ErrorChain;
 
 use crate::effects::{Effects, Result, Socket};
-use crate::observe::observe;
-use crate::proof_failure::{DaemonFault, KubeletFault, ProofFailure, UnitState};
+use crate::observe::{observe, steady_misses};
+use crate::proof_failure::{DaemonFault, KubeletFault, PluginFault, ProofFailure, UnitState};
 
 /// How long proofs take.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,10 @@ pub(crate) struct Timing {
     pub(crate) settle_with_heartbeat: Duration,
     /// The same when the API server cannot be asked: six times kubelet's `RestartSec`.
     pub(crate) settle_alone: Duration,
+    /// How long a policy plugin may take to register.
+    pub(crate) plugin_deadline: Duration,
+    /// How long containers may take to be where the policy has them: containerd updates one after the other.
+    pub(crate) pins_deadline: Duration,
 }
 
 impl Timing {
@@ -37,6 +41,8 @@ impl Timing {
         kubelet_deadline: Duration::from_secs(90),
         settle_with_heartbeat: Duration::from_secs(10),
         settle_alone: Duration::from_secs(30),
+        plugin_deadline: Duration::from_secs(30),
+        pins_deadline: Duration::from_secs(30),
     };
 }
 
@@ -46,7 +52,57 @@ pub(crate) async fn prove(effects: &mut impl Effects, timing: &Timing, proof: Pr
         Proof::DaemonAnswers => daemon(effects, timing).await,
         Proof::Override { loaded } => override_loaded(effects, loaded).await,
         Proof::Kubelet { endpoint } => kubelet(effects, timing, endpoint).await,
+        Proof::PluginRegistered { settle_seconds } => {
+            plugin_registered(effects, timing, Duration::from_secs(settle_seconds)).await
+        }
+        Proof::PinsEffective => pins_effective(effects, timing).await,
         Proof::Clean => clean(effects).await,
+    }
+}
+
+/// The plugin's pid file names its process, which lives on: containerd closes the connection of one that it drops, and that ends the process.
+async fn plugin_registered(effects: &mut impl Effects, timing: &Timing, settle: Duration) -> Result<()> {
+    let begin = effects.uptime();
+    let deadline = timing.plugin_deadline + settle;
+    let mut good: Option<(Duration, (u32, u32))> = None;
+    let mut why;
+    loop {
+        let unit = effects.unit(node::PLUGIN_UNIT).await?.unit;
+        let registered = effects.registration()?.is_some_and(|found| found.pid == unit.main_pid);
+        if unit.main_pid != 0 && registered {
+            let identity = (unit.main_pid, unit.n_restarts);
+            let now = effects.uptime();
+            let since = good.filter(|(_, same)| *same == identity).map_or(now, |(since, _)| since);
+            if now.saturating_sub(since) >= settle {
+                return Ok(());
+            }
+            good = Some((since, identity));
+            why = PluginFault::NotStable;
+        } else {
+            good = None;
+            why = if unit.main_pid == 0 { PluginFault::NoProcess } else { PluginFault::NotRegistered };
+        }
+        if effects.uptime().saturating_sub(begin) >= deadline {
+            let (restarts, state) = (unit.n_restarts, state(unit));
+            return Err(ProofFailure::Plugin { deadline, why, state, restarts }.into());
+        }
+        effects.pause(timing.poll).await?;
+    }
+}
+
+/// Every container that runs is where the policy has it. A container that comes meanwhile is placed by its creation.
+async fn pins_effective(effects: &mut impl Effects, timing: &Timing) -> Result<()> {
+    let begin = effects.uptime();
+    loop {
+        let registered_at = effects.registration()?.map_or(0, |registration| registration.at);
+        let misses = steady_misses(effects, registered_at).await?;
+        if misses.is_none() {
+            return Ok(());
+        }
+        if effects.uptime().saturating_sub(begin) >= timing.pins_deadline {
+            return Err(ProofFailure::Pins(misses).into());
+        }
+        effects.pause(timing.poll).await?;
     }
 }
 

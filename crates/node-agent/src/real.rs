@@ -1,16 +1,18 @@
 //! The real node.
 
 mod files;
+mod plugins;
 mod units;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostLock, HostRoot, Journal as JournalFile};
-use node_plan::{Action, Blob, Desired, Journal, Plan, Restarts};
+use node_plan::{Action, Blob, Desired, FIRST_VERSION, Journal, PLUGIN_VERSION, Plan, Restarts};
 use tokio::sync::watch;
 
 use crate::effects::{Clock, EffectError, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket};
@@ -20,8 +22,8 @@ use crate::telemetry::Telemetry;
 use files::Sums;
 use units::Bus;
 
-/// Version of the journal's format.
-pub(crate) const JOURNAL_VERSION: u32 = 1;
+/// Versions of the journal's format.
+pub(crate) const JOURNAL_VERSIONS: RangeInclusive<u32> = FIRST_VERSION..=PLUGIN_VERSION;
 /// Longest wait for an answer of a runtime.
 const PROBE: Duration = Duration::from_secs(3);
 
@@ -61,7 +63,7 @@ impl RealNode {
     ) -> Self {
         let address = format!("unix:path={}", root.own_view("/run/dbus/system_bus_socket").display());
         Self {
-            journal: JournalFile::new(root.clone(), node::JOURNAL, JOURNAL_VERSION),
+            journal: JournalFile::new(root.clone(), node::JOURNAL, JOURNAL_VERSIONS),
             bus: Bus::new(address),
             root,
             images,

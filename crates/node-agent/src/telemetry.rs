@@ -40,7 +40,12 @@ impl Telemetry {
         match action {
             Action::RestartKubelet { cause } => self.metrics.kubelet_restarted(cause.as_str()),
             Action::Unit(UnitAction::Restart { unit }) if unit == node::DAEMON_UNIT => self.metrics.daemon_restarted(),
-            Action::File(_) | Action::Unit(_) | Action::Prove(_) | Action::Journal(_) => {}
+            Action::File(_)
+            | Action::Unit(_)
+            | Action::ResetPins
+            | Action::Check(_)
+            | Action::Prove(_)
+            | Action::Journal(_) => {}
         }
     }
 }
@@ -54,7 +59,7 @@ fn duty(desired: &Desired, journal: Option<&Journal>, now: u64) -> Duty {
     };
     let phase = journal.map(|journal| journal.phase);
     let started = journal.is_some_and(|journal| journal.applied.is_some());
-    let BackendSpec::Proxy(proxy) = &installation.backend;
+    let BackendSpec::Proxy(proxy) = &installation.backend else { return Duty::Off };
     match (&proxy.config, phase) {
         (StaticConfig::Force(_), _) => Duty::Off,
         (_, Some(Phase::RolledBack)) => Duty::RolledBack,

@@ -1,31 +1,25 @@
 //! Backends: what decides about the CPUs and memory of the node's containers. They are a closed set, so that whatever depends on which one it is
 //! is a `match` that a new one does not get past unseen; all else is written once, over its [`Footprint`].
 
+pub(crate) mod plugin;
 pub(crate) mod proxy;
 
 use crate::blob::Blob;
 use crate::footprint::Footprint;
-use crate::journal::Proven;
+use crate::journal::{Proven, ProvenPlugin, ProvenProxy};
+use crate::kind::Backend;
 use crate::managed_file::ManagedFile;
 
+pub use plugin::PluginSpec;
 pub use proxy::ProxySpec;
 
-/// A backend by kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
-    /// cri-resmgr, a CRI proxy between kubelet and containerd.
-    Proxy,
-}
-
 impl Backend {
-    /// Every one.
-    pub const ALL: [Self; 1] = [Self::Proxy];
-
     /// What of it may stand on a host. By kind and not by what it is configured with, because a removal does not know that.
     #[must_use]
     pub fn footprint(self) -> &'static Footprint {
         match self {
             Self::Proxy => &proxy::FOOTPRINT,
+            Self::Plugin => &plugin::FOOTPRINT,
         }
     }
 }
@@ -35,6 +29,8 @@ impl Backend {
 pub enum BackendSpec {
     /// cri-resmgr, a CRI proxy.
     Proxy(ProxySpec),
+    /// A policy of nri-plugins.
+    Plugin(PluginSpec),
 }
 
 impl BackendSpec {
@@ -43,6 +39,7 @@ impl BackendSpec {
     pub fn backend(&self) -> Backend {
         match self {
             Self::Proxy(_) => Backend::Proxy,
+            Self::Plugin(_) => Backend::Plugin,
         }
     }
 
@@ -51,6 +48,7 @@ impl BackendSpec {
     pub fn binary(&self) -> &Blob {
         match self {
             Self::Proxy(proxy) => &proxy.daemon,
+            Self::Plugin(plugin) => &plugin.binary,
         }
     }
 
@@ -58,6 +56,7 @@ impl BackendSpec {
     pub(crate) fn files(&self, gate: &Blob) -> Vec<ManagedFile> {
         match self {
             Self::Proxy(proxy) => proxy.files(gate),
+            Self::Plugin(plugin) => plugin.files(gate),
         }
     }
 
@@ -65,17 +64,24 @@ impl BackendSpec {
     pub(crate) fn policy(&self) -> String {
         match self {
             Self::Proxy(proxy) => proxy.config.active_policy(),
+            Self::Plugin(plugin) => plugin.kind.name().to_owned(),
         }
     }
 
     /// What is remembered of it once it is proven.
     pub(crate) fn to_remember(&self) -> Proven {
         match self {
-            Self::Proxy(proxy) => Proven {
+            Self::Proxy(proxy) => Proven::Proxy(ProvenProxy {
                 config: proxy.config.clone(),
                 extra_options: proxy.extra_options.clone(),
                 daemon: proxy.daemon.clone(),
-            },
+            }),
+            Self::Plugin(plugin) => Proven::Plugin(ProvenPlugin {
+                kind: plugin.kind,
+                document: plugin.document.clone(),
+                binary: plugin.binary.clone(),
+                request_timeout_seconds: plugin.request_timeout_seconds,
+            }),
         }
     }
 }
@@ -89,5 +95,7 @@ pub fn daemon_paths() -> Vec<&'static str> {
 /// Every path that the planner wants to know about.
 #[must_use]
 pub fn watched_paths() -> Vec<&'static str> {
-    Backend::ALL.iter().flat_map(|backend| backend.footprint().paths()).collect()
+    let all = Backend::ALL.iter().flat_map(|backend| backend.footprint().paths());
+    // Some are of several.
+    all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }

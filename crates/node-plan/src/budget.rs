@@ -23,6 +23,16 @@ pub fn may_start_again(journal: &Journal, now: u64) -> bool {
     recent.count() < FREE_STARTS
 }
 
+/// So often in the window of restarts a policy plugin is started anew because containers are not where it has them; then it has failed.
+pub const FREE_HEALS: usize = 3;
+
+/// Whether a policy plugin may be started anew once more because containers are not where it has them.
+#[must_use]
+pub fn may_heal_again(journal: &Journal, now: u64) -> bool {
+    let recent = journal.given_up.iter().filter(|at| **at <= now && **at + WINDOW_SECONDS > now);
+    recent.count() < FREE_HEALS
+}
+
 /// Seconds since 1970 at which a switch may be begun; `None`: now.
 #[must_use]
 pub fn next_switch(journal: &Journal, now: u64) -> Option<u64> {

@@ -49,15 +49,15 @@ pub struct Footprint {
     /// File among them that a policy must not find of another one.
     pub cache: &'static str,
     /// Files that its programs write while they run, removed with it.
-    pub written: &'static str,
+    pub written: &'static [&'static str],
     /// Where journal and lock are. Without a journal they are what an interrupted removal has left, or the lock of another agent.
     pub bookkeeping: &'static [&'static str],
     /// What a predecessor leaves and this one never makes.
     pub predecessor: &'static str,
     /// The service.
     pub service: Service,
-    /// Its guard.
-    pub guard: Guard,
+    /// Its guard, if it needs one.
+    pub guard: Option<Guard>,
 }
 
 impl Footprint {
@@ -77,13 +77,21 @@ impl Footprint {
         paths.extend(self.files_and_links());
         paths.extend(self.own_trees.iter().flat_map(|(path, aside)| [*path, *aside]));
         paths.extend(self.bookkeeping);
-        paths.extend([self.cache, self.written, self.predecessor]);
+        paths.extend(self.written);
+        paths.extend([self.cache, self.predecessor]);
         paths
     }
 
     /// Files of its units.
-    pub(crate) fn unit_files(&self) -> [&'static str; 3] {
-        [self.service.file, self.guard.unit_file, self.guard.timer_file]
+    pub(crate) fn unit_files(&self) -> impl Iterator<Item = &'static str> {
+        let guard = self.guard.iter().flat_map(|guard| [guard.unit_file, guard.timer_file]);
+        std::iter::once(self.service.file).chain(guard)
+    }
+
+    /// Its units.
+    pub(crate) fn units(&self) -> impl Iterator<Item = &'static str> {
+        let guard = self.guard.iter().flat_map(|guard| [guard.unit, guard.timer]);
+        std::iter::once(self.service.unit).chain(guard)
     }
 
     /// Whether what stands at one of our paths was put there by us: the journal says so, it carries our marker, or it is in a directory of

@@ -8,7 +8,7 @@ use crate::backend::{BackendSpec, ProxySpec, daemon_paths, watched_paths};
 use crate::blob::Blob;
 use crate::budget;
 use crate::desired::Installation;
-use crate::journal::{Applied, Backoff, Journal, Made, Phase, Proven};
+use crate::journal::{Applied, Backoff, Journal, Made, Phase, Proven, ProvenPlugin, ProvenProxy, Record};
 use crate::managed_file::Source;
 use crate::restart::{Cause, Restart};
 use crate::static_config::StaticConfig;
@@ -31,7 +31,7 @@ fn installation(config: StaticConfig) -> Installation {
 fn variants() -> [(&'static str, Installation); 4] {
     let text = || "policy:\n  Active: none\n".to_owned();
     let mut kept = installation(StaticConfig::Fallback(text()));
-    let BackendSpec::Proxy(proxy) = &mut kept.backend;
+    let BackendSpec::Proxy(proxy) = &mut kept.backend else { unreachable!() };
     proxy.daemon_is_kept = true;
     [
         ("built-in", installation(StaticConfig::BuiltIn)),
@@ -70,7 +70,12 @@ fn full(phase: Phase, config: StaticConfig) -> Journal {
             inputs: "d".repeat(64),
             told: true,
         }),
-        proven: Some(Proven { config, extra_options: "--x".into(), daemon: blob("a", Some("GLIBC_2.34")) }),
+        proven: Some(Proven::Proxy(ProvenProxy {
+            config,
+            extra_options: "--x".into(),
+            daemon: blob("a", Some("GLIBC_2.34")),
+        })),
+        plugin: None,
     }
 }
 
@@ -95,6 +100,29 @@ fn journals_are_written_and_read_as_ever() {
     }
 }
 
+/// Version 2: what agents that know no plugin keep their hands off.
+#[test]
+fn journals_with_something_of_the_plugin_are_written_and_read_as_ever() {
+    let proxy = full(Phase::Installed, StaticConfig::BuiltIn);
+    let proven = ProvenPlugin {
+        kind: nri_policy::Kind::BalloonsPolicy,
+        document: "{}\n".into(),
+        binary: blob("e", None),
+        request_timeout_seconds: 2,
+    };
+    let record = Record {
+        made: proxy.made,
+        applied: proxy.applied,
+        given_up: proxy.given_up,
+        proven: Some(Proven::Plugin(proven)),
+    };
+    let journal = Journal { phase: Phase::Installed, plugin: Some(Box::new(record)), ..Journal::default() };
+    let golden = include_str!("golden/journal-plugin.json");
+    assert_eq!(serde_json::to_string_pretty(&journal).unwrap(), golden.trim_end());
+    assert_eq!(serde_json::from_str::<Journal>(golden).unwrap(), journal);
+    assert_eq!((journal.version(), Journal::default().version()), (2, 1));
+}
+
 /// Fields came later than the format.
 #[test]
 fn a_journal_of_the_first_version_is_read() {
@@ -104,7 +132,8 @@ fn a_journal_of_the_first_version_is_read() {
     journal.made.put_back.clear();
     journal.given_up.clear();
     journal.backoff.as_mut().unwrap().told = false;
-    journal.proven.as_mut().unwrap().daemon.needs = None;
+    let Some(Proven::Proxy(proven)) = &mut journal.proven else { unreachable!() };
+    proven.daemon.needs = None;
     assert_eq!(serde_json::from_str::<Journal>(golden).unwrap(), journal);
 }
 
@@ -131,6 +160,7 @@ fn files_of_installations() {
                 }
                 Source::Daemon => "the daemon of the image".to_owned(),
                 Source::Gate => "the gate of the image".to_owned(),
+                Source::Policy(kind) => format!("{kind} of the image"),
                 Source::Host(path) => (*path).to_owned(),
             };
             writeln!(table, "  {:04o} {} {:?}, {from}\n       {}", file.mode, file.path, file.role, file.sha256)
@@ -145,7 +175,7 @@ fn files_of_installations() {
 fn environment_and_configuration_files() {
     let mut all = String::new();
     for (name, installation) in variants() {
-        let BackendSpec::Proxy(proxy) = &installation.backend;
+        let BackendSpec::Proxy(proxy) = &installation.backend else { unreachable!() };
         writeln!(all, "--- {name}\n{}", texts::environment(&proxy.config, &proxy.extra_options)).unwrap();
     }
     writeln!(all, "--- a configuration\n{}", texts::configuration("policy:\n  Active: none\n")).unwrap();

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::journal::Backoff;
+use crate::kind::Backend;
 use crate::refusal::Refusal;
 use crate::restart::WINDOW_SECONDS;
 use crate::slot::Wait;
@@ -40,6 +41,13 @@ pub enum Hold {
         change: PacedChange,
         /// What it is held by.
         by: SlotHold,
+    },
+    /// The node has another backend, and nobody asked for a change.
+    OtherBackend {
+        /// What it has.
+        here: Backend,
+        /// What is wanted.
+        wanted: Backend,
     },
     /// The same is needed again and again.
     Unsettled {
@@ -79,6 +87,8 @@ pub enum PacedChange {
     Switch(KubeletOffProxy),
     /// A restart of the daemon in use, with other inputs.
     NewInputs,
+    /// A start of a policy plugin with other inputs, the first one too: it places all containers of the node.
+    Policy,
 }
 
 /// Why no slot is held.
@@ -140,6 +150,12 @@ impl fmt::Display for Hold {
                 )
             }
             Self::Slot { change, by } => write!(f, "{change}; {by}"),
+            Self::OtherBackend { here, wanted } => write!(
+                f,
+                "the node runs {}, and {} is wanted: switch the extension off first, a change of backend was not asked for",
+                here.name(),
+                wanted.name()
+            ),
             Self::Unsettled { action, evidence } => {
                 write!(f, "the node does not settle: {action} is needed again ({evidence})")
             }
@@ -159,6 +175,7 @@ impl fmt::Display for PacedChange {
         f.write_str(match self {
             Self::Switch(because) => because.as_str(),
             Self::NewInputs => "cri-resmgr must restart with new inputs",
+            Self::Policy => "the policy must start with new inputs",
         })
     }
 }
@@ -211,6 +228,8 @@ mod tests {
             slot(SlotHold::Waiting(Wait::UpdateInPlace { label: "example.com/label" })),
             slot(SlotHold::Waiting(Wait::FailedUpdateInPlace { label: "example.com/label" })),
             slot(SlotHold::Stopped { rollbacks: 2 }),
+            Hold::Slot { change: PacedChange::Policy, by: SlotHold::NotAsked },
+            Hold::OtherBackend { here: Backend::Proxy, wanted: Backend::Plugin },
             Hold::Unsettled {
                 action: Box::new(crate::UnitAction::Reload.into()),
                 evidence: "unit files changed".into(),
@@ -231,6 +250,8 @@ mod tests {
         cri-resmgr must restart with new inputs; this node is updated in place (example.com/label)
         cri-resmgr must restart with new inputs; the update of this node in place has failed (example.com/label)
         cri-resmgr must restart with new inputs; no node switches any more after 2 roll-backs in the shoot, until the configuration or the version changes
+        the policy must start with new inputs; that takes a switch slot
+        the node runs cri-resmgr, and a policy of nri-plugins is wanted: switch the extension off first, a change of backend was not asked for
         the node does not settle: have systemd reload its units is needed again (unit files changed)
         ");
     }

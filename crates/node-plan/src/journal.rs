@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use nri_policy::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::Blob;
+use crate::kind::Backend;
 use crate::restart::{GIVEN_UP_WINDOW_SECONDS, Restart, WINDOW_SECONDS};
 use crate::static_config::StaticConfig;
 
@@ -61,16 +63,51 @@ pub struct Backoff {
     pub told: bool,
 }
 
-/// What kubelet was last seen to run well through. Should its successor fail, the node goes back to it.
+/// What was last seen to run well. Should its successor fail, the node goes back to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Proven {
+    /// kubelet ran well through it.
+    Proxy(ProvenProxy),
+    /// Containers were where it had them.
+    Plugin(ProvenPlugin),
+}
+
+impl Proven {
+    /// Its program.
+    #[must_use]
+    pub fn binary(&self) -> &Blob {
+        match self {
+            Self::Proxy(proxy) => &proxy.daemon,
+            Self::Plugin(plugin) => &plugin.binary,
+        }
+    }
+}
+
+/// What kubelet ran well through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Proven {
+pub struct ProvenProxy {
     /// The daemon's static configuration.
     pub config: StaticConfig,
     /// Further options of its command line.
     pub extra_options: String,
     /// The daemon.
     pub daemon: Blob,
+}
+
+/// A policy of nri-plugins that containers were seen to be placed by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProvenPlugin {
+    /// Which policy.
+    pub kind: Kind,
+    /// Its whole document.
+    pub document: String,
+    /// Its program.
+    pub binary: Blob,
+    /// How long containerd waits for an answer of it, seconds.
+    pub request_timeout_seconds: u64,
 }
 
 /// What we made on the host.
@@ -112,6 +149,24 @@ pub struct Journal {
     pub backoff: Option<Backoff>,
     /// What kubelet ran well through.
     pub proven: Option<Proven>,
+    /// The same four of the plugin; what stands above is the proxy's. Only while something of the plugin is on the node: an agent that does not know it
+    /// must not take the file for one of its own ([`Journal::version`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<Box<Record>>,
+}
+
+/// What must be remembered of one backend.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Record {
+    /// What we made or were about to make for it.
+    pub made: Made,
+    /// What it was started with.
+    pub applied: Option<Applied>,
+    /// When it was started again because it did not work, seconds since 1970, of late, oldest first.
+    pub given_up: Vec<u64>,
+    /// What was proven of it.
+    pub proven: Option<Proven>,
 }
 
 /// One change of the journal.
@@ -149,9 +204,71 @@ pub enum Change {
     Proven(Proven),
     /// What was proven once does not prove itself any more.
     NothingProven,
+    /// This, of the plugin instead of the proxy.
+    OfPlugin(Box<Change>),
 }
 
+impl Change {
+    /// The change in the record of this backend.
+    #[must_use]
+    pub fn of(self, backend: Backend) -> Self {
+        match backend {
+            Backend::Proxy => self,
+            Backend::Plugin => Self::OfPlugin(Box::new(self)),
+        }
+    }
+}
+
+/// Version of the journal's file with nothing of the plugin.
+pub const FIRST_VERSION: u32 = 1;
+/// Version of the journal's file with something of the plugin: agents of before keep their hands off.
+pub const PLUGIN_VERSION: u32 = 2;
+
 impl Journal {
+    /// Version of the file that it is written into.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        if self.plugin.is_some() { PLUGIN_VERSION } else { FIRST_VERSION }
+    }
+
+    /// The backend that something is remembered of. There is one at a time: nothing moves a node from one to the other.
+    #[must_use]
+    pub fn backend(&self) -> Option<Backend> {
+        if self.plugin.is_some() {
+            return Some(Backend::Plugin);
+        }
+        let nothing = self.made == Made::default() && self.applied.is_none();
+        (!nothing).then_some(Backend::Proxy)
+    }
+
+    /// The journal as one that knows of this backend alone.
+    #[must_use]
+    pub fn of(&self, backend: Backend) -> Self {
+        match backend {
+            Backend::Proxy => Self { plugin: None, ..self.clone() },
+            Backend::Plugin => {
+                let Record { made, applied, given_up, proven } = self.plugin.as_deref().cloned().unwrap_or_default();
+                Self { made, applied, given_up, proven, plugin: None, ..self.clone() }
+            }
+        }
+    }
+
+    /// Applies a change to what is remembered of the plugin, and of the node as a whole.
+    fn apply_of_plugin(&mut self, change: &Change) {
+        let mut own = self.of(Backend::Plugin);
+        own.apply(change);
+        let Self { made, applied, given_up, proven, .. } = &mut own;
+        let record = Record {
+            made: std::mem::take(made),
+            applied: applied.take(),
+            given_up: std::mem::take(given_up),
+            proven: proven.take(),
+        };
+        let Self { made, applied, given_up, proven, .. } = std::mem::take(self);
+        let plugin = (record != Record::default()).then(|| Box::new(record));
+        *self = Self { made, applied, given_up, proven, plugin, ..own };
+    }
+
     /// Applies one change.
     pub fn apply(&mut self, change: &Change) {
         match change {
@@ -196,6 +313,7 @@ impl Journal {
             Change::Failed(backoff) => self.backoff = Some(backoff.clone()),
             Change::Proven(proven) => self.proven = Some(proven.clone()),
             Change::NothingProven => self.proven = None,
+            Change::OfPlugin(change) => self.apply_of_plugin(change),
             Change::FailureTold => {
                 if let Some(backoff) = &mut self.backoff {
                     backoff.told = true;

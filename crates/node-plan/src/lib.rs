@@ -15,6 +15,7 @@ mod footprint;
 mod golden;
 mod hold;
 mod journal;
+mod kind;
 mod kubelet;
 mod managed_file;
 mod observed;
@@ -31,16 +32,20 @@ mod step;
 pub mod testing;
 pub mod texts;
 
-pub use backend::{Backend, BackendSpec, ProxySpec, daemon_paths, watched_paths};
+pub use backend::{BackendSpec, PluginSpec, ProxySpec, daemon_paths, watched_paths};
 pub use blob::Blob;
 pub use desired::{Desired, Installation, Renewal};
 pub use entry::{Entry, MARKER};
 pub use footprint::{Footprint, Guard, Service};
 pub use hold::{Failure, Hold, KubeletOffProxy, PacedChange, SlotHold};
-pub use journal::{Applied, Backoff, Change, Journal, Made, Phase, Proven};
+pub use journal::{
+    Applied, Backoff, Change, FIRST_VERSION, Journal, Made, PLUGIN_VERSION, Phase, Proven, ProvenPlugin, ProvenProxy,
+    Record,
+};
+pub use kind::Backend;
 pub use kubelet::{UnitShapeError, check_kubelet};
 pub use managed_file::{FileRole, ManagedFile, Source};
-pub use observed::{Kubelet, Observed, Space, Unit};
+pub use observed::{Kubelet, Nri, Observed, Plugin, RuntimeVersion, Space, Unit};
 pub use override_undone::{OverrideUndone, override_undone};
 pub use plan::{Plan, Target, plan, residue};
 pub use preflight::{AbsentCpus, absent_cpus, kubelet_refusals, refusals};
@@ -48,4 +53,4 @@ pub use refusal::{Consequence, Refusal};
 pub use restart::{Cause, Restart};
 pub use slot::{Slot, Wait};
 pub use static_config::StaticConfig;
-pub use step::{Action, FileAction, JournalAction, Proof, Restarts, Step, UnitAction};
+pub use step::{Action, Check, FileAction, JournalAction, Proof, Restarts, Step, UnitAction};

@@ -1,5 +1,7 @@
 //! A file that an installation puts on the host.
 
+use nri_policy::Kind;
+
 /// Where a file's content comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -7,6 +9,8 @@ pub enum Source {
     Text(String),
     /// The daemon, from the agent's payload.
     Daemon,
+    /// The policy of this kind, from the agent's payload.
+    Policy(Kind),
     /// Another file of the host.
     Host(&'static str),
     /// The gate, from the agent's image.

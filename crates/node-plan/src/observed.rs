@@ -8,6 +8,8 @@ use kubelet_config::{Endpoint, Settings, effective_endpoint};
 
 use crate::entry::Entry;
 use crate::journal::Journal;
+use crate::kind::Backend;
+use crate::pins::Misses;
 use crate::slot::Slot;
 
 /// A unit as systemd shows it.
@@ -95,6 +97,35 @@ pub struct Space {
     pub run: u64,
 }
 
+/// Name and version of a runtime as it says them (`containerd`, `v2.3.7`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeVersion {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What containerd lets plugins do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nri {
+    /// Its socket for plugins is there.
+    pub socket: bool,
+    /// Plugins that it starts itself, by the names of their files.
+    pub prelaunched: Vec<String>,
+}
+
+/// The policy plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plugin {
+    /// Its unit.
+    pub unit: Unit,
+    /// Its pid file names the unit's main process: it has registered with containerd and was not dropped, which would have ended it.
+    pub registered: bool,
+    /// Containers that are not as it has them; `None` where that was not looked at.
+    pub misses: Option<Misses>,
+}
+
 /// What was found on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
@@ -116,6 +147,12 @@ pub struct Observed {
     pub proxy_answers: bool,
     /// CRI `Version` is answered by containerd itself.
     pub containerd_answers: bool,
+    /// What it answers.
+    pub runtime: Option<RuntimeVersion>,
+    /// What it lets plugins do.
+    pub nri: Nri,
+    /// The policy plugin.
+    pub plugin: Plugin,
     /// Free space.
     pub space: Space,
     /// systemd's version as it says it: `252.39-1~deb12u1`.
@@ -129,6 +166,23 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// The node as the part of planning that is the same for all backends looks at it: journal, daemon and its answer are this backend's.
+    #[must_use]
+    pub fn of(&self, backend: Backend) -> Self {
+        let journal = self.journal.as_ref().map(|journal| journal.of(backend));
+        match backend {
+            Backend::Proxy => Self { journal, ..self.clone() },
+            Backend::Plugin => Self {
+                journal,
+                daemon: self.plugin.unit.clone(),
+                guard: Unit::default(),
+                timer: Unit::default(),
+                proxy_answers: self.plugin.registered,
+                ..self.clone()
+            },
+        }
+    }
+
     /// What stands at a path.
     #[must_use]
     pub fn entry(&self, path: &str) -> &Entry {

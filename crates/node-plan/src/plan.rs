@@ -4,15 +4,17 @@ mod clean;
 mod install;
 mod pacing;
 mod planner;
+mod plugin;
 mod previous;
 mod proxy;
 
 pub use clean::residue;
 
-use crate::backend::Backend;
 use crate::budget;
 use crate::desired::{Desired, Installation};
 use crate::hold::Hold;
+use crate::journal::Journal;
+use crate::kind::Backend;
 use crate::observed::Observed;
 use crate::preflight::refusals;
 use crate::refusal::{Consequence, Refusal};
@@ -75,15 +77,34 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
             Plan::held(Target::Unchanged, Vec::new(), vec![Hold::Undecided(because.clone())])
         }
         Desired::Clean { because } => {
-            // Whichever it was: there is one.
-            Plan::held(Target::Clean, clean::steps(observed, Backend::Proxy, clean::Keep::Nothing, because), Vec::new())
+            let backend = present(observed).unwrap_or(Backend::Proxy);
+            Plan::held(Target::Clean, clean::steps(observed, backend, clean::Keep::Nothing, because), Vec::new())
         }
         Desired::Installed(installation) => installed(observed, installation),
     }
 }
 
+/// The backend that is here, wholly or in part. There is one at a time: a node goes from one to the other by a removal.
+fn present(observed: &Observed) -> Option<Backend> {
+    let remembered = observed.journal.as_ref().and_then(Journal::backend);
+    remembered.or_else(|| Backend::ALL.into_iter().find(|backend| has_trace(observed, *backend)))
+}
+
+/// Whether something is here that is of this backend and of no other one.
+fn has_trace(observed: &Observed, backend: Backend) -> bool {
+    let others = || Backend::ALL.into_iter().filter(|other| *other != backend);
+    let is_shared = |path: &str| others().any(|other| other.footprint().files.contains(&path));
+    let footprint = backend.footprint();
+    let observed = observed.of(backend);
+    footprint.files.iter().any(|path| !is_shared(path) && footprint.is_ours(&observed, path))
+}
+
 fn installed(observed: &Observed, installation: &Installation) -> Plan {
     let backend = installation.backend.backend();
+    if let Some(other) = present(observed).filter(|other| *other != backend) {
+        let hold = Hold::OtherBackend { here: other, wanted: backend };
+        return Plan::held(Target::Installed, Vec::new(), vec![hold]);
+    }
     let refused = refusals(observed, installation);
     if !refused.is_empty() {
         let leave = refused.iter().any(|refusal| refusal.consequence() == Consequence::Leave);

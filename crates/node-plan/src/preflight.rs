@@ -1,15 +1,18 @@
 //! Reasons not to touch a node.
 
+mod plugin;
+
 use crate::backend::BackendSpec;
 use crate::desired::Installation;
 use crate::entry::Entry;
-use crate::journal::Phase;
+use crate::footprint::Service;
+use crate::journal::{Phase, Proven};
+use crate::kind::Backend;
 use crate::kubelet::check_kubelet;
 use crate::observed::{Kubelet, Observed};
 use crate::refusal::Refusal;
 use crate::static_config::StaticConfig;
 use extension_config::cri_resmgr;
-use extension_config::names::node;
 
 /// The first with all that the units and their handling rely on: `/etc/systemd/system.control` among the unit paths, `InvocationID`,
 /// `GetUnitProcesses`, start limits in `[Unit]`. The bed has 252; nothing older than this one is in any image that Gardener still supports.
@@ -22,8 +25,21 @@ const TEXT_RESERVE: u64 = 1 << 20;
 /// All reasons that forbid this installation on this node.
 #[must_use]
 pub fn refusals(observed: &Observed, installation: &Installation) -> Vec<Refusal> {
-    let mut all = kubelet_refusals(&observed.kubelet);
-    systemd(observed, &mut all);
+    let backend = installation.backend.backend();
+    let observed = &observed.of(backend);
+    let mut all = Vec::new();
+    match backend {
+        Backend::Proxy => {
+            all.extend(kubelet_refusals(&observed.kubelet));
+            systemd(observed, OLDEST_SYSTEMD, &mut all);
+        }
+        Backend::Plugin => {
+            plugin::kubelet(&observed.kubelet, &mut all);
+            systemd(observed, plugin::OLDEST_SYSTEMD, &mut all);
+            plugin::containerd(observed, &mut all);
+            plugin::others(observed, backend.footprint(), &mut all);
+        }
+    }
     payload(observed, installation, &mut all);
     foreign(observed, installation, &mut all);
     all.extend(absent_cpus(observed, installation).new.into_iter().map(Refusal::AbsentCpus));
@@ -51,16 +67,19 @@ pub fn absent_cpus(observed: &Observed, installation: &Installation) -> AbsentCp
         let named = checked.map(|checked| checked.named_cpus()).unwrap_or_default();
         named.iter().filter_map(|named| named.absent(cpus)).collect()
     };
-    let BackendSpec::Proxy(proxy) = &installation.backend;
-    let wanted = absent(&proxy.config);
+    let wanted = match &installation.backend {
+        BackendSpec::Proxy(proxy) => absent(&proxy.config),
+        // Its trial on the node tells.
+        BackendSpec::Plugin(_) => return AbsentCpus::default(),
+    };
     let journal = observed.journal.as_ref().filter(|_| !wanted.is_empty());
     let (in_effect, new) = match journal.map(|journal| (&journal.proven, journal.phase)) {
-        Some((Some(proven), _)) => {
+        Some((Some(Proven::Proxy(proven)), _)) => {
             let before = absent(&proven.config);
             wanted.into_iter().partition(|reason| before.contains(reason))
         }
         // Written before the journal remembered what was proven.
-        Some((None, Phase::Installed)) => (wanted, Vec::new()),
+        Some((None | Some(Proven::Plugin(_)), Phase::Installed)) => (wanted, Vec::new()),
         _ => (Vec::new(), wanted),
     };
     AbsentCpus { new, in_effect }
@@ -92,16 +111,20 @@ pub fn kubelet_refusals(observed: &Kubelet) -> Vec<Refusal> {
 }
 
 /// A version that is no number is a build of somebody's own, who knows what it can do.
-fn systemd(observed: &Observed, refusals: &mut Vec<Refusal>) {
+fn systemd(observed: &Observed, oldest: u32, refusals: &mut Vec<Refusal>) {
     let digits = observed.systemd.trim_start_matches(|letter: char| !letter.is_ascii_digit());
     let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
-    if digits[..end].parse::<u32>().is_ok_and(|version| version < OLDEST_SYSTEMD) {
-        refusals.push(Refusal::Systemd { version: observed.systemd.clone(), oldest: OLDEST_SYSTEMD });
+    if digits[..end].parse::<u32>().is_ok_and(|version| version < oldest) {
+        refusals.push(Refusal::Systemd { version: observed.systemd.clone(), oldest });
     }
 }
 
 fn payload(observed: &Observed, installation: &Installation, refusals: &mut Vec<Refusal>) {
-    for (program, blob) in [("cri-resmgr", installation.backend.binary()), ("runtime-gate", &installation.gate)] {
+    let program = match installation.backend.backend() {
+        Backend::Proxy => "cri-resmgr",
+        Backend::Plugin => "nri-resource-policy",
+    };
+    for (program, blob) in [(program, installation.backend.binary()), ("runtime-gate", &installation.gate)] {
         if blob.architecture != observed.architecture {
             refusals.push(Refusal::Architecture {
                 program,
@@ -113,17 +136,20 @@ fn payload(observed: &Observed, installation: &Installation, refusals: &mut Vec<
 }
 
 fn foreign(observed: &Observed, installation: &Installation, refusals: &mut Vec<Refusal>) {
-    let footprint = installation.backend.backend().footprint();
-    let predecessor = footprint.predecessor;
-    if !observed.entry(predecessor).is_absent() {
-        refusals.push(Refusal::Predecessor { path: predecessor });
+    let backend = installation.backend.backend();
+    let footprint = backend.footprint();
+    if backend == Backend::Proxy && !observed.entry(footprint.predecessor).is_absent() {
+        refusals.push(Refusal::Predecessor { path: footprint.predecessor });
     }
     let masked = |state: &str, file: &str| observed.entry(file).is_mask() || state == "masked";
-    for (unit, state, file) in [
-        (node::DAEMON_UNIT, &observed.daemon.load_state, node::DAEMON_UNIT_FILE),
-        (node::GUARD_UNIT, &observed.guard.load_state, node::GUARD_UNIT_FILE),
-        (node::GUARD_TIMER, &observed.timer.load_state, node::GUARD_TIMER_FILE),
-    ] {
+    let Service { unit, file, .. } = footprint.service;
+    let guard = footprint.guard.iter().flat_map(|guard| {
+        [
+            (guard.unit, &observed.guard.load_state, guard.unit_file),
+            (guard.timer, &observed.timer.load_state, guard.timer_file),
+        ]
+    });
+    for (unit, state, file) in std::iter::once((unit, &observed.daemon.load_state, file)).chain(guard) {
         if masked(state, file) && !footprint.is_ours(observed, file) {
             refusals.push(Refusal::Masked { unit });
         }
@@ -144,7 +170,12 @@ fn foreign(observed: &Observed, installation: &Installation, refusals: &mut Vec<
 }
 
 fn space(observed: &Observed, installation: &Installation, refusals: &mut Vec<Refusal>) {
-    let binaries = installation.backend.binary().size + installation.gate.size + TEXT_RESERVE;
+    // What is tried out is put beside what runs.
+    let copies = match installation.backend.backend() {
+        Backend::Proxy => 1,
+        Backend::Plugin => 2,
+    };
+    let binaries = copies * installation.backend.binary().size + installation.gate.size + TEXT_RESERVE;
     for (path, free, needed) in [
         ("/opt", observed.space.opt, binaries),
         ("/etc", observed.space.etc, TEXT_RESERVE),

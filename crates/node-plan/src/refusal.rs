@@ -34,6 +34,39 @@ pub enum Refusal {
         /// The one value that works.
         works: &'static str,
     },
+    /// A resource manager of kubelet that sets CPUs or memory nodes of containers, as a policy does.
+    KubeletPins {
+        /// kubelet's name for the setting.
+        name: &'static str,
+        /// What it is set to, and where.
+        setting: Setting,
+        /// The one value that works.
+        works: &'static str,
+    },
+    /// The runtime is another one, or does not say which version it is.
+    NotContainerd {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// containerd is too old for plugins.
+    OldContainerd {
+        /// Its version.
+        version: String,
+        /// The oldest that will do.
+        oldest: String,
+    },
+    /// containerd takes no plugins.
+    NriOff {
+        /// Its version.
+        version: String,
+    },
+    /// Somebody else's policy is here, or was.
+    OtherPolicy {
+        /// By what it is known.
+        trace: String,
+    },
     /// It is not known how kubelet is configured, and why.
     KubeletConfiguration(String),
     /// systemd is too old.
@@ -94,11 +127,16 @@ impl Refusal {
         match self {
             Self::KubeletShape(_)
             | Self::KubeletManager { .. }
+            | Self::KubeletPins { .. }
+            | Self::OtherPolicy { .. }
             | Self::Predecessor { .. }
             | Self::Masked { .. }
             | Self::Foreign { .. } => Consequence::Leave,
             Self::KubeletNotLoaded { .. }
             | Self::KubeletConfiguration(_)
+            | Self::NotContainerd { .. }
+            | Self::OldContainerd { .. }
+            | Self::NriOff { .. }
             | Self::Systemd { .. }
             | Self::Architecture { .. }
             | Self::AsideIsTaken { .. }
@@ -118,6 +156,28 @@ impl fmt::Display for Refusal {
             Self::KubeletManager { name, setting: Setting { value, origin }, works } => write!(
                 f,
                 "{name} of kubelet is {value:?} ({origin}): cri-resmgr swallows kubelet's updates, only {works:?} works with it"
+            ),
+            Self::KubeletPins { name, setting: Setting { value, origin }, works } => write!(
+                f,
+                "{name} of kubelet is {value:?} ({origin}): it sets what a policy sets, only {works:?} works beside one"
+            ),
+            Self::NotContainerd { name, version } => {
+                write!(
+                    f,
+                    "the runtime calls itself {name:?} {version:?}: a policy needs a containerd of a known version"
+                )
+            }
+            Self::OldContainerd { version, oldest } => {
+                write!(f, "containerd is of version {version}, plugins work from {oldest} on")
+            }
+            Self::NriOff { version } => write!(
+                f,
+                "containerd {version} has no socket for plugins at {}: NRI is off in its configuration",
+                extension_config::names::node::NRI_SOCKET
+            ),
+            Self::OtherPolicy { trace } => write!(
+                f,
+                "{trace} is of another policy of nri-plugins: remove that policy, then what it left; two of them are in each other's way"
             ),
             Self::KubeletConfiguration(reason) => write!(f, "the configuration of kubelet cannot be read: {reason}"),
             Self::Systemd { version, oldest } => {

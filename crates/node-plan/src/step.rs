@@ -4,6 +4,7 @@ use kubelet_config::Endpoint;
 use serde::Serialize;
 
 use crate::journal::Change;
+use crate::kind::Backend;
 use crate::managed_file::Source;
 use crate::restart::Cause;
 
@@ -113,6 +114,25 @@ pub enum Proof {
     },
     /// A look at the whole node finds nothing that we made.
     Clean,
+    /// The policy plugin has registered with containerd, which has not dropped it within this time: longer than an answer of it may take.
+    PluginRegistered {
+        /// Seconds that its process must live on.
+        settle_seconds: u64,
+    },
+    /// Every container that runs is where the policy plugin has it.
+    PinsEffective,
+}
+
+/// Something that is found out before anything changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// A policy's program takes its document on this machine. It runs as nobody, apart from everything, and cannot reach containerd.
+    DryRun {
+        /// Host path of the program.
+        program: &'static str,
+        /// The document.
+        document: String,
+    },
 }
 
 /// A change of the journal that has no other effect.
@@ -137,6 +157,10 @@ pub enum Action {
         /// Why.
         cause: Cause,
     },
+    /// Give all containers what they would have if no policy had placed them.
+    ResetPins,
+    /// Find something out before anything changes.
+    Check(Check),
     /// Wait for a condition.
     Prove(Proof),
     /// Change the journal alone.
@@ -161,6 +185,12 @@ impl From<Proof> for Action {
     }
 }
 
+impl From<Check> for Action {
+    fn from(check: Check) -> Self {
+        Self::Check(check)
+    }
+}
+
 impl From<JournalAction> for Action {
     fn from(action: JournalAction) -> Self {
         Self::Journal(action)
@@ -175,11 +205,13 @@ impl Action {
         match self {
             Self::RestartKubelet { .. } => Restarts::Kubelet,
             Self::Unit(UnitAction::Restart { unit } | UnitAction::Start { unit } | UnitAction::Stop { unit })
-                if unit == node::DAEMON_UNIT =>
+                if unit == node::DAEMON_UNIT || unit == node::PLUGIN_UNIT =>
             {
                 Restarts::Daemon
             }
-            Self::File(_) | Self::Unit(_) | Self::Prove(_) | Self::Journal(_) => Restarts::Nothing,
+            Self::File(_) | Self::Unit(_) | Self::ResetPins | Self::Check(_) | Self::Prove(_) | Self::Journal(_) => {
+                Restarts::Nothing
+            }
         }
     }
 }
@@ -218,6 +250,16 @@ impl std::fmt::Display for Proof {
             Self::Override { loaded: false } => f.write_str("prove that systemd has dropped the override"),
             Self::Kubelet { endpoint } => write!(f, "prove that kubelet runs well on {endpoint}"),
             Self::Clean => f.write_str("prove that nothing is left"),
+            Self::PluginRegistered { .. } => f.write_str("prove that the policy is registered with containerd"),
+            Self::PinsEffective => f.write_str("prove that containers are where the policy has them"),
+        }
+    }
+}
+
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DryRun { program, .. } => write!(f, "try out the policy's document with {program}"),
         }
     }
 }
@@ -237,6 +279,8 @@ impl std::fmt::Display for Action {
             Self::File(action) => action.fmt(f),
             Self::Unit(action) => action.fmt(f),
             Self::RestartKubelet { cause } => write!(f, "restart kubelet.service ({})", cause.as_str()),
+            Self::ResetPins => f.write_str("reset the CPUs, memory nodes and shares of all containers"),
+            Self::Check(check) => check.fmt(f),
             Self::Prove(proof) => proof.fmt(f),
             Self::Journal(action) => action.fmt(f),
         }
@@ -268,6 +312,14 @@ impl Step {
 
     pub(crate) fn after(mut self, change: Change) -> Self {
         self.after.push(change);
+        self
+    }
+
+    /// The step with its changes in the record of this backend.
+    pub(crate) fn of(mut self, backend: Backend) -> Self {
+        for change in self.before.iter_mut().chain(&mut self.after) {
+            *change = change.clone().of(backend);
+        }
         self
     }
 }

@@ -13,12 +13,13 @@ use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use kubelet_config::{Endpoint, of_process, read_settings};
 
-use crate::backend::Backend;
 use crate::entry::Entry;
 use crate::journal::Journal;
-use crate::observed::{Kubelet, Observed, Space};
+use crate::kind::Backend;
+use crate::observed::{Kubelet, Nri, Observed, Plugin, RuntimeVersion, Space};
+use crate::pins::{Container, Difference, Miss, Misses};
 use crate::slot::Slot;
-use crate::step::{Action, JournalAction, Proof};
+use crate::step::{Action, Check, JournalAction, Proof};
 use crate::{Change, residue};
 
 /// The file that kubelet's `--config` names.
@@ -59,6 +60,24 @@ pub struct NodeState {
     pub daemon: Process,
     /// The guard's timer.
     pub timer: Process,
+    /// The policy plugin.
+    pub plugin: Process,
+    /// A policy plugin that runs registers.
+    pub plugin_works: bool,
+    /// But one with this content does not.
+    pub broken_plugin: &'static str,
+    /// A document with this in it is not taken by its program; empty: all are.
+    pub bad_document: &'static str,
+    /// Containers have what a policy gave them.
+    pub pinned: bool,
+    /// Containers, by name, that are not where the policy has them.
+    pub missed: BTreeSet<&'static str>,
+    /// They are missed again after each start of it.
+    pub stays_missed: bool,
+    /// What containerd says of itself.
+    pub runtime: RuntimeVersion,
+    /// What it lets plugins do.
+    pub nri: Nri,
     /// kubelet.
     pub kubelet: Process,
     /// Where kubelet was led at its last start.
@@ -108,6 +127,15 @@ impl NodeState {
             journal: None,
             daemon: Process::default(),
             timer: Process::default(),
+            plugin: Process::default(),
+            plugin_works: true,
+            broken_plugin: "",
+            bad_document: "",
+            pinned: false,
+            missed: BTreeSet::new(),
+            stays_missed: false,
+            runtime: RuntimeVersion { name: "containerd".into(), version: "v2.3.7".into() },
+            nri: Nri { socket: true, prelaunched: Vec::new() },
             kubelet: Process { active: true, failed: false, starts: 1 },
             endpoint: Endpoint::Containerd,
             loaded: BTreeSet::new(),
@@ -136,6 +164,23 @@ impl NodeState {
         self.daemon.active && self.daemon_works && !is_broken
     }
 
+    /// Whether the policy plugin has registered with containerd.
+    #[must_use]
+    pub fn plugin_registered(&self) -> bool {
+        let is_broken = self.entries.get(node::PLUGIN).is_some_and(|entry| entry.has_content(self.broken_plugin));
+        self.plugin.active && self.plugin_works && !is_broken
+    }
+
+    /// Containers that are not where the policy plugin has them.
+    #[must_use]
+    pub fn misses(&self) -> Misses {
+        let miss = |name: &&'static str| Miss {
+            container: Container { id: (*name).to_owned(), name: (*name).to_owned() },
+            difference: Difference::NotInBooks,
+        };
+        Misses { of: 3, not_looked_at: 0, misses: self.missed.iter().map(miss).collect() }
+    }
+
     /// kubelet runs, and runs on the proxy.
     #[must_use]
     pub fn is_on_proxy(&self) -> bool {
@@ -152,7 +197,6 @@ impl NodeState {
     #[must_use]
     pub fn observe(&self) -> Observed {
         let service = &Backend::Proxy.footprint().service;
-        let guard = &Backend::Proxy.footprint().guard;
         let command_line = self.kubelet_command_line().map(|line| of_process(&line));
         let exec_start = self.kubelet_exec_start();
         let settings = read_settings(self, command_line.as_deref(), &exec_start[0]);
@@ -162,10 +206,17 @@ impl NodeState {
             journal: self.journal.clone(),
             kubelet: Kubelet { unit: self.unit(node::KUBELET_UNIT), exec_start, command_line, settings },
             daemon: self.unit(service.unit),
-            guard: self.unit(guard.unit),
-            timer: self.unit(guard.timer),
+            guard: self.unit(node::GUARD_UNIT),
+            timer: self.unit(node::GUARD_TIMER),
             proxy_answers: self.proxy_answers(),
             containerd_answers: self.containerd_answers,
+            runtime: self.containerd_answers.then(|| self.runtime.clone()),
+            nri: self.nri.clone(),
+            plugin: Plugin {
+                unit: self.unit(node::PLUGIN_UNIT),
+                registered: self.plugin_registered(),
+                misses: self.plugin_registered().then(|| self.misses()),
+            },
             space: Space { opt: SPACE, etc: SPACE, var_lib: SPACE, run: SPACE },
             systemd: self.systemd.clone(),
             architecture: "x86_64".into(),
@@ -194,6 +245,15 @@ impl NodeState {
             Action::File(action) => self.change_files(action),
             Action::Unit(action) => return self.change_units(action),
             Action::RestartKubelet { .. } => self.restart_kubelet(),
+            Action::ResetPins => {
+                assert!(!self.plugin.active, "the policy would assert its pins");
+                self.pinned &= !self.containerd_answers;
+                return self.containerd_answers;
+            }
+            Action::Check(Check::DryRun { program, document }) => {
+                assert!(matches!(self.entry(program), Entry::File { .. }), "there is no {program} to try out");
+                return self.bad_document.is_empty() || !document.contains(self.bad_document);
+            }
             Action::Prove(proof) => return self.prove(*proof),
             Action::Journal(JournalAction::Record) => {}
             Action::Journal(JournalAction::Forget) => self.journal = None,
@@ -206,6 +266,8 @@ impl NodeState {
             Proof::DaemonAnswers => self.proxy_answers(),
             Proof::Override { loaded } => self.has_override_loaded() == loaded,
             Proof::Kubelet { endpoint } => self.kubelet.active && self.endpoint == endpoint && self.runtime_answers(),
+            Proof::PluginRegistered { .. } => self.plugin_registered(),
+            Proof::PinsEffective => self.plugin_registered() && self.missed.is_empty(),
             Proof::Clean => {
                 assert_eq!(residue(&self.observe()), Vec::<String>::new());
                 true

@@ -1,9 +1,13 @@
 //! Texts of all units, drop-ins and environment files that we write.
 
+mod plugin;
+
 use extension_config::names::node;
 
 use crate::entry::MARKER;
 use crate::static_config::StaticConfig;
+
+pub use plugin::plugin_unit;
 
 /// Of the daemon below `/run` and `/var/lib`.
 const DAEMON_DIRECTORY: &str = "cri-resmgr";

@@ -1,9 +1,10 @@
 //! Decides on the host whether kubelet may use the proxy.
 //!
-//! Three calls, each bounded by an alarm, none of which needs a pod, D-Bus or the API:
+//! Four calls, each bounded by an alarm, none of which needs a pod, D-Bus or the API:
 //!
 //! - `gate` before each kubelet start: kubelet gets the proxy's socket only if the proxy answers right now;
 //! - `wait` after the proxy's start: holds back what is ordered after it until it answers;
+//! - `wait-for-plugin` after a policy plugin's start: the same, until it has registered with containerd;
 //! - `guard` every few seconds: exit 0 if kubelet runs on a proxy that no longer answers while containerd does, else 1.
 
 mod decision;
@@ -12,6 +13,7 @@ mod gate;
 mod guard;
 mod log;
 mod paths;
+mod plugin_wait;
 mod proxy;
 mod wait;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     match command.as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("gate") => run(gate::ALARM_SECONDS, gate::run),
         Some("wait") => run(wait::ALARM_SECONDS, wait::run),
+        Some("wait-for-plugin") => run(plugin_wait::ALARM_SECONDS, plugin_wait::run),
         Some("guard") => run(guard::ALARM_SECONDS, guard::run),
         Some("version") => {
             log::answer(env!("CARGO_PKG_VERSION"));
@@ -50,6 +53,6 @@ fn run(alarm_seconds: u32, command: impl AsyncFnOnce(&Paths) -> ExitCode) -> Exi
 }
 
 fn usage() -> ExitCode {
-    log::line("usage: runtime-gate gate|wait|guard|version");
+    log::line("usage: runtime-gate gate|wait|wait-for-plugin|guard|version");
     ExitCode::from(2)
 }

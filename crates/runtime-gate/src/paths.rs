@@ -13,6 +13,7 @@ pub(crate) struct Paths {
     pub(crate) relay_socket: PathBuf,
     pub(crate) containerd_socket: PathBuf,
     pub(crate) runtime_env: PathBuf,
+    pub(crate) plugin_pid_file: PathBuf,
 }
 
 impl Paths {
@@ -27,6 +28,7 @@ impl Paths {
             relay_socket: place(node::RELAY_SOCKET),
             containerd_socket: place(node::CONTAINERD_SOCKET),
             runtime_env: place(node::RUNTIME_ENV),
+            plugin_pid_file: place(node::PLUGIN_PID_FILE),
         }
     }
 }
@@ -41,5 +43,6 @@ mod tests {
         assert_eq!(paths.relay_socket, Path::new(node::RELAY_SOCKET));
         assert_eq!(paths.runtime_env, Path::new(node::RUNTIME_ENV));
         assert_eq!(paths.containerd_socket, Path::new(node::CONTAINERD_SOCKET));
+        assert_eq!(paths.plugin_pid_file, Path::new(node::PLUGIN_PID_FILE));
     }
 }

@@ -216,3 +216,27 @@ async fn version_and_usage() {
     assert_eq!(host.run("other").await.status.code(), Some(2));
     assert_eq!(host.command("gate").arg("more").output().await.expect("runs").status.code(), Some(2));
 }
+
+#[tokio::test]
+async fn the_wait_for_a_plugin_ends_when_its_pid_file_names_its_process_or_the_process_is_gone() {
+    let host = Host::new();
+    let pid_file = host.root.path().join("run/cri-resmgr-nri-policy/cri-resmgr-nri-policy.pid");
+    fs::create_dir_all(pid_file.parent().expect("directory")).expect("make");
+    let main_process = std::process::id();
+    // Of an earlier run.
+    fs::write(&pid_file, "1\n").expect("write");
+    let mut waiting = host.command("wait-for-plugin");
+    waiting.env("MAINPID", main_process.to_string()).kill_on_drop(true).stderr(std::process::Stdio::piped());
+    let waiting = waiting.spawn().expect("runs");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    fs::write(&pid_file, format!("{main_process}\n")).expect("write");
+    let output = tokio::time::timeout(Duration::from_secs(10), waiting.wait_with_output());
+    let output = output.await.expect("ends in time").expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("the policy has registered after"), "{said}");
+    let begin = Instant::now();
+    let output = host.command("wait-for-plugin").env("MAINPID", "4194305").output().await.expect("runs");
+    assert!(output.status.success() && begin.elapsed() < Duration::from_secs(5), "{output:?}");
+    let output = host.run("wait-for-plugin").await;
+    assert!(output.status.success(), "{output:?}");
+}

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
-use systemd_client::{ActiveState, Event, Events, JobResult, LoadState, Systemd, SystemdError, UnitFileState};
+use systemd_client::{
+    ActiveState, Ended, Event, Events, JobResult, LoadState, Systemd, SystemdError, Trial, UnitFileState,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -296,4 +298,46 @@ fn reexec(root: &Path) {
     let pid = root.parent().and_then(Path::file_name).and_then(|name| name.to_str()).expect("/proc/<pid>/root");
     let status = std::process::Command::new("kill").args(["-TERM", pid]).status().expect("kill");
     assert!(status.success());
+}
+
+fn trial(script: &str, limit: Duration) -> Trial {
+    Trial {
+        unit: "systemd-client-trial.service".to_owned(),
+        description: "a trial".to_owned(),
+        command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        texts: vec![("text".to_owned(), b"what it reads\n".to_vec())],
+        directory: "systemd-client-trial".to_owned(),
+        output: "/run/systemd-client-trial.log".to_owned(),
+        limit,
+        memory: 64 << 20,
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs SYSTEMD_CLIENT_TEST_ROOT"]
+async fn a_trial_tells_how_it_ended_can_do_nothing_and_leaves_nothing() {
+    let machine = machine().await;
+    let output = machine.root.join("run/systemd-client-trial.log");
+    let directory = machine.root.join("run/systemd-client-trial");
+    let tried = async |script: &str, limit: u64| {
+        drop(fs::remove_file(&output));
+        let ended = machine.systemd.try_out(&trial(script, Duration::from_secs(limit))).await.expect("tried");
+        let unit = machine.systemd.load_unit("systemd-client-trial.service").await.expect("looked at");
+        assert_eq!((unit.load_state, directory.exists()), (LoadState::NotFound, false), "{script}");
+        (ended, fs::read_to_string(&output).unwrap_or_default())
+    };
+    let script = "cat ${CREDENTIALS_DIRECTORY}/text; touch /run/systemd-client-trial/x /etc/x /run/x; id -u; exit 7";
+    let (ended, said) = tried(script, 20).await;
+    assert_eq!(ended, Ended::Exit(7), "{said}");
+    assert!(said.starts_with("what it reads\n") && said.contains("/etc/x") && said.contains("/run/x"), "{said}");
+    assert!(!said.contains("systemd-client-trial/x") && !said.ends_with("\n0\n"), "{said}");
+    assert_eq!(tried("exit 0", 20).await, (Ended::Exit(0), String::new()));
+    assert_eq!(tried("sleep 60", 1).await.0, Ended::TimeOver);
+    assert!(matches!(tried("kill -9 $$", 20).await.0, Ended::Otherwise(how) if how == "signal"));
+    // One that an earlier caller left.
+    let left = trial("sleep 60", Duration::from_secs(60));
+    let early = tokio::time::timeout(Duration::from_secs(1), machine.systemd.try_out(&left)).await;
+    assert!(early.is_err());
+    assert_eq!(tried("exit 3", 20).await.0, Ended::Exit(3));
+    drop(fs::remove_file(&output));
 }

@@ -83,3 +83,44 @@ pub const CONTAINERD_RUN_DIR: &str = "/run/containerd";
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 /// The argument that the gate gives to kubelet when the proxy answers.
 pub const KUBELET_ENDPOINT_ARGUMENT: &str = "--container-runtime-endpoint=unix:///run/cri-resmgr/cri-resmgr.sock";
+
+/// The policy of nri-plugins that runs, from the payload.
+pub const PLUGIN: &str = "/opt/gardener-extension-cri-resmgr/bin/nri-resource-policy";
+/// The policy's program that ran before an upgrade, until the new one is proven.
+pub const KEPT_PLUGIN: &str = "/opt/gardener-extension-cri-resmgr/bin/nri-resource-policy.before";
+/// A program that is tried out before it takes the place of the one that runs.
+pub const TRIED_PLUGIN: &str = "/opt/gardener-extension-cri-resmgr/bin/nri-resource-policy.tried";
+/// Directory of the policy's document.
+pub const PLUGIN_CONFIG_DIR: &str = "/etc/cri-resmgr-nri-policy";
+/// The policy's document. The unit hands a copy of it to each run of the policy, which would take over a change of this file while it runs.
+pub const PLUGIN_CONFIG: &str = "/etc/cri-resmgr-nri-policy/policy.yaml";
+/// Name of the policy's unit, without its ending: also what its process is called, which names its pid file.
+pub const PLUGIN_NAME: &str = "cri-resmgr-nri-policy";
+/// Name of the policy's unit.
+pub const PLUGIN_UNIT: &str = "cri-resmgr-nri-policy.service";
+/// File of the policy's unit.
+pub const PLUGIN_UNIT_FILE: &str = "/etc/systemd/system/cri-resmgr-nri-policy.service";
+/// Link that enables the policy's unit.
+pub const PLUGIN_UNIT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/cri-resmgr-nri-policy.service";
+/// Name of the unit that tries out a policy before it runs.
+pub const TRIAL_UNIT: &str = "cri-resmgr-nri-policy-trial.service";
+/// What a trial has printed.
+pub const TRIAL_OUTPUT: &str = "/run/gardener-extension-cri-resmgr/nri-policy-trial.log";
+/// The policy's state: its books, and a directory for each container that is mounted into it.
+pub const PLUGIN_STATE_DIR: &str = "/var/lib/nri-resource-policy";
+/// What stood at [`PLUGIN_STATE_DIR`] before us; put back at removal.
+pub const ASIDE_PLUGIN_STATE_DIR: &str = "/var/lib/nri-resource-policy.before-gardener-extension-cri-resmgr";
+/// The policy's books.
+pub const PLUGIN_BOOKS: &str = "/var/lib/nri-resource-policy/cache";
+/// Directory that the policy sees as `/run`.
+pub const PLUGIN_RUN_DIR: &str = "/run/cri-resmgr-nri-policy";
+/// What stood at [`PLUGIN_RUN_DIR`] before us; put back at removal.
+pub const ASIDE_PLUGIN_RUN_DIR: &str = "/run/cri-resmgr-nri-policy.before-gardener-extension-cri-resmgr";
+/// The policy's pid file: written when it has registered.
+pub const PLUGIN_PID_FILE: &str = "/run/cri-resmgr-nri-policy/cri-resmgr-nri-policy.pid";
+/// Directory of containerd's socket for plugins.
+pub const NRI_RUN_DIR: &str = "/run/nri";
+/// containerd's socket for plugins.
+pub const NRI_SOCKET: &str = "/run/nri/nri.sock";
+/// Where upstream's DaemonSet of the policies keeps its sockets.
+pub const FOREIGN_PLUGIN_RUN_DIR: &str = "/run/nri-resource-policy";

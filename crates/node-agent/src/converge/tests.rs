@@ -1,3 +1,5 @@
+mod plugin;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use node_plan::{Hold, KubeletOffProxy, OverrideUndone, PacedChange, Phase, Slot,
 use super::{Outcome, converge};
 use crate::effects::{Result, Socket};
 use crate::fake::{Failure, Fake, blob};
-use crate::inputs::Inputs;
+use crate::inputs::{Goal, Inputs};
 use crate::proof_failure::{DaemonFault, ProofFailure, UnitState};
 use crate::prove::Timing;
 
@@ -20,6 +22,8 @@ const TIMING: Timing = Timing {
     kubelet_deadline: Duration::from_secs(20),
     settle_with_heartbeat: Duration::from_secs(2),
     settle_alone: Duration::from_secs(5),
+    plugin_deadline: Duration::from_secs(10),
+    pins_deadline: Duration::from_secs(10),
 };
 
 fn inputs(phase: desired_state::Phase, policy: &str, version: &str) -> Inputs {
@@ -43,7 +47,7 @@ fn remove() -> Inputs {
     inputs(desired_state::Phase::Remove, "none", "v1")
 }
 
-async fn work(fake: &mut Fake, inputs: &Inputs) -> Result<Outcome> {
+async fn work(fake: &mut Fake, inputs: &impl Goal) -> Result<Outcome> {
     converge(fake, &TIMING, inputs).await
 }
 
@@ -62,7 +66,7 @@ fn switch_held(by: SlotHold) -> Hold {
 }
 
 /// A later agent on the same node: nothing of the first one's memory is left.
-async fn next_agent(fake: Fake, desired: &Inputs) -> (Fake, Outcome) {
+async fn next_agent(fake: Fake, desired: &impl Goal) -> (Fake, Outcome) {
     let mut next = Fake::from_state(fake.state);
     let outcome = work(&mut next, desired).await.unwrap();
     (next, outcome)

@@ -29,7 +29,7 @@ pub(crate) struct RealSurroundings {
 }
 
 pub(crate) fn memory_file(root: &HostRoot) -> Journal<Memory> {
-    Journal::new(root.clone(), node::DYNAMIC_MEMORY, MEMORY_VERSION)
+    Journal::new(root.clone(), node::DYNAMIC_MEMORY, MEMORY_VERSION..=MEMORY_VERSION)
 }
 
 /// What an earlier agent knew. A file that cannot be read is as good as none: then everything is pushed once more.
@@ -99,7 +99,7 @@ impl Surroundings for RealSurroundings {
     }
 
     fn remember(&self, memory: &Memory) {
-        if let Err(error) = self.memory.write(memory) {
+        if let Err(error) = self.memory.write(MEMORY_VERSION, memory) {
             tracing::warn!(error = %ErrorChain(&error), "failed to record what was pushed");
         }
     }

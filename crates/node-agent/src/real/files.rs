@@ -100,7 +100,7 @@ impl RealNode {
             Source::Host(from) => {
                 self.root.copy(from, path, attributes, expected)?;
             }
-            Source::Daemon | Source::Gate => {
+            Source::Daemon | Source::Policy(_) | Source::Gate => {
                 let mut file = self.images.open(source)?;
                 self.root.copy_in(path, &mut file, attributes, expected)?;
             }
@@ -180,7 +180,7 @@ impl Files for RealNode {
 
     fn write_journal(&mut self, journal: &Journal) -> Result<()> {
         self.root.create_directories(node::STATE_DIR, FileAttributes::with_mode(STATE_MODE))?;
-        self.journal.write(journal)?;
+        self.journal.write(journal.version(), journal)?;
         Ok(())
     }
 

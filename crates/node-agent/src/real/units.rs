@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use node_plan::Unit;
-use systemd_client::{Events, ExecCommand, JobResult, Systemd, SystemdError, UnitState};
+use systemd_client::{Ended, Events, ExecCommand, JobResult, Systemd, SystemdError, Trial, UnitState};
 
 use super::RealNode;
 use crate::effects::{EffectError, Result, UnitView, Units};
@@ -36,7 +36,7 @@ impl Bus {
     /// Hints that something changed; ends when the connection is lost.
     pub(crate) async fn events(&mut self) -> Result<Events> {
         let systemd = self.connect().await?;
-        let units = [node::KUBELET_UNIT, node::DAEMON_UNIT, node::CONTAINERD_UNIT];
+        let units = [node::KUBELET_UNIT, node::DAEMON_UNIT, node::PLUGIN_UNIT, node::CONTAINERD_UNIT];
         self.note(systemd.events(&units).await)
     }
 
@@ -48,6 +48,12 @@ impl Bus {
             self.connection = None;
         }
         Ok(outcome?)
+    }
+
+    /// Runs a command on the host once.
+    pub(super) async fn try_out(&mut self, trial: &Trial) -> Result<Ended> {
+        let systemd = self.connect().await?;
+        self.note(systemd.try_out(trial).await)
     }
 
     /// For when the stream of events ended.

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
 use kubelet_config::Files as _;
+use node_plan::pins::Misses;
 use node_plan::testing::SPACE;
-use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Restarts, UnitAction};
+use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Nri, Plan, Restarts, RuntimeVersion, UnitAction};
 use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
 use crate::effects::{
-    Clock as _, EffectError, Files, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView,
-    Units,
+    Clock as _, EffectError, Files, NoAnswer, Node, Permit, Plugins, Probe, Progress, Registration, Request, Result,
+    Slots, Socket, UnitView, Units,
 };
 use crate::memory;
 use crate::shoot::{ShootApi, SwitchSlots};
@@ -170,6 +171,32 @@ impl Probe for SimulatedNode {
 
     fn cpus(&self) -> Option<CpuSet> {
         None
+    }
+}
+
+impl Plugins for SimulatedNode {
+    async fn runtime(&mut self) -> Option<RuntimeVersion> {
+        Some(self.node.state().runtime.clone())
+    }
+
+    fn nri(&mut self) -> Result<Nri> {
+        Ok(self.node.state().nri.clone())
+    }
+
+    fn registration(&mut self) -> Result<Option<Registration>> {
+        Ok(memory::registration(&self.node.state()))
+    }
+
+    async fn misses(&mut self, _registered_at: u64) -> Result<Misses> {
+        Ok(self.node.state().misses())
+    }
+
+    async fn reset_pins(&mut self) -> Result<usize> {
+        memory::reset_pins(&mut self.node.state())
+    }
+
+    async fn try_out(&mut self, program: &str, document: &str) -> Result<()> {
+        memory::try_out(&mut self.node.state(), program, document)
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) static FOOTPRINT: Footprint = Footprint {
     ],
     // Configuration, policy and allocations.
     cache: "/var/lib/cri-resmgr/cache",
-    written: node::RUNTIME_ENV,
+    written: &[node::RUNTIME_ENV],
     bookkeeping: &[node::STATE_DIR, node::RUN_DIR],
     // Of the Go original's installation script.
     predecessor: "/etc/cri-resmgr/EXTRA_OPTIONS.cfg",
@@ -66,12 +66,12 @@ pub(super) static FOOTPRINT: Footprint = Footprint {
         binary: node::DAEMON,
         kept_binary: node::KEPT_DAEMON,
     },
-    guard: Guard {
+    guard: Some(Guard {
         unit: node::GUARD_UNIT,
         unit_file: node::GUARD_UNIT_FILE,
         timer: node::GUARD_TIMER,
         timer_file: node::GUARD_TIMER_FILE,
-    },
+    }),
 };
 
 impl ProxySpec {

@@ -3,12 +3,12 @@
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 
-use crate::backend::Backend;
 use crate::entry::Entry;
 use crate::footprint::Footprint;
 use crate::journal::{Applied, Change, Made, Phase};
-use crate::observed::Observed;
-use crate::plan::proxy;
+use crate::kind::Backend;
+use crate::observed::{Observed, Unit};
+use crate::plan::{plugin, proxy};
 use crate::restart::Cause;
 use crate::step::{FileAction, JournalAction, Proof, Step, UnitAction};
 
@@ -32,6 +32,11 @@ impl Keep {
 }
 
 pub(super) fn steps(observed: &Observed, backend: Backend, keep: Keep, because: &str) -> Vec<Step> {
+    let steps = steps_of(&observed.of(backend), backend, keep, because);
+    steps.into_iter().map(|step| step.of(backend)).collect()
+}
+
+fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) -> Vec<Step> {
     let journal = observed.journal.clone().unwrap_or_default();
     let footprint = backend.footprint();
     let waiting = footprint.own_trees.iter().any(|place| footprint.waits_aside(observed, *place));
@@ -48,16 +53,25 @@ pub(super) fn steps(observed: &Observed, backend: Backend, keep: Keep, because: 
     let mut steps = vec![begin(observed, footprint, because)];
     match backend {
         Backend::Proxy => proxy::leave(observed, &journal, keep.cause(), &mut steps),
+        Backend::Plugin => {}
     }
-    // The restart above writes none, so what stands is from an earlier start; the guard would go by it.
-    steps.push(Step::new(FileAction::Remove { path: footprint.written.into() }, "the gate writes it"));
-    for (unit, state) in [
-        (footprint.guard.timer, &observed.timer),
-        (footprint.guard.unit, &observed.guard),
-        (footprint.service.unit, &observed.daemon),
-    ] {
+    // Of the proxy: the restart above writes none, so what stands is from an earlier start; the guard would go by it.
+    let writer = match backend {
+        Backend::Proxy => "the gate writes it",
+        Backend::Plugin => "a trial writes it",
+    };
+    for path in footprint.written {
+        steps.push(Step::new(FileAction::Remove { path: (*path).into() }, writer));
+    }
+    for (unit, state) in units(observed, footprint).into_iter().rev() {
         if state.is_up() {
             steps.push(Step::new(UnitAction::Stop { unit: unit.into() }, format!("{unit} is {}", state.active_state)));
+        }
+    }
+    match backend {
+        Backend::Proxy => {}
+        Backend::Plugin => {
+            plugin::after_stop(observed, journal.applied.as_ref(), footprint.any_trace(observed), &mut steps);
         }
     }
     // While our files still tell that what stands there is our daemon's, should the journal be lost.
@@ -78,6 +92,13 @@ pub(super) fn steps(observed: &Observed, backend: Backend, keep: Keep, because: 
             .before(Change::Phase(Phase::RolledBack)),
     });
     steps
+}
+
+/// Its units and what systemd says of them, the service first.
+fn units<'a>(observed: &'a Observed, footprint: &Footprint) -> Vec<(&'static str, &'a Unit)> {
+    let guard =
+        footprint.guard.iter().flat_map(|guard| [(guard.unit, &observed.guard), (guard.timer, &observed.timer)]);
+    std::iter::once((footprint.service.unit, &observed.daemon)).chain(guard).collect()
 }
 
 /// The journal first: what is found to be ours by its marker alone must still be known as ours when half of it is gone.
@@ -107,7 +128,7 @@ fn remove_units(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step
     steps.push(
         Step::new(UnitAction::Reload, "systemd may still have our units loaded").after(Change::ReloadPending(false)),
     );
-    for unit in [footprint.service.unit, footprint.guard.unit, footprint.guard.timer] {
+    for unit in footprint.units() {
         steps.push(Step::new(
             UnitAction::ResetFailed { unit: unit.into() },
             format!("a failed {unit} would stay listed without its file"),
@@ -116,8 +137,7 @@ fn remove_units(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step
 }
 
 fn remove_rest(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step>) {
-    let unit_files = footprint.unit_files();
-    let is_gone = |path: &str| unit_files.contains(&path) || path == node::KUBELET_DROP_IN;
+    let is_gone = |path: &str| footprint.unit_files().any(|file| file == path) || path == node::KUBELET_DROP_IN;
     for path in footprint.files.iter().copied().filter(|path| !is_gone(path)) {
         if footprint.is_ours(observed, path) {
             steps.push(Step::new(FileAction::Remove { path: path.into() }, format!("{path} is ours")));
@@ -146,8 +166,14 @@ fn put_back(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step>) {
 /// those directories alive, which is no residue of ours.
 #[must_use]
 pub fn residue(observed: &Observed) -> Vec<String> {
-    let mut left: Vec<String> =
-        Backend::ALL.into_iter().flat_map(|backend| residue_of(observed, backend.footprint())).collect();
+    let of = |backend: Backend| residue_of(&observed.of(backend), backend.footprint());
+    let mut left: Vec<String> = Vec::new();
+    for one in Backend::ALL.into_iter().flat_map(of) {
+        // Some are of several.
+        if !left.contains(&one) {
+            left.push(one);
+        }
+    }
     if observed.override_loaded() {
         left.push(format!("{} (loaded in systemd)", node::KUBELET_DROP_IN));
     }
@@ -168,14 +194,10 @@ fn residue_of(observed: &Observed, footprint: &Footprint) -> Vec<String> {
         .filter(|place| !observed.entry(place.0).is_absent() && !footprint.is_foreign_state(observed, **place))
         .map(|(path, _)| *path);
     let aside = trees().filter(|place| footprint.waits_aside(observed, **place)).map(|(_, aside)| *aside);
-    let written = [footprint.written].into_iter().filter(|path| !observed.entry(path).is_absent());
+    let written = footprint.written.iter().copied().filter(|path| !observed.entry(path).is_absent());
     let others = daemons.chain(aside).chain(written);
     let mut left: Vec<String> = files.chain(directories).chain(others).map(str::to_owned).collect();
-    for (unit, state) in [
-        (footprint.service.unit, &observed.daemon),
-        (footprint.guard.unit, &observed.guard),
-        (footprint.guard.timer, &observed.timer),
-    ] {
+    for (unit, state) in units(observed, footprint) {
         if state.is_up() || state.is_failed() {
             left.push(format!("{unit} ({})", state.active_state));
         }

@@ -8,17 +8,18 @@ use crate::desired::Installation;
 use crate::footprint::Service;
 use crate::hold::{Hold, PacedChange};
 use crate::journal::{Applied, Backoff, Change, Made, Phase};
+use crate::kind::Backend;
 use crate::managed_file::{FileRole, Source};
 use crate::observed::Observed;
 use crate::plan::planner::{Planner, describe};
-use crate::plan::{Plan, Target, proxy};
+use crate::plan::{Plan, Target, plugin, proxy};
 use crate::slot::Slot;
 use crate::step::{Action, FileAction, JournalAction, Proof, Step, UnitAction};
 
 /// Back to what was proven before: that waits for nobody.
 pub(super) fn plan_back(observed: &Observed, before: &Installation, backoff: &Backoff) -> Plan {
     let observed = Observed { slot: Slot::Held, ..observed.clone() };
-    let mut plan = plan(&observed, before);
+    let mut plan = plan_way(&observed, before, true);
     plan.target = Target::Before;
     plan.holds.insert(0, Hold::RolledBackToPrevious(backoff.into()));
     plan.retry_at = Some(plan.retry_at.map_or(backoff.not_before, |at| at.min(backoff.not_before)));
@@ -26,11 +27,18 @@ pub(super) fn plan_back(observed: &Observed, before: &Installation, backoff: &Ba
 }
 
 pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
+    plan_way(observed, installation, false)
+}
+
+fn plan_way(observed: &Observed, installation: &Installation, goes_back: bool) -> Plan {
+    let backend = installation.backend.backend();
+    let observed = &observed.of(backend);
     let journal = observed.journal.clone().unwrap_or_default();
     let mut planner = Planner {
         observed,
         installation,
-        footprint: installation.backend.backend().footprint(),
+        backend,
+        footprint: backend.footprint(),
         files: installation.files(),
         reload: journal.reload_pending,
         journal,
@@ -39,6 +47,7 @@ pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
         retry_at: None,
         restart_daemon: None,
         leave_daemon: false,
+        goes_back,
         awaits_slot: false,
     };
     if observed.containerd_answers {
@@ -48,7 +57,7 @@ pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
     }
     Plan {
         target: Target::Installed,
-        steps: planner.steps,
+        steps: planner.steps.into_iter().map(|step| step.of(backend)).collect(),
         holds: planner.holds,
         retry_at: planner.retry_at,
         awaits_slot: planner.awaits_slot,
@@ -58,7 +67,19 @@ pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
 impl Planner<'_> {
     fn all(&mut self) {
         self.begin();
-        self.leave_daemon = self.changes_in_use() && !self.may_begin(PacedChange::NewInputs);
+        let installation = self.installation;
+        match &installation.backend {
+            BackendSpec::Proxy(_) => {
+                self.leave_daemon = self.changes_in_use() && !self.may_begin(PacedChange::NewInputs);
+            }
+            BackendSpec::Plugin(plugin) => {
+                let changes = self.changes_the_policy();
+                self.leave_daemon = changes && !self.may_begin(PacedChange::Policy);
+                if changes && !self.leave_daemon && !self.goes_back {
+                    plugin::before_start(self, plugin);
+                }
+            }
+        }
         if !self.leave_daemon {
             self.clear_daemon_state();
         }
@@ -70,6 +91,7 @@ impl Planner<'_> {
         self.start_guard();
         match &self.installation.backend {
             BackendSpec::Proxy(_) => proxy::after_start(self),
+            BackendSpec::Plugin(_) => plugin::after_start(self),
         }
     }
 
@@ -184,7 +206,9 @@ impl Planner<'_> {
         }
         for &(path, target) in self.footprint.links {
             let entry = self.observed.entry(path);
-            if !entry.is_link(target) {
+            // A unit that waits for its slot.
+            let is_early = self.leave_daemon && self.observed.entry(target).is_absent();
+            if !entry.is_link(target) && !is_early {
                 let action = FileAction::MakeLink { path: path.into(), target: target.into() };
                 self.steps.push(Step::new(action, describe(entry, path)).before(Change::ReloadPending(true)));
                 self.reload = true;
@@ -194,7 +218,7 @@ impl Planner<'_> {
 
     /// Content of the daemon that was proven, when it is another one than the wanted.
     fn proven_daemon(&self) -> Option<&str> {
-        let proven = &self.journal.proven.as_ref()?.daemon.sha256;
+        let proven = &self.journal.proven.as_ref()?.binary().sha256;
         (*proven != self.installation.backend.binary().sha256).then_some(proven)
     }
 
@@ -220,7 +244,15 @@ impl Planner<'_> {
         let given_up = current && unit.is_failed() && self.restart_daemon.is_none();
         if given_up && !budget::may_start_again(&self.journal, self.observed.now) {
             // Fails at once, and so leads to what failures lead to.
-            self.steps.push(Step::new(Proof::DaemonAnswers, "systemd has given the daemon up again and again"));
+            self.steps.push(Step::new(self.start_proof(), "systemd has given the daemon up again and again"));
+            return;
+        }
+        let again = match self.backend {
+            Backend::Proxy => None,
+            Backend::Plugin => plugin::why_again(self.observed).filter(|_| current && unit.is_active()),
+        };
+        if self.restart_daemon.is_none() && again.is_some() && !plugin::may_start_again(self) {
+            self.steps.push(Step::new(Proof::PinsEffective, "the policy was started anew again and again"));
             return;
         }
         let why = self.restart_daemon.or(if !current {
@@ -230,7 +262,7 @@ impl Planner<'_> {
         } else if unit.is_active() && !self.observed.proxy_answers {
             Some("the daemon runs but does not answer")
         } else {
-            renewal.map(|renewal| renewal.because.as_str())
+            again.as_deref().or(renewal.map(|renewal| renewal.because.as_str()))
         });
         if let Some(why) = why {
             let applied = Applied {
@@ -241,20 +273,35 @@ impl Planner<'_> {
             let mut step = Step::new(UnitAction::Restart { unit: self.footprint.service.unit.into() }, why)
                 .before(Change::DaemonStarts(applied))
                 .before(Change::Phase(Phase::Installing));
-            if given_up {
+            if given_up || again.is_some() {
                 step = step.before(Change::DaemonGivenUp(self.observed.now));
             }
             self.steps.push(step);
             self.journal.phase = Phase::Installing;
         }
-        if why.is_some() || !self.observed.proxy_answers {
-            self.steps.push(Step::new(Proof::DaemonAnswers, "kubelet must not be led onto a dead socket"));
+        // A plugin that has registered may be about to be dropped; an agent that has ended has not seen it live on.
+        let is_young = self.backend == Backend::Plugin && self.journal.phase != Phase::Installed;
+        if why.is_some() || !self.observed.proxy_answers || is_young {
+            let evidence = match self.backend {
+                Backend::Proxy => "kubelet must not be led onto a dead socket",
+                Backend::Plugin => "containerd goes on without a plugin that does not register in time",
+            };
+            self.steps.push(Step::new(self.start_proof(), evidence));
+        }
+    }
+
+    /// What proves that a start of the daemon went well.
+    fn start_proof(&self) -> Proof {
+        match &self.installation.backend {
+            BackendSpec::Proxy(_) => Proof::DaemonAnswers,
+            BackendSpec::Plugin(plugin) => plugin::registered(plugin),
         }
     }
 
     fn start_guard(&mut self) {
-        let rewritten = self.steps.iter().any(|step| writes(&step.action, self.footprint.guard.timer_file));
-        let unit = self.footprint.guard.timer.to_owned();
+        let Some(guard) = &self.footprint.guard else { return };
+        let rewritten = self.steps.iter().any(|step| writes(&step.action, guard.timer_file));
+        let unit = guard.timer.to_owned();
         if !self.observed.timer.is_up() {
             self.steps.push(Step::new(UnitAction::Start { unit: unit.clone() }, "the guard's timer does not run"));
         } else if rewritten {

@@ -5,14 +5,16 @@ use crate::entry::Entry;
 use crate::footprint::Footprint;
 use crate::hold::Hold;
 use crate::journal::{Change, Journal};
+use crate::kind::Backend;
 use crate::managed_file::{FileRole, ManagedFile};
-use crate::observed::Observed;
-use crate::step::{FileAction, Step, UnitAction};
+use crate::observed::{Observed, Unit};
+use crate::step::{Action, FileAction, Step, UnitAction};
 
 /// The plan as far as it is made. A backend's own part adds to it.
 pub(super) struct Planner<'a> {
     pub(super) observed: &'a Observed,
     pub(super) installation: &'a Installation,
+    pub(super) backend: Backend,
     pub(super) footprint: &'static Footprint,
     pub(super) files: Vec<ManagedFile>,
     /// As the steps so far make it.
@@ -26,13 +28,16 @@ pub(super) struct Planner<'a> {
     pub(super) restart_daemon: Option<&'static str>,
     /// The daemon and its files stay as they are until a slot is held.
     pub(super) leave_daemon: bool,
+    /// The way back to what was proven: it was tried out when it came.
+    pub(super) goes_back: bool,
     pub(super) awaits_slot: bool,
 }
 
 impl Planner<'_> {
     pub(super) fn make_directory(&mut self, path: &str) {
-        if self.observed.entry(path).is_absent() {
-            self.steps.push(Step::new(FileAction::MakeDirectory { path: path.into() }, format!("{path} is missing")));
+        let action = Action::from(FileAction::MakeDirectory { path: path.into() });
+        if self.observed.entry(path).is_absent() && !self.steps.iter().any(|step| step.action == action) {
+            self.steps.push(Step::new(action, format!("{path} is missing")));
         }
     }
 
@@ -65,7 +70,10 @@ impl Planner<'_> {
     }
 
     pub(super) fn reload(&mut self, why: &str) {
-        let unread = self.observed.daemon.load_state == "not-found" || self.observed.timer.load_state == "not-found";
+        let is_unread = |unit: &Unit| unit.load_state == "not-found";
+        // One that waits for its slot has no file yet.
+        let is_early = self.leave_daemon && self.observed.entry(self.footprint.service.file).is_absent();
+        let unread = (is_unread(&self.observed.daemon) && !is_early) || is_unread(&self.observed.timer);
         if self.reload || unread {
             self.steps.push(Step::new(UnitAction::Reload, why).after(Change::ReloadPending(false)));
             self.reload = false;

@@ -3,10 +3,10 @@
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 
-use crate::backend::Backend;
 use crate::budget;
 use crate::hold::{Hold, KubeletOffProxy, PacedChange};
 use crate::journal::{Change, Journal, Phase};
+use crate::kind::Backend;
 use crate::managed_file::FileRole;
 use crate::observed::Observed;
 use crate::plan::planner::Planner;

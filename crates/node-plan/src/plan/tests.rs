@@ -3,6 +3,7 @@ mod before;
 mod cpus;
 mod golden;
 mod model;
+mod plugin;
 mod random;
 mod slot;
 

@@ -83,7 +83,7 @@ impl NodeState {
                 assert!(has_it, "{path} from {from}, which has another content");
                 false
             }
-            Source::Daemon | Source::Gate => false,
+            Source::Daemon | Source::Policy(_) | Source::Gate => false,
         };
         assert!(self.has_parent(path), "{path} without its directory");
         self.entries.insert(path.to_owned(), Entry::File { sha256: sha256.to_owned(), mode, own: true, marked });

@@ -20,6 +20,7 @@ impl NodeState {
             node::DAEMON_UNIT => (&self.daemon, node::DAEMON_UNIT_FILE, 'd'),
             node::GUARD_TIMER => (&self.timer, node::GUARD_TIMER_FILE, 't'),
             node::GUARD_UNIT => (&idle, node::GUARD_UNIT_FILE, 'g'),
+            node::PLUGIN_UNIT => (&self.plugin, node::PLUGIN_UNIT_FILE, 'p'),
             _ => (&self.kubelet, "", 'k'),
         };
         let load_state = if file.is_empty() || self.loaded.contains(file) { "loaded" } else { "not-found" };
@@ -91,6 +92,10 @@ impl NodeState {
                 let is_in_use = unit == node::DAEMON_UNIT && self.is_on_proxy();
                 assert!(!is_in_use || self.journal.is_some(), "{unit} is in use");
                 self.process(unit).active = false;
+                if unit == node::PLUGIN_UNIT {
+                    // systemd removes the directory that it has made for it.
+                    self.entries.retain(|path, _| !path.starts_with(node::PLUGIN_RUN_DIR));
+                }
             }
             UnitAction::ResetFailed { unit } => self.process(unit).failed = false,
         }
@@ -107,6 +112,7 @@ impl NodeState {
         match unit {
             node::DAEMON_UNIT => &mut self.daemon,
             node::KUBELET_UNIT => &mut self.kubelet,
+            node::PLUGIN_UNIT => &mut self.plugin,
             _ => &mut self.timer,
         }
     }
@@ -122,6 +128,18 @@ impl NodeState {
         let process = self.process(unit);
         if again || !process.active {
             *process = Process { active: true, failed: false, starts: process.starts + 1 };
+        }
+        if unit == node::PLUGIN_UNIT {
+            for path in [node::PLUGIN_STATE_DIR, node::PLUGIN_RUN_DIR] {
+                self.entries.insert(path.into(), Entry::Directory { empty: true });
+            }
+            if self.plugin_registered() {
+                self.entries.insert(node::PLUGIN_BOOKS.into(), unmarked("books", 0o640));
+                self.pinned = true;
+                if !self.stays_missed {
+                    self.missed.clear();
+                }
+            }
         }
         if unit == node::DAEMON_UNIT {
             for path in [node::DAEMON_STATE_DIR, node::DAEMON_RUN_DIR] {

@@ -5,17 +5,17 @@ use std::fmt::Write;
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 
-use super::installed;
 use super::model::{NodeState, blob, install, installation, remove};
+use super::{installed, plugin};
 use crate::budget;
 use crate::desired::Desired;
-use crate::journal::Change;
+use crate::journal::{Change, Proven};
 use crate::plan::Plan;
 use crate::slot::{Slot, Wait};
 use crate::step::{Proof, Restarts};
 
-fn change(change: &Change) -> String {
-    match change {
+fn change(one: &Change) -> String {
+    match one {
         Change::Phase(phase) => format!("{phase:?}"),
         Change::Make(made) => {
             let directories = made.directories.iter().map(|path| format!("{path}/"));
@@ -27,7 +27,13 @@ fn change(change: &Change) -> String {
             applied.inputs, applied.policy, applied.previous_invocation
         ),
         Change::KubeletRestarts(restart) => format!("kubelet restarts ({})", restart.cause.as_str()),
-        Change::Proven(proven) => format!("proven: daemon {}, {:?}", proven.daemon.sha256, proven.config),
+        Change::Proven(Proven::Proxy(proven)) => {
+            format!("proven: daemon {}, {:?}", proven.daemon.sha256, proven.config)
+        }
+        Change::Proven(Proven::Plugin(proven)) => {
+            format!("proven: {} {}, {:?}", proven.kind, proven.binary.sha256, proven.document)
+        }
+        Change::OfPlugin(inner) => format!("of the plugin: {}", change(inner)),
         other => format!("{other:?}"),
     }
 }
@@ -152,4 +158,54 @@ fn removal_with_state_of_others_put_back() {
 fn removal_without_the_journal() {
     let model = NodeState { journal: None, ..installed("none") };
     insta::assert_snapshot!(show(&model.plan(&remove())));
+}
+
+#[test]
+fn plugin_install_on_a_node_where_nothing_of_ours_was() {
+    insta::assert_snapshot!(show(&NodeState::default().plan(&plugin::install("balloons", "v1"))));
+}
+
+#[test]
+fn plugin_install_without_a_slot() {
+    let model = NodeState { slot: Slot::NotAsked, ..NodeState::default() };
+    insta::assert_snapshot!(show(&model.plan(&plugin::install("balloons", "v1"))));
+}
+
+#[test]
+fn plugin_upgrade_of_the_program() {
+    insta::assert_snapshot!(show(&plugin::installed("balloons").plan(&plugin::install("balloons", "v2"))));
+}
+
+#[test]
+fn plugin_policy_change() {
+    insta::assert_snapshot!(show(&plugin::installed("balloons").plan(&plugin::install("other balloons", "v1"))));
+}
+
+#[test]
+fn plugin_change_to_the_other_policy() {
+    insta::assert_snapshot!(show(&plugin::installed("balloons").plan(&plugin::install("topology-aware", "v2"))));
+}
+
+#[test]
+fn plugin_roll_back_to_what_was_proven() {
+    let desired = plugin::install("other balloons", "v2");
+    let model = plugin::failed(&desired, plugin::installed("balloons"));
+    insta::assert_snapshot!(show(&model.plan(&desired)));
+}
+
+#[test]
+fn plugin_roll_back_to_a_clean_node() {
+    let desired = plugin::install("balloons", "v2");
+    insta::assert_snapshot!(show(&plugin::failed(&desired, NodeState::default()).plan(&desired)));
+}
+
+#[test]
+fn plugin_healing_of_containers_that_are_elsewhere() {
+    let model = NodeState { missed: ["a"].into(), ..plugin::installed("balloons") };
+    insta::assert_snapshot!(show(&model.plan(&plugin::install("balloons", "v1"))));
+}
+
+#[test]
+fn plugin_removal() {
+    insta::assert_snapshot!(show(&plugin::installed("balloons").plan(&remove())));
 }

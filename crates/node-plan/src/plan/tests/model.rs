@@ -103,7 +103,7 @@ pub(super) fn installation(policy: &str, version: &str) -> Installation {
 }
 
 pub(super) fn proxy(installation: &mut Installation) -> &mut ProxySpec {
-    let BackendSpec::Proxy(proxy) = &mut installation.backend;
+    let BackendSpec::Proxy(proxy) = &mut installation.backend else { unreachable!() };
     proxy
 }
 

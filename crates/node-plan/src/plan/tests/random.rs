@@ -5,8 +5,8 @@ use kubelet_config::Endpoint;
 use proptest::prelude::*;
 
 use super::model::{CUTS, NodeState, install, remove};
-use crate::backend::Backend;
 use crate::entry::Entry;
+use crate::kind::Backend;
 
 fn footprint() -> &'static crate::Footprint {
     Backend::Proxy.footprint()
