@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn an_older_build_in_the_other_form_is_left_out() -> anyhow::Result<()> {
         let dir = tempfile::tempdir()?;
-        let now = SystemTime::now();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         for (name, age) in
             [("a.oci.tar", 1), ("a.docker.tar", 2), ("b.oci.tar", 2), ("b.docker.tar", 1), ("c.oci.tar", 3)]
         {

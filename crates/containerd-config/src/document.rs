@@ -71,6 +71,15 @@ impl Document {
     }
 }
 
+/// What a file imports, in its order. An entry with a `*` is a pattern, any other names one file; a relative one is seen from the file's
+/// own directory.
+///
+/// # Errors
+/// A text that is not read.
+pub fn imports(path: &str, text: &str) -> Result<Vec<Import>, ConfigError> {
+    Document::read(path, text).map(|document| document.imports)
+}
+
 /// Refuses a key that differs from a known one in capitals only. Go's TOML readers take some of them, each version others.
 pub(crate) fn spelled_key(file: &str, key: &str, known: &[&'static str]) -> Result<(), ConfigError> {
     match known.iter().find(|known| known.eq_ignore_ascii_case(key) && **known != key) {

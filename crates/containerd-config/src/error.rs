@@ -1,7 +1,7 @@
 //! A configuration that is not read.
 
-use crate::imports::Wanted;
 use crate::limits::{DEPTH, FILE_BYTES, FILES, IMPORTS, NAMES, PATH_BYTES, PATTERN_BYTES, PATTERNS, cut};
+use crate::wanted::Wanted;
 
 /// A configuration with which containerd would not start, or that is beyond what is read here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,5 @@
 //! What a file imports (`resolveImports` in containerd's `server/config/config.go`, the same in 1.7.34, 2.2.9 and 2.3.7).
 
-use std::fmt;
-
-use crate::document::Document;
 use crate::error::ConfigError;
 use crate::limits::{IMPORTS, PATH_BYTES, PATTERN_BYTES};
 use crate::pattern::{NamePattern, has_meta};
@@ -41,33 +38,6 @@ impl ImportPattern {
     pub fn matches(&self, name: &str) -> bool {
         self.names.matches(name)
     }
-}
-
-/// What has to be read next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// The text of a file.
-    File(String),
-    /// The names of everything in a directory, those of directories and those with a dot included.
-    Names(String),
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => formatter.write_str(path),
-            Self::Names(directory) => write!(formatter, "the directory {directory}"),
-        }
-    }
-}
-
-/// What a file imports, in its order. An entry with a `*` is a pattern, any other names one file; a relative one is seen from the file's
-/// own directory.
-///
-/// # Errors
-/// A text that is not read.
-pub fn imports(path: &str, text: &str) -> Result<Vec<Import>, ConfigError> {
-    Document::read(path, text).map(|document| document.imports)
 }
 
 /// The entries as paths and patterns.
@@ -130,7 +100,8 @@ pub(crate) fn join(directory: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Import, imports};
+    use super::Import;
+    use crate::document::imports;
     use crate::error::ConfigError;
 
     const MAIN: &str = "/etc/containerd/config.toml";

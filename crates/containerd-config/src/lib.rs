@@ -21,13 +21,16 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod version;
+mod wanted;
 
 pub use assess::{Nri, Off, Refusal, assess};
 pub use config::Config;
+pub use document::imports;
 pub use drop_in::{DropIn, FILE_NAME, MARKER, Timeouts, drop_in, drop_in_path};
 pub use error::ConfigError;
-pub use imports::{Import, ImportPattern, Wanted, imports};
+pub use imports::{Import, ImportPattern};
 pub use prelaunched::{Prelaunched, PrelaunchedPlugin, prelaunched};
 pub use sources::Sources;
 pub use table::{NriTable, Setting, Timeout};
 pub use version::{ContainerdVersion, OLDEST, VersionError};
+pub use wanted::Wanted;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::document::Document;
 use crate::error::ConfigError;
-use crate::imports::{Import, Wanted, clean, join, split};
+use crate::imports::{Import, clean, join, split};
 use crate::limits::{DEPTH, FILES, NAMES, PATH_BYTES, PATTERNS};
+use crate::wanted::Wanted;
 
 /// The main file and what it imports, in containerd's order (`LoadConfig`, the same in 1.7.34, 2.2.9 and 2.3.7): the main file, then its
 /// imports one after the other, the names of a pattern sorted, then the imports of those. A path is loaded once.
@@ -199,8 +200,9 @@ mod tests {
 
     use super::Sources;
     use crate::error::ConfigError;
-    use crate::imports::{Wanted, split};
+    use crate::imports::split;
     use crate::limits::{DEPTH, FILES};
+    use crate::wanted::Wanted;
 
     /// Reads all files of a tree, the first of which is the main one.
     fn read(tree: &[(&str, &str)]) -> Result<Sources, ConfigError> {

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use program_file::Program;
 use serde::Deserialize;
 
+use crate::Error;
 use crate::payload::DAEMON;
 use crate::platform::Platform;
 use crate::tree::{Node, Tree};
-use crate::{Error, elf};
 
 /// One image.
 #[derive(Debug, Clone, Deserialize)]
@@ -130,18 +131,23 @@ impl ImageDefinition {
     pub fn layers(&self, platform: Platform, inputs: Inputs<'_>) -> Result<Vec<Tree>, Error> {
         for path in self.binaries().map(|name| inputs.binaries.join(name)) {
             let content = std::fs::read(&path).map_err(Error::io("read", &path))?;
-            let unfit = match (elf::platform(&content), elf::needs_loader(&content)) {
-                (found, _) if found != Some(platform) => is_for(found),
-                (_, Some(false)) => continue,
-                (_, _) => "is no static program: an image without a file system cannot start it".to_owned(),
+            let program = Program::of_bytes(&content);
+            let found = program.as_ref().and_then(Platform::of_program);
+            let unfit = if found != Some(platform) {
+                is_for(found)
+            } else if program.is_some_and(|program| program.needs_loader) {
+                "is no static program: an image without a file system cannot start it".to_owned()
+            } else {
+                continue;
             };
             return Err(Error::Unfit { path, reason: unfit, platform });
         }
-        if let Some(content) = inputs.payload.filter(|_| self.needs_payload()).and_then(|tree| tree.file(DAEMON))
-            && elf::platform(content) != Some(platform)
-        {
-            let reason = is_for(elf::platform(content));
-            return Err(Error::Unfit { path: Path::new("the payload's").join(DAEMON), reason, platform });
+        if let Some(content) = inputs.payload.filter(|_| self.needs_payload()).and_then(|tree| tree.file(DAEMON)) {
+            let found = Program::of_bytes(content).as_ref().and_then(Platform::of_program);
+            if found != Some(platform) {
+                let path = Path::new("the payload's").join(DAEMON);
+                return Err(Error::Unfit { path, reason: is_for(found), platform });
+            }
         }
         self.layers.iter().map(|layer| self.layer(layer, inputs)).collect()
     }

@@ -9,7 +9,7 @@
 //! | [`definition`] | `deploy/images/*.yaml` → what an image is made of |
 //! | [`image`] | trees and a configuration → blobs, manifest, index |
 //! | [`layout`] | an image → OCI layout, `oci-archive`, `docker-archive` |
-//! | [`elf`], [`toolchain`] | which platform a program is for, and which can be built here |
+//! | [`toolchain`] | which platforms can be built here |
 //! | [`chart`] | a chart's folder → `.tgz` |
 //! | [`payload`] | the daemon's release archive: a file, a download, or built from source |
 //! | [`sbom`] | crates and Go modules of an image → its software bill of materials |
@@ -19,7 +19,6 @@ pub mod binaries;
 pub mod chart;
 pub mod definition;
 pub mod digest;
-pub mod elf;
 mod error;
 pub mod gzip;
 pub mod image;

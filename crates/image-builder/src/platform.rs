@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use program_file::{Machine, Program};
 use serde::{Deserialize, Serialize};
 
 /// Operating system and architecture.
@@ -23,6 +24,15 @@ impl Platform {
             ("linux", "aarch64") => Some(Self::LinuxArm64),
             _ => None,
         }
+    }
+
+    /// The one that a program is for; `None` when it is none of ours.
+    #[must_use]
+    pub fn of_program(program: &Program) -> Option<Self> {
+        Some(match program.machine? {
+            Machine::X86_64 => Self::LinuxAmd64,
+            Machine::Aarch64 => Self::LinuxArm64,
+        })
     }
 
     /// The architecture in Go's words, as manifests have it.

@@ -29,7 +29,7 @@ layers:
 /// A static program for the machine of that number, as far as anybody here looks.
 fn elf(machine: u8) -> Vec<u8> {
     let mut elf = vec![0; 64];
-    elf[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
+    elf[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1]);
     elf[18] = machine;
     elf
 }

@@ -8,6 +8,8 @@ use host::{HostError, JournalError};
 use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Plan, Slot, Unit};
 use systemd_client::SystemdError;
 
+use crate::proof_failure::ProofFailure;
+
 /// Why something on the node could not be seen or done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EffectError {
@@ -37,8 +39,14 @@ pub(crate) enum EffectError {
         result: String,
     },
     /// A proof that failed.
-    #[error("{0}")]
-    Proof(String),
+    #[error(transparent)]
+    Proof(#[from] ProofFailure),
+    /// A directory that cannot be removed.
+    #[error("{path} is a mount point of the agent's pod")]
+    MountPoint {
+        /// The directory.
+        path: String,
+    },
     /// The agent is asked to end; what was begun is taken up by the next one.
     #[error("the agent is stopping")]
     Stopping,

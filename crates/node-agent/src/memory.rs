@@ -24,5 +24,9 @@ pub(crate) fn unit(state: &NodeState, name: &str) -> UnitView {
 
 /// Carries out a change of units.
 pub(crate) fn change_units(state: &mut NodeState, action: &UnitAction) -> Result<()> {
-    if state.change_units(action) { Ok(()) } else { Err(EffectError::Proof(format!("failed to {action}"))) }
+    if state.change_units(action) {
+        Ok(())
+    } else {
+        Err(EffectError::Job { what: action.to_string(), result: "failed".to_owned() })
+    }
 }

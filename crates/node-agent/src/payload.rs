@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use extension_config::names::node;
 use host::{Checksum, Owner};
 use node_plan::{Blob, Source};
-use object::Endianness;
-use object::elf::FileHeader64;
-use object::read::ReadCache;
-use object::read::elf::FileHeader as _;
+use program_file::{Machine, Program};
 
 use crate::effects::{EffectError, Result};
+
+/// What a script begins with.
+const SHEBANG: &[u8] = b"#!";
 
 /// The daemon and the gate.
 #[derive(Debug, Clone)]
@@ -61,61 +61,26 @@ fn blob(path: &Path) -> Result<Blob> {
         }
         Err(error) => return Err(unreadable(path, error)),
     };
-    let mut head = [0; 20];
-    let mut known = 0;
-    while known < head.len() {
-        match file.read(&mut head[known..]).map_err(|source| unreadable(path, source))? {
-            0 => break,
-            count => known += count,
-        }
-    }
-    let architecture = architecture(&head).to_owned();
+    let mut start = Vec::new();
+    file.by_ref().take(SHEBANG.len() as u64).read_to_end(&mut start).map_err(|source| unreadable(path, source))?;
+    let program = Program::of_file(file);
+    let architecture = match &program {
+        Some(program) => program.machine.map_or("unknown", Machine::rust_name),
+        // A script runs anywhere; stand-ins in tests are scripts.
+        None if start == SHEBANG => std::env::consts::ARCH,
+        None => "unknown",
+    };
     let file = File::open(path).map_err(|source| unreadable(path, source))?;
     let size = file.metadata().map_err(|source| unreadable(path, source))?.len();
     let sum = Checksum::of_reader(&mut std::io::BufReader::with_capacity(1 << 16, file));
     let sha256 = sum.map_err(|source| unreadable(path, source))?.to_string();
-    let needs = File::open(path).ok().and_then(newest_glibc);
-    Ok(Blob { sha256, size, architecture, needs })
-}
-
-/// The newest of the versions of glibc among those that a program asks for; `None` for one that asks for none, or is no ELF file.
-fn newest_glibc(file: File) -> Option<String> {
-    let data = ReadCache::new(file);
-    let header = FileHeader64::<Endianness>::parse(&data).ok()?;
-    let endian = header.endian().ok()?;
-    let sections = header.sections(endian, &data).ok()?;
-    let (mut libraries, link) = sections.gnu_verneed(endian, &data).ok()??;
-    let strings = sections.strings(endian, &data, link).ok()?;
-    let mut newest: Option<(Vec<u32>, String)> = None;
-    while let Ok(Some((_, mut versions))) = libraries.next() {
-        while let Ok(Some(version)) = versions.next() {
-            let Some(name) = version.name(endian, strings).ok().and_then(|name| std::str::from_utf8(name).ok()) else {
-                continue;
-            };
-            let Some(number) = name.strip_prefix("GLIBC_") else { continue };
-            let Ok(number) = number.split('.').map(str::parse).collect::<std::result::Result<Vec<u32>, _>>() else {
-                continue;
-            };
-            newest = newest.max(Some((number, name.to_owned())));
-        }
-    }
-    newest.map(|(_, name)| name)
-}
-
-/// Rust's name of the machine that a 64-bit little-endian ELF file is for.
-fn architecture(head: &[u8; 20]) -> &'static str {
-    match head {
-        [0x7f, b'E', b'L', b'F', 2, 1, .., 62, 0] => "x86_64",
-        [0x7f, b'E', b'L', b'F', 2, 1, .., 183, 0] => "aarch64",
-        // A script runs anywhere; stand-ins in tests are scripts.
-        [b'#', b'!', ..] => std::env::consts::ARCH,
-        _ => "unknown",
-    }
+    let needs = program.and_then(|program| program.newest_glibc);
+    Ok(Blob { sha256, size, architecture: architecture.to_owned(), needs })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{architecture, blob};
+    use super::blob;
 
     #[test]
     fn this_test_is_for_this_machine() {
@@ -132,9 +97,11 @@ mod tests {
     #[test]
     fn what_is_missing_or_strange_is_named() {
         assert_eq!(blob(std::path::Path::new("/nonexistent/x")).unwrap().architecture, "missing");
-        assert_eq!(architecture(&[0; 20]), "unknown");
-        let script = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(script.path(), "#!/bin/sh\n").unwrap();
-        assert_eq!(blob(script.path()).unwrap().needs, None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (content, architecture) in [("", "unknown"), ("#", "unknown"), ("#!/bin/sh\n", std::env::consts::ARCH)] {
+            std::fs::write(file.path(), content).unwrap();
+            let found = blob(file.path()).unwrap();
+            assert_eq!((found.architecture.as_str(), found.needs), (architecture, None), "{content:?}");
+        }
     }
 }

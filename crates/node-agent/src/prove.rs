@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use kubelet_config::{Endpoint, effective_endpoint, of_process};
-use node_plan::texts::override_undone;
-use node_plan::{Proof, residue};
+use node_plan::{Proof, Unit, override_undone, residue};
 use observability::ErrorChain;
 
-use crate::effects::{EffectError, Effects, Result, Socket};
+use crate::effects::{Effects, Result, Socket};
 use crate::observe::observe;
+use crate::proof_failure::{DaemonFault, KubeletFault, ProofFailure, UnitState};
 
 /// How long proofs take.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ async fn daemon(effects: &mut impl Effects, timing: &Timing) -> Result<()> {
     loop {
         let unit = effects.unit(node::DAEMON_UNIT).await?.unit;
         if unit.is_failed() {
-            return Err(EffectError::Proof(format!("{} has failed: systemd has given it up", node::DAEMON_UNIT)));
+            return Err(ProofFailure::DaemonGivenUp.into());
         }
         let identity = (unit.main_pid, unit.n_restarts);
         match effects.answers(Socket::Proxy).await {
@@ -69,23 +69,21 @@ async fn daemon(effects: &mut impl Effects, timing: &Timing) -> Result<()> {
                     return Ok(());
                 }
                 good = Some((since, identity));
-                why = "it answers but does not stay up".to_owned();
+                why = DaemonFault::NotStable;
             }
             Ok(()) => {
                 good = None;
-                why = "something answers, but the unit has no process".to_owned();
+                why = DaemonFault::NoProcess;
             }
             Err(error) => {
                 good = None;
-                why = ErrorChain(&error).to_string();
+                why = DaemonFault::NoAnswer(ErrorChain(&error).to_string());
             }
         }
         // A look takes its time, too: one at a proxy that hangs takes seconds.
         if effects.uptime().saturating_sub(begin) >= timing.daemon_deadline {
-            return Err(EffectError::Proof(format!(
-                "the proxy did not prove itself within {:?}: {why} ({}/{}, {} automatic restarts)",
-                timing.daemon_deadline, unit.active_state, unit.sub_state, unit.n_restarts
-            )));
+            let (restarts, state) = (unit.n_restarts, state(unit));
+            return Err(ProofFailure::Daemon { deadline: timing.daemon_deadline, why, state, restarts }.into());
         }
         effects.pause(timing.poll).await?;
     }
@@ -99,9 +97,10 @@ async fn kubelet(effects: &mut impl Effects, timing: &Timing, wanted: Endpoint) 
     loop {
         let view = effects.unit(node::KUBELET_UNIT).await?;
         let unit = view.unit;
+        let restarts = unit.n_restarts;
         let endpoint = view.command_line.as_deref().map(|line| effective_endpoint(&of_process(line)));
         if unit.is_failed() {
-            return Err(EffectError::Proof("kubelet.service has failed: systemd has given it up".to_owned()));
+            return Err(ProofFailure::KubeletGivenUp.into());
         }
         if unit.is_active() && endpoint == Some(wanted) {
             let identity = (unit.main_pid, unit.invocation.clone(), unit.n_restarts);
@@ -115,30 +114,29 @@ async fn kubelet(effects: &mut impl Effects, timing: &Timing, wanted: Endpoint) 
             why = match heartbeat {
                 Some(at) if at >= asked && stable >= timing.settle_with_heartbeat => return Ok(()),
                 None if stable >= timing.settle_alone => return Ok(()),
-                Some(at) if at < asked => "the Node's heartbeat is not fresh".to_owned(),
-                _ => "it has not run long enough".to_owned(),
+                Some(at) if at < asked => KubeletFault::StaleHeartbeat,
+                _ => KubeletFault::NotLongEnough,
             };
             good = Some((since, identity));
         } else {
             good = None;
             why = match endpoint {
                 // Our override is gone by then: nothing but the host itself can lead it there.
-                Some(Endpoint::Proxy) if wanted == Endpoint::Containerd => {
-                    "it runs on the proxy by the host's own arguments (KUBELET_EXTRA_ARGS?); take the endpoint out of them"
-                        .to_owned()
-                }
-                Some(other) if other != wanted => format!("it runs on {other}"),
-                _ => format!("it is {}/{}", unit.active_state, unit.sub_state),
+                Some(Endpoint::Proxy) if wanted == Endpoint::Containerd => KubeletFault::OnProxyByItself,
+                Some(other) if other != wanted => KubeletFault::OnEndpoint(other),
+                _ => KubeletFault::NotRunning(state(unit)),
             };
         }
         if effects.uptime().saturating_sub(begin) >= timing.kubelet_deadline {
-            return Err(EffectError::Proof(format!(
-                "kubelet.service did not prove itself on {wanted} within {:?}: {why} ({} automatic restarts)",
-                timing.kubelet_deadline, unit.n_restarts
-            )));
+            let deadline = timing.kubelet_deadline;
+            return Err(ProofFailure::Kubelet { endpoint: wanted, deadline, why, restarts }.into());
         }
         effects.pause(timing.poll).await?;
     }
+}
+
+fn state(unit: Unit) -> UnitState {
+    UnitState { active: unit.active_state, sub: unit.sub_state }
 }
 
 /// systemd has loaded our override and no later drop-in takes it back, or has dropped it.
@@ -146,16 +144,16 @@ async fn override_loaded(effects: &mut impl Effects, wanted: bool) -> Result<()>
     let view = effects.unit(node::KUBELET_UNIT).await?;
     let unit = &view.unit;
     if unit.load_state == "bad-setting" || unit.load_state == "error" {
-        return Err(EffectError::Proof(format!("kubelet.service is {} in systemd", unit.load_state)));
+        return Err(ProofFailure::KubeletUnitUnreadable { load_state: unit.load_state.clone() }.into());
     }
     if unit.drop_ins.contains(node::KUBELET_DROP_IN) != wanted {
-        let what = if wanted { "has not loaded" } else { "still has loaded" };
-        return Err(EffectError::Proof(format!("systemd {what} {} after a reload", node::KUBELET_DROP_IN)));
+        let failure = if wanted { ProofFailure::OverrideNotLoaded } else { ProofFailure::OverrideStillLoaded };
+        return Err(failure.into());
     }
     if wanted {
         let undone = override_undone(&view.exec_start_pre, &view.environment_files, |path| effects.read_text(path))?;
         if let Some(undone) = undone {
-            return Err(EffectError::Proof(undone));
+            return Err(ProofFailure::from(undone).into());
         }
     }
     Ok(())
@@ -164,5 +162,5 @@ async fn override_loaded(effects: &mut impl Effects, wanted: bool) -> Result<()>
 /// Nothing that we made is left.
 async fn clean(effects: &mut impl Effects) -> Result<()> {
     let left = residue(&observe(effects).await?);
-    if left.is_empty() { Ok(()) } else { Err(EffectError::Proof(format!("left behind: {}", left.join(", ")))) }
+    if left.is_empty() { Ok(()) } else { Err(ProofFailure::LeftBehind(left).into()) }
 }

@@ -107,6 +107,7 @@ impl Probe for RealNode {
 }
 
 impl Clock for RealNode {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }

@@ -6,7 +6,7 @@ pub(crate) mod proxy;
 use crate::blob::Blob;
 use crate::footprint::Footprint;
 use crate::journal::Proven;
-use crate::layout::ManagedFile;
+use crate::managed_file::ManagedFile;
 
 pub use proxy::ProxySpec;
 
@@ -78,4 +78,16 @@ impl BackendSpec {
             },
         }
     }
+}
+
+/// What the daemon makes itself; deleted at removal.
+#[must_use]
+pub fn daemon_paths() -> Vec<&'static str> {
+    Backend::ALL.iter().flat_map(|backend| backend.footprint().own_trees.iter().map(|(path, _)| *path)).collect()
+}
+
+/// Every path that the planner wants to know about.
+#[must_use]
+pub fn watched_paths() -> Vec<&'static str> {
+    Backend::ALL.iter().flat_map(|backend| backend.footprint().paths()).collect()
 }

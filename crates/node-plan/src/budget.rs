@@ -4,9 +4,8 @@
 //! that: what is begun freely stops below the limit, what brings a node back to safety is counted but never withheld.
 
 use crate::journal::{Backoff, Journal};
+use crate::restart::{GIVEN_UP_WINDOW_SECONDS, WINDOW_SECONDS};
 
-/// Length of the window that restarts are counted in.
-pub const WINDOW_SECONDS: u64 = 600;
 /// A switch onto the proxy is begun only while fewer restarts than this lie in the window: with its own and a roll-back's, four at most.
 pub const FREE_RESTARTS: usize = 3;
 /// Wait after the first failure.
@@ -14,9 +13,6 @@ pub const FIRST_DELAY_SECONDS: u64 = 60;
 /// Wait after many failures.
 pub const LONGEST_DELAY_SECONDS: u64 = 1800;
 
-/// Length of the window in which systemd's giving the daemon up is counted. systemd itself gives it up after ten starts within ten minutes
-/// ([`crate::texts::daemon_unit`]).
-pub const GIVEN_UP_WINDOW_SECONDS: u64 = 3600;
 /// So often in the window the daemon is started again, because what stopped it (containerd, memory) may have passed; then it has failed.
 pub const FREE_STARTS: usize = 2;
 
@@ -65,12 +61,9 @@ pub fn in_force<'a>(journal: Option<&'a Journal>, inputs: &str, now: u64) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        FIRST_DELAY_SECONDS, GIVEN_UP_WINDOW_SECONDS, LONGEST_DELAY_SECONDS, WINDOW_SECONDS, after_failure, in_force,
-        may_start_again, next_switch,
-    };
-    use crate::journal::{Change, Journal, Restart};
-    use crate::step::Cause;
+    use super::{FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, after_failure, in_force, may_start_again, next_switch};
+    use crate::journal::{Change, Journal};
+    use crate::restart::{Cause, GIVEN_UP_WINDOW_SECONDS, Restart, WINDOW_SECONDS};
 
     fn restarted(times: &[u64]) -> Journal {
         let mut journal = Journal::default();

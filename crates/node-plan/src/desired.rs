@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use extension_config::desired_state::{self, DesiredState, Phase};
 
-use crate::backend::proxy::StaticConfig;
 use crate::backend::{BackendSpec, ProxySpec};
-use crate::blob::Blob;
+use crate::blob::{Blob, sha256};
 use crate::journal::{self, Journal};
-use crate::observed::Observed;
+use crate::managed_file::{FileRole, ManagedFile};
+use crate::static_config::StaticConfig;
 
 /// Everything that an installation is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,24 +22,31 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The one that was proven before this one; `None` when that was the same, or its daemon is not at hand any more.
+    /// The files of this installation, in the order in which they are put in place.
     #[must_use]
-    pub fn before(&self, observed: &Observed) -> Option<Self> {
-        let proven = observed.journal.as_ref()?.proven.as_ref()?;
-        let daemon_is_kept = proven.daemon.sha256 != self.backend.binary().sha256;
-        let is_there = |path: &str| observed.entry(path).has_content(&proven.daemon.sha256);
-        let service = &self.backend.backend().footprint().service;
-        if daemon_is_kept && !is_there(service.kept_binary) && !is_there(service.binary) {
-            return None;
+    pub fn files(&self) -> Vec<ManagedFile> {
+        self.backend.files(&self.gate)
+    }
+
+    /// What a failed try is remembered by: another daemon, configuration or gate may be tried at once.
+    #[must_use]
+    pub fn attempt(&self) -> String {
+        sha256(format!("{} {}", self.inputs(), self.gate.sha256).as_bytes())
+    }
+
+    /// Digest of everything that the daemon runs with: equal inputs need no restart.
+    #[must_use]
+    pub fn inputs(&self) -> String {
+        let mut all = String::new();
+        for file in self.files() {
+            if matches!(file.role, FileRole::Daemon | FileRole::DaemonUnit) {
+                all.push_str(file.path);
+                all.push(' ');
+                all.push_str(&file.sha256);
+                all.push('\n');
+            }
         }
-        let backend = BackendSpec::Proxy(ProxySpec {
-            config: proven.config.clone(),
-            extra_options: proven.extra_options.clone(),
-            daemon: proven.daemon.clone(),
-            daemon_is_kept,
-        });
-        let before = Self { backend, gate: self.gate.clone(), renewal: None };
-        (before.inputs() != self.inputs()).then_some(before)
+        sha256(all.as_bytes())
     }
 }
 

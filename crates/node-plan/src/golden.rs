@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::backend::proxy::StaticConfig;
-use crate::backend::{BackendSpec, ProxySpec};
+use crate::backend::{BackendSpec, ProxySpec, daemon_paths, watched_paths};
 use crate::blob::Blob;
 use crate::budget;
 use crate::desired::Installation;
-use crate::journal::{Applied, Backoff, Journal, Made, Phase, Proven, Restart};
-use crate::layout::{Source, daemon_paths, watched_paths};
-use crate::step::Cause;
+use crate::journal::{Applied, Backoff, Journal, Made, Phase, Proven};
+use crate::managed_file::Source;
+use crate::restart::{Cause, Restart};
+use crate::static_config::StaticConfig;
 use crate::{MARKER, texts};
 
 fn blob(digit: &str, needs: Option<&str>) -> Blob {
@@ -146,7 +146,7 @@ fn environment_and_configuration_files() {
     let mut all = String::new();
     for (name, installation) in variants() {
         let BackendSpec::Proxy(proxy) = &installation.backend;
-        writeln!(all, "--- {name}\n{}", texts::environment(proxy)).unwrap();
+        writeln!(all, "--- {name}\n{}", texts::environment(&proxy.config, &proxy.extra_options)).unwrap();
     }
     writeln!(all, "--- a configuration\n{}", texts::configuration("policy:\n  Active: none\n")).unwrap();
     writeln!(all, "--- one that does not end its line\n{}", texts::configuration("policy: {}")).unwrap();

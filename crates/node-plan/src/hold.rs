@@ -4,9 +4,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::budget;
 use crate::journal::Backoff;
 use crate::refusal::Refusal;
+use crate::restart::WINDOW_SECONDS;
+use crate::slot::Wait;
 use crate::step::Action;
 
 /// Something that stands in the way.
@@ -28,7 +29,7 @@ pub enum Hold {
     RestartBudget {
         /// Why it is to be restarted again.
         because: KubeletOffProxy,
-        /// Restarts within [`budget::WINDOW_SECONDS`].
+        /// Restarts within [`WINDOW_SECONDS`].
         restarts: usize,
         /// Seconds since 1970 of the next one.
         next_at: u64,
@@ -94,28 +95,6 @@ pub enum SlotHold {
     },
 }
 
-/// What a node waits for that may not switch yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wait {
-    /// Other nodes hold all slots.
-    SlotsTaken {
-        /// How many there are.
-        slots: u32,
-    },
-    /// Nobody can be asked, and why.
-    SlotsUnknown(String),
-    /// Gardener updates the node in place.
-    UpdateInPlace {
-        /// The label of the Node that says so.
-        label: &'static str,
-    },
-    /// Gardener has failed to.
-    FailedUpdateInPlace {
-        /// The label of the Node that says so.
-        label: &'static str,
-    },
-}
-
 impl From<&Backoff> for Failure {
     fn from(backoff: &Backoff) -> Self {
         let wait = backoff.not_before.saturating_sub(backoff.failed_at);
@@ -153,11 +132,10 @@ impl fmt::Display for Hold {
             Self::ContainerdSilent => f.write_str("waiting for containerd to answer CRI calls"),
             Self::KubeletStopped => f.write_str("kubelet.service is stopped; waiting for somebody to start it"),
             Self::RestartBudget { because, restarts, next_at } => {
-                let window = budget::WINDOW_SECONDS;
                 let next = Time(*next_at);
                 write!(
                     f,
-                    "{}; restart budget used up ({restarts} within {window} s); next restart at {next}",
+                    "{}; restart budget used up ({restarts} within {WINDOW_SECONDS} s); next restart at {next}",
                     because.as_str()
                 )
             }
@@ -194,22 +172,6 @@ impl fmt::Display for SlotHold {
                 f,
                 "no node switches any more after {rollbacks} roll-backs in the shoot, until the configuration or the version changes"
             ),
-        }
-    }
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SlotsTaken { slots } => {
-                let nodes = if *slots == 1 { "node" } else { "nodes" };
-                write!(f, "waiting for a switch slot ({slots} {nodes} at a time)")
-            }
-            Self::SlotsUnknown(reason) => write!(f, "cannot ask for a switch slot: {reason}"),
-            Self::UpdateInPlace { label } => write!(f, "this node is updated in place ({label})"),
-            Self::FailedUpdateInPlace { label } => {
-                write!(f, "the update of this node in place has failed ({label})")
-            }
         }
     }
 }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::proxy::StaticConfig;
 use crate::blob::Blob;
-use crate::budget;
-use crate::step::Cause;
+use crate::restart::{GIVEN_UP_WINDOW_SECONDS, Restart, WINDOW_SECONDS};
+use crate::static_config::StaticConfig;
 
 /// Where the work on a node stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,15 +40,6 @@ impl Applied {
     pub(crate) fn unknown(policy: String) -> Self {
         Self { inputs: String::new(), policy, previous_invocation: String::new() }
     }
-}
-
-/// One restart of kubelet that we caused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restart {
-    /// Seconds since 1970.
-    pub at: u64,
-    /// Why.
-    pub cause: Cause,
 }
 
 /// A try that failed, and when the next one may come.
@@ -194,11 +184,11 @@ impl Journal {
             }
             Change::DaemonStarts(applied) => self.applied = Some(applied.clone()),
             Change::DaemonGivenUp(at) => {
-                self.given_up.retain(|past| past + budget::GIVEN_UP_WINDOW_SECONDS > *at);
+                self.given_up.retain(|past| past + GIVEN_UP_WINDOW_SECONDS > *at);
                 self.given_up.push(*at);
             }
             Change::KubeletRestarts(restart) => {
-                self.restarts.retain(|past| past.at + budget::WINDOW_SECONDS > restart.at);
+                self.restarts.retain(|past| past.at + WINDOW_SECONDS > restart.at);
                 self.restarts.push(*restart);
                 self.kubelet_unproven = true;
             }

@@ -7,8 +7,8 @@ use extension_config::names::node;
 use kubelet_config::{Endpoint, Settings, effective_endpoint};
 
 use crate::entry::Entry;
-use crate::hold::Wait;
 use crate::journal::Journal;
+use crate::slot::Slot;
 
 /// A unit as systemd shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,23 +93,6 @@ pub struct Space {
     pub var_lib: u64,
     /// Below `/run`; systemd refuses to reload with less than 16 MiB.
     pub run: u64,
-}
-
-/// Whether this node may begin what only a few nodes of a shoot do at a time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Slot {
-    /// Nobody was asked yet.
-    #[default]
-    NotAsked,
-    /// Yes, now.
-    Held,
-    /// Not yet.
-    Waiting(Wait),
-    /// Not before something changes.
-    Stopped {
-        /// Roll-backs in the shoot with the same change.
-        rollbacks: usize,
-    },
 }
 
 /// What was found on a node.

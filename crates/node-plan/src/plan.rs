@@ -4,6 +4,7 @@ mod clean;
 mod install;
 mod pacing;
 mod planner;
+mod previous;
 mod proxy;
 
 pub use clean::residue;

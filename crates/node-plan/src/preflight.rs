@@ -1,13 +1,13 @@
 //! Reasons not to touch a node.
 
 use crate::backend::BackendSpec;
-use crate::backend::proxy::StaticConfig;
 use crate::desired::Installation;
 use crate::entry::Entry;
 use crate::journal::Phase;
 use crate::kubelet::check_kubelet;
 use crate::observed::{Kubelet, Observed};
 use crate::refusal::Refusal;
+use crate::static_config::StaticConfig;
 use extension_config::cri_resmgr;
 use extension_config::names::node;
 

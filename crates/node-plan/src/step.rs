@@ -1,37 +1,11 @@
 //! Steps: what is done, by kind, and what it restarts.
 
 use kubelet_config::Endpoint;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::journal::Change;
-use crate::layout::Source;
-
-/// Why we restart kubelet; label of the metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cause {
-    /// First time onto the proxy.
-    Switch,
-    /// Back to containerd after a failed proof.
-    Rollback,
-    /// Back onto the proxy after others moved kubelet away, or a failed kubelet brought back.
-    Heal,
-    /// Back to containerd because the node is to be clean.
-    Remove,
-}
-
-impl Cause {
-    /// Value of the metric's label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Switch => "switch",
-            Self::Rollback => "rollback",
-            Self::Heal => "heal",
-            Self::Remove => "remove",
-        }
-    }
-}
+use crate::managed_file::Source;
+use crate::restart::Cause;
 
 /// What a step restarts on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -16,7 +16,8 @@ use kubelet_config::{Endpoint, of_process, read_settings};
 use crate::backend::Backend;
 use crate::entry::Entry;
 use crate::journal::Journal;
-use crate::observed::{Kubelet, Observed, Slot, Space};
+use crate::observed::{Kubelet, Observed, Space};
+use crate::slot::Slot;
 use crate::step::{Action, JournalAction, Proof};
 use crate::{Change, residue};
 

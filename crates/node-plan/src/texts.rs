@@ -2,9 +2,8 @@
 
 use extension_config::names::node;
 
-use crate::backend::ProxySpec;
-use crate::backend::proxy::StaticConfig;
 use crate::entry::MARKER;
+use crate::static_config::StaticConfig;
 
 /// Of the daemon below `/run` and `/var/lib`.
 const DAEMON_DIRECTORY: &str = "cri-resmgr";
@@ -12,13 +11,13 @@ const NOTE: &str = "; edits are undone.\n";
 
 /// The daemon's environment file. `CONFIG_OPTIONS` names the static configuration; `EXTRA_OPTIONS` come last on the command line and so win.
 #[must_use]
-pub fn environment(proxy: &ProxySpec) -> String {
-    let config = match proxy.config {
+pub fn environment(config: &StaticConfig, extra_options: &str) -> String {
+    let config = match config {
         StaticConfig::BuiltIn => String::new(),
         StaticConfig::Fallback(_) => format!("--fallback-config {}", node::FALLBACK_CONFIG),
         StaticConfig::Force(_) => format!("--force-config {}", node::FORCE_CONFIG),
     };
-    format!("{MARKER}{NOTE}CONFIG_OPTIONS={}\nEXTRA_OPTIONS={}\n", quote(&config), quote(&proxy.extra_options))
+    format!("{MARKER}{NOTE}CONFIG_OPTIONS={}\nEXTRA_OPTIONS={}\n", quote(&config), quote(extra_options))
 }
 
 /// A value of an environment file in double quotes. Control characters (a line break ends the value) become blanks: the options are words.
@@ -178,58 +177,22 @@ ExecStartPre=-{gate} gate
     )
 }
 
-/// What of a loaded kubelet.service undoes the override; `None`: the gate runs before kubelet, and no file that is read after the gate's sets the
-/// same variable. `read` gives the text of an environment file, where there is one.
-///
-/// # Errors
-/// Those of `read`.
-pub fn override_undone<E>(
-    exec_start_pre: &[Vec<String>],
-    environment_files: &[String],
-    read: impl Fn(&str) -> Result<Option<String>, E>,
-) -> Result<Option<String>, E> {
-    let undone = |what: String| Ok(Some(format!("a later drop-in of kubelet.service undoes ours: {what}")));
-    if !exec_start_pre.iter().any(|command| command.first().is_some_and(|program| program == node::GATE)) {
-        return undone("ExecStartPre does not run the gate".to_owned());
-    }
-    let Some(ours) = environment_files.iter().rposition(|path| path == node::RUNTIME_ENV) else {
-        return undone(format!("EnvironmentFile does not name {}", node::RUNTIME_ENV));
-    };
-    for path in &environment_files[ours + 1..] {
-        let text = read(path)?.unwrap_or_default();
-        if unit_files::environment(&text).iter().any(|(name, _)| name == EXTRA_ARGUMENTS) {
-            return undone(format!("EnvironmentFile {path} sets {EXTRA_ARGUMENTS}"));
-        }
-    }
-    Ok(None)
-}
-
-/// The variable of the host's own arguments, to which the gate appends.
-const EXTRA_ARGUMENTS: &str = "KUBELET_EXTRA_ARGS";
-
 #[cfg(test)]
 mod tests {
     use extension_config::names::node;
 
     use super::{DAEMON_DIRECTORY, configuration, daemon_unit, environment, guard_timer, guard_unit, kubelet_override};
-    use crate::backend::ProxySpec;
-    use crate::backend::proxy::StaticConfig;
-    use crate::blob::Blob;
-
-    fn proxy(config: StaticConfig, extra: &str) -> ProxySpec {
-        let daemon = Blob { sha256: String::new(), size: 0, architecture: String::new(), needs: None };
-        ProxySpec { config, extra_options: extra.into(), daemon, daemon_is_kept: false }
-    }
+    use crate::static_config::StaticConfig;
 
     #[test]
     fn the_environment_names_one_configuration_and_cannot_be_broken_out_of() {
-        let text = environment(&proxy(StaticConfig::Fallback(String::new()), "--a=\"b c\" $X\nEVIL=1"));
+        let text = environment(&StaticConfig::Fallback(String::new()), "--a=\"b c\" $X\nEVIL=1");
         insta::assert_snapshot!(text, @r#"
         # Written by gardener-extension-cri-resmgr; edits are undone.
         CONFIG_OPTIONS="--fallback-config /etc/cri-resmgr/fallback.cfg"
         EXTRA_OPTIONS="--a=\"b c\" \$X EVIL=1"
         "#);
-        let text = environment(&proxy(StaticConfig::Force(String::new()), ""));
+        let text = environment(&StaticConfig::Force(String::new()), "");
         assert!(text.contains("CONFIG_OPTIONS=\"--force-config /etc/cri-resmgr/force.cfg\"\nEXTRA_OPTIONS=\"\"\n"));
     }
 

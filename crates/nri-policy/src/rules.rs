@@ -5,6 +5,7 @@ mod classes;
 mod composites;
 mod expressions;
 mod host;
+mod reserved;
 mod resources;
 mod system_pods;
 
@@ -49,6 +50,7 @@ pub(crate) fn check(kind: Kind, spec: &Value, verdict: &mut Verdict) -> Facts {
         }
         Kind::TopologyAwarePolicy => {
             classes::check_for_topology_aware(&spec, verdict);
+            system_pods::check_for_topology_aware(&spec, verdict);
             resources.map_or(0, |resources| resources.least_reserved() + 1)
         }
     };

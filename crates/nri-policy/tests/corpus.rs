@@ -109,6 +109,10 @@ fn dry_run(binary: &Path, document: &str) -> (String, bool) {
             child.wait().unwrap();
             break false;
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the test is a thread of its own that waits for another program"
+        )]
         std::thread::sleep(Duration::from_millis(50));
     };
     (String::from_utf8_lossy(&std::fs::read(inside("output")).unwrap()).into_owned(), has_ended)

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use extension_config::names::node;
 use kubelet_config::{ENDPOINT, Endpoint, Files as _, Words, occurrences, read_settings};
-use node_plan::texts::{kubelet_override, override_undone};
-use node_plan::{Kubelet, Unit, kubelet_refusals};
+use node_plan::texts::kubelet_override;
+use node_plan::{Kubelet, Unit, kubelet_refusals, override_undone};
 use unit_files::{Settings, command, environment, expand};
 
 use crate::kind::Kind;
@@ -79,8 +79,10 @@ fn undone(files: &NodeFiles) -> Option<String> {
     let exec_start_pre: Vec<Vec<String>> = commands.map(|command| command.arguments).collect();
     let environment_files: Vec<String> =
         settings.environment_files().into_iter().map(|(path, _)| path.to_owned()).collect();
-    let undone = override_undone(&exec_start_pre, &environment_files, |path| files.text(path));
-    undone.unwrap_or_else(Some)
+    match override_undone(&exec_start_pre, &environment_files, |path| files.text(path)) {
+        Ok(undone) => undone.map(|undone| undone.to_string()),
+        Err(unread) => Some(unread),
+    }
 }
 
 /// Judges a configuration file of kubelet by itself, under a unit that has nothing else against it.

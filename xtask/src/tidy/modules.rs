@@ -6,31 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Circles that are known, by the crate's folder. Each is to be opened by moving its leaf types; nothing may be added.
-const KNOWN: [(&str, &[&str]); 4] = [
-    ("crates/containerd-config", &["document", "error", "imports"]),
-    ("crates/dev/fake-nri-runtime", &["error", "outcome"]),
-    (
-        "crates/node-plan",
-        &[
-            "backend",
-            "backend::proxy",
-            "budget",
-            "desired",
-            "footprint",
-            "hold",
-            "journal",
-            "kubelet",
-            "layout",
-            "observed",
-            "refusal",
-            "step",
-            "texts",
-        ],
-    ),
-    ("crates/nri-policy", &["rules::balloon_types", "rules::classes", "rules::system_pods"]),
-];
-
 /// The files of one crate by the module that each is: `a::b` for `src/a/b.rs`, nothing for `lib.rs` and `main.rs`.
 #[derive(Debug, Default)]
 pub(super) struct Modules {
@@ -46,18 +21,10 @@ impl Modules {
         self.crates.entry(folder).or_default().entry(module).or_default().extend(references);
     }
 
-    /// Each circle that is not known, as a line for people.
+    /// Each circle, as a line for people.
     pub(super) fn circles(&self) -> Vec<String> {
-        let new = self.all().into_iter().filter(|(folder, members)| !KNOWN.contains(&(*folder, members.as_slice())));
-        new.map(|(folder, members)| format!("{folder}: the modules {} import each other", members.join(", "))).collect()
-    }
-
-    /// Each known circle that is none any more, as a line for people: the list only gets shorter.
-    pub(super) fn opened(&self) -> Vec<String> {
-        let all = self.all();
-        let gone = KNOWN.iter().filter(|(folder, members)| !all.contains(&(*folder, members.to_vec())));
-        gone.map(|(folder, _)| format!("{folder}: its known circle is another one now, or none: take it out of KNOWN"))
-            .collect()
+        let all = self.all().into_iter();
+        all.map(|(folder, members)| format!("{folder}: the modules {} import each other", members.join(", "))).collect()
     }
 
     /// The modules of each circle, by the crate's folder.
@@ -225,11 +192,6 @@ mod tests {
         assert_eq!(found, ["crates/x: the modules a, b import each other"]);
         let found = circles(&[(a, "use crate::{c::C, b::{self, B}};"), (b, "use super::{c, a};")]);
         assert_eq!(found.len(), 1);
-    }
-
-    #[test]
-    fn a_known_circle_that_was_opened_is_told() {
-        assert_eq!(Modules::default().opened().len(), KNOWN.len());
     }
 
     #[test]

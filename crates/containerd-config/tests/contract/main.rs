@@ -89,6 +89,10 @@ impl Containerd {
                 daemon.kill().unwrap();
                 panic!("{} runs", main.display());
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the test is a thread of its own that waits for another program"
+            )]
             std::thread::sleep(Duration::from_millis(50));
         }
         let output = daemon.wait_with_output().unwrap();

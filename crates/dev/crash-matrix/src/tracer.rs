@@ -91,7 +91,7 @@ impl Tracee {
             Watch::Spoil(fault) => (true, Some(fault)),
         };
         let shared = Arc::new(Shared { seen: watch::Sender::default(), fault: Mutex::new(fault) });
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let watched = Arc::clone(&shared);
         // Whoever traces a process has to be one and the same thread all the time.
         std::thread::spawn(move || {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::outcome::Field;
+use crate::field::Field;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]

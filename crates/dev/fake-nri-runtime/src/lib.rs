@@ -11,6 +11,7 @@
 
 mod api;
 mod error;
+mod field;
 pub mod limits;
 mod link;
 pub mod machine;
@@ -23,8 +24,8 @@ mod trunk;
 mod ttrpc;
 
 pub use error::Error;
+pub use field::Field;
 pub use objects::{Container, Cpu, Mount, NewContainer, Pod, State};
-pub use outcome::Field;
 pub use plugin::Timeouts;
 pub use record::Record;
 pub use runtime::FakeRuntime;

@@ -4,12 +4,13 @@ use std::time::Duration;
 use extension_config::desired_state::{self, Backend, Daemon, DesiredState, Selection};
 use kubelet_config::Endpoint;
 use node_plan::testing::{LaterDropIn, NodeState};
-use node_plan::{Hold, KubeletOffProxy, PacedChange, Phase, Slot, SlotHold, Target, Wait};
+use node_plan::{Hold, KubeletOffProxy, OverrideUndone, PacedChange, Phase, Slot, SlotHold, Target, Wait};
 
 use super::{Outcome, converge};
-use crate::effects::Result;
+use crate::effects::{Result, Socket};
 use crate::fake::{Failure, Fake, blob};
 use crate::inputs::Inputs;
+use crate::proof_failure::{DaemonFault, ProofFailure, UnitState};
 use crate::prove::Timing;
 
 const TIMING: Timing = Timing {
@@ -46,11 +47,13 @@ async fn work(fake: &mut Fake, inputs: &Inputs) -> Result<Outcome> {
     converge(fake, &TIMING, inputs).await
 }
 
-/// Why the last try failed.
-fn failure(outcome: &Outcome) -> &str {
+/// Whether the last try failed by this proof. Of a failure the journal keeps the sentence.
+fn is_because_of(outcome: &Outcome, failure: &ProofFailure) -> bool {
     match &outcome.plan.holds[..] {
-        [Hold::RolledBack(failure) | Hold::RolledBackToPrevious(failure), ..] => &failure.reason,
-        other => panic!("{other:?}"),
+        [Hold::RolledBack(last) | Hold::RolledBackToPrevious(last), ..] => {
+            last.reason.ends_with(&format!(": {failure}"))
+        }
+        _ => false,
     }
 }
 
@@ -127,7 +130,13 @@ async fn a_daemon_that_never_answers_leaves_kubelet_alone() {
     let before = fake.state.entries.clone();
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
-    assert!(failure(&outcome).contains("did not prove itself within"), "{:?}", outcome.plan.holds);
+    let no_answer = ProofFailure::Daemon {
+        deadline: TIMING.daemon_deadline,
+        why: DaemonFault::NoAnswer(format!("{} does not answer", Socket::Proxy.path())),
+        state: UnitState { active: "active".to_owned(), sub: "running".to_owned() },
+        restarts: 0,
+    };
+    assert!(is_because_of(&outcome, &no_answer), "{:?}", outcome.plan.holds);
     let state = &fake.state;
     assert_eq!((state.kubelet.starts, &state.entries), (1, &before));
     assert_eq!(state.journal.as_ref().unwrap().phase, Phase::RolledBack);
@@ -170,8 +179,8 @@ async fn a_kubelet_that_rules_the_proxy_out_is_left_alone() {
 #[tokio::test]
 async fn an_override_that_is_taken_back_costs_no_restart() {
     for (later_drop_in, reason) in [
-        (LaterDropIn::EnvironmentFile("/e"), "EnvironmentFile /e sets KUBELET_EXTRA_ARGS"),
-        (LaterDropIn::NoExecStartPre, "ExecStartPre does not run the gate"),
+        (LaterDropIn::EnvironmentFile("/e"), OverrideUndone::VariableIsSetAgain { path: "/e".to_owned() }),
+        (LaterDropIn::NoExecStartPre, OverrideUndone::GateIsNotRun),
     ] {
         let mut fake = Fake::new();
         {
@@ -181,7 +190,7 @@ async fn an_override_that_is_taken_back_costs_no_restart() {
         }
         let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
         assert_eq!(outcome.plan.target, Target::RolledBack, "{reason}");
-        assert!(failure(&outcome).contains(reason), "{:?}", outcome.plan.holds);
+        assert!(is_because_of(&outcome, &reason.clone().into()), "{:?}", outcome.plan.holds);
         assert_eq!(fake.state.kubelet.starts, 1, "{reason}");
         let journal = fake.state.journal.clone().unwrap();
         assert!(journal.backoff.unwrap().told, "the shoot would be told, and other nodes stopped");
@@ -214,7 +223,7 @@ async fn a_daemon_that_dies_slowly_is_given_up() {
     give_up(&mut fake);
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
-    assert!(failure(&outcome).contains("systemd has given it up"), "{:?}", outcome.plan.holds);
+    assert!(is_because_of(&outcome, &ProofFailure::DaemonGivenUp), "{:?}", outcome.plan.holds);
     assert!(!fake.state.is_on_proxy());
 }
 

@@ -110,7 +110,7 @@ impl RealNode {
 
     fn remove_directory(&self, path: &str) -> Result<()> {
         if self.root.remove_directory(path)? == Removal::Busy {
-            return Err(EffectError::Proof(format!("{path} is a mount point of the agent's pod")));
+            return Err(EffectError::MountPoint { path: path.to_owned() });
         }
         Ok(())
     }

@@ -1,15 +1,12 @@
 //! cri-resmgr, a CRI proxy: what is its own.
 
-mod config;
-
 use extension_config::names::node;
 
 use crate::blob::{Blob, sha256};
 use crate::footprint::{Footprint, Guard, Service};
-use crate::layout::{FileRole, ManagedFile, Source};
+use crate::managed_file::{FileRole, ManagedFile, Source};
+use crate::static_config::StaticConfig;
 use crate::texts;
-
-pub use config::StaticConfig;
 
 /// What cri-resmgr runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +106,12 @@ impl ProxySpec {
                 files.push(text(node::FORCE_CONFIG, 0o644, texts::configuration(config), FileRole::Daemon));
             }
         }
-        files.push(text(node::ENVIRONMENT_FILE, 0o644, texts::environment(self), FileRole::Daemon));
+        files.push(text(
+            node::ENVIRONMENT_FILE,
+            0o644,
+            texts::environment(&self.config, &self.extra_options),
+            FileRole::Daemon,
+        ));
         files.push(text(node::DAEMON_UNIT_FILE, 0o644, texts::daemon_unit(), FileRole::DaemonUnit));
         files.push(text(node::GUARD_UNIT_FILE, 0o644, texts::guard_unit(), FileRole::GuardUnit));
         files.push(text(node::GUARD_TIMER_FILE, 0o644, texts::guard_timer(), FileRole::GuardUnit));

@@ -9,7 +9,8 @@ use crate::footprint::Footprint;
 use crate::journal::{Applied, Change, Made, Phase};
 use crate::observed::Observed;
 use crate::plan::proxy;
-use crate::step::{Cause, FileAction, JournalAction, Proof, Step, UnitAction};
+use crate::restart::Cause;
+use crate::step::{FileAction, JournalAction, Proof, Step, UnitAction};
 
 /// What outlives the cleaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,10 +8,11 @@ use crate::desired::Installation;
 use crate::footprint::Service;
 use crate::hold::{Hold, PacedChange};
 use crate::journal::{Applied, Backoff, Change, Made, Phase};
-use crate::layout::{FileRole, Source};
-use crate::observed::{Observed, Slot};
+use crate::managed_file::{FileRole, Source};
+use crate::observed::Observed;
 use crate::plan::planner::{Planner, describe};
 use crate::plan::{Plan, Target, proxy};
+use crate::slot::Slot;
 use crate::step::{Action, FileAction, JournalAction, Proof, Step, UnitAction};
 
 /// Back to what was proven before: that waits for nobody.

@@ -5,7 +5,7 @@ use kubelet_config::Endpoint;
 use super::planner::Planner;
 use crate::hold::{Hold, PacedChange, SlotHold};
 use crate::journal::Applied;
-use crate::observed::Slot;
+use crate::slot::Slot;
 
 impl Planner<'_> {
     /// Whether a daemon that kubelet runs through, and that answers, is to be restarted with other inputs than it was started with. What heals

@@ -5,7 +5,7 @@ use crate::entry::Entry;
 use crate::footprint::Footprint;
 use crate::hold::Hold;
 use crate::journal::{Change, Journal};
-use crate::layout::{FileRole, ManagedFile};
+use crate::managed_file::{FileRole, ManagedFile};
 use crate::observed::Observed;
 use crate::step::{FileAction, Step, UnitAction};
 

@@ -6,11 +6,12 @@ use kubelet_config::Endpoint;
 use crate::backend::Backend;
 use crate::budget;
 use crate::hold::{Hold, KubeletOffProxy, PacedChange};
-use crate::journal::{Change, Journal, Phase, Restart};
-use crate::layout::FileRole;
+use crate::journal::{Change, Journal, Phase};
+use crate::managed_file::FileRole;
 use crate::observed::Observed;
 use crate::plan::planner::Planner;
-use crate::step::{Action, Cause, FileAction, Proof, Step, UnitAction};
+use crate::restart::{Cause, Restart};
+use crate::step::{Action, FileAction, Proof, Step, UnitAction};
 
 /// When the proxy has proven itself: kubelet onto it.
 pub(super) fn after_start(planner: &mut Planner<'_>) {

@@ -18,7 +18,8 @@ use crate::journal::{Change, Phase};
 use crate::kubelet::UnitShapeError;
 use crate::plan::Target;
 use crate::refusal::Refusal;
-use crate::step::{Action, Cause, FileAction, JournalAction, Proof, Restarts, UnitAction};
+use crate::restart::Cause;
+use crate::step::{Action, FileAction, JournalAction, Proof, Restarts, UnitAction};
 use crate::testing::KUBELET_CONFIG;
 
 fn installed(policy: &str) -> NodeState {

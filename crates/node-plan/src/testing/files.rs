@@ -5,7 +5,7 @@ use kubelet_config::Files;
 
 use super::NodeState;
 use crate::entry::{Entry, MARKER};
-use crate::layout::Source;
+use crate::managed_file::Source;
 use crate::step::FileAction;
 
 /// A file that is none of ours.

@@ -1,17 +1,9 @@
 //! Balloon types: validateConfig and fillBuiltinBalloonDefs in cmd/plugins/balloons/policy/balloons-policy.go @ v0.14.0.
 
-use crate::cpus::Cpus;
 use crate::finding::{Place, Verdict, quoted};
 use crate::rules::resources::Resources;
-use crate::rules::{DEFAULT, RESERVED, classes, composites, expressions, host, system_pods};
+use crate::rules::{DEFAULT, RESERVED, classes, composites, expressions, host, reserved, system_pods};
 use crate::typed::{BalloonType, Spec};
-
-/// The type `reserved` as the binary completes it.
-#[derive(Debug)]
-pub(super) struct ReservedType {
-    /// CPUs that it owns from the start.
-    pub(super) min_cpus: u64,
-}
 
 /// Checks the types; the number of CPUs that they need.
 pub(super) fn check(spec: &Spec, resources: Option<&Resources>, verdict: &mut Verdict) -> u64 {
@@ -40,7 +32,7 @@ pub(super) fn check(spec: &Spec, resources: Option<&Resources>, verdict: &mut Ve
     }
     let composition = composites::check(types, &list, verdict);
     let Some(resources) = resources else { return 0 };
-    let Some(reserved) = check_reserved(spec, resources, &list, verdict) else { return 0 };
+    let Some(reserved) = reserved::complete(spec, resources, &list, verdict) else { return 0 };
     system_pods::check(spec, resources, &reserved, verdict);
     let others: Vec<(u64, u64)> = types
         .iter()
@@ -104,31 +96,4 @@ fn check_type(balloon: &BalloonType, place: &Place<'_>, verdict: &mut Verdict) {
     if balloon.show_containers_in_nrt {
         verdict.warning(place.key("showContainersInNrt"), host::NO_API);
     }
-}
-
-/// Completes the type `reserved`; `None` when it and `reservedResources` contradict each other.
-fn check_reserved(spec: &Spec, resources: &Resources, list: &Place<'_>, verdict: &mut Verdict) -> Option<ReservedType> {
-    let listed = spec.balloon_types.iter().enumerate().find(|(_, balloon)| balloon.name == RESERVED);
-    let (min, max) = listed.map_or((0, 0), |(_, balloon)| (balloon.min_cpus, balloon.max_cpus));
-    let Cpus::Count(milli) = &resources.reserved else {
-        // Of a cpuset, without `maxCPUs`, it takes none.
-        let of_set = match resources.reserved {
-            Cpus::AllBut(_) if resources.most_available().is_none() => max,
-            _ => resources.least_reserved().min(max),
-        };
-        return Some(ReservedType { min_cpus: if min == 0 { of_set } else { min } });
-    };
-    let count = milli.div_ceil(1000);
-    let Some((index, _)) = listed else { return Some(ReservedType { min_cpus: count }) };
-    let place = list.item(index);
-    if min != 0 && min != count {
-        let message = format!("is {min}, allowed: {count}, as reservedResources rounded up, or no such key");
-        verdict.fault(place.key("minCPUs"), message);
-        return None;
-    }
-    if max != 0 && max < count {
-        verdict.fault(place.key("maxCPUs"), format!("is {max}, allowed: at least {count}, as reservedResources"));
-        return None;
-    }
-    Some(ReservedType { min_cpus: count })
 }

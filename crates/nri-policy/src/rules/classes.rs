@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::finding::{Place, Verdict, quoted};
 use crate::grammar::{Frequency, frequency};
 use crate::limits;
-use crate::rules::{host, system_pods};
+use crate::rules::host;
 use crate::typed::{CpuClass, OldCpuClass, SchedulingClass, Spec};
 
 /// The lowest frequency that is meant, in kHz: below, somebody wrote MHz.
@@ -98,7 +98,6 @@ pub(super) fn check_for_topology_aware(spec: &Spec, verdict: &mut Verdict) {
             Some(_) => {}
         }
     }
-    system_pods::check_for_topology_aware(spec, verdict);
 }
 
 /// Names of the classes; says what is wrong with them.

@@ -7,8 +7,8 @@
 use crate::cpus::Cpus;
 use crate::finding::{Place, Verdict, quoted};
 use crate::risk::Risk;
-use crate::rules::balloon_types::ReservedType;
 use crate::rules::expressions::{may_take_system_pods, takes_system_pods};
+use crate::rules::reserved::ReservedType;
 use crate::rules::resources::Resources;
 use crate::rules::{RESERVED, classes};
 use crate::typed::{BalloonType, Spec};

@@ -26,7 +26,7 @@ pub(crate) fn write(reference: &Reference, archive: &Path) -> anyhow::Result<Dig
     for (platform, machine) in MACHINES {
         let binaries = dir.path().join(platform.architecture());
         std::fs::create_dir(&binaries)?;
-        let header = [&[0x7f, b'E', b'L', b'F', 2, 1][..], &[0; 12], &[machine], &[0; 45]].concat();
+        let header = [&[0x7f, b'E', b'L', b'F', 2, 1, 1][..], &[0; 11], &[machine], &[0; 45]].concat();
         std::fs::write(binaries.join("tool"), header)?;
         let inputs = Inputs { root: dir.path(), binaries: &binaries, payload: None };
         let layers = definition.layers(platform, inputs)?;

@@ -51,6 +51,7 @@ impl FakeRuntime {
             }
             held.pod(&asked.pod)?.clone()
         };
+        #[expect(clippy::disallowed_methods, reason = "the runtime tells plugins when a container was made")]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut container = Container {
             effective: asked.cpu.clone(),

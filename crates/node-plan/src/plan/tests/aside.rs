@@ -11,7 +11,8 @@ use crate::entry::Entry;
 use crate::journal::{Change, Made};
 use crate::plan::Target;
 use crate::refusal::Refusal;
-use crate::step::{Action, Cause, FileAction, JournalAction, Proof};
+use crate::restart::Cause;
+use crate::step::{Action, FileAction, JournalAction, Proof};
 use crate::{budget, plan};
 
 /// The Go original's state, which a node of a former user has.

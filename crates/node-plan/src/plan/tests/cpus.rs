@@ -1,13 +1,13 @@
 //! A configuration that names CPUs which the machine does not have.
 
 use super::model::{NodeState, installation, proxy};
-use crate::backend::proxy::StaticConfig;
 use crate::desired::{Desired, Installation};
 use crate::hold::Hold;
 use crate::observed::Observed;
 use crate::plan::Target;
 use crate::preflight::absent_cpus;
 use crate::refusal::Refusal;
+use crate::static_config::StaticConfig;
 
 fn naming(cpus: &str) -> Installation {
     let text = format!(

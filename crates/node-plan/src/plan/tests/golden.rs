@@ -9,10 +9,9 @@ use super::installed;
 use super::model::{NodeState, blob, install, installation, remove};
 use crate::budget;
 use crate::desired::Desired;
-use crate::hold::Wait;
 use crate::journal::Change;
-use crate::observed::Slot;
 use crate::plan::Plan;
+use crate::slot::{Slot, Wait};
 use crate::step::{Proof, Restarts};
 
 fn change(change: &Change) -> String {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::proxy::StaticConfig;
 use crate::backend::{BackendSpec, ProxySpec};
 use crate::blob::Blob;
 use crate::desired::{Desired, Installation};
 use crate::entry::Entry;
 use crate::plan::{Plan, plan};
+use crate::static_config::StaticConfig;
 use crate::step::{Action, JournalAction, Restarts, Step};
 use crate::testing::KUBELET_CONFIG;
 pub(super) use crate::testing::NodeState;

@@ -8,11 +8,12 @@ use super::model::{CUTS, Cut, NodeState, install, remove, restarts};
 use super::{installed, random};
 use crate::budget;
 use crate::entry::Entry;
-use crate::hold::{Hold, KubeletOffProxy, PacedChange, SlotHold, Wait};
+use crate::hold::{Hold, KubeletOffProxy, PacedChange, SlotHold};
 use crate::journal::Change;
-use crate::observed::Slot;
 use crate::plan::{Plan, Target};
-use crate::step::{Action, Cause, Proof, Restarts};
+use crate::restart::Cause;
+use crate::slot::{Slot, Wait};
+use crate::step::{Action, Proof, Restarts};
 
 fn without(slot: Slot, model: NodeState) -> NodeState {
     NodeState { slot, ..model }

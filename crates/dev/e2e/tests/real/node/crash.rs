@@ -16,6 +16,7 @@ const LONGEST_LIFE_MS: u128 = 9_000;
 
 /// A moment of the clock decides when to kill: another one in each run.
 async fn some_time() {
+    #[expect(clippy::disallowed_methods, reason = "any number will do, as long as it is another one each time")]
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let millis = (nanos / 1_000) % LONGEST_LIFE_MS;
     tokio::time::sleep(Duration::from_millis(u64::try_from(millis).unwrap_or(0))).await;
