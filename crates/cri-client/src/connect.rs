@@ -15,6 +15,8 @@ use crate::error::{CriError, Phase};
 
 /// Goes into the `:authority` header. Go servers refuse a request whose authority is a path, so it is an ordinary name.
 const AUTHORITY: &str = "http://localhost";
+/// Longest answer, bytes: kubelet's own limit. A list of some hundred containers has more than the library's 4 MiB where their annotations are long.
+const ANSWER_BYTES: usize = 16 << 20;
 
 /// A connected client side: the socket's name for errors, and the channel.
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ impl Connection {
             message: status.message().to_owned(),
         };
         let exchange = async {
-            let mut client = tonic::client::Grpc::new(self.channel.clone());
+            let mut client = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
             client.ready().await.map_err(|error| CriError::Call {
                 socket: self.socket.clone(),
                 phase,

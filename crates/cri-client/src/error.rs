@@ -15,6 +15,12 @@ pub enum Phase {
     Version,
     /// CRI `Status`.
     Status,
+    /// CRI `ListContainers`.
+    ListContainers,
+    /// CRI `ContainerStatus`.
+    ContainerStatus,
+    /// CRI `UpdateContainerResources`.
+    UpdateContainerResources,
     /// cri-resmgr's `SetConfig`.
     SetConfig,
     /// cri-resmgr's `SetAdjustment`.
@@ -27,6 +33,9 @@ impl fmt::Display for Phase {
             Self::Connect => "connecting",
             Self::Version => "Version",
             Self::Status => "Status",
+            Self::ListContainers => "ListContainers",
+            Self::ContainerStatus => "ContainerStatus",
+            Self::UpdateContainerResources => "UpdateContainerResources",
             Self::SetConfig => "SetConfig",
             Self::SetAdjustment => "SetAdjustment",
         })

@@ -16,6 +16,10 @@ use tonic_prost::ProstCodec;
 
 pub use tonic::Code;
 
+use crate::containers::{
+    Container, ContainerState, ContainerStatusRequest, ContainerStatusResponse, ListContainersRequest,
+    ListContainersResponse, UpdateContainerResourcesRequest, UpdateContainerResourcesResponse,
+};
 use crate::resmgr_config::{SetAdjustmentReply, SetAdjustmentRequest, SetConfigReply, SetConfigRequest};
 use crate::runtime::{self, Condition, StatusRequest, StatusResponse, VersionRequest, VersionResponse};
 
@@ -42,6 +46,30 @@ pub enum Behaviour {
 /// Says for the path of a call how this one is answered, if not as told.
 pub type Script = Arc<dyn Fn(&str) -> Option<Behaviour> + Send + Sync>;
 
+/// A container of the fake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeContainer {
+    /// Labels, those of kubelet among them.
+    pub labels: BTreeMap<String, String>,
+    /// What it does.
+    pub state: ContainerState,
+    /// What `ContainerStatus` has under `info` when it is asked to be verbose.
+    pub info: String,
+}
+
+/// An update of resources, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FakeUpdate {
+    /// The container's id.
+    pub id: String,
+    /// Shares; 0 is no change.
+    pub cpu_shares: i64,
+    /// CPUs; empty is no change.
+    pub cpus: String,
+    /// Memory nodes; empty is no change.
+    pub mems: String,
+}
+
 /// A running fake; it stops when dropped and leaves its socket file behind, as a killed daemon does.
 #[derive(Debug)]
 pub struct FakeRuntime {
@@ -55,6 +83,8 @@ struct State {
     configurations: Vec<BTreeMap<String, String>>,
     adjustments: Vec<String>,
     calls: Vec<String>,
+    containers: BTreeMap<String, FakeContainer>,
+    updates: Vec<FakeUpdate>,
 }
 
 impl FakeRuntime {
@@ -71,6 +101,8 @@ impl FakeRuntime {
             configurations: Vec::new(),
             adjustments: Vec::new(),
             calls: Vec::new(),
+            containers: BTreeMap::new(),
+            updates: Vec::new(),
         }));
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
@@ -86,6 +118,17 @@ impl FakeRuntime {
     /// Answers this way from now on.
     pub fn behave(&self, behaviour: Behaviour) {
         locked(&self.state).behaviour = behaviour;
+    }
+
+    /// Has these containers, by id, from now on.
+    pub fn hold(&self, containers: BTreeMap<String, FakeContainer>) {
+        locked(&self.state).containers = containers;
+    }
+
+    /// Updates of resources so far.
+    #[must_use]
+    pub fn updates(&self) -> Vec<FakeUpdate> {
+        locked(&self.state).updates.clone()
     }
 
     /// Configurations handed over so far, refused ones too.
@@ -166,6 +209,23 @@ async fn answer(
             .await
         }
         "/runtime.v1.RuntimeService/Status" => unary(request, move |_: StatusRequest| status(runtime_ready)).await,
+        "/runtime.v1.RuntimeService/ListContainers" => {
+            unary(request, move |_: ListContainersRequest| list(&locked(&state).containers)).await
+        }
+        "/runtime.v1.RuntimeService/ContainerStatus" => {
+            try_unary(request, move |request: ContainerStatusRequest| {
+                let known =
+                    locked(&state).containers.get(&request.container_id).map(|container| container.info.clone());
+                let info = known.ok_or_else(|| not_found(&request.container_id))?;
+                let info = request.verbose.then(|| ("info".to_owned(), info));
+                Ok(ContainerStatusResponse { info: info.into_iter().collect() })
+            })
+            .await
+        }
+        "/runtime.v1.RuntimeService/UpdateContainerResources" => {
+            try_unary(request, move |request: UpdateContainerResourcesRequest| update(&mut locked(&state), request))
+                .await
+        }
         "/v1.Config/SetConfig" => {
             unary(request, move |request: SetConfigRequest| {
                 locked(&state).configurations.push(request.config.into_iter().collect());
@@ -185,6 +245,41 @@ async fn answer(
     Ok(response)
 }
 
+fn list(containers: &BTreeMap<String, FakeContainer>) -> ListContainersResponse {
+    let containers = containers.iter().map(|(id, container)| Container {
+        id: id.clone(),
+        state: match container.state {
+            ContainerState::Created => 0,
+            ContainerState::Running => 1,
+            ContainerState::Exited => 2,
+            ContainerState::Unknown => 3,
+        },
+        labels: container.labels.clone().into_iter().collect(),
+    });
+    ListContainersResponse { containers: containers.collect() }
+}
+
+fn update(
+    state: &mut State,
+    request: UpdateContainerResourcesRequest,
+) -> Result<UpdateContainerResourcesResponse, Status> {
+    if !state.containers.contains_key(&request.container_id) {
+        return Err(not_found(&request.container_id));
+    }
+    let linux = request.linux.unwrap_or_default();
+    state.updates.push(FakeUpdate {
+        id: request.container_id,
+        cpu_shares: linux.cpu_shares,
+        cpus: linux.cpuset_cpus,
+        mems: linux.cpuset_mems,
+    });
+    Ok(UpdateContainerResourcesResponse {})
+}
+
+fn not_found(id: &str) -> Status {
+    Status::not_found(format!("container {id}"))
+}
+
 async fn unary<Query, Reply>(
     request: Request<Incoming>,
     reply: impl Fn(Query) -> Reply + Send + Sync + 'static,
@@ -193,9 +288,20 @@ where
     Query: prost::Message + Default + Send + Sync + 'static,
     Reply: prost::Message + Default + Send + Sync + 'static,
 {
+    try_unary(request, move |query| Ok(reply(query))).await
+}
+
+async fn try_unary<Query, Reply>(
+    request: Request<Incoming>,
+    reply: impl Fn(Query) -> Result<Reply, Status> + Send + Sync + 'static,
+) -> Response<tonic::body::Body>
+where
+    Query: prost::Message + Default + Send + Sync + 'static,
+    Reply: prost::Message + Default + Send + Sync + 'static,
+{
     let handler = tower::service_fn(move |request: tonic::Request<Query>| {
         let reply = reply(request.into_inner());
-        async move { Ok::<_, Status>(tonic::Response::new(reply)) }
+        async move { reply.map(tonic::Response::new) }
     });
     tonic::server::Grpc::new(ProstCodec::<Reply, Query>::default()).unary(handler, request).await
 }

@@ -12,7 +12,7 @@ const KUBELET_API_VERSION: &str = "0.1.0";
 /// A client of a container runtime, or of the proxy before it.
 #[derive(Debug, Clone)]
 pub struct RuntimeClient {
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 impl RuntimeClient {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cri_client::fake::{Behaviour, FakeRuntime};
-use cri_client::{ConfigClient, CriError, Phase, RuntimeClient, probe};
+use cri_client::fake::{Behaviour, FakeContainer, FakeRuntime, FakeUpdate};
+use cri_client::{Code, ConfigClient, ContainerState, CriError, Phase, ResourceUpdate, RuntimeClient, probe};
 
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(10);
@@ -108,4 +108,52 @@ async fn configurations_arrive_whole_and_refusals_are_told() {
     fake.behave(Behaviour::Refuses("failed to apply configuration".to_owned()));
     let error = client.set_config("node-1", config, LONG).await.expect_err("refused");
     assert!(matches!(error, CriError::Refused { .. }), "{error:?}");
+}
+
+fn containers() -> BTreeMap<String, FakeContainer> {
+    let labels = [
+        ("io.kubernetes.pod.namespace", "kube-system"),
+        ("io.kubernetes.pod.name", "dns"),
+        ("io.kubernetes.container.name", "main"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let container = |state, labels| FakeContainer {
+        labels,
+        state,
+        info: r#"{"config":{"linux":{"resources":{"cpu_shares":102}}},"runtimeSpec":{"linux":{"cgroupsPath":"/a"}}}"#
+            .to_owned(),
+    };
+    BTreeMap::from([
+        ("a".to_owned(), container(ContainerState::Running, labels.into())),
+        ("b".to_owned(), container(ContainerState::Exited, BTreeMap::new())),
+    ])
+}
+
+#[tokio::test]
+async fn containers_are_listed_by_pod_name_and_state() {
+    let (_directory, socket) = socket();
+    let fake = FakeRuntime::serve(&socket, READY).expect("serve");
+    fake.hold(containers());
+    let client = RuntimeClient::connect(&socket, LONG).await.expect("connect");
+    let listed = client.containers(LONG).await.expect("list");
+    let found: Vec<_> = listed.iter().map(|info| (info.id.as_str(), info.name.as_str(), info.state)).collect();
+    assert_eq!(found, [("a", "kube-system/dns/main", ContainerState::Running), ("b", "//", ContainerState::Exited)]);
+    let record = client.record("a", LONG).await.expect("status");
+    assert_eq!((record.asked_shares, record.cgroups_path.as_deref()), (Some(102), Some("/a")));
+    let error = client.record("c", LONG).await.expect_err("unknown");
+    assert!(matches!(error, CriError::Call { phase: Phase::ContainerStatus, code: Code::NotFound, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_update_sends_only_what_is_to_change() {
+    let (_directory, socket) = socket();
+    let fake = FakeRuntime::serve(&socket, READY).expect("serve");
+    fake.hold(containers());
+    let client = RuntimeClient::connect(&socket, LONG).await.expect("connect");
+    let update = ResourceUpdate { cpus: Some("0-7".to_owned()), ..ResourceUpdate::default() };
+    client.update("a", update, LONG).await.expect("update");
+    let sent = FakeUpdate { id: "a".to_owned(), cpu_shares: 0, cpus: "0-7".to_owned(), mems: String::new() };
+    assert_eq!(fake.updates(), [sent]);
+    let error = client.update("c", ResourceUpdate::default(), LONG).await.expect_err("unknown");
+    assert!(matches!(error, CriError::Call { code: Code::NotFound, .. }), "{error:?}");
 }

@@ -16,6 +16,7 @@ mod key;
 pub mod limits;
 pub mod names;
 pub mod node_report;
+pub mod nri;
 mod problem;
 pub mod provider_config;
 mod selection;

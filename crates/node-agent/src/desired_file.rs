@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use extension_config::desired_state::{Daemon, DesiredState, hash8, sha256};
+use extension_config::desired_state::{Backend, Daemon, DesiredState, hash8, sha256};
 use extension_config::{cri_resmgr, extra_options};
 
 use crate::cli::NodeOptions;
@@ -99,7 +99,9 @@ impl DesiredFile {
 /// The file's text.
 pub(crate) fn decode(text: &str) -> Result<Mounted, DesiredFileError> {
     let mut state = DesiredState::decode(text)?;
-    state.daemon = admitted(&state.daemon)?;
+    if let Backend::CriResmgr(daemon) = &mut state.backend {
+        *daemon = admitted(daemon)?;
+    }
     Ok(Mounted { state, hash: hash8(text) })
 }
 
@@ -124,13 +126,25 @@ fn admitted(daemon: &Daemon) -> Result<Daemon, DesiredFileError> {
 
 #[cfg(test)]
 mod tests {
-    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection, sha256};
+    use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection, sha256};
 
     use super::{DesiredFile, DesiredFileError, LIMIT};
 
+    fn state(daemon: Daemon) -> DesiredState {
+        let backend = Backend::CriResmgr(daemon);
+        DesiredState { phase: Phase::Install, selection: Selection::default(), backend }
+    }
+
+    fn daemon_of(backend: Backend) -> Daemon {
+        match backend {
+            Backend::CriResmgr(daemon) => daemon,
+            Backend::NriPlugins(other) => panic!("{other:?}"),
+        }
+    }
+
     fn text(options: &str) -> String {
         let daemon = Daemon { extra_options: options.to_owned(), ..Daemon::default() };
-        DesiredState { phase: Phase::Install, selection: Selection::default(), daemon }.encode().unwrap()
+        state(daemon).encode().unwrap()
     }
 
     #[test]
@@ -143,9 +157,9 @@ mod tests {
         let error = file(Some(&ours)).read().unwrap_err();
         assert!(matches!(error, DesiredFileError::Foreign { .. }) && error.to_string().contains(&sha256(&forged)));
         // The chart of an earlier version gives no sum.
-        assert_eq!(file(None).read().unwrap().state.daemon.extra_options, "--metrics-interval=1s");
+        assert_eq!(daemon_of(file(None).read().unwrap().state.backend).extra_options, "--metrics-interval=1s");
         std::fs::write(&path, &ours).unwrap();
-        assert_eq!(file(Some(&ours)).read().unwrap().state.daemon.extra_options, "--v=1");
+        assert_eq!(daemon_of(file(Some(&ours)).read().unwrap().state.backend).extra_options, "--v=1");
     }
 
     #[test]
@@ -156,8 +170,7 @@ mod tests {
             force_config: None,
         };
         let read = |daemon: Daemon| {
-            let state = DesiredState { phase: Phase::Install, selection: Selection::default(), daemon };
-            super::decode(&state.encode().unwrap()).map(|mounted| mounted.state.daemon)
+            super::decode(&state(daemon).encode().unwrap()).map(|mounted| daemon_of(mounted.state.backend))
         };
         // A controller of an earlier version hands on what the owner wrote.
         let raw = "policy: {Active: none}\ndump: {File: /x, Config: 'off:.*'}\n";

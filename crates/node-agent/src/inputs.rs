@@ -57,14 +57,14 @@ impl Inputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use extension_config::desired_state::{Daemon, Phase, Selection};
+    use extension_config::desired_state::{Backend, Phase, Selection};
 
     #[test]
     fn an_update_in_place_is_known_by_its_labels() {
         let blob = || Blob { sha256: String::new(), size: 0, architecture: String::new(), needs: None };
         let inputs = |labels: Option<&[(&str, &str)]>| Inputs {
             node: "n".to_owned(),
-            state: DesiredState { phase: Phase::Install, selection: Selection::default(), daemon: Daemon::default() },
+            state: DesiredState { phase: Phase::Install, selection: Selection::default(), backend: Backend::default() },
             hash: String::new(),
             labels: labels.map(|all| all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
             daemon: blob(),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::rc::Rc;
 
 use dynamic_config::{Duty, Standing};
-use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection};
 use observability::{LogConfig, LogFormat};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
@@ -110,7 +110,7 @@ fn desired_state(phase: Phase, policy: &str) -> String {
         fallback_config: Some(format!("policy:\n  Active: {policy}\n  ReservedResources:\n    CPU: 750m\n")),
         ..Daemon::default()
     };
-    DesiredState { phase, selection: Selection::default(), daemon }.encode().unwrap()
+    DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon) }.encode().unwrap()
 }
 
 /// An agent without an API server, which takes the node for selected where it was installed before.

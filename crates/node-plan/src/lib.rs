@@ -19,6 +19,7 @@ mod kubelet;
 mod managed_file;
 mod observed;
 mod override_undone;
+pub mod pins;
 mod plan;
 mod preflight;
 mod refusal;

@@ -1,5 +1,8 @@
 //! A providerConfig, as the controller takes it.
 
+use std::collections::BTreeMap;
+
+use extension_config::desired_state::{Backend, Daemon, NriPlugins, OnRemoval, RuntimeChanges};
 use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, resolve};
 use serde_json::Value;
 
@@ -43,19 +46,10 @@ fn finding(kind: Kind, at: &str, problem: &Problem) -> Finding {
 }
 
 pub(crate) fn outcome(effective: &Effective) -> String {
-    let daemon = &effective.daemon;
-    let (which, text) = match (&daemon.force_config, &daemon.fallback_config) {
-        (Some(text), _) => ("force", text.as_str()),
-        (None, text) => ("fallback", text.as_deref().unwrap_or_default()),
+    let mut parts = match &effective.backend {
+        Backend::CriResmgr(daemon) => of_cri_resmgr(daemon, &effective.dynamic),
+        Backend::NriPlugins(settings) => of_nri_plugins(settings, &effective.dynamic),
     };
-    let policy = cri_resmgr::check(text).map(|checked| checked.active).unwrap_or_default();
-    let mut parts = vec![format!("{which} with policy {policy}")];
-    if !daemon.extra_options.is_empty() {
-        parts.push(format!("options {}", daemon.extra_options));
-    }
-    if !effective.dynamic.is_empty() {
-        parts.push(format!("pushed to running daemons: {}", several(effective.dynamic.keys())));
-    }
     let selection = &effective.selection;
     parts.push(match &selection.worker_pools {
         None => "on every worker pool with containerd".to_owned(),
@@ -66,6 +60,35 @@ pub(crate) fn outcome(effective: &Effective) -> String {
         parts.push(format!("on nodes with {}", several(labels)));
     }
     parts.join("; ")
+}
+
+type ConfigMaps = BTreeMap<String, BTreeMap<String, String>>;
+
+fn of_cri_resmgr(daemon: &Daemon, pushed: &ConfigMaps) -> Vec<String> {
+    let (which, text) = match (&daemon.force_config, &daemon.fallback_config) {
+        (Some(text), _) => ("force", text.as_str()),
+        (None, text) => ("fallback", text.as_deref().unwrap_or_default()),
+    };
+    let policy = cri_resmgr::check(text).map(|checked| checked.active).unwrap_or_default();
+    let mut parts = vec![format!("{which} with policy {policy}")];
+    if !daemon.extra_options.is_empty() {
+        parts.push(format!("options {}", daemon.extra_options));
+    }
+    if !pushed.is_empty() {
+        parts.push(format!("pushed to running daemons: {}", several(pushed.keys())));
+    }
+    parts
+}
+
+fn of_nri_plugins(settings: &NriPlugins, policies: &ConfigMaps) -> Vec<String> {
+    let mut parts = vec![format!("nri-plugins with policies: {}", several(policies.keys()))];
+    if settings.runtime == RuntimeChanges::Never {
+        parts.push("containerd's configuration is left as it is".to_owned());
+    }
+    if settings.on_removal == OnRemoval::Keep {
+        parts.push("pins stay after removal".to_owned());
+    }
+    parts
 }
 
 /// The first few names, and how many more there are.

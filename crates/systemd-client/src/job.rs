@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, pin_mut, select};
+use serde::Serialize;
 use tokio::time::Instant;
-use zbus::OwnedObjectPath;
 use zbus::proxy::SignalStream;
+use zbus::{OwnedObjectPath, Type};
 
 use crate::error::SystemdError;
 use crate::signals::JobRemoved;
@@ -73,11 +74,25 @@ impl Systemd {
     }
 
     async fn run_job(&self, method: &'static str, unit: &str, deadline: Duration) -> Result<JobResult, SystemdError> {
-        let what = format!("{method} {unit}");
+        self.run(&format!("{method} {unit}"), method, &(unit, "replace"), deadline).await
+    }
+
+    /// Queues a job by a call that answers with its path, and waits for its end, at most `deadline`.
+    pub(crate) async fn run<Body>(
+        &self,
+        what: &str,
+        method: &'static str,
+        body: &Body,
+        deadline: Duration,
+    ) -> Result<JobResult, SystemdError>
+    where
+        Body: Serialize + Type + Sync,
+    {
+        let what = what.to_owned();
         let end = Instant::now() + deadline;
         // The stream is opened before the call, or a quick job's end would be missed.
         let mut removed = self.manager_signals(&what, "JobRemoved").await?;
-        let (job, mut early) = self.queue(&what, method, unit, &mut removed).await?;
+        let (job, mut early) = self.queue(&what, method, body, &mut removed).await?;
         loop {
             if let Some(found) = early.take_if(|removed| removed.job == job) {
                 return Ok(JobResult::from(found.result.as_str()));
@@ -96,15 +111,17 @@ impl Systemd {
     }
 
     /// Queues the job while the signals are read: a full queue of unread signals would hold back the very answer.
-    async fn queue(
+    async fn queue<Body>(
         &self,
         what: &str,
         method: &'static str,
-        unit: &str,
+        body: &Body,
         removed: &mut SignalStream<'static>,
-    ) -> Result<(OwnedObjectPath, Option<JobRemoved>), SystemdError> {
-        let body = (unit, "replace");
-        let call = self.call::<_, OwnedObjectPath>(what, method, &body).fuse();
+    ) -> Result<(OwnedObjectPath, Option<JobRemoved>), SystemdError>
+    where
+        Body: Serialize + Type + Sync,
+    {
+        let call = self.call::<_, OwnedObjectPath>(what, method, body).fuse();
         pin_mut!(call);
         let mut early: Vec<JobRemoved> = Vec::new();
         loop {

@@ -9,6 +9,7 @@ mod job;
 mod signals;
 mod systemd;
 mod text_enum;
+mod transient;
 mod unit_files;
 mod unit_state;
 
@@ -16,5 +17,6 @@ pub use error::SystemdError;
 pub use events::{Event, Events};
 pub use job::{Job, JobResult};
 pub use systemd::{Systemd, UnitProcess};
+pub use transient::{Ended, Trial};
 pub use unit_files::{EnableOutcome, UnitFileChange, UnitFileState};
 pub use unit_state::{ActiveState, ExecCommand, LoadState, ServiceState, UnitState};

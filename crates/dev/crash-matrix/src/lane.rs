@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection};
 use extension_config::names::{self, node as host};
 use fake_kube_api::ApiServer;
 use sandbox::{Binaries, Node};
@@ -93,14 +93,14 @@ impl Lane {
         let state = DesiredState {
             phase: goal.phase,
             selection: Selection::default(),
-            daemon: Daemon {
+            backend: Backend::CriResmgr(Daemon {
                 fallback_config: Some(format!(
                     "policy:\n  Active: {}\n  ReservedResources:\n    CPU: 750m\n",
                     goal.policy
                 )),
                 force_config: None,
                 extra_options: String::new(),
-            },
+            }),
         };
         let desired = self.dir.path().join("desired").join(names::DESIRED_STATE_KEY);
         std::fs::write(&desired, state.encode()?)?;

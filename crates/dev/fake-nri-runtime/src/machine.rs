@@ -51,13 +51,23 @@ impl Machine {
             for name in ["core_cpus_list", "thread_siblings_list"] {
                 file(format!("cpu/cpu{cpu}/topology/{name}"), cpu.to_string())?;
             }
-            let shared = list(node * self.cpus_per_node, self.cpus_per_node);
-            for (name, value) in
-                [("level", "3"), ("type", "Unified"), ("size", "16384K"), ("shared_cpu_list", shared.as_str())]
+            // Level 2 is not optional: balloons hangs its tree of CPUs on these caches (cmd/plugins/balloons/policy/cputree.go), and has
+            // no CPU at all where there is none.
+            let (own, shared) = (cpu.to_string(), list(node * self.cpus_per_node, self.cpus_per_node));
+            for (index, level, size, id, cpus) in
+                [("index0", "2", "1024K", cpu, own.as_str()), ("index1", "3", "16384K", node, shared.as_str())]
             {
-                file(format!("cpu/cpu{cpu}/cache/index0/{name}"), value.to_owned())?;
+                let id = id.to_string();
+                for (name, value) in [
+                    ("level", level),
+                    ("type", "Unified"),
+                    ("size", size),
+                    ("id", id.as_str()),
+                    ("shared_cpu_list", cpus),
+                ] {
+                    file(format!("cpu/cpu{cpu}/cache/{index}/{name}"), value.to_owned())?;
+                }
             }
-            file(format!("cpu/cpu{cpu}/cache/index0/id"), node.to_string())?;
             std::os::unix::fs::symlink(
                 format!("../../node/node{node}"),
                 system.join(format!("cpu/cpu{cpu}/node{node}")),
@@ -103,6 +113,8 @@ mod tests {
         assert_eq!(read("node/node1/distance"), "21 10\n");
         assert_eq!(read("cpu/cpu5/node1/cpulist"), "4-7\n", "through the link");
         assert_eq!(read("cpu/cpu5/topology/physical_package_id"), "1\n");
+        assert_eq!(read("cpu/cpu5/cache/index0/shared_cpu_list"), "5\n");
+        assert_eq!(read("cpu/cpu5/cache/index1/shared_cpu_list"), "4-7\n");
         assert_eq!(list(3, 1), "3");
     }
 }

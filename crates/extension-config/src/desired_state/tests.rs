@@ -8,11 +8,75 @@ fn install() -> DesiredState {
     DesiredState {
         phase: Phase::Install,
         selection: Selection { worker_pools: Some(vec!["pool-a".into()]), ..Selection::default() },
-        daemon: Daemon {
+        backend: Backend::CriResmgr(Daemon {
             fallback_config: Some("policy:\n  Active: none\n".into()),
             force_config: None,
             extra_options: String::new(),
-        },
+        }),
+    }
+}
+
+fn nri() -> DesiredState {
+    DesiredState {
+        backend: Backend::NriPlugins(NriPlugins {
+            runtime: RuntimeChanges::Never,
+            on_removal: OnRemoval::ResetPins,
+            accepted: BTreeSet::from(["reserved-not-held".to_owned()]),
+        }),
+        ..install()
+    }
+}
+
+#[test]
+fn a_state_with_nri_plugins_is_v1alpha2_and_names_its_backend() {
+    let text = nri().encode().unwrap();
+    assert_eq!(
+        text,
+        concat!(
+            r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha2","kind":"DesiredState","phase":"Install","#,
+            r#""selection":{"workerPools":["pool-a"],"matchLabels":{}},"#,
+            r#""backend":{"nriPlugins":{"runtime":"Never","onRemoval":"ResetPins","accepted":["reserved-not-held"]}}}"#
+        )
+    );
+    assert_eq!(DesiredState::decode(&text).unwrap(), nri());
+}
+
+/// Any agent can carry it out, also one that was never told of the backend.
+#[test]
+fn a_removal_is_v1alpha1_whatever_the_backend() {
+    for state in [install(), nri()] {
+        let removal = DesiredState { phase: Phase::Remove, ..state };
+        let text = removal.encode().unwrap();
+        assert!(text.contains("/v1alpha1\"") && !text.contains("nriPlugins"), "{text}");
+        let read = DesiredState::decode(&text).unwrap();
+        assert_eq!((read.phase, &read.selection), (Phase::Remove, &removal.selection));
+    }
+}
+
+/// Who ignored what it does not know of a backend would install another one, or this one otherwise.
+#[test]
+fn exactly_one_backend_that_is_known_with_all_its_fields_is_read() {
+    let text = |backend: &str| {
+        format!(
+            r#"{{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha2","kind":"DesiredState","phase":"Install"{backend}}}"#
+        )
+    };
+    for good in [r#","backend":{"nriPlugins":{}}"#, r#","backend":{"criResmgr":{}},"pacing":{}"#] {
+        assert!(DesiredState::decode(&text(good)).is_ok(), "{good} was refused");
+    }
+    for bad in [
+        "",
+        r#","daemon":{}"#,
+        r#","backend":null"#,
+        r#","backend":{}"#,
+        r#","backend":"nriPlugins""#,
+        r#","backend":{"cpuManager":{}}"#,
+        r#","backend":{"criResmgr":{},"nriPlugins":{}}"#,
+        r#","backend":{"nriPlugins":{"dra":true}}"#,
+        r#","backend":{"nriPlugins":{"runtime":"Sometimes"}}"#,
+        r#","backend":{"nriPlugins":{"onRemoval":"Forget"}}"#,
+    ] {
+        assert!(matches!(DesiredState::decode(&text(bad)), Err(DecodeError::Malformed(_))), "{bad} was accepted");
     }
 }
 
@@ -46,7 +110,7 @@ fn unknown_fields_are_ignored_and_missing_ones_have_defaults() {
     let state = DesiredState::decode(text).unwrap();
     assert_eq!(state.phase, Phase::Remove);
     assert_eq!(state.selection, Selection::default());
-    assert_eq!(state.daemon, Daemon::default());
+    assert_eq!(state.backend, Backend::default());
 }
 
 #[test]
@@ -54,7 +118,7 @@ fn what_is_not_understood_is_refused() {
     let v2 = r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v2","kind":"DesiredState","stage":"Install"}"#;
     assert_eq!(
         DesiredState::decode(v2).unwrap_err().to_string(),
-        r#"the desired state has apiVersion "node.cri-resmgr.extensions.gardener.cloud/v2" and kind "DesiredState", this agent reads "node.cri-resmgr.extensions.gardener.cloud/v1alpha1" and "DesiredState""#
+        r#"the desired state has apiVersion "node.cri-resmgr.extensions.gardener.cloud/v2" and kind "DesiredState", this agent reads "node.cri-resmgr.extensions.gardener.cloud/v1alpha1" or "node.cri-resmgr.extensions.gardener.cloud/v1alpha2" and "DesiredState""#
     );
     let phase =
         r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha1","kind":"DesiredState","phase":"Pause"}"#;
@@ -127,7 +191,11 @@ proptest! {
         let state = DesiredState {
             phase: if remove { Phase::Remove } else { Phase::Install },
             selection: Selection { worker_pools: pools, match_labels: labels, excluded_pools },
-            daemon: Daemon { fallback_config: fallback, force_config: force, extra_options: extra },
+            backend: Backend::CriResmgr(Daemon {
+                fallback_config: fallback,
+                force_config: force,
+                extra_options: extra,
+            }),
         };
         let text = state.encode().unwrap();
         prop_assert_eq!(DesiredState::decode(&text).unwrap(), state.clone());

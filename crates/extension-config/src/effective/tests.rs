@@ -9,6 +9,13 @@ fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+fn daemon(effective: &Effective) -> &Daemon {
+    match &effective.backend {
+        Backend::CriResmgr(daemon) => daemon,
+        Backend::NriPlugins(other) => panic!("{other:?}"),
+    }
+}
+
 const NONE: &str = "policy:\n  Active: none\n";
 const STATIC: &str = "policy:\n  Active: static\n  ReservedResources:\n    CPU: 750m\n";
 const NONE_AS_READ: &str = "{\"policy\":{\"Active\":\"none\"}}\n";
@@ -18,8 +25,8 @@ const BAD: &str = "policy:\n  Active: nonsense\n";
 #[test]
 fn nothing_configured_passes_everything_through() {
     let effective = resolve(None, None, &Facts::default()).unwrap();
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some(NONE_AS_READ));
-    assert_eq!(effective.daemon.force_config, None);
+    assert_eq!(daemon(&effective).fallback_config.as_deref(), Some(NONE_AS_READ));
+    assert_eq!(daemon(&effective).force_config, None);
     assert_eq!(effective.origins, BTreeMap::from([("fallback".to_owned(), Origin::BuiltIn)]));
     assert_eq!((effective.warnings, effective.selection), (vec![], Selection::default()));
 }
@@ -29,8 +36,8 @@ fn the_shoot_overrides_the_base_by_key() {
     let base = data(&[("fallback", NONE), ("default", NONE), ("EXTRA_OPTIONS", "--metrics-interval 10s ")]);
     let shoot = json!({"configs": {"fallback": STATIC, "node.n1": STATIC}, "nodeSelector": {"disk": "ssd"}});
     let effective = resolve(Some(&base), Some(&shoot), &Facts::default()).unwrap();
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some(STATIC_AS_READ));
-    assert_eq!(effective.daemon.extra_options, "--metrics-interval 10s");
+    assert_eq!(daemon(&effective).fallback_config.as_deref(), Some(STATIC_AS_READ));
+    assert_eq!(daemon(&effective).extra_options, "--metrics-interval 10s");
     let names: Vec<_> = effective.dynamic.keys().map(String::as_str).collect();
     assert_eq!(names, ["cri-resmgr-config.default", "cri-resmgr-config.node.n1"]);
     assert_eq!(effective.dynamic["cri-resmgr-config.default"], data(&[("policy", r#"{"Active":"none"}"#)]));
@@ -152,7 +159,7 @@ fn a_pool_that_is_ruled_out_is_excluded() {
     let some = of(&facts(Some("docker"), None));
     assert_eq!(some.selection.excluded_pools, BTreeSet::from(["b".to_owned()]));
     assert_eq!((some.left_alone.len(), some.warnings.len()), (1, 0));
-    assert_eq!(some.daemon, all.daemon);
+    assert_eq!(some.backend, all.backend);
     let none = of(&facts(Some("docker"), Some("cri-o")));
     assert_eq!((none.selection.excluded_pools.len(), none.is_nowhere), (2, true));
     assert!(!all.is_nowhere && !some.is_nowhere);
@@ -264,7 +271,7 @@ fn keys_that_reach_files_are_left_out_with_a_warning() {
         "{told:?}"
     );
     assert!(told[2].starts_with("providerConfig: configs.EXTRA_OPTIONS: --log_file is left out: "), "{told:?}");
-    assert_eq!(effective.daemon.extra_options, "-v 2");
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some("{\"dump\":{},\"policy\":{\"Active\":\"none\"}}\n"));
+    assert_eq!(daemon(&effective).extra_options, "-v 2");
+    assert_eq!(daemon(&effective).fallback_config.as_deref(), Some("{\"dump\":{},\"policy\":{\"Active\":\"none\"}}\n"));
     assert_eq!(effective.dynamic["cri-resmgr-config.default"]["instrumentation"], "{}");
 }

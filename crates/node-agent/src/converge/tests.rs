@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use extension_config::desired_state::{self, Daemon, DesiredState, Selection};
+use extension_config::desired_state::{self, Backend, Daemon, DesiredState, Selection};
 use kubelet_config::Endpoint;
 use node_plan::testing::{LaterDropIn, NodeState};
 use node_plan::{Hold, KubeletOffProxy, OverrideUndone, PacedChange, Phase, Slot, SlotHold, Target, Wait};
@@ -26,7 +26,7 @@ fn inputs(phase: desired_state::Phase, policy: &str, version: &str) -> Inputs {
     let daemon = Daemon { fallback_config: Some(format!("policy:\n  Active: {policy}\n")), ..Daemon::default() };
     Inputs {
         node: "n".into(),
-        state: DesiredState { phase, selection: Selection::default(), daemon },
+        state: DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon) },
         hash: "0123abcd".into(),
         labels: Some(BTreeMap::new()),
         daemon: blob(version),

@@ -190,9 +190,9 @@ impl crate::effects::Clock for SimulatedNode {
         if time.is_zero() {
             return Ok(());
         }
-        match tokio::time::timeout(self.clock.outside(time), stop.wait_for(|stop| *stop)).await {
-            Ok(_) => Err(EffectError::Stopping),
-            Err(_elapsed) => Ok(()),
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => Err(EffectError::Stopping),
+            () = self.clock.sleep(time) => Ok(()),
         }
     }
 }

@@ -278,8 +278,9 @@ fn restarts_have_a_budget_and_removal_does_not_ask_for_it() {
 
 #[test]
 fn without_labels_an_installed_node_is_healed_and_a_new_one_waits() {
-    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
-    let state = |phase| DesiredState { phase, selection: Selection::default(), daemon: Daemon::default() };
+    use extension_config::desired_state::{self, DesiredState, Phase, Selection};
+    let state =
+        |phase| DesiredState { phase, selection: Selection::default(), backend: desired_state::Backend::default() };
     let decide =
         |state: &DesiredState, journal| Desired::decide(state, None, journal, model::blob("v1"), model::blob("gate"));
     assert!(matches!(decide(&state(Phase::Install), None), Desired::Undecided { .. }));
@@ -292,9 +293,9 @@ fn without_labels_an_installed_node_is_healed_and_a_new_one_waits() {
 /// it was switched before; its agent has nothing to refuse.
 #[test]
 fn a_node_of_an_excluded_pool_is_as_desired_whatever_its_kubelet() {
-    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+    use extension_config::desired_state::{self, DesiredState, Phase, Selection};
     let selection = Selection { excluded_pools: ["a".to_owned()].into(), ..Selection::default() };
-    let state = DesiredState { phase: Phase::Install, selection, daemon: Daemon::default() };
+    let state = DesiredState { phase: Phase::Install, selection, backend: desired_state::Backend::default() };
     let labels = [(extension_config::names::WORKER_POOL_LABEL.to_owned(), "a".to_owned())].into();
     for mut model in [NodeState::default(), installed("none")] {
         model.configure_kubelet("cpuManagerPolicy: static\n");

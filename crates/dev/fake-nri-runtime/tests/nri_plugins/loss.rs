@@ -14,6 +14,7 @@ async fn outlives_a_restart_of_the_runtime(policy: Policy, document: &str) {
     let mut node = Node::new(GENEROUS);
     node.fill().await;
     let mut plugin = node.start(policy, document).await;
+    node.run_pod("work", "one").await;
     books::agree(&node.path("state"), &node.runtime, PATIENCE).await;
     let before = books::of(&node.runtime);
 
@@ -30,6 +31,7 @@ async fn outlives_a_restart_of_the_runtime(policy: Policy, document: &str) {
     node.create("work", "meanwhile", 100).await.unwrap();
     assert_eq!(node.runtime.containers()["container-work-meanwhile"].effective.cpus, "");
     let _again = node.start(policy, document).await;
+    node.run_pod("work", "another").await;
     books::agree(&node.path("state"), &node.runtime, PATIENCE).await;
     let after = books::of(&node.runtime);
     assert!(after.values().all(|(cpus, mems)| !cpus.is_empty() && !mems.is_empty()), "{after:?}");

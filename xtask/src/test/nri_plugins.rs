@@ -1,0 +1,26 @@
+//! The resource policies of nri-plugins, built from their module, against a container runtime's side of NRI.
+
+use std::path::Path;
+
+use testbed::Progress;
+use testbed::components::{self, Component};
+
+use super::{Tally, cargo_test};
+use crate::bed;
+use crate::terminal::say;
+
+/// What `--only` runs this part by.
+pub(crate) const NAME: &str = "nri-plugins";
+
+/// Builds the policies where they are not built, and runs the tests that ask for them.
+pub(crate) fn run(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
+    say("== the policies of nri-plugins on a made-up machine");
+    let progress = Progress::default();
+    let obtain = |component: Component| bed::runtime()?.block_on(component.obtain(root, &progress));
+    let programs = [
+        ("NRI_BALLOONS", obtain(components::NRI_BALLOONS)?.display().to_string()),
+        ("NRI_TOPOLOGY_AWARE", obtain(components::NRI_TOPOLOGY_AWARE)?.display().to_string()),
+    ];
+    let words = ["test", "--package", "fake-nri-runtime", "--test", "nri_plugins", "--locked", "--", "--ignored"];
+    cargo_test(root, &words, &programs, tally)
+}
