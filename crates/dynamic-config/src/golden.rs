@@ -48,7 +48,7 @@ fn full(by: By) -> Memory {
 }
 
 #[test]
-fn memories_are_written_and_read_as_ever() {
+fn memories_equal_their_golden_files() {
     for (memory, golden) in [
         (full(By::Check), include_str!("golden/memory-refused-by-check.json")),
         (full(By::Daemon), include_str!("golden/memory-refused-by-daemon.json")),
@@ -61,7 +61,7 @@ fn memories_are_written_and_read_as_ever() {
 }
 
 #[test]
-fn patches_of_adjustments() {
+fn status_patches_of_adjustments_are_byte_equal_to_the_golden_ones() {
     let before = map(&[("gone", "x"), ("same", "y")]);
     let patch = |entry| StatusWrite::new("a", "n", Some(&before), entry).patch.to_string();
     assert_eq!(patch(None), r#"{"status":{"nodes":{"n":null}}}"#);
@@ -73,7 +73,7 @@ fn patches_of_adjustments() {
 
 /// It is compared with what an earlier agent remembered; another sum would push everything once more.
 #[test]
-fn sums_of_configurations() {
+fn hash_of_a_configuration_is_the_one_on_nodes() {
     let data: Data = map(&[("policy", "Active: none\n"), ("logger", "Debug: policy\n")]);
     assert_eq!(crate::selection::hash(&data), "44f06520");
 }

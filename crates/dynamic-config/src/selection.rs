@@ -139,7 +139,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn every_combination_of_levels() {
+    fn selection_of_the_config_map_for_every_combination_of_levels() {
         let content = |level: &str| BTreeMap::from([("policy".to_owned(), level.to_owned())]);
         let levels = ["cri-resmgr-config.node.n1", "cri-resmgr-config.group.g1", "cri-resmgr-config.default"];
         let others =
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_that_differ_have_other_names() {
+    fn hash_differs_for_contents_that_differ() {
         let data = |pairs: &[(&str, &str)]| {
             hash(&pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect())
         };

@@ -141,7 +141,7 @@ mod tests {
     use super::{Origin, Problem, Problems};
 
     #[test]
-    fn what_is_told_is_bounded_and_blame_is_not_lost() {
+    fn problems_are_bounded_and_keep_the_blame() {
         let mut problems = Problems::default();
         for index in 0..1000 {
             problems.push(Problem::new(
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_long_is_told() {
+    fn a_single_long_problem_is_shown() {
         let mut problems = Problems::default();
         problems.push(Problem::new(Origin::Shoot, "𝒳".repeat(1000), &"𝒳".repeat(1000), &"𝒳".repeat(1000)));
         assert!(problems.to_string().starts_with("providerConfig: 𝒳") && problems.to_string().len() <= 4096 + 100);

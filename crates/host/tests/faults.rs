@@ -34,7 +34,7 @@ fn prepare(directory: &Path) {
 }
 
 #[test]
-fn after_any_fault_the_next_run_gets_there() {
+fn a_run_after_any_fault_reaches_the_same_result() {
     for (name, act) in scenarios() {
         let counting = tempfile::tempdir().expect("temporary directory");
         prepare(counting.path());
@@ -95,7 +95,7 @@ fn journal() -> (tempfile::TempDir, Journal<Document>) {
 }
 
 #[test]
-fn a_journal_is_read_back_and_not_written_twice() {
+fn a_state_file_is_read_back_and_not_rewritten_when_equal() {
     let (directory, journal) = journal();
     assert_eq!(journal.read().expect("none"), None);
     let document = Document { phase: "installing".to_owned(), made: vec!["/opt/x".to_owned()] };
@@ -108,7 +108,7 @@ fn a_journal_is_read_back_and_not_written_twice() {
 }
 
 #[test]
-fn a_damaged_journal_is_told_from_a_foreign_one() {
+fn a_damaged_state_file_is_told_from_one_of_another_version() {
     let (directory, journal) = journal();
     let path = directory.path().join("journal.json");
     for text in ["", "\n", "\0\0\0", "{", "[]", r#"{"version":1}"#, r#"{"version":1,"content":{"phase":3}}"#] {

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_that_come_too_late_are_made_again_a_few_times_at_times_of_their_own() {
+    async fn conflicting_slot_writes_are_retried_a_few_times_with_jitter() {
         let mut all = Vec::new();
         for _ in 0..2 {
             let (slots, mut attempts) = contended();

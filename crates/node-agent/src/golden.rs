@@ -55,7 +55,7 @@ fn metrics() {
 
 /// The journal's content has golden files in `node-plan`, the memory's in `dynamic-config`; this is what is around both.
 #[test]
-fn files_carry_their_version() {
+fn journal_and_memory_files_carry_their_version() {
     let directory = tempfile::tempdir().unwrap();
     let root = HostRoot::open(directory.path()).unwrap();
     for parent in [node::STATE_DIR, node::RUN_DIR] {
@@ -76,7 +76,7 @@ fn files_carry_their_version() {
 }
 
 #[test]
-fn the_condition_behind_the_readiness_gate() {
+fn readiness_gate_conditions_equal_their_golden_files() {
     let since = "2027-01-15T08:00:00.5Z".parse().unwrap();
     for (as_desired, message, golden) in [
         (true, "", include_str!("golden/condition-as-desired.json")),

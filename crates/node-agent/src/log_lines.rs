@@ -177,7 +177,7 @@ fn every_json_line_of_an_agent_has_unique_keys_and_names_its_node() {
 }
 
 #[test]
-fn a_line_with_a_key_twice_is_refused() {
+fn a_json_line_with_a_duplicate_key_is_refused() {
     assert!(has_unique_keys(r#"{"a":{"b":1},"c":[{"b":-1}]}"#).is_ok());
     for line in [r#"{"message":"a","message":"b"}"#, r#"{"a":[{"b":1.5,"b":null}]}"#] {
         assert!(has_unique_keys(line).unwrap_err().to_string().contains("twice"), "{line}");

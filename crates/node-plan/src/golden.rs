@@ -75,7 +75,7 @@ fn full(phase: Phase, config: StaticConfig) -> Journal {
 }
 
 #[test]
-fn journals_are_written_and_read_as_ever() {
+fn journals_of_every_phase_equal_their_golden_files() {
     let text = "policy:\n  Active: none\n".to_owned();
     for (journal, golden) in [
         (full(Phase::Installed, StaticConfig::Fallback(text.clone())), include_str!("golden/journal-installed.json")),
@@ -97,7 +97,7 @@ fn journals_are_written_and_read_as_ever() {
 
 /// Fields came later than the format.
 #[test]
-fn a_journal_of_the_first_version_is_read() {
+fn a_journal_of_the_first_version_is_read_with_defaults() {
     let golden = include_str!("golden/journal-of-the-first-version.json");
     let mut journal = full(Phase::Installed, StaticConfig::Fallback("policy:\n  Active: none\n".to_owned()));
     journal.made.aside.clear();
@@ -155,7 +155,7 @@ fn environment_and_configuration_files() {
 }
 
 #[test]
-fn the_marker() {
+fn the_marker_is_the_one_that_is_on_nodes() {
     assert_eq!(MARKER, "# Written by gardener-extension-cri-resmgr");
 }
 
@@ -168,7 +168,7 @@ fn paths_that_are_looked_at() {
 
 /// Words of the metric's label, and of the journal.
 #[test]
-fn causes_of_restarts() {
+fn causes_of_restarts_keep_their_words_in_metric_and_journal() {
     for (cause, word) in
         [(Cause::Switch, "switch"), (Cause::Rollback, "rollback"), (Cause::Heal, "heal"), (Cause::Remove, "remove")]
     {

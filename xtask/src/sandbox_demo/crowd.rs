@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_of_nodes() {
+    fn a_share_of_failing_nodes_is_rounded_to_whole_nodes() {
         for (nodes, percent, expected) in [(1000, 3.0, 30), (30, 10.0, 3), (30, 0.0, 0), (10, 0.1, 1), (7, 100.0, 7)] {
             assert_eq!(share(nodes, percent), expected, "{percent} % of {nodes}");
         }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_roll_back_stops_nobody_else() -> anyhow::Result<()> {
+    async fn one_roll_back_does_not_stop_the_roll_out() -> anyhow::Result<()> {
         show(12, 1.0).await
     }
 }

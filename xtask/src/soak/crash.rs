@@ -101,7 +101,7 @@ mod tests {
     use super::line;
 
     #[test]
-    fn a_line_that_was_cut_off_does_not_count() {
+    fn a_truncated_line_of_the_record_is_ignored() {
         assert_eq!(line("1\tInstall, SIGKILL at 12\n"), Some(("Install, SIGKILL at 12".to_owned(), 1)));
         assert_eq!(line("1\tInstall, SIGKILL at 1"), None);
         assert_eq!(line("Install\n"), None);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::ground::{Ground, config_map, create, daemon_set, get, merge, refused, replace, resource, same};
 
-pub(super) async fn creating_gives_identity_and_only_once(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn create_sets_uid_and_version_and_refuses_a_second_time(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let made = create(&api, &config_map("a", &json!({ "k": "v" }))).await?;
     for member in ["uid", "resourceVersion", "creationTimestamp"] {
@@ -18,7 +18,7 @@ pub(super) async fn creating_gives_identity_and_only_once(ground: &Ground) -> an
     refused(create(&api, &config_map("a", &json!({}))).await, 409, "AlreadyExists")
 }
 
-pub(super) async fn names_can_be_generated(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn create_with_generate_name_makes_a_unique_name(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "generateName": "a-" } });
     let (one, other) = (create(&api, &object).await?, create(&api, &object).await?);
@@ -28,13 +28,13 @@ pub(super) async fn names_can_be_generated(ground: &Ground) -> anyhow::Result<()
     refused(create(&api, &nameless).await, 422, "Invalid")
 }
 
-pub(super) async fn a_namespace_must_exist(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn create_in_a_missing_namespace_is_not_found(ground: &Ground) -> anyhow::Result<()> {
     let api: Api<DynamicObject> =
         Api::namespaced_with(ground.client().clone(), "contract-none", &resource("", "v1", "ConfigMap", "configmaps"));
     refused(create(&api, &config_map("a", &json!({}))).await, 404, "NotFound")
 }
 
-pub(super) async fn what_is_missing_is_not_found(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn a_missing_object_is_not_found(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     refused(get(&api, "a").await, 404, "NotFound")?;
     refused(merge(&api, "a", &json!({ "data": {} })).await, 404, "NotFound")?;
@@ -43,7 +43,7 @@ pub(super) async fn what_is_missing_is_not_found(ground: &Ground) -> anyhow::Res
     Ok(())
 }
 
-pub(super) async fn an_unknown_kind_is_not_found(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn an_unknown_resource_is_not_found(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.api("contract.example", "v1", "Nothing", "nothings");
     let Err(kube::Error::Api(status)) = api.list(&ListParams::default()).await else {
         anyhow::bail!("the kind is known");
@@ -52,7 +52,7 @@ pub(super) async fn an_unknown_kind_is_not_found(ground: &Ground) -> anyhow::Res
     Ok(())
 }
 
-pub(super) async fn nulls_are_not_stored(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn null_fields_are_not_stored(ground: &Ground) -> anyhow::Result<()> {
     let object = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "labels": null, "annotations": { "x": "y" } }, "data": null,
     });
@@ -61,7 +61,7 @@ pub(super) async fn nulls_are_not_stored(ground: &Ground) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub(super) async fn texts_of_secrets_are_encoded(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn string_data_of_a_secret_is_stored_as_base64_data(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.api("", "v1", "Secret", "secrets");
     let object =
         json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" }, "stringData": { "k": "v" } });
@@ -71,7 +71,7 @@ pub(super) async fn texts_of_secrets_are_encoded(ground: &Ground) -> anyhow::Res
     Ok(())
 }
 
-pub(super) async fn metadata_alone_can_be_asked_for(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn partial_object_metadata_can_be_requested(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let made = create(&api, &config_map("a", &json!({ "k": "v" }))).await?;
     let found = api.get_metadata("a").await?;
@@ -83,7 +83,7 @@ pub(super) async fn metadata_alone_can_be_asked_for(ground: &Ground) -> anyhow::
     Ok(())
 }
 
-pub(super) async fn labels_and_names_select(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn lists_are_filtered_by_label_and_name(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     for (name, label) in [("one", "x"), ("two", "y"), ("three", "x")] {
         let mut object = config_map(name, &json!({}));
@@ -107,7 +107,7 @@ pub(super) async fn labels_and_names_select(ground: &Ground) -> anyhow::Result<(
     refused(api.list(&ListParams::default().fields("data.k=v")).await, 400, "BadRequest")
 }
 
-pub(super) async fn what_is_immutable_stays(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn immutable_fields_cannot_be_changed(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let mut object = config_map("a", &json!({ "k": "v" }));
     object["immutable"] = json!(true);
@@ -121,13 +121,13 @@ pub(super) async fn what_is_immutable_stays(ground: &Ground) -> anyhow::Result<(
     refused(merge(&sets, "a", &patch).await, 422, "Invalid")
 }
 
-pub(super) async fn the_name_must_be_that_of_the_address(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn an_object_whose_name_differs_from_the_path_is_refused(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     create(&api, &config_map("a", &json!({}))).await?;
     refused(replace(&api, "a", &config_map("b", &json!({}))).await, 400, "BadRequest")
 }
 
-pub(super) async fn a_collection_can_be_deleted(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn delete_collection_deletes_what_the_selector_matches(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     for name in ["one", "two", "three"] {
         let mut object = config_map(name, &json!({}));

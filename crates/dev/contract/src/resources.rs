@@ -212,7 +212,7 @@ pub(super) async fn a_change_of_the_secret_alone_is_applied(landscape: &Landscap
     Ok(())
 }
 
-pub(super) async fn what_somebody_changed_or_deleted_is_put_right(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn changed_or_deleted_objects_are_restored(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[config_map(NAME, "1"), config_map(OTHER, "1")]).await?;
     landscape.manage(json!({})).await?;
     landscape.wait_well().await?;
@@ -222,7 +222,7 @@ pub(super) async fn what_somebody_changed_or_deleted_is_put_right(landscape: &La
     landscape.wait_data(OTHER, "1").await
 }
 
-pub(super) async fn what_is_no_longer_listed_goes(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn objects_that_are_no_longer_in_the_secret_are_deleted(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[config_map(NAME, "1"), config_map(OTHER, "1")]).await?;
     landscape.manage(json!({})).await?;
     landscape.wait_well().await?;
@@ -246,13 +246,13 @@ pub(super) async fn labels_are_injected_into_objects_and_pods(landscape: &Landsc
     Ok(())
 }
 
-pub(super) async fn a_daemon_set_without_nodes_is_healthy(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn a_daemon_set_without_nodes_is_healthy_at_once(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[daemon_set(&json!({ "contract": "nowhere" }))]).await?;
     landscape.manage(json!({})).await?;
     landscape.wait_well().await.map(drop)
 }
 
-pub(super) async fn a_daemon_set_whose_pods_are_not_ready_is_not(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn a_daemon_set_whose_pods_are_not_ready_is_unhealthy(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[daemon_set(&json!({}))]).await?;
     landscape.manage(json!({})).await?;
     // Before its controller has looked at it there is another reason.
@@ -268,7 +268,9 @@ pub(super) async fn a_daemon_set_whose_pods_are_not_ready_is_not(landscape: &Lan
     .await
 }
 
-pub(super) async fn what_cannot_be_applied_is_told(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn an_object_that_cannot_be_applied_is_named_in_the_condition(
+    landscape: &Landscape,
+) -> anyhow::Result<()> {
     let unknown = json!({ "apiVersion": "contract.example/v1", "kind": "Nothing", "metadata": { "name": NAME, "namespace": TARGET } });
     landscape.store(&[unknown]).await?;
     landscape.manage(json!({})).await?;
@@ -278,14 +280,14 @@ pub(super) async fn what_cannot_be_applied_is_told(landscape: &Landscape) -> any
     landscape.wait_well().await.map(drop)
 }
 
-pub(super) async fn a_missing_secret_is_told(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn a_missing_secret_is_named_in_the_condition(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.manage(json!({})).await?;
     landscape.wait(&[("ResourcesApplied", "False")]).await?;
     landscape.store(&[config_map(NAME, "1")]).await?;
     landscape.wait_well().await.map(drop)
 }
 
-pub(super) async fn another_class_is_left_alone(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn a_managed_resource_of_another_class_is_ignored(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[config_map(NAME, "1")]).await?;
     landscape.manage(json!({ "class": "contract" })).await?;
     // What is served in the meantime shows that this one could have been.
@@ -306,7 +308,7 @@ pub(super) async fn another_class_is_left_alone(landscape: &Landscape) -> anyhow
     Ok(())
 }
 
-pub(super) async fn a_deletion_takes_the_objects_first(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn a_deletion_removes_the_objects_before_the_finalizer(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[config_map(NAME, "1")]).await?;
     landscape.manage(json!({})).await?;
     landscape.wait_well().await?;
@@ -327,7 +329,7 @@ pub(super) async fn a_deletion_takes_the_objects_first(landscape: &Landscape) ->
     Ok(())
 }
 
-pub(super) async fn objects_that_are_kept_stay(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn objects_with_keep_objects_survive_a_deletion(landscape: &Landscape) -> anyhow::Result<()> {
     landscape.store(&[config_map(NAME, "1")]).await?;
     landscape.manage(json!({ "keepObjects": true })).await?;
     landscape.wait_well().await?;

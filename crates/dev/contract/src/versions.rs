@@ -9,7 +9,7 @@ use super::ground::{
     Ground, config_map, create, daemon_set, extension, get, merge, merge_status, refused, replace, same, version,
 };
 
-pub(super) async fn an_outdated_write_is_refused(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn an_update_with_an_old_resource_version_conflicts(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let first = create(&api, &config_map("a", &json!({ "k": "1" }))).await?;
     let mut second = first.clone();
@@ -25,7 +25,7 @@ pub(super) async fn an_outdated_write_is_refused(ground: &Ground) -> anyhow::Res
     same(&merge(&api, "a", &fresh).await?["data"], &json!({ "k": "3" }))
 }
 
-pub(super) async fn a_write_without_a_version_wins(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn an_update_without_a_resource_version_wins(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let made = create(&api, &config_map("a", &json!({ "k": "1", "l": "1" }))).await?;
     let replaced = replace(&api, "a", &config_map("a", &json!({ "k": "2" }))).await?;
@@ -35,7 +35,7 @@ pub(super) async fn a_write_without_a_version_wins(ground: &Ground) -> anyhow::R
     same(&merged["data"], &json!({ "m": "3" }))
 }
 
-pub(super) async fn the_same_again_is_no_write(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn an_update_that_changes_nothing_keeps_the_resource_version(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let made = create(&api, &config_map("a", &json!({ "k": "1" }))).await?;
     let merged = merge(&api, "a", &json!({ "data": { "k": "1", "l": null } })).await?;
@@ -65,7 +65,7 @@ pub(super) async fn strategic_patches_merge_keyed_lists(ground: &Ground) -> anyh
     refused(extensions.patch("a", &PatchParams::default(), &patch).await, 415, "UnsupportedMediaType")
 }
 
-pub(super) async fn json_patches_test_and_change(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn json_patches_apply_and_fail_at_a_failed_test(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     create(&api, &config_map("a", &json!({ "k": "1" }))).await?;
     let patch = async |operations: serde_json::Value| {
@@ -80,7 +80,7 @@ pub(super) async fn json_patches_test_and_change(ground: &Ground) -> anyhow::Res
     same(&get(&api, "a").await?["data"], &json!({ "k": "2", "l": "3" }))
 }
 
-pub(super) async fn counting_together_loses_nothing(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn concurrent_updates_with_retries_lose_nothing(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     create(&api, &config_map("a", &json!({ "n": "0" }))).await?;
     let count = |_| async {
@@ -98,7 +98,7 @@ pub(super) async fn counting_together_loses_nothing(ground: &Ground) -> anyhow::
     same(&get(&api, "a").await?["data"]["n"], &json!("8"))
 }
 
-pub(super) async fn the_status_is_apart(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn the_status_is_changed_through_its_subresource_only(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.extensions();
     let mut object = extension("a", "x");
     object["status"] = json!({ "observedGeneration": 5 });
@@ -115,7 +115,7 @@ pub(super) async fn the_status_is_apart(ground: &Ground) -> anyhow::Result<()> {
     same(&of_object["metadata"]["labels"], &json!({ "l": "x" }))
 }
 
-pub(super) async fn the_generation_counts_changes_of_the_specification(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn the_generation_changes_with_the_specification_only(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.extensions();
     same(&create(&api, &extension("a", "x")).await?["metadata"]["generation"], &json!(1))?;
     let labelled = merge(&api, "a", &json!({ "metadata": { "labels": { "l": "x" } } })).await?;
@@ -134,7 +134,7 @@ pub(super) async fn the_generation_counts_changes_of_the_specification(ground: &
     same(&merge(&sets, "a", &patch).await?["metadata"]["generation"], &json!(2))
 }
 
-pub(super) async fn finalizers_hold_a_deletion(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn finalizers_delay_a_deletion(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.extensions();
     let mut object = extension("a", "x");
     object["metadata"]["finalizers"] = json!(["example.com/one", "example.com/two"]);
@@ -154,7 +154,7 @@ pub(super) async fn finalizers_hold_a_deletion(ground: &Ground) -> anyhow::Resul
     refused(get(&api, "a").await, 404, "NotFound")
 }
 
-pub(super) async fn a_deletion_can_be_bound_to_an_identity(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn a_deletion_with_a_uid_precondition_spares_another_object(ground: &Ground) -> anyhow::Result<()> {
     let api = ground.config_maps();
     let made = create(&api, &config_map("a", &json!({}))).await?;
     let bound = |uid: &str| DeleteParams {

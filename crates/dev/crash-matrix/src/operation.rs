@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_a_node_is_seen() {
+    fn system_calls_that_change_a_node_are_recognized() {
         let create = u64::from(OFlag::O_CREAT.bits().unsigned_abs());
         for (number, arguments, expected) in [
             (libc::SYS_openat, [3, 1, create, 0], Some("Create /etc/a.cfg")),

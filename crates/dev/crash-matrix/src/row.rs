@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_goes_wrong_in_every_way() {
+    fn every_operation_is_killed_and_failed_in_every_way() {
         let operations = [Kind::Create, Kind::Ask, Kind::Remove, Kind::Order].map(seen);
         let all: Vec<String> = rows(Scenario::Install, &operations, 1).iter().map(Row::to_string).collect();
         assert_eq!(
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_is_not_killed_at_each_of_its_writes() {
+    fn writes_of_one_file_are_one_row_to_be_killed_at() {
         let operations = [Kind::Create, Kind::Write, Kind::Write, Kind::Write, Kind::Write, Kind::Rename].map(seen);
         let killed = rows(Scenario::Install, &operations, 1);
         let at: Vec<usize> = killed.iter().filter(|row| row.mishap == Mishap::Killed).map(|row| row.at).collect();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_looks_between_two_changes_a_few_count() {
+    fn only_some_of_the_reads_between_two_changes_become_rows() {
         let looks = [Kind::Ask; 4].map(seen);
         let operations = [&looks[..], &[seen(Kind::Order)], &looks].concat();
         let broken = rows(Scenario::Install, &operations, 1);

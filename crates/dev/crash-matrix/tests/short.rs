@@ -28,7 +28,7 @@ fn told(outcome: &Outcome) {
 
 #[tokio::test]
 #[ignore = "minutes: run by `cargo xtask test --real`"]
-async fn killed_and_failed_at_some_places() {
+async fn an_agent_killed_or_failed_at_sampled_operations_converges() {
     let options = Options { binaries: binaries(), stride: STRIDE, time: LONGEST, lanes: LANES, held: BTreeMap::new() };
     let report = run(&options, told).await.unwrap();
     println!("{}\n{:.0?}", report.table(), report.took);
@@ -39,6 +39,6 @@ async fn killed_and_failed_at_some_places() {
 
 #[tokio::test]
 #[ignore = "minutes: run by `cargo xtask test --real`"]
-async fn agents_come_and_go() {
+async fn agents_that_are_replaced_again_and_again_restart_nothing() {
     println!("{}", restarts(&binaries(), AGENTS).await.unwrap());
 }

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nth_call_goes_wrong() {
+    fn a_fault_hits_the_nth_call_only() {
         let faults = Faults::<u16>::default();
         faults.add("PATCH pods", 2..=3, Fault::Refuse(409));
         faults.add("PATCH", 3.., Fault::Break);

@@ -51,7 +51,7 @@ fn the_configuration_follows_labels_and_config_maps() {
 }
 
 #[test]
-fn without_any_config_map_the_static_configuration_comes_back_and_nothing_is_pushed_needlessly() {
+fn without_any_config_map_the_static_configuration_is_restored_with_no_needless_push() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::new());
@@ -73,7 +73,7 @@ fn without_any_config_map_the_static_configuration_comes_back_and_nothing_is_pus
 }
 
 #[test]
-fn another_text_for_the_same_is_not_pushed_again() {
+fn a_text_with_the_same_meaning_is_not_pushed_again() {
     let data = |text: &str| (DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text.to_owned())]));
     let mut node = started();
     node.core.set_group(None);
@@ -92,7 +92,7 @@ fn another_text_for_the_same_is_not_pushed_again() {
 
 /// W3, W5: what was read is pushed, never the text.
 #[test]
-fn keys_that_reach_files_and_line_breaks_of_others_are_not_pushed() {
+fn keys_that_reach_files_are_left_out_of_the_push() {
     let mut node = started();
     node.core.set_group(None);
     let texts = [
@@ -114,7 +114,7 @@ fn keys_that_reach_files_and_line_breaks_of_others_are_not_pushed() {
 }
 
 #[test]
-fn what_works_otherwise_than_it_looks_is_told_and_bounded() {
+fn settings_without_effect_are_warned_of_within_limits() {
     let mut node = started();
     node.core.set_group(None);
     let type_of = |index: usize| format!("{{Name: b{index}, CpuClass: class-{index}}}");
@@ -139,7 +139,7 @@ fn what_works_otherwise_than_it_looks_is_told_and_bounded() {
 const WIDE: &str = "policy: {Active: balloons, AvailableResources: {CPU: 'cpuset:0-15'}, ReservedResources: {CPU: 1}}";
 
 #[test]
-fn cpus_that_the_node_does_not_have_are_refused_and_named() {
+fn a_configuration_with_absent_cpus_is_refused_and_names_them() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_cpus(CpuSet::of_kernel("0-7"));
@@ -159,7 +159,7 @@ fn cpus_that_the_node_does_not_have_are_refused_and_named() {
 }
 
 #[test]
-fn cpus_that_the_node_does_not_have_stay_in_effect_with_a_warning() {
+fn absent_cpus_that_were_pushed_before_stay_with_a_warning() {
     // An agent that did not look has pushed it.
     let mut node = started();
     node.core.set_group(None);
@@ -191,7 +191,7 @@ fn cpus_that_the_node_does_not_have_stay_in_effect_with_a_warning() {
 
 /// W12: one content is refused at once, whatever its size.
 #[test]
-fn a_huge_content_is_refused_and_named() {
+fn a_config_map_beyond_the_limits_is_refused_by_name() {
     let mut node = started();
     node.core.set_group(None);
     let lists = "{Socket: 0},".repeat(100_000);
@@ -203,7 +203,7 @@ fn a_huge_content_is_refused_and_named() {
 }
 
 #[test]
-fn a_shrink_of_a_sticky_key_restarts_once_and_says_why() {
+fn a_shrunken_sticky_key_requests_one_restart_with_its_reason() {
     let classes = |names: &str| format!("policy: {{Active: none}}\nblockio: {{Classes: {{{names}}}}}");
     let mut node = started();
     node.core.set_group(None);
@@ -227,7 +227,7 @@ fn a_shrink_of_a_sticky_key_restarts_once_and_says_why() {
 
 /// Found by [`random`]: "once" is for each change, not for ever.
 #[test]
-fn the_same_configuration_may_need_a_restart_again_later() {
+fn the_same_configuration_can_request_a_restart_for_each_change() {
     let classes = "policy: {Active: none}\nblockio: {Classes: {a: [{Weight: '10'}]}}";
     let mut node = started();
     node.core.set_group(None);
@@ -244,7 +244,7 @@ fn the_same_configuration_may_need_a_restart_again_later() {
 }
 
 #[test]
-fn a_restart_that_does_not_help_is_not_repeated() {
+fn a_restart_that_did_not_help_is_not_requested_again() {
     let mut node = started();
     node.core.set_group(None);
     node.daemon.cannot_cache = true;
@@ -259,7 +259,7 @@ fn a_restart_that_does_not_help_is_not_repeated() {
 }
 
 #[test]
-fn a_new_run_gets_configuration_and_adjustments_again() {
+fn a_new_run_of_the_daemon_gets_configuration_and_adjustments_again() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
@@ -272,7 +272,7 @@ fn a_new_run_gets_configuration_and_adjustments_again() {
 }
 
 #[test]
-fn an_empty_set_of_adjustments_is_pushed_where_there_may_be_some_and_nowhere_else() {
+fn an_empty_set_of_adjustments_is_pushed_only_to_a_run_that_may_have_some() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::new());
     node.settle();
@@ -289,7 +289,7 @@ fn an_empty_set_of_adjustments_is_pushed_where_there_may_be_some_and_nowhere_els
 }
 
 #[test]
-fn without_a_duty_nothing_is_pushed_and_statuses_are_withdrawn() {
+fn a_daemon_that_takes_no_configuration_gets_no_push_and_statuses_are_withdrawn() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, "policy: {Active: baloons}")]));
@@ -310,7 +310,7 @@ fn without_a_duty_nothing_is_pushed_and_statuses_are_withdrawn() {
 }
 
 #[test]
-fn an_adjustment_that_no_longer_matches_leaves_no_entry() {
+fn an_adjustment_that_no_longer_matches_loses_its_status_entry() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": [{"nodes": ["n"]}]}))]));
     node.settle();
@@ -324,7 +324,7 @@ fn an_adjustment_that_no_longer_matches_leaves_no_entry() {
 }
 
 #[test]
-fn a_memory_survives_the_journey() {
+fn a_memory_survives_encoding_and_decoding() {
     let mut node = started();
     node.daemon.bad.insert("a".into());
     node.core.set_group(None);
@@ -339,7 +339,7 @@ fn a_memory_survives_the_journey() {
 }
 
 #[test]
-fn an_answer_to_a_set_that_changed_meanwhile_is_about_the_set_that_was_sent() {
+fn an_answer_counts_for_the_set_that_was_sent_when_the_set_changed_meanwhile() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));
     let push = node.core.next_push().unwrap();

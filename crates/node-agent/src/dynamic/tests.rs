@@ -139,7 +139,7 @@ async fn until(agent: &mut std::pin::Pin<&mut impl Future<Output = ()>>, what: &
 }
 
 #[tokio::test]
-async fn a_configuration_and_adjustments_arrive_and_come_again_after_a_restart() {
+async fn configuration_and_adjustments_are_pushed_and_pushed_again_after_a_restart() {
     let bench = Bench::new();
     let daemon = bench.daemon();
     let (dynamic, inputs, standing) = bench.agent();
@@ -166,7 +166,7 @@ async fn a_configuration_and_adjustments_arrive_and_come_again_after_a_restart()
 
 /// Defect (a) on the wire, and trap 4: a new agent pushes nothing before it knows, and nothing that the run has.
 #[tokio::test]
-async fn a_new_agent_pushes_nothing_needless() {
+async fn a_new_agent_pushes_nothing_that_the_daemon_has() {
     let bench = Bench::new();
     let daemon = bench.daemon();
     let (dynamic, inputs, standing) = bench.agent();
@@ -193,7 +193,7 @@ async fn a_new_agent_pushes_nothing_needless() {
 
 /// Defects (b) and (c) on the wire: a daemon that hangs while everything changes gets the newest once it answers.
 #[tokio::test]
-async fn a_daemon_that_hangs_gets_the_newest_later() {
+async fn a_daemon_that_hung_gets_the_newest_configuration_once_it_answers() {
     let bench = Bench::new();
     let daemon = bench.daemon();
     daemon.behave(Behaviour::Hangs);
@@ -212,7 +212,7 @@ async fn a_daemon_that_hangs_gets_the_newest_later() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_without_its_text_and_ends_the_run_once() {
+async fn a_refusal_is_reported_without_the_daemons_text_and_requests_one_restart() {
     let bench = Bench::new();
     let daemon = bench.daemon();
     daemon.behave(Behaviour::Refuses("failed to apply configuration: SECRET".to_owned()));
@@ -232,7 +232,7 @@ async fn a_refusal_is_told_without_its_text_and_ends_the_run_once() {
 }
 
 #[tokio::test]
-async fn without_a_duty_nothing_goes_over_the_wire_and_a_status_write_is_repeated_until_it_succeeds() {
+async fn a_daemon_that_takes_no_configuration_gets_no_push_and_status_writes_are_retried() {
     let bench = Bench::new();
     let daemon = bench.daemon();
     bench.outside.borrow_mut().failing_writes = 2;
@@ -255,7 +255,7 @@ async fn without_a_duty_nothing_goes_over_the_wire_and_a_status_write_is_repeate
 
 /// A call that the daemon cannot read is an answer, a connection that breaks in the middle of one is none.
 #[tokio::test]
-async fn an_error_of_the_server_is_an_answer_and_a_broken_connection_is_none() {
+async fn a_grpc_error_is_an_answer_and_a_broken_connection_is_none() {
     let bench = Bench::new();
     let handover = Handover::new(bench.socket.clone(), "n".to_owned()).within(DEADLINE);
     let push = Push::Adjustments { set: BTreeMap::from([("a".to_owned(), json!({"scope": []}))]) };

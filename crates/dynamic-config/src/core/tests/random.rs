@@ -115,7 +115,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_ends_where_it_must(events in proptest::collection::vec(event(), 0..40)) {
+    fn random_events_end_in_the_configuration_that_is_due(events in proptest::collection::vec(event(), 0..40)) {
         let mut node = Node::new("n");
         let mut world = World::default();
         for event in events {

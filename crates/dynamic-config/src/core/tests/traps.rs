@@ -10,7 +10,7 @@ use crate::core::Duty;
 
 /// 1. An empty configuration is never pushed, whatever the ConfigMap says.
 #[test]
-fn trap_1_an_empty_config_map_is_refused_and_what_runs_goes_on() {
+fn trap_1_an_empty_config_map_is_refused_and_the_running_configuration_stays() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
@@ -29,7 +29,7 @@ fn trap_1_an_empty_config_map_is_refused_and_what_runs_goes_on() {
 
 /// 2. Another policy takes over with a restart, once.
 #[test]
-fn trap_2_another_policy_ends_the_run_once() {
+fn trap_2_another_policy_requests_one_restart() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
@@ -45,7 +45,7 @@ fn trap_2_another_policy_ends_the_run_once() {
 
 /// 2. and 3. A misspelt policy and one without what it needs would let the daemon crash at its next start.
 #[test]
-fn trap_3_what_would_crash_the_daemon_is_not_pushed() {
+fn trap_3_a_configuration_that_would_crash_the_daemon_is_not_pushed() {
     for text in [
         "policy: {Active: baloons}",
         "policy: {Active: balloons}",
@@ -112,7 +112,7 @@ fn trap_4_nothing_is_pushed_twice_to_one_run() {
 
 /// 5. What was refused may be in effect nevertheless: the run is ended, once, and comes back with the last good one.
 #[test]
-fn trap_5_a_refusal_ends_the_run_once() {
+fn trap_5_a_refusal_by_the_daemon_requests_one_restart() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
@@ -145,7 +145,7 @@ fn trap_5_a_refusal_ends_the_run_once() {
 
 /// 6. The order of a safe switch: the new configuration is in the daemon's cache before the run ends, and nothing more is pushed to that run.
 #[test]
-fn trap_6_the_configuration_is_cached_before_the_run_ends() {
+fn trap_6_the_configuration_is_pushed_before_the_restart_is_requested() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));

@@ -44,7 +44,7 @@ type Failures = &'static [(&'static str, u64, &'static str)];
 type Case = (&'static [&'static str], Failures, usize, Verdict, &'static [&'static str]);
 
 #[test]
-fn one_look() {
+fn decision_for_every_state_of_the_record() {
     use Verdict::{Full, Held, Stopped};
     let none: Failures = &[];
     let cases: [Case; 12] = [
@@ -74,7 +74,7 @@ fn one_look() {
 }
 
 #[test]
-fn a_silent_holder_is_waited_for_by_our_own_clock() {
+fn a_silent_holder_is_waited_for_by_the_own_monotonic_clock() {
     let start = Instant::now();
     let mut observer = Observer::default();
     let mut look = |record: &Record, seconds: u64| {
@@ -95,7 +95,7 @@ fn a_silent_holder_is_waited_for_by_our_own_clock() {
 }
 
 #[test]
-fn asking_again_soon_writes_nothing() {
+fn a_slot_request_repeated_soon_writes_nothing() {
     let held = record(&["me"], &[]);
     for (seconds, writes) in [(0, false), (74, false), (75, true), (-1, true)] {
         let (next, answer) = Observer::default().take(&held, &ask("me", 1), &config(), Instant::now(), wall(seconds));
@@ -107,7 +107,7 @@ fn asking_again_soon_writes_nothing() {
 }
 
 #[test]
-fn a_failure_counts_once_and_the_second_one_stops() {
+fn a_failure_counts_once_and_the_second_one_stops_the_roll_out() {
     let failed = |name, at| Ask { failed_at: Some(at), ..ask(name, 1) };
     let (one, answer) = give_back(&record(&["a"], &[]), &failed("a", 7), &config());
     assert_eq!((holders(&one), one.failures.len(), answer.stopped_now), (vec![], 1, false));
@@ -135,7 +135,7 @@ fn only_the_newest_failures_are_remembered() {
 }
 
 #[test]
-fn the_record_is_readable_json() {
+fn the_slot_record_is_json() {
     let text = serde_json::to_string(&record(&["a"], &[("b", 7, "c")])).unwrap();
     assert_eq!(
         text,
@@ -149,7 +149,7 @@ fn the_record_is_readable_json() {
 type Forgery = (&'static [&'static str], &'static [&'static str], usize, Verdict, &'static [&'static str]);
 
 #[test]
-fn a_holder_that_is_a_stranger_does_not_count() {
+fn a_holder_that_is_no_node_of_the_shoot_takes_no_slot() {
     use Verdict::{Full, Held};
     let cases: [Forgery; 6] = [
         (&["ghost"], &[], 1, Full, &["ghost"]),
@@ -171,7 +171,7 @@ fn a_holder_that_is_a_stranger_does_not_count() {
 }
 
 #[test]
-fn a_forged_record_is_bounded() {
+fn a_forged_slot_record_is_read_within_limits() {
     let entry = |name: &str| format!(r#"{{"name":"{name}","renewed":"2027-01-15T08:00:00Z"}}"#);
     let of = |holders: &[String], failures: &[String]| {
         format!(r#"{{"holders":[{}],"failures":[{}]}}"#, holders.join(","), failures.join(","))
@@ -195,7 +195,7 @@ fn a_forged_record_is_bounded() {
 }
 
 #[test]
-fn no_crowd_makes_a_record_that_is_not_read() {
+fn a_record_with_the_most_holders_is_still_read() {
     let name = |number: usize| format!("{number:0>NAME_LIMIT$}");
     let mut record = Record::default();
     for number in 0..HOLDER_LIMIT + 10 {
@@ -238,7 +238,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 proptest! {
     /// Whatever stands in the annotation: reading it ends, keeps the limits, and gives each name one slot.
     #[test]
-    fn what_is_read_keeps_the_limits(
+    fn any_annotation_is_read_within_limits_and_gives_each_name_one_slot(
         names in prop::collection::vec("[a-c]{1,2}", 0..40),
         failures in 0..20_usize,
         noise in ".{0,40}",
@@ -263,7 +263,7 @@ proptest! {
 
     /// Who is never a Node holds nobody up, however often it is renewed and whatever else stands there.
     #[test]
-    fn strangers_alone_hold_nobody_up(strangers in prop::collection::btree_set("g[a-z]{1,3}", 1..30), slots in 0..5_usize) {
+    fn holders_that_are_no_nodes_never_delay_a_slot(strangers in prop::collection::btree_set("g[a-z]{1,3}", 1..30), slots in 0..5_usize) {
         let names: Vec<&str> = strangers.iter().map(String::as_str).collect();
         let ask = Ask { strangers: &strangers, ..ask("me", slots) };
         let (next, answer) = Observer::default().take(&record(&names, &[]), &ask, &config(), Instant::now(), wall(1));
@@ -273,7 +273,7 @@ proptest! {
     /// Never more at work than slots, as long as nobody works longer than a slot lasts; nobody begins after two failures; and when all are
     /// done everybody gets a slot in the end.
     #[test]
-    fn a_crowd_keeps_the_rules(slots in 1..4_usize, all in prop::collection::vec(happening(), 0..60)) {
+    fn many_nodes_never_exceed_the_slots_and_all_get_one_in_the_end(slots in 1..4_usize, all in prop::collection::vec(happening(), 0..60)) {
         let names = ["a", "b", "c", "d", "e"];
         let config = config();
         let mut observers: Vec<Observer> = names.iter().map(|_| Observer::default()).collect();
@@ -335,7 +335,7 @@ proptest! {
 
 /// The annotation of the Lease, as it is: agents of all versions read and write it at the same time.
 #[test]
-fn the_record_is_written_and_read_as_ever() {
+fn a_slot_record_equals_its_golden_file() {
     let golden = include_str!("golden/full.json").trim_end();
     let holder = |name: &str, seconds| Holder { name: name.to_owned(), renewed: wall(seconds) };
     let full = Record {

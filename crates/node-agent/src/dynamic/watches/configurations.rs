@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_before_all_names_were_looked_at() {
+    fn no_configuration_is_published_before_every_name_was_listed() {
         let mut lab = Lab::new();
         assert_eq!(lab.watched(), ["default", "node.n"]);
         lab.stands("default", Some("d"));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_three_names_are_watched_whatever_the_label_does() {
+    fn at_most_three_config_map_names_are_watched_whatever_the_label() {
         let mut lab = Lab::new();
         lab.stands("default", Some("d"));
         lab.stands("node.n", None);

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_doubt_is_published_once_an_hour() {
+    fn a_doubt_is_published_at_most_once_an_hour() {
         let (mut doubts, start) = (Doubts::default(), Instant::now());
         let mut is_published = |reason, seconds| {
             doubts.raise_at(Doubt { reason, note: String::new() }, start + Duration::from_secs(seconds));

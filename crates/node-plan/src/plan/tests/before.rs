@@ -40,7 +40,7 @@ fn daemon(model: &NodeState) -> Option<&Entry> {
 }
 
 #[test]
-fn a_new_daemon_that_fails_makes_room_for_the_one_before() {
+fn a_new_daemon_that_fails_is_replaced_by_the_previous_one() {
     let desired = install("none", "v2");
     let mut model = failed("v2", &desired);
     assert!(model.entries[node::KEPT_DAEMON].has_content("v1"), "kept until the new one is proven");
@@ -65,7 +65,7 @@ fn a_new_daemon_that_fails_makes_room_for_the_one_before() {
 }
 
 #[test]
-fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
+fn a_new_configuration_that_fails_is_replaced_by_the_previous_one() {
     let mut model = NodeState::default();
     model.converge(&install("none", "v1")).unwrap();
     let mut wanted = installation("none", "v1");
@@ -83,7 +83,7 @@ fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
 }
 
 #[test]
-fn where_that_fails_as_well_the_node_is_made_clean() {
+fn a_previous_installation_that_fails_too_leads_to_a_clean_node() {
     let desired = install("none", "v2");
     let mut model = failed("any", &desired);
     assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));
@@ -95,7 +95,7 @@ fn where_that_fails_as_well_the_node_is_made_clean() {
 }
 
 #[test]
-fn the_way_back_may_be_interrupted_anywhere() {
+fn a_roll_back_interrupted_at_any_step_converges() {
     let desired = install("none", "v2");
     let start = failed("v2", &desired);
     let mut straight = start.clone();
@@ -121,7 +121,7 @@ fn the_way_back_may_be_interrupted_anywhere() {
 }
 
 #[test]
-fn what_is_not_at_hand_any_more_is_not_gone_back_to() {
+fn a_previous_daemon_that_is_gone_from_the_host_is_not_rolled_back_to() {
     let desired = install("none", "v2");
     let mut model = failed("v2", &desired);
     model.entries.remove(node::KEPT_DAEMON);

@@ -100,7 +100,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_damage_is_healed(all in prop::collection::vec(damage(), 1..6)) {
+    fn random_damage_of_an_installed_node_is_healed(all in prop::collection::vec(damage(), 1..6)) {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
@@ -128,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn any_damage_can_be_removed(all in prop::collection::vec(damage(), 1..6)) {
+    fn a_randomly_damaged_node_can_be_made_clean(all in prop::collection::vec(damage(), 1..6)) {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         let keeps_journal = !all.iter().any(|one| matches!(one, Damage::LoseJournal));
