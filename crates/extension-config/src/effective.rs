@@ -243,6 +243,7 @@ fn warn_of_policies(
         }
         return;
     }
+    warn_of_base_levels(entries, warnings);
     let Some(fallback) = checked.get(&ConfigKey::Fallback) else { return };
     for (key, good) in checked.iter().filter(|(key, good)| key.is_dynamic() && good.active != fallback.active) {
         let (origin, written) = &entries[key];
@@ -251,6 +252,20 @@ fn warn_of_policies(
             good.active, fallback.active
         );
         warnings.push(problem(*origin, written, "policy.Active", &message));
+    }
+}
+
+/// A shoot that sets its fallback alone expects its nodes to have it. Where the base configuration has a level that wins over it, they do not.
+fn warn_of_base_levels(entries: &BTreeMap<ConfigKey, (Origin, Written)>, warnings: &mut Warnings) {
+    let Some((Origin::Shoot, fallback)) = entries.get(&ConfigKey::Fallback) else { return };
+    let levels = entries.iter().filter(|(key, (origin, _))| key.is_dynamic() && *origin == Origin::Base);
+    let names: Vec<&str> = levels.map(|(_, (_, written))| written.field.as_str()).collect();
+    if let Some((first, rest)) = names.split_first() {
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        let message = format!(
+            "nodes for which the operator's base configuration has another ({first}{more}) are given that one: a level that is left out comes from there; set configs.default, too"
+        );
+        warnings.push(problem(Origin::Shoot, fallback, "", &message));
     }
 }
 

@@ -3,6 +3,7 @@
 //! `seed-controller` and `node-agent` meet only here: every name, path and format that both must agree on is defined in this
 //! crate, once. Nothing in it does I/O.
 
+mod absent;
 pub mod cri_resmgr;
 pub mod desired_state;
 pub mod effective;

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::absent::null_as_default;
 use crate::desired_state::{NriPlugins, OnRemoval, RuntimeChanges};
 use crate::key::ConfigKey;
 use crate::limits;
 use crate::names;
 use crate::problem::{Origin, Problem, Problems};
-use crate::provider_config::null_as_default;
 
 /// Settings of the backend `nri-plugins`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::absent::null_as_default;
 use crate::cri_resmgr::{canonical_text, is_within};
 use crate::desired_state::Selection;
 use crate::key::{self, ConfigKey};
@@ -141,14 +142,6 @@ pub struct Written {
     pub field: String,
     /// YAML, or the command line options.
     pub text: String,
-}
-
-pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// JSON schema of the typed form, pretty-printed; `docs/provider-config.schema.json` holds it for editors.

@@ -13,7 +13,7 @@ use crate::{limits, names, selection};
 /// The first Kubernetes whose kubelet speaks the one CRI that the daemon serves, v1 (kubernetes.io/docs/concepts/architecture/cri: stable in v1.23;
 /// the daemon from v0.9 on has no v1alpha2).
 const OLDEST_KUBERNETES: (u64, u64) = (1, 23);
-/// The first that is supported with containerd 1.7 (containerd's RELEASES.md, support of Kubernetes: 1.7 from 1.26 on), of which NRI 1.0 is a part.
+/// The first that is supported with containerd 1.7 (containerd's own table of supported Kubernetes: 1.7 from 1.26 on), of which NRI 1.0 is a part.
 const OLDEST_KUBERNETES_OF_NRI: (u64, u64) = (1, 26);
 /// The first whose CRI has what the daemon, of the CRI of 1.29, drops with an effect that is seen: resizing of running pods.
 const LOSES_RESIZING_SINCE: (u64, u64) = (1, 33);

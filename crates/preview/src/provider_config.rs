@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::{Backend, Daemon, NriPlugins, OnRemoval, RuntimeChanges};
-use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, resolve};
+use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, names, resolve};
 use serde_json::Value;
 
 use crate::kind::Kind;
@@ -47,7 +47,7 @@ fn finding(kind: Kind, at: &str, problem: &Problem) -> Finding {
 
 pub(crate) fn outcome(effective: &Effective) -> String {
     let mut parts = match &effective.backend {
-        Backend::CriResmgr(daemon) => of_cri_resmgr(daemon, &effective.dynamic),
+        Backend::CriResmgr(daemon) => of_cri_resmgr(daemon, effective),
         Backend::NriPlugins(settings) => of_nri_plugins(settings, &effective.dynamic),
     };
     let selection = &effective.selection;
@@ -64,18 +64,28 @@ pub(crate) fn outcome(effective: &Effective) -> String {
 
 type ConfigMaps = BTreeMap<String, BTreeMap<String, String>>;
 
-fn of_cri_resmgr(daemon: &Daemon, pushed: &ConfigMaps) -> Vec<String> {
+/// Each level with its origin: one that the shoot leaves out comes from the operator.
+fn of_cri_resmgr(daemon: &Daemon, effective: &Effective) -> Vec<String> {
+    let origin = |key: &str| match effective.origins.get(key) {
+        Some(Origin::Base) => " (base configuration)",
+        Some(Origin::BuiltIn) => " (built in)",
+        Some(Origin::Shoot) | None => "",
+    };
     let (which, text) = match (&daemon.force_config, &daemon.fallback_config) {
         (Some(text), _) => ("force", text.as_str()),
         (None, text) => ("fallback", text.as_deref().unwrap_or_default()),
     };
     let policy = cri_resmgr::check(text).map(|checked| checked.active).unwrap_or_default();
-    let mut parts = vec![format!("{which} with policy {policy}")];
+    let mut parts = vec![format!("{which} with policy {policy}{}", origin(which))];
     if !daemon.extra_options.is_empty() {
-        parts.push(format!("options {}", daemon.extra_options));
+        parts.push(format!("options {}{}", daemon.extra_options, origin("EXTRA_OPTIONS")));
     }
-    if !pushed.is_empty() {
-        parts.push(format!("pushed to running daemons: {}", several(pushed.keys())));
+    if !effective.dynamic.is_empty() {
+        let pushed = effective.dynamic.keys().map(|name| {
+            let key = name.strip_prefix(names::DYNAMIC_CONFIG_MAP_PREFIX).unwrap_or(name);
+            format!("{name}{}", origin(key))
+        });
+        parts.push(format!("pushed to running daemons: {}", several(pushed)));
     }
     parts
 }

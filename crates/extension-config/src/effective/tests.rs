@@ -275,3 +275,34 @@ fn keys_that_reach_files_are_left_out_with_a_warning() {
     assert_eq!(daemon(&effective).fallback_config.as_deref(), Some("{\"dump\":{},\"policy\":{\"Active\":\"none\"}}\n"));
     assert_eq!(effective.dynamic["cri-resmgr-config.default"]["instrumentation"], "{}");
 }
+
+/// The trap of levels: each comes from where it is set, and the base's `default` beats the shoot's `fallback`.
+#[test]
+fn a_shoot_is_told_that_the_base_configuration_beats_its_fallback() {
+    let shoot = json!({"configs": {"fallback": STATIC}});
+    let told = |base: &[(&str, &str)], shoot: &Value| {
+        let effective = resolve(Some(&data(base)), Some(shoot), &Facts::default()).unwrap();
+        effective
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .filter(|text| text.contains("base configuration has"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&[("default", STATIC), ("group.g", STATIC)], &shoot),
+        [
+            "providerConfig: configs.fallback: nodes for which the operator's base configuration has another (default and 1 more) are given that one: \
+          a level that is left out comes from there; set configs.default, too"
+        ]
+    );
+    for (base, shoot) in [
+        (&[("fallback", STATIC)][..], &shoot),
+        (&[("default", STATIC)], &json!({"configs": {"fallback": STATIC, "default": STATIC}})),
+        // Its owner set nothing that is beaten.
+        (&[("default", STATIC)], &json!({"configs": {"EXTRA_OPTIONS": "-v=2"}})),
+        (&[("default", STATIC)], &json!({"configs": {"force": STATIC}})),
+    ] {
+        assert_eq!(told(base, shoot), [""; 0], "{base:?} {shoot}");
+    }
+}

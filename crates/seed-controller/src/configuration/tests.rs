@@ -86,7 +86,7 @@ async fn the_status_tells_sources_and_warnings_but_no_text() {
 #[tokio::test]
 async fn a_check_that_hangs_holds_up_neither_the_loop_nor_another_check() {
     let base = Arc::new(BaseConfig::default());
-    let (release, hold) = std::sync::mpsc::channel::<()>();
+    let (release, hold) = std::sync::mpsc::sync_channel::<()>(1);
     let hanging = {
         let base = Arc::clone(&base);
         tokio::spawn(async move { base.off_the_loop(move || hold.recv().is_ok()).await.is_ok() })
