@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use extension_config::cri_resmgr::Kept;
+use extension_config::cri_resmgr::RestartBoundState;
 use serde_json::json;
 
 use crate::memory::{By, Fault, Memory, Refused, Run};
@@ -28,7 +28,7 @@ fn full(by: By) -> Memory {
             invocation: "0123456789abcdef0123456789abcdef".to_owned(),
             started_with: Some("89abcdef".to_owned()),
             accepted: Some(source("cri-resmgr-config.default")),
-            kept: Some(Kept {
+            kept: Some(RestartBoundState {
                 active: "balloons".to_owned(),
                 entries: BTreeSet::from(["policy.balloons.BalloonTypes.a".to_owned()]),
                 resources: BTreeMap::from([("ReservedResources".to_owned(), json!({ "CPU": "750m" }))]),

@@ -75,7 +75,7 @@ impl Problems {
     }
 
     /// There are so many more, of a configuration of which some are told.
-    pub(crate) fn not_told(&mut self, count: usize) {
+    pub(crate) fn omit(&mut self, count: usize) {
         self.more += count;
     }
 

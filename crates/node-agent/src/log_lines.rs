@@ -5,7 +5,7 @@ use std::fmt;
 use std::process::Command;
 use std::rc::Rc;
 
-use dynamic_config::{Duty, Standing};
+use dynamic_config::{ConfigStatus, DaemonMode};
 use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection};
 use observability::{LogConfig, LogFormat};
 use prometheus_client::registry::Registry;
@@ -118,8 +118,8 @@ fn agent(fake: Fake) -> Agent<Fake> {
     let shoot = Rc::new(ShootApi::new("n1".to_owned(), None));
     let (readiness, _) = observability::readiness::readiness("not yet");
     let metrics = Metrics::register(&mut Registry::default());
-    let telemetry = Telemetry { metrics, readiness, duty: watch::channel(Duty::default()).0 };
-    Agent::new(fake, shoot, None, telemetry, watch::channel(Standing::default()).1)
+    let telemetry = Telemetry { metrics, readiness, daemon_mode: watch::channel(DaemonMode::default()).0 };
+    Agent::new(fake, shoot, None, telemetry, watch::channel(ConfigStatus::default()).1)
 }
 
 /// Installs, heals, fails, rolls back and removes.

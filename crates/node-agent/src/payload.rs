@@ -15,9 +15,9 @@ use crate::effects::{EffectError, Result};
 /// What a script begins with.
 const SHEBANG: &[u8] = b"#!";
 
-/// The daemon and the gate.
+/// The programs that the agent's image carries for the host.
 #[derive(Debug, Clone)]
-pub(crate) struct Images {
+pub(crate) struct PayloadBinaries {
     daemon_path: PathBuf,
     gate_path: PathBuf,
     /// The daemon.
@@ -28,7 +28,7 @@ pub(crate) struct Images {
     pub(crate) owner: Owner,
 }
 
-impl Images {
+impl PayloadBinaries {
     /// Reads them once. A missing file becomes a blob of the architecture `missing`, which the planner refuses with a clear reason.
     pub(crate) fn load(payload: &Path, gate: &Path) -> Result<Self> {
         let daemon_path = payload.join(node::DAEMON.trim_start_matches('/'));

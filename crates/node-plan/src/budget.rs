@@ -48,7 +48,7 @@ pub fn after_failure(last: Option<&Backoff>, inputs: &str, reason: String, now: 
     let failures = in_a_row.map_or(0, |last| last.failures).saturating_add(1);
     let doublings = failures.saturating_sub(1).min(16);
     let delay = (FIRST_DELAY_SECONDS << doublings).max(shortest).min(LONGEST_DELAY_SECONDS);
-    Backoff { failures, failed_at: now, not_before: now + delay, reason, inputs: inputs.to_owned(), told: false }
+    Backoff { failures, failed_at: now, not_before: now + delay, reason, inputs: inputs.to_owned(), reported: false }
 }
 
 /// The back-off that forbids a try with these inputs now. A clock that was set back does not prolong it beyond the longest wait.

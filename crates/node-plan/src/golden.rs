@@ -25,7 +25,7 @@ fn installation(config: StaticConfig) -> Installation {
         daemon: blob("a", Some("GLIBC_2.34")),
         daemon_is_kept: false,
     });
-    Installation { backend, gate: blob("b", None), renewal: None }
+    Installation { backend, gate: blob("b", None), restart_request: None }
 }
 
 fn variants() -> [(&'static str, Installation); 4] {
@@ -68,7 +68,7 @@ fn full(phase: Phase, config: StaticConfig) -> Journal {
             not_before: 1_800_000_270,
             reason: "prove that the proxy answers: the proxy did not prove itself within 60s".into(),
             inputs: "d".repeat(64),
-            told: true,
+            reported: true,
         }),
         proven: Some(Proven { config, extra_options: "--x".into(), daemon: blob("a", Some("GLIBC_2.34")) }),
     }
@@ -103,7 +103,7 @@ fn a_journal_of_the_first_version_is_read_with_defaults() {
     journal.made.aside.clear();
     journal.made.put_back.clear();
     journal.given_up.clear();
-    journal.backoff.as_mut().unwrap().told = false;
+    journal.backoff.as_mut().unwrap().reported = false;
     journal.proven.as_mut().unwrap().daemon.needs = None;
     assert_eq!(serde_json::from_str::<Journal>(golden).unwrap(), journal);
 }

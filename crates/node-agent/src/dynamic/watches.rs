@@ -22,7 +22,7 @@ use super::Input;
 use configurations::{Configurations, Contents};
 use lean::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, Texts};
 
-/// Most Adjustments that are looked at; what is beyond is told and left out.
+/// Most Adjustments that are read; the rest is logged and left out.
 const ADJUSTMENTS: usize = 500;
 /// What the specifications of all Adjustments may take together, bytes in memory. They are held several times: as they came, for the daemon, and as its
 /// text.
@@ -138,7 +138,7 @@ fn adjustment(object: Adjusting, node: &str) -> Option<(Adjustment, usize)> {
     Some((read, bytes))
 }
 
-/// How much of a list is looked at.
+/// How much of a list is read.
 #[derive(Clone, Copy)]
 struct Most {
     count: usize,
@@ -192,13 +192,13 @@ where
 {
     let mut known = BTreeMap::new();
     let mut coming = BTreeMap::new();
-    let mut told = String::new();
+    let mut reported = String::new();
     events.backoff(Patient::default()).filter_map(move |event| {
         let change = match event {
             Ok(event) => {
                 // Every try to list begins with these, good or bad.
                 let is_try = matches!(event, Event::Init | Event::InitApply(_));
-                if !is_try && !std::mem::take(&mut told).is_empty() {
+                if !is_try && !std::mem::take(&mut reported).is_empty() {
                     tracing::info!("resumed watching {what}");
                 }
                 follow(&mut known, &mut coming, event, |all, object| take(what, most, all, object, &read))
@@ -206,9 +206,9 @@ where
             Err(error) => {
                 let error = ErrorChain(&error).to_string();
                 // The same error comes again with every try.
-                if error != told {
+                if error != reported {
                     tracing::warn!(%error, "failed to watch {what}");
-                    told = error;
+                    reported = error;
                 }
                 None
             }

@@ -11,7 +11,7 @@ use kubelet_config::{Endpoint, Setting};
 use model::{CUTS, NodeState, install, installation, remove, restarts};
 
 use crate::budget;
-use crate::desired::{Desired, Renewal};
+use crate::desired::{Desired, RestartRequest};
 use crate::entry::Entry;
 use crate::hold::Hold;
 use crate::journal::{Change, Phase};
@@ -150,8 +150,8 @@ fn a_restart_request_restarts_the_named_run_of_the_daemon_once() {
     let mut model = installed("balloons");
     let Desired::Installed(mut wanted) = install("balloons", "v1") else { unreachable!() };
     let run = model.observe().daemon.invocation;
-    wanted.renewal =
-        Some(Renewal { invocation: run.clone(), because: "cri-resmgr-config.default (1a2b3c4d): a key".into() });
+    wanted.restart_request =
+        Some(RestartRequest { invocation: run.clone(), because: "cri-resmgr-config.default (1a2b3c4d): a key".into() });
     let desired = Desired::Installed(wanted);
     let plan = model.plan(&desired);
     assert_eq!((restarts(&plan, Restarts::Daemon), restarts(&plan, Restarts::Kubelet)), (1, 0));

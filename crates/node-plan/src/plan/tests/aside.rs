@@ -6,7 +6,7 @@ use extension_config::names::node;
 use kubelet_config::Endpoint;
 
 use super::model::{self, CUTS, NodeState, install, remove};
-use super::random::{Damage, harm};
+use super::random::{Damage, corrupt};
 use crate::entry::Entry;
 use crate::journal::{Change, Made};
 use crate::plan::Target;
@@ -111,7 +111,7 @@ fn state_of_others_comes_back_without_the_journal() {
         for cut in CUTS {
             let mut model = installed.clone();
             model.interrupt(&remove(), number, cut);
-            harm(&mut model, &Damage::LoseJournal);
+            corrupt(&mut model, &Damage::LoseJournal);
             assert_kept(&model, &format!("{number}"));
             model.converge(&remove()).unwrap();
             assert_kept(&model, &format!("{number} {cut:?}"));
@@ -130,7 +130,7 @@ fn state_of_others_that_vanished_meanwhile_does_not_fail_the_removal() {
     let mut model = former();
     model.converge(&install("none", "v1")).unwrap();
     // A reboot empties /run, and somebody has no use for the old state.
-    harm(&mut model, &Damage::Reboot);
+    corrupt(&mut model, &Damage::Reboot);
     model.act(&FileAction::RemoveTree { path: node::ASIDE_STATE_DIR.into() }.into());
     model.converge(&install("none", "v1")).unwrap();
     model.converge(&remove()).unwrap();

@@ -20,11 +20,11 @@ fn failed(broken: &'static str, desired: &Desired) -> NodeState {
     model.daemon_works = broken != "any";
     model.now += 1000;
     assert_eq!(model.converge(desired), Err(Proof::DaemonAnswers.into()));
-    tell(&mut model, desired, &[]);
+    record_failure(&mut model, desired, &[]);
     model
 }
 
-fn tell(model: &mut NodeState, desired: &Desired, more: &[Change]) {
+fn record_failure(model: &mut NodeState, desired: &Desired, more: &[Change]) {
     let Desired::Installed(wanted) = desired else { unreachable!() };
     let last = model.journal.as_ref().and_then(|journal| journal.backoff.clone());
     let backoff = budget::after_failure(last.as_ref(), &wanted.attempt(), "it crashed".into(), model.now, 0);
@@ -73,7 +73,7 @@ fn a_new_configuration_that_fails_is_replaced_by_the_previous_one() {
     let desired = Desired::Installed(Box::new(wanted));
     model.daemon_works = false;
     assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));
-    tell(&mut model, &desired, &[]);
+    record_failure(&mut model, &desired, &[]);
     model.daemon_works = true;
     assert_eq!(model.converge(&desired), Ok(0));
     let before = installation("none", "v1").files();
@@ -87,7 +87,7 @@ fn a_previous_installation_that_fails_too_leads_to_a_clean_node() {
     let desired = install("none", "v2");
     let mut model = failed("any", &desired);
     assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));
-    tell(&mut model, &desired, &[Change::NothingProven]);
+    record_failure(&mut model, &desired, &[Change::NothingProven]);
     assert_eq!(model.plan(&desired).target, Target::RolledBack);
     model.converge(&desired).unwrap();
     assert_eq!(model.tree(), NodeState::default().tree());

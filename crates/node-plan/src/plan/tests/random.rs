@@ -51,7 +51,7 @@ fn path(number: usize) -> &'static str {
     footprint().files.get(number).copied().unwrap_or_else(|| links[number % links.len()].0)
 }
 
-pub(super) fn harm(model: &mut NodeState, damage: &Damage) {
+pub(super) fn corrupt(model: &mut NodeState, damage: &Damage) {
     match damage {
         Damage::Delete(number) => {
             model.entries.remove(path(*number));
@@ -104,7 +104,7 @@ proptest! {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
-            harm(&mut model, one);
+            corrupt(&mut model, one);
         }
         model.now += 1000;
         // A binary whose journal was lost has no marker: it stays ours only when it is the wanted one, which altering prevents.
@@ -133,7 +133,7 @@ proptest! {
         model.converge(&install("none", "v1")).unwrap();
         let keeps_journal = !all.iter().any(|one| matches!(one, Damage::LoseJournal));
         for one in &all {
-            harm(&mut model, one);
+            corrupt(&mut model, one);
         }
         let removed = model.converge(&remove());
         prop_assert!(removed.is_ok(), "{removed:?}");

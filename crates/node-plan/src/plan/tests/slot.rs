@@ -145,7 +145,7 @@ proptest! {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
-            random::harm(&mut model, one);
+            random::corrupt(&mut model, one);
         }
         model.now += 1000;
         model.slot = if stopped { Slot::Stopped { rollbacks: 2 } } else { full() };

@@ -28,7 +28,7 @@ const FOLLOW: [&str; 3] = ["none", "topology-aware", "memtier"];
 /// What of a configuration stays in a daemon until it is restarted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Kept {
+pub struct RestartBoundState {
     /// The active policy: another one takes over at a restart only.
     pub active: String,
     /// Paths of all entries below sticky keys; for a key with more than [`limits::KEPT_ENTRIES`], the key with a hash of its value.
@@ -37,7 +37,7 @@ pub struct Kept {
     pub resources: BTreeMap<String, Value>,
 }
 
-impl Kept {
+impl RestartBoundState {
     pub(super) fn of(tree: &Map<String, Value>, active: &str) -> Self {
         let mut entries = BTreeSet::new();
         for (names, depth) in STICKY {
@@ -115,10 +115,10 @@ fn collect(value: &Value, path: &str, depth: usize, entries: &mut BTreeSet<Strin
 
 #[cfg(test)]
 mod tests {
-    use super::Kept;
+    use super::RestartBoundState;
     use crate::cri_resmgr::check;
 
-    fn kept(text: &str) -> Kept {
+    fn kept(text: &str) -> RestartBoundState {
         check(text).unwrap_or_else(|findings| panic!("{findings:?}")).kept()
     }
 
