@@ -3,7 +3,7 @@
 
 mod apply;
 mod cri;
-mod ground;
+mod fixture;
 mod machine;
 mod objects;
 mod resources;
@@ -16,9 +16,9 @@ use std::pin::Pin;
 
 use futures::FutureExt as _;
 
-use ground::Ground;
+use fixture::Fixture;
 pub use machine::Machine;
-pub use resources::Landscape;
+pub use resources::SeedAndShoot;
 
 type Outcome<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
 
@@ -59,16 +59,16 @@ pub async fn verify<Subject>(what: &'static str, checks: &[Check<Subject>], subj
 
 macro_rules! checks {
     ($on:path; $($module:ident :: $name:ident),+ $(,)?) => {
-        &[$(Check { name: stringify!($name), run: |subject| $on(subject, async |ground| $module::$name(ground).await).boxed_local() }),+]
+        &[$(Check { name: stringify!($name), run: |subject| $on(subject, async |fixture| $module::$name(fixture).await).boxed_local() }),+]
     };
 }
 
 /// In a namespace of its own.
 async fn in_a_namespace(
     client: &kube::Client,
-    check: impl AsyncFnOnce(&Ground) -> anyhow::Result<()>,
+    check: impl AsyncFnOnce(&Fixture) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    check(&Ground::new(client.clone()).await?).await
+    check(&Fixture::new(client.clone()).await?).await
 }
 
 /// What the check made is taken away, whatever it found.
@@ -85,12 +85,12 @@ async fn on_a_socket(socket: &PathBuf, check: impl AsyncFnOnce(&PathBuf) -> anyh
 }
 
 /// What the check made is taken away, whatever it found.
-async fn in_a_clean_landscape(
-    landscape: &Landscape,
-    check: impl AsyncFnOnce(&Landscape) -> anyhow::Result<()>,
+async fn in_a_clean_seed_and_shoot(
+    seed_and_shoot: &SeedAndShoot,
+    check: impl AsyncFnOnce(&SeedAndShoot) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let outcome = check(landscape).await;
-    landscape.clean().await.and(outcome)
+    let outcome = check(seed_and_shoot).await;
+    seed_and_shoot.clean().await.and(outcome)
 }
 
 /// Rules of a Kubernetes API.
@@ -168,8 +168,8 @@ pub const CONTAINER_RUNTIME: &[Check<PathBuf>] = checks![
 ];
 
 /// Rules of gardener-resource-manager.
-pub const RESOURCE_MANAGER: &[Check<Landscape>] = checks![
-    in_a_clean_landscape;
+pub const RESOURCE_MANAGER: &[Check<SeedAndShoot>] = checks![
+    in_a_clean_seed_and_shoot;
     resources::objects_are_applied_marked_and_listed,
     resources::a_change_of_the_secret_alone_is_applied,
     resources::changed_or_deleted_objects_are_restored,

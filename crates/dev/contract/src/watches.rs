@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, WatchEvent, WatchParams};
 use serde_json::json;
 
-use super::ground::{Ground, config_map, create, merge};
+use super::fixture::{Fixture, config_map, create, merge};
 
 /// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,8 +50,8 @@ async fn list_version(api: &Api<DynamicObject>) -> anyhow::Result<String> {
     api.list(&ListParams::default()).await?.metadata.resource_version.context("a list without a version")
 }
 
-pub(super) async fn a_watch_delivers_every_event_in_order(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn a_watch_delivers_every_event_in_order(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     create(&api, &config_map("before", &json!({}))).await?;
     let version = list_version(&api).await?;
     let only_ours = WatchParams::default().fields("metadata.name!=kube-root-ca.crt");
@@ -68,9 +68,9 @@ pub(super) async fn a_watch_delivers_every_event_in_order(ground: &Ground) -> an
 }
 
 pub(super) async fn a_watch_with_a_selector_reports_an_object_that_stops_matching_as_deleted(
-    ground: &Ground,
+    fixture: &Fixture,
 ) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+    let api = fixture.config_maps();
     let version = list_version(&api).await?;
     let mut events = open(&api, &WatchParams::default().labels("l=x"), &version).await?;
     let label = |value: &str| json!({ "metadata": { "labels": { "l": value } } });
@@ -84,9 +84,9 @@ pub(super) async fn a_watch_with_a_selector_reports_an_object_that_stops_matchin
 }
 
 pub(super) async fn a_watch_without_a_resource_version_starts_with_the_existing_objects(
-    ground: &Ground,
+    fixture: &Fixture,
 ) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+    let api = fixture.config_maps();
     create(&api, &config_map("a", &json!({}))).await?;
     let mut events = open(&api, &WatchParams::default().fields("metadata.name=a"), "0").await?;
     expect(&mut events, &[("ADDED", "a")]).await?;
@@ -94,8 +94,8 @@ pub(super) async fn a_watch_without_a_resource_version_starts_with_the_existing_
     expect(&mut events, &[("MODIFIED", "a")]).await
 }
 
-pub(super) async fn bookmarks_carry_the_current_resource_version(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn bookmarks_carry_the_current_resource_version(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let parameters = WatchParams::default().labels("nobody=has-it").timeout(5);
     let version = list_version(&api).await?;
     let mut events = open(&api, &parameters, &version).await?;

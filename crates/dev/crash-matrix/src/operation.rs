@@ -73,7 +73,7 @@ pub(crate) trait Caller {
 
 /// Calls of systemd that change something.
 const ORDERS: [&str; 5] = ["StartUnit", "StopUnit", "RestartUnit", "ResetFailedUnit", "Reload"];
-/// Member and object stand near the begin of a message.
+/// Member and object stand near the beginning of a message.
 const HEAD: usize = 512;
 
 /// What the call does to a node whose files are below `root`; `None` for all that changes nothing there.

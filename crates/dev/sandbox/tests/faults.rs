@@ -22,11 +22,10 @@ async fn on_and_off(script: impl AsyncFn(&Sandbox, &Node) -> anyhow::Result<()>)
         let difference = tree::diff(&before, &tree::snapshot(node.root())?);
         anyhow::ensure!(difference.is_empty(), "the node is not as before:\n{}", difference.join("\n"));
         let faults = node.faults();
-        let others = [sandbox.seed.faults(), sandbox.shoot.faults()].map(sandbox::Faults::struck).concat();
-        let bed = [sandbox.faults().resource_manager.struck(), sandbox.faults().pods.struck()].concat();
-        let struck =
-            [others, bed, faults.systemd.struck(), faults.containerd.struck(), faults.programs.struck()].concat();
-        anyhow::ensure!(struck.iter().all(|(_, count)| *count > 0), "a fault never struck: {struck:?}");
+        let others = [sandbox.seed.faults(), sandbox.shoot.faults()].map(sandbox::Faults::hits).concat();
+        let bed = [sandbox.faults().resource_manager.hits(), sandbox.faults().pods.hits()].concat();
+        let hits = [others, bed, faults.systemd.hits(), faults.containerd.hits(), faults.programs.hits()].concat();
+        anyhow::ensure!(hits.iter().all(|(_, count)| *count > 0), "a fault never struck: {hits:?}");
         Ok(())
     };
     let outcome = outcome.await.map_err(|error: anyhow::Error| error.context(sandbox.explain()));
