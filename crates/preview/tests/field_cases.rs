@@ -221,7 +221,12 @@ fn chart_values_are_judged_as_text_and_as_structure() {
         let judged = judge(&form(good), None, None).unwrap();
         let report = &judged.documents[0];
         assert_eq!((report.kind, judged.status()), (Kind::Values, Status::Fine), "{report:?}");
-        assert!(report.outcome.contains("fallback with policy none (base configuration); options --v=2 (base configuration)"), "{report:?}");
+        assert!(
+            report
+                .outcome
+                .contains("fallback with policy none (base configuration); options --v=2 (base configuration)"),
+            "{report:?}"
+        );
         assert!(report.outcome.contains("the node agent's image is r.io/x:1"), "{report:?}");
         let judged = judge(&form(bad), None, None).unwrap();
         let places: Vec<_> = judged.documents[0].findings.iter().map(|finding| finding.place.clone()).collect();
@@ -249,7 +254,10 @@ fn a_shoot_is_judged_over_a_base_configuration() {
         let base = base(text).unwrap();
         for (text, kind) in [("configs: {EXTRA_OPTIONS: --v=2}", Kind::ProviderConfig), (SHOOT, Kind::Shoot)] {
             let judged = judge(text, Some(kind), Some(&base)).unwrap();
-            assert!(said(&judged.documents[0]).contains("fallback with policy balloons (base configuration)"), "{judged:?}");
+            assert!(
+                said(&judged.documents[0]).contains("fallback with policy balloons (base configuration)"),
+                "{judged:?}"
+            );
         }
         let judged = judge("configs: {default: 'policy: {Active: none}'}", None, Some(&base)).unwrap();
         let warned = said(&judged.documents[0]);
