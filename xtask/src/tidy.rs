@@ -5,6 +5,7 @@ mod crates;
 mod dependencies;
 mod links;
 mod modules;
+mod retired;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub(crate) fn run(_: &TidyArgs, root: &Path) -> anyhow::Result<()> {
         if let Some(text) = text {
             findings.extend(texts::check(path, &text, &documents));
             findings.extend(calls::check(path, &text));
+            findings.extend(retired::check(path, &text));
             modules.add(path, &text);
             dependencies.add(path, &text);
         }

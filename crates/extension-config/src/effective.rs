@@ -154,10 +154,10 @@ fn of_cri_resmgr(
             }
             Err(findings) => {
                 for found in findings {
-                    if found.untold == 0 {
+                    if found.omitted == 0 {
                         problems.push(problem(*origin, written, &found.path, &found.message));
                     } else {
-                        problems.not_told(found.untold);
+                        problems.omit(found.omitted);
                     }
                 }
             }

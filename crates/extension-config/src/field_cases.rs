@@ -37,7 +37,7 @@ fn field_cases() {
 }
 
 #[test]
-fn every_case_is_there() {
+fn every_field_case_of_the_documentation_is_in_the_table() {
     let mut ids: Vec<_> = table::CASES.iter().map(|(id, ..)| *id).collect();
     ids.dedup();
     let expected = "E01 E03 E04 E06 E07 E08 E12 E13 E15 E16 E17 E18 E19 E20 E21 E23 E26";

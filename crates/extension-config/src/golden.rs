@@ -61,7 +61,7 @@ fn reasons_of_events_on_nodes() {
 }
 
 #[test]
-fn versions_and_kinds() {
+fn api_versions_and_kinds_equal_the_golden_ones() {
     assert_eq!(
         [provider_config::API_VERSION, provider_config::KIND, desired_state::API_VERSION, desired_state::KIND],
         [
@@ -74,7 +74,7 @@ fn versions_and_kinds() {
 }
 
 #[test]
-fn a_desired_state_with_every_field_is_written_and_read_as_ever() {
+fn a_desired_state_with_every_field_equals_its_golden_file() {
     let state = DesiredState {
         phase: Phase::Install,
         selection: Selection {
@@ -97,7 +97,7 @@ fn a_desired_state_with_every_field_is_written_and_read_as_ever() {
 }
 
 #[test]
-fn a_node_report_with_every_field_is_written_and_read_as_ever() {
+fn a_node_report_with_every_field_equals_its_golden_file() {
     let report = NodeReport {
         stage: Stage::RolledBack,
         phase: Phase::Install.as_str().to_owned(),

@@ -208,10 +208,10 @@ impl AllPolicies {
             Ok(checked) => checked,
             Err(findings) => {
                 for finding in &findings {
-                    if finding.untold == 0 {
+                    if finding.omitted == 0 {
                         self.problems.push(told(finding));
                     } else {
-                        self.problems.not_told(finding.untold);
+                        self.problems.omit(finding.omitted);
                     }
                 }
                 return;

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_text_that_the_pod_was_given_is_followed() {
+    fn a_desired_state_with_another_sum_than_the_pod_was_given_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("desired.json");
         let file = |sum: Option<&str>| DesiredFile { path: path.clone(), sha256: sum.map(sha256) };
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_daemon_is_given_is_read_again() {
+    fn options_and_configuration_of_the_desired_state_are_validated_again() {
         let daemon = |options: &str, fallback: &str| Daemon {
             extra_options: options.to_owned(),
             fallback_config: Some(fallback.to_owned()),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_end_is_not_read() {
+    fn a_desired_state_beyond_the_limit_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("desired.json");
         std::fs::write(&path, vec![b' '; usize::try_from(LIMIT).unwrap() + 1]).unwrap();

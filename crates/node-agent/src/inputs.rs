@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::DesiredState;
-use node_plan::{Blob, Desired, Journal, Renewal, Wait};
+use node_plan::{Blob, Desired, Journal, RestartRequest, Wait};
 
 /// Labels of a Node whose machine is updated in place (machine-controller-manager v0.62.1, `pkg/apis/machine/v1alpha1/constants.go`). It is selected,
 /// drained and ready for the update, and all of them go when the update has succeeded; the condition `InPlaceUpdate` follows them.
@@ -26,7 +26,7 @@ pub(crate) struct Inputs {
     /// The gate of the agent's image.
     pub(crate) gate: Blob,
     /// A run of the daemon that has to end, for the sake of the dynamic configuration.
-    pub(crate) renewal: Option<Renewal>,
+    pub(crate) restart_request: Option<RestartRequest>,
 }
 
 impl Inputs {
@@ -48,7 +48,7 @@ impl Inputs {
         let (daemon, gate) = (self.daemon.clone(), self.gate.clone());
         let mut desired = Desired::decide(&self.state, self.labels.as_ref(), journal, daemon, gate);
         if let Desired::Installed(installation) = &mut desired {
-            installation.renewal.clone_from(&self.renewal);
+            installation.restart_request.clone_from(&self.restart_request);
         }
         desired
     }
@@ -69,7 +69,7 @@ mod tests {
             labels: labels.map(|all| all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
             daemon: blob(),
             gate: blob(),
-            renewal: None,
+            restart_request: None,
         };
         let candidate = ("node.machine.sapcloud.io/candidate-for-update", "true");
         let selected = (SELECTED_FOR_UPDATE, "true");

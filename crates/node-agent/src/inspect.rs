@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::cli::NodeOptions;
 use crate::desired_file::DesiredFile;
 use crate::observe::observe;
-use crate::payload::Images;
+use crate::payload::PayloadBinaries;
 use crate::real::RealNode;
 use crate::report;
 use crate::shoot::ShootApi;
@@ -25,17 +25,17 @@ struct Look {
 
 async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
     let mounted = DesiredFile::of(options).read()?;
-    let images = Images::load(&options.payload, &options.gate)?;
+    let binaries = PayloadBinaries::load(&options.payload, &options.gate)?;
     let root = HostRoot::open(&options.host_root)?;
     let shoot = Rc::new(ShootApi::connect(options.node_name.clone(), options.kubeconfig.as_deref()).await);
     let (_stop, stopping) = watch::channel(false);
-    let mut node = RealNode::new(root, images.clone(), Rc::clone(&shoot), stopping, None);
+    let mut node = RealNode::new(root, binaries.clone(), Rc::clone(&shoot), stopping, None);
     let labels = shoot.labels().await;
     let mut observed = observe(&mut node).await.context("look at the node")?;
     // Steps that take a slot are shown, too.
     observed.slot = node_plan::Slot::Held;
     let desired =
-        Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), images.daemon, images.gate);
+        Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), binaries.daemon, binaries.gate);
     let plan = node_plan::plan(&observed, &desired);
     Ok(Look { hash: mounted.hash, observed, plan, desired })
 }

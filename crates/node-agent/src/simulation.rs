@@ -13,7 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Context;
-use dynamic_config::{Duty, Standing};
+use dynamic_config::{ConfigStatus, DaemonMode};
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use node_plan::Blob;
@@ -181,11 +181,11 @@ async fn carry_out(mut inbox: mpsc::UnboundedReceiver<Order>, client: Client, cl
 async fn attend(order: Order, client: Client, clock: Clock, metrics: Metrics) {
     let shoot = Rc::new(ShootApi::new(order.node.name().to_owned(), Some(client)));
     // Nobody looks at what the daemon may be given, and nothing is known of dynamic configurations.
-    let (duty, _duties) = watch::channel(Duty::default());
-    let telemetry = Telemetry { metrics, readiness: order.readiness, duty };
+    let (daemon_mode, _duties) = watch::channel(DaemonMode::default());
+    let telemetry = Telemetry { metrics, readiness: order.readiness, daemon_mode };
     let node = SimulatedNode::new(order.node, Rc::clone(&shoot), clock, order.stop, telemetry.clone());
-    let (_standing, standings) = watch::channel(Standing::default());
-    let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, standings);
+    let (_config_status, config_statuses) = watch::channel(ConfigStatus::default());
+    let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, config_statuses);
     loop {
         let wait = agent.round(desired_file::decode(&order.desired_state)).await;
         if agent.node_mut().pause(wait).await.is_err() {

@@ -18,7 +18,7 @@ pub struct Installation {
     /// The gate.
     pub gate: Blob,
     /// A run of the daemon that has to end. Not one of the inputs: whatever runs afterwards is as good.
-    pub renewal: Option<Renewal>,
+    pub restart_request: Option<RestartRequest>,
 }
 
 impl Installation {
@@ -52,7 +52,7 @@ impl Installation {
 
 /// A run of the daemon that has to end although it runs with the right files: what was pushed to it cannot take effect in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Renewal {
+pub struct RestartRequest {
     /// The run; when another one is up, all is done.
     pub invocation: String,
     /// Why.
@@ -95,7 +95,7 @@ impl Desired {
                     daemon,
                     daemon_is_kept: false,
                 });
-                Self::Installed(Box::new(Installation { backend, gate, renewal: None }))
+                Self::Installed(Box::new(Installation { backend, gate, restart_request: None }))
             }
             desired_state::Backend::NriPlugins(_) => {
                 Self::Undecided { because: "this agent does not know the backend nri-plugins".to_owned() }

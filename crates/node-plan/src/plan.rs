@@ -1,13 +1,13 @@
 //! From what is to what shall be.
 
-mod clean;
 mod install;
 mod pacing;
 mod planner;
 mod previous;
 mod proxy;
+mod removal;
 
-pub use clean::residue;
+pub use removal::leftovers;
 
 use crate::backend::Backend;
 use crate::budget;
@@ -76,7 +76,11 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
         }
         Desired::Clean { because } => {
             // Whichever it was: there is one.
-            Plan::held(Target::Clean, clean::steps(observed, Backend::Proxy, clean::Keep::Nothing, because), Vec::new())
+            Plan::held(
+                Target::Clean,
+                removal::steps(observed, Backend::Proxy, removal::Keep::Nothing, because),
+                Vec::new(),
+            )
         }
         Desired::Installed(installation) => installed(observed, installation),
     }
@@ -89,7 +93,7 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
         let leave = refused.iter().any(|refusal| refusal.consequence() == Consequence::Leave);
         let (target, steps) = if leave {
             let because: Vec<String> = refused.iter().map(Refusal::to_string).collect();
-            (Target::Clean, clean::steps(observed, backend, clean::Keep::Nothing, &because.join("; ")))
+            (Target::Clean, removal::steps(observed, backend, removal::Keep::Nothing, &because.join("; ")))
         } else {
             (Target::Installed, Vec::new())
         };
@@ -100,7 +104,7 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
         if let Some(before) = installation.before(observed) {
             return install::plan_back(observed, &before, backoff);
         }
-        let steps = clean::steps(observed, backend, clean::Keep::Journal, &backoff.reason);
+        let steps = removal::steps(observed, backend, removal::Keep::Journal, &backoff.reason);
         return Plan {
             target: Target::RolledBack,
             steps,

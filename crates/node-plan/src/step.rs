@@ -111,7 +111,7 @@ pub enum Proof {
         /// Which one.
         endpoint: Endpoint,
     },
-    /// A look at the whole node finds nothing that we made.
+    /// Another observation of the node finds nothing that we made.
     Clean,
 }
 

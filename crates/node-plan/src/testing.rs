@@ -19,7 +19,7 @@ use crate::journal::Journal;
 use crate::observed::{Kubelet, Observed, Space};
 use crate::slot::Slot;
 use crate::step::{Action, JournalAction, Proof};
-use crate::{Change, residue};
+use crate::{Change, leftovers};
 
 /// The file that kubelet's `--config` names.
 pub const KUBELET_CONFIG: &str = "/k";
@@ -207,7 +207,7 @@ impl NodeState {
             Proof::Override { loaded } => self.has_override_loaded() == loaded,
             Proof::Kubelet { endpoint } => self.kubelet.active && self.endpoint == endpoint && self.runtime_answers(),
             Proof::Clean => {
-                assert_eq!(residue(&self.observe()), Vec::<String>::new());
+                assert_eq!(leftovers(&self.observe()), Vec::<String>::new());
                 true
             }
         }

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_of_nodes() {
+    fn a_share_of_failing_nodes_is_rounded_to_whole_nodes() {
         for (nodes, percent, expected) in [(1000, 3.0, 30), (30, 10.0, 3), (30, 0.0, 0), (10, 0.1, 1), (7, 100.0, 7)] {
             assert_eq!(share(nodes, percent), expected, "{percent} % of {nodes}");
         }

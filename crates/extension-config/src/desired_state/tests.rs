@@ -81,7 +81,7 @@ fn exactly_one_backend_that_is_known_with_all_its_fields_is_read() {
 }
 
 #[test]
-fn the_text_is_the_one_that_the_contract_shows() {
+fn encode_gives_the_text_of_the_architecture_page() {
     assert_eq!(
         install().encode().unwrap(),
         concat!(
@@ -93,7 +93,7 @@ fn the_text_is_the_one_that_the_contract_shows() {
 }
 
 #[test]
-fn the_name_carries_the_hash_of_the_text() {
+fn the_config_map_name_carries_the_hash_of_the_text() {
     let state = install();
     let name = state.config_map_name().unwrap();
     let digits = name.strip_prefix("cri-resmgr-desired-state-").unwrap();
@@ -114,7 +114,7 @@ fn unknown_fields_are_ignored_and_missing_ones_have_defaults() {
 }
 
 #[test]
-fn what_is_not_understood_is_refused() {
+fn a_desired_state_of_another_version_or_kind_is_refused() {
     let v2 = r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v2","kind":"DesiredState","stage":"Install"}"#;
     assert_eq!(
         DesiredState::decode(v2).unwrap_err().to_string(),
@@ -129,7 +129,7 @@ fn what_is_not_understood_is_refused() {
 }
 
 #[test]
-fn selection_table() {
+fn selection_matches_nodes_by_pool_and_labels() {
     let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     };
@@ -156,7 +156,7 @@ fn selection_table() {
 
 /// What excludes a pool beats what selects it; nothing else is touched.
 #[test]
-fn a_pool_that_is_left_alone_is_not_selected() {
+fn an_excluded_pool_is_not_selected() {
     let node = |pool: Option<&str>| -> BTreeMap<String, String> {
         pool.map(|pool| (names::WORKER_POOL_LABEL.to_owned(), pool.to_owned())).into_iter().collect()
     };
@@ -179,7 +179,7 @@ fn a_pool_that_is_left_alone_is_not_selected() {
 
 proptest! {
     #[test]
-    fn every_state_survives_the_journey(
+    fn any_desired_state_survives_encoding_and_decoding(
         remove: bool,
         pools in proptest::option::of(proptest::collection::vec(".*", 0..3)),
         labels in proptest::collection::btree_map(".*", ".*", 0..3),

@@ -23,7 +23,7 @@ const STATIC_AS_READ: &str = "{\"policy\":{\"Active\":\"static\",\"ReservedResou
 const BAD: &str = "policy:\n  Active: nonsense\n";
 
 #[test]
-fn nothing_configured_passes_everything_through() {
+fn without_a_configuration_the_defaults_are_effective() {
     let effective = resolve(None, None, &Facts::default()).unwrap();
     assert_eq!(daemon(&effective).fallback_config.as_deref(), Some(NONE_AS_READ));
     assert_eq!(daemon(&effective).force_config, None);
@@ -32,7 +32,7 @@ fn nothing_configured_passes_everything_through() {
 }
 
 #[test]
-fn the_shoot_overrides_the_base_by_key() {
+fn the_shoots_configuration_overrides_the_base_key_by_key() {
     let base = data(&[("fallback", NONE), ("default", NONE), ("EXTRA_OPTIONS", "--metrics-interval 10s ")]);
     let shoot = json!({"configs": {"fallback": STATIC, "node.n1": STATIC}, "nodeSelector": {"disk": "ssd"}});
     let effective = resolve(Some(&base), Some(&shoot), &Facts::default()).unwrap();
@@ -54,7 +54,7 @@ fn the_shoot_overrides_the_base_by_key() {
 }
 
 #[test]
-fn only_the_owners_mistakes_blame_the_shoot() {
+fn only_mistakes_of_the_shoot_owner_are_blamed_on_the_shoot() {
     let bad_base = data(&[("fallback", BAD)]);
     let bad_shoot = json!({"configs": {"fallback": BAD}});
     let good_shoot = json!({"configs": {"fallback": NONE}});
@@ -79,7 +79,7 @@ fn only_the_owners_mistakes_blame_the_shoot() {
 }
 
 #[test]
-fn problems_name_config_path_value_and_what_is_allowed() {
+fn problems_name_configuration_path_value_and_what_is_allowed() {
     let shoot = json!({"configs": {"node.n1": "policy: {Active: static, ReservedResources: {CPU: much}}"}});
     assert_eq!(
         resolve(None, Some(&shoot), &Facts::default()).unwrap_err().to_string(),
@@ -89,7 +89,7 @@ fn problems_name_config_path_value_and_what_is_allowed() {
 }
 
 #[test]
-fn places_say_where_and_not_what() {
+fn places_of_problems_do_not_show_values() {
     let secret = "hunter2";
     for shoot in [
         json!({"configs": {"fallback": format!("policy: {{Active: {secret}}}"), "default": format!("{secret}: [")}}),
@@ -112,7 +112,7 @@ fn places_say_where_and_not_what() {
 }
 
 #[test]
-fn warnings() {
+fn settings_without_effect_are_warned_of() {
     let warnings = |shoot: Value, facts: &Facts| -> Vec<String> {
         resolve(None, Some(&shoot), facts).unwrap().warnings.iter().map(ToString::to_string).collect()
     };
@@ -146,7 +146,7 @@ fn warnings() {
 
 /// Field case N20: pools that the Shoot rules out are not among the selected ones, and nothing else of the configuration is different.
 #[test]
-fn a_pool_that_is_ruled_out_is_excluded() {
+fn a_pool_with_an_unsuitable_kubelet_is_excluded_from_the_selection() {
     let ruled_out = |name: &str, cri: Option<&str>| WorkerFacts {
         name: name.into(),
         cri: cri.map(str::to_owned),
@@ -167,7 +167,7 @@ fn a_pool_that_is_ruled_out_is_excluded() {
 
 /// W10: 25 594 warnings and 13 MB of errors, once.
 #[test]
-fn warnings_and_errors_are_few_and_short() {
+fn warnings_and_errors_are_bounded() {
     let facts = Facts { workers: vec![WorkerFacts { name: "a".into(), ..WorkerFacts::default() }] };
     let typed = |selection: Value| json!({"apiVersion": provider_config::API_VERSION, "kind": provider_config::KIND, "selection": selection});
     let pools = |count: usize| (0..count).map(|index| format!("p{index}")).collect::<Vec<_>>();
@@ -186,7 +186,7 @@ fn warnings_and_errors_are_few_and_short() {
 }
 
 #[test]
-fn limits_of_a_provider_config_are_named() {
+fn a_provider_config_beyond_a_limit_is_refused_with_the_limit() {
     let typed = |more: Value| {
         let mut config = json!({"apiVersion": provider_config::API_VERSION, "kind": provider_config::KIND});
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -229,7 +229,7 @@ fn limits_of_a_provider_config_are_named() {
 
 /// One for each of a thousand nodes is possible.
 #[test]
-fn a_thousand_nodes_may_have_their_own() {
+fn a_thousand_nodes_can_have_their_own_configuration() {
     let own = "policy: {Active: balloons, ReservedResources: {CPU: 750m}, balloons: {PinCPU: true, BalloonTypes: [{Name: a, MinCPUs: 2, MaxCPUs: 8, Namespaces: [prod]}, {Name: b, MinCPUs: 1, MaxBalloons: 4}]}}";
     let nodes: serde_json::Map<_, _> =
         (0..1000).map(|index| (format!("node.shoot--project--cluster-{index}"), json!(own))).collect();
@@ -239,7 +239,7 @@ fn a_thousand_nodes_may_have_their_own() {
 
 /// Small texts with anchors that each stand for much: the work on all of them together is bounded.
 #[test]
-fn many_configurations_share_their_steps() {
+fn many_configurations_share_one_budget_of_steps() {
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b, *b, *b, *b]\n";
     let text = format!("{bomb}# {}", "x".repeat(8000));
     let nodes: serde_json::Map<_, _> = (0..30).map(|index| (format!("node.n{index}"), json!(text))).collect();

@@ -15,7 +15,7 @@ fn by_name(pools: &[&str]) -> Selection {
 /// Field case N20: every combination of what rules a pool out and of what does not. Each part that does is named once, with field, value and
 /// what is allowed; nothing else is.
 #[test]
-fn every_combination_of_what_a_shoot_tells() {
+fn every_combination_of_worker_facts_excludes_what_it_must() {
     const STATIC: &str = "cpuManagerPolicy is \"static\", only \"none\" works";
     let managers = [
         (None, None),
@@ -75,7 +75,7 @@ fn every_combination_of_what_a_shoot_tells() {
 }
 
 #[test]
-fn only_what_is_selected_is_left_alone_and_warned_of() {
+fn only_selected_pools_are_excluded_and_warned_of() {
     let ruled_out =
         |name: &str| WorkerFacts { cpu_manager: Some(cpu("static", true)), kubernetes: Some((1, 34)), ..pool(name) };
     let facts =
@@ -105,7 +105,7 @@ fn only_what_is_selected_is_left_alone_and_warned_of() {
 
 /// Field case D06: a Shoot without workers, and one that is not known at all.
 #[test]
-fn without_workers_there_is_nothing_to_say() {
+fn a_shoot_without_workers_excludes_no_pool() {
     let facts = Facts::default();
     for selection in [Selection::default(), by_name(&["a"])] {
         let found = left_alone(&selection, &facts, BackendName::CriResmgr);
@@ -115,7 +115,7 @@ fn without_workers_there_is_nothing_to_say() {
 }
 
 #[test]
-fn what_others_write_is_bounded() {
+fn excluded_pools_are_bounded_in_number_and_length() {
     let docker = |name: String| WorkerFacts { cri: Some("docker".to_owned()), name, ..WorkerFacts::default() };
     let facts = Facts { workers: (0..1000).map(|number| docker(format!("p{number:03}"))).collect() };
     let found = left_alone(&Selection::default(), &facts, BackendName::CriResmgr);

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_runs_faster_and_from_now() {
+    async fn a_fast_clock_starts_now_and_runs_by_its_speed() {
         let real = Clock::new(1).now();
         let clock = Clock::new(1000);
         let running = tokio::spawn(clock.clone().run());

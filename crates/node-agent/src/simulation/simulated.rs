@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
 use crate::effects::{
-    Clock as _, EffectError, Files, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket, UnitView,
-    Units,
+    Clock as _, EffectError, Files, NoAnswer, Node, Probe, Progress, Result, Slots, Socket, SwitchPermit,
+    SwitchRequest, UnitView, Units,
 };
 use crate::memory;
 use crate::shoot::{ShootApi, SwitchSlots};
@@ -198,11 +198,11 @@ impl crate::effects::Clock for SimulatedNode {
 }
 
 impl Slots for SimulatedNode {
-    async fn take_slot(&mut self, request: &Request) -> Permit {
+    async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit {
         self.slots.take_slot(request).await
     }
 
-    async fn give_back_slot(&mut self, request: &Request) -> bool {
+    async fn give_back_slot(&mut self, request: &SwitchRequest) -> bool {
         self.slots.give_back_slot(request).await
     }
 }

@@ -216,7 +216,11 @@ impl Planner<'_> {
         let current = self.journal.applied.as_ref().is_some_and(|applied| {
             applied.inputs == inputs && applied.previous_invocation != unit.invocation && !unit.invocation.is_empty()
         });
-        let renewal = self.installation.renewal.as_ref().filter(|renewal| renewal.invocation == unit.invocation);
+        let restart_request = self
+            .installation
+            .restart_request
+            .as_ref()
+            .filter(|restart_request| restart_request.invocation == unit.invocation);
         let given_up = current && unit.is_failed() && self.restart_daemon.is_none();
         if given_up && !budget::may_start_again(&self.journal, self.observed.now) {
             // Fails at once, and so leads to what failures lead to.
@@ -230,7 +234,7 @@ impl Planner<'_> {
         } else if unit.is_active() && !self.observed.proxy_answers {
             Some("the daemon runs but does not answer")
         } else {
-            renewal.map(|renewal| renewal.because.as_str())
+            restart_request.map(|restart_request| restart_request.because.as_str())
         });
         if let Some(why) = why {
             let applied = Applied {

@@ -21,7 +21,7 @@ impl Installation {
             daemon: proven.daemon.clone(),
             daemon_is_kept,
         });
-        let before = Self { backend, gate: self.gate.clone(), renewal: None };
+        let before = Self { backend, gate: self.gate.clone(), restart_request: None };
         (before.inputs() != self.inputs()).then_some(before)
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn steps(observed: &Observed, backend: Backend, keep: Keep, because: 
     }
     let mut steps = vec![begin(observed, footprint, because)];
     match backend {
-        Backend::Proxy => proxy::leave(observed, &journal, keep.cause(), &mut steps),
+        Backend::Proxy => proxy::switch_to_containerd(observed, &journal, keep.cause(), &mut steps),
     }
     // The restart above writes none, so what stands is from an earlier start; the guard would go by it.
     steps.push(Step::new(FileAction::Remove { path: footprint.written.into() }, "the gate writes it"));
@@ -145,9 +145,9 @@ fn put_back(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step>) {
 /// What a removal has left behind, as a list of paths and units; empty when the node is clean. Foreign files in directories that we made keep
 /// those directories alive, which is no residue of ours.
 #[must_use]
-pub fn residue(observed: &Observed) -> Vec<String> {
+pub fn leftovers(observed: &Observed) -> Vec<String> {
     let mut left: Vec<String> =
-        Backend::ALL.into_iter().flat_map(|backend| residue_of(observed, backend.footprint())).collect();
+        Backend::ALL.into_iter().flat_map(|backend| leftovers_of(observed, backend.footprint())).collect();
     if observed.override_loaded() {
         left.push(format!("{} (loaded in systemd)", node::KUBELET_DROP_IN));
     }
@@ -157,7 +157,7 @@ pub fn residue(observed: &Observed) -> Vec<String> {
     left
 }
 
-fn residue_of(observed: &Observed, footprint: &Footprint) -> Vec<String> {
+fn leftovers_of(observed: &Observed, footprint: &Footprint) -> Vec<String> {
     let files = footprint.files_and_links().filter(|path| footprint.is_ours(observed, path));
     let directories = footprint.all_directories().filter(|path| {
         *observed.entry(path) == Entry::Directory { empty: true }
