@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_ended_processes_left_goes() -> anyhow::Result<()> {
+    fn only_leftovers_of_ended_processes_are_removed() -> anyhow::Result<()> {
         let dist = tempfile::tempdir()?;
         let mut child = std::process::Command::new("true").spawn()?;
         child.wait()?;

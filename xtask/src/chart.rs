@@ -185,14 +185,14 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_bare_deployment_breaks_every_rule() {
+    fn a_deployment_without_any_hardening_violates_every_rule() {
         let bare = json!({ "kind": "Deployment", "metadata": { "namespace": NAMESPACE },
             "spec": { "template": { "spec": { "containers": [{ "image": "x:latest" }] } } } });
         assert_eq!(check(&[bare]).len(), 11);
     }
 
     #[test]
-    fn a_right_to_secrets_that_does_not_go_with_what_is_read_is_found() {
+    fn a_secret_right_that_no_flag_needs_is_found() {
         let role = |names: Value| json!({ "kind": "ClusterRole", "rules": [{ "resources": ["secrets"], "verbs": ["get"], "resourceNames": names }] });
         let told = |how: &str| {
             json!({ "kind": "Deployment", "spec": { "template": { "spec": { "containers": [
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_set_should_lead_to_and_does_not_is_found() {
+    fn a_chart_value_without_its_consequence_is_found() {
         let vpa = |mode: &str| json!({ "kind": VPA, "spec": { "updatePolicy": { "updateMode": mode } } });
         assert!(check_consequences(&[vpa("Recreate")], "old-seed-values").is_empty());
         assert_eq!(check_consequences(&[vpa("InPlaceOrRecreate")], "old-seed-values").len(), 1);

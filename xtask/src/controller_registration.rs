@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_of_one_tag_and_of_all_that_is_named() {
+    fn digests_of_several_tags_or_with_a_missing_image_are_refused() {
         let new = ["--gardener", "new", "--deployment", "oci-repository"];
         for (words, pins, told) in [
             (&["--tag", "1.11"][..], pins("", true), "for tag 1.10 alone"),

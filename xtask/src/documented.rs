@@ -70,7 +70,7 @@ fn all_commands() -> Vec<(&'static str, Told)> {
 }
 
 #[test]
-fn every_documented_xtask_is_one() {
+fn every_documented_xtask_command_parses() {
     let mut parsed = 0;
     for (text, Told { words, whole }) in all_commands() {
         let [cargo, xtask, arguments @ ..] = words.as_slice() else { continue };
@@ -91,7 +91,7 @@ fn every_documented_xtask_is_one() {
 }
 
 #[test]
-fn every_documented_option_is_one_of_a_command() {
+fn every_documented_option_belongs_to_a_command() {
     let command = crate::Command::command();
     let known: Vec<String> = command
         .get_subcommands()
@@ -113,7 +113,7 @@ fn every_documented_option_is_one_of_a_command() {
 }
 
 #[test]
-fn every_documented_script_is_there_and_knows_its_options() {
+fn every_documented_script_exists_and_knows_its_options() {
     let mut seen = 0;
     for (text, Told { words, .. }) in all_commands() {
         let Some(script) = words.first().filter(|word| word.starts_with("scripts/")) else { continue };
@@ -128,7 +128,7 @@ fn every_documented_script_is_there_and_knows_its_options() {
 }
 
 #[test]
-fn every_documented_file_is_there() {
+fn every_documented_file_exists() {
     let mut seen = 0;
     for (text, Told { words, .. }) in all_commands() {
         let files = words.iter().filter(|word| {

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kubeconfig_that_is_none_is_named() {
+    fn an_invalid_kubeconfig_is_named_in_the_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kubeconfig");
         for text in [None, Some("no: kubeconfig")] {

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_our_archives_alone() {
+    fn only_our_archives_are_loaded_into_kind() {
         let names = [
             "gardener-extension-cri-resmgr-installation-0.1.0.oci.tar",
             "gardener-extension-cri-resmgr-0.1.0.docker.tar",

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_or_twofold_is_refused() {
+    fn invalid_or_duplicate_pins_are_refused() {
         for bad in ["image", "image a:1", "layer a:1@sha256:00", &format!("other {}", pinned("a:1", "a"))] {
             assert!(bad.parse::<Pins>().is_err(), "{bad}");
         }

@@ -81,7 +81,7 @@ pub(crate) fn run(root: &Path, nodes: Nodes, record: Option<&PathBuf>) -> anyhow
     Ok(())
 }
 
-/// Ctrl-C, or somebody's polite wish.
+/// Resolves on SIGINT, SIGTERM or SIGHUP.
 async fn asked_to_stop() {
     let wait = async |kind| match signal(kind) {
         Ok(mut signals) => drop(signals.recv().await),

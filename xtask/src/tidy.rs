@@ -3,7 +3,9 @@
 mod calls;
 mod crates;
 mod dependencies;
+mod links;
 mod modules;
+mod retired;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -22,20 +24,25 @@ pub(crate) struct TidyArgs {}
 pub(crate) fn run(_: &TidyArgs, root: &Path) -> anyhow::Result<()> {
     let mut findings = crates::check(&metadata(root)?);
     let (mut modules, mut dependencies) = (modules::Modules::default(), dependencies::Dependencies::default());
+    let mut links = links::Links::default();
     let files = files(root)?;
     let documents = texts::documents(&files);
     for path in &files {
         // A file that is listed and gone is about to be deleted.
         let Ok(content) = std::fs::read(root.join(path)) else { continue };
+        let text = String::from_utf8(content).ok();
+        links.add(path, text.as_deref());
         // What is no text cannot break a rule about texts.
-        if let Ok(text) = String::from_utf8(content) {
+        if let Some(text) = text {
             findings.extend(texts::check(path, &text, &documents));
             findings.extend(calls::check(path, &text));
+            findings.extend(retired::check(path, &text));
             modules.add(path, &text);
             dependencies.add(path, &text);
         }
     }
     findings.extend(modules.circles());
+    findings.extend(links.broken());
     findings.extend(dependencies.unused());
     if findings.is_empty() {
         say("tidy");

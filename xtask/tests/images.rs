@@ -28,7 +28,7 @@ fn images(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn what_cannot_be_built_is_told_in_one_line_before_any_build() {
+fn a_missing_payload_is_an_error_of_one_line_before_any_build() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, told) in [
         // The target of Rust is missing.
@@ -51,7 +51,7 @@ fn what_cannot_be_built_is_told_in_one_line_before_any_build() {
 }
 
 #[test]
-fn names_that_no_registry_takes_are_told_before_any_build() {
+fn names_that_no_registry_takes_are_refused_before_any_build() {
     let folder = tempfile::tempdir().unwrap();
     for (registry, tag) in [
         ("my_registry:5000", "1"),
@@ -102,7 +102,7 @@ fn a_local_archive_with_another_sum_is_refused_before_any_build() {
 }
 
 #[test]
-fn a_password_in_the_payload_s_url_is_not_told() {
+fn a_password_in_the_payload_url_is_not_shown() {
     let folder = ready();
     for url in ["http://user:secret@127.0.0.1:1/a?key=secret", "http://user:secret@[::/a", "secret:secret@host/a"] {
         let output = images(folder.path(), &["--payload-url", url, "--payload-sha256", &"0".repeat(64)]);
@@ -112,7 +112,7 @@ fn a_password_in_the_payload_s_url_is_not_told() {
 }
 
 #[test]
-fn another_payload_than_announced_is_refused_before_any_build() {
+fn a_payload_with_another_digest_is_refused_before_any_build() {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/archive.tar.gz", listener.local_addr().unwrap());

@@ -38,7 +38,7 @@ fn patch(name: &str, types: &str) -> Value {
 }
 
 #[test]
-fn each_explains_itself_and_refuses_what_it_does_not_know() {
+fn every_script_has_help_and_refuses_unknown_options() {
     let nothing = tempfile::tempdir().unwrap();
     for name in SCRIPTS {
         let help = run(name, &["--help"], &nothing);
@@ -48,7 +48,7 @@ fn each_explains_itself_and_refuses_what_it_does_not_know() {
 }
 
 #[test]
-fn switching_touches_our_entry_alone() {
+fn the_scripts_change_only_our_entry_of_the_shoot() {
     for (name, disabled) in [("enable-extension.sh", false), ("disable-extension.sh", true)] {
         let entry = json!({ "type": "cri-resmgr-extension", "disabled": disabled });
         assert_eq!(patch(name, ""), json!([{ "op": "add", "path": "/spec/extensions", "value": [entry] }]));
@@ -64,7 +64,7 @@ fn switching_touches_our_entry_alone() {
 }
 
 #[test]
-fn a_kubeconfig_comes_from_the_request_or_else_from_the_secret() {
+fn the_kubeconfig_script_uses_the_request_and_falls_back_to_the_secret() {
     let answer = r#"{"kind":"AdminKubeconfigRequest","status":{"kubeconfig":"bmV3"}}"#;
     let secret = "printf b2xk";
     for (create, expected) in [(format!("cat >/dev/null; echo '{answer}'"), "new"), ("exit 1".to_owned(), "old")] {
@@ -75,7 +75,7 @@ fn a_kubeconfig_comes_from_the_request_or_else_from_the_secret() {
 }
 
 #[test]
-fn a_kubeconfig_in_a_file_is_for_its_owner_alone() {
+fn the_kubeconfig_script_writes_a_file_that_only_its_owner_reads() {
     let kubectl = stand_in("kubectl", "printf b2xk");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config");
@@ -105,7 +105,7 @@ fn a_kubeconfig_in_a_file_is_for_its_owner_alone() {
 }
 
 #[test]
-fn a_kubeconfig_that_cannot_be_had_leaves_the_old_one_alone() {
+fn the_kubeconfig_script_keeps_the_old_file_when_it_fails() {
     for body in ["exit 1", "printf '%%%%'"] {
         let kubectl = stand_in("kubectl", body);
         let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ fn a_kubeconfig_that_cannot_be_had_leaves_the_old_one_alone() {
 }
 
 #[test]
-fn loads_every_archive_and_fails_without_one() {
+fn the_kind_script_loads_every_archive_and_fails_without_one() {
     let kind = stand_in("kind", "echo \"$@\"");
     let dist = tempfile::tempdir().unwrap();
     let dir = dist.path().to_str().unwrap();

@@ -19,7 +19,7 @@ fn socket() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[tokio::test]
-async fn a_ready_runtime_is_ready() {
+async fn probe_of_a_ready_runtime_is_ready() {
     let (_directory, socket) = socket();
     let fake = FakeRuntime::serve(&socket, READY).expect("serve");
     let outcome = probe(&socket, LONG).await.expect("answers");
@@ -31,14 +31,14 @@ async fn a_ready_runtime_is_ready() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_is_not_ready_answers_but_is_not_ready() {
+async fn probe_of_a_runtime_that_is_not_ready_says_so() {
     let (_directory, socket) = socket();
     let _fake = FakeRuntime::serve(&socket, Behaviour::Answers { runtime_ready: false }).expect("serve");
     assert!(!probe(&socket, LONG).await.expect("answers").is_ready());
 }
 
 #[tokio::test]
-async fn a_connect_alone_is_not_an_answer() {
+async fn probe_of_a_runtime_that_hangs_times_out() {
     let (_directory, socket) = socket();
     let _fake = FakeRuntime::serve(&socket, Behaviour::Hangs).expect("serve");
     let begin = Instant::now();
@@ -48,7 +48,7 @@ async fn a_connect_alone_is_not_an_answer() {
 }
 
 #[tokio::test]
-async fn a_listener_that_never_accepts_is_no_answer() {
+async fn probe_of_a_listener_that_never_accepts_times_out() {
     let (_directory, socket) = socket();
     let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bind");
     let error = probe(&socket, SHORT).await.expect_err("hangs");
@@ -56,7 +56,7 @@ async fn a_listener_that_never_accepts_is_no_answer() {
 }
 
 #[tokio::test]
-async fn a_missing_and_a_stale_socket_are_absent() {
+async fn probe_of_a_missing_or_stale_socket_finds_it_absent() {
     let (_directory, socket) = socket();
     let missing = probe(&socket, LONG).await.expect_err("missing");
     assert!(missing.is_absent(), "{missing:?}");
@@ -67,7 +67,7 @@ async fn a_missing_and_a_stale_socket_are_absent() {
 }
 
 #[tokio::test]
-async fn an_error_answer_is_no_readiness() {
+async fn probe_of_a_runtime_that_fails_is_an_error() {
     let (_directory, socket) = socket();
     let _fake = FakeRuntime::serve(&socket, Behaviour::Fails(tonic::Code::Unavailable)).expect("serve");
     let error = probe(&socket, LONG).await.expect_err("fails");
@@ -93,7 +93,7 @@ async fn a_client_survives_a_restart_of_the_server() {
 }
 
 #[tokio::test]
-async fn configurations_arrive_whole_and_refusals_are_told() {
+async fn set_config_delivers_the_whole_configuration_and_returns_refusals() {
     let (_directory, socket) = socket();
     let fake = FakeRuntime::serve(&socket, READY).expect("serve");
     let client = ConfigClient::connect(&socket, LONG).await.expect("connect");

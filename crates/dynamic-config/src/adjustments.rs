@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes() {
+    fn adjustment_scopes_are_reduced_to_those_that_match_the_node() {
         for (scope, matching) in [
             (json!([]), Some(json!([]))),
             (json!([{}]), Some(json!([{}]))),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_replaces_the_errors_of_one_node() {
+    fn a_status_write_replaces_the_errors_of_its_own_node_only() {
         let errors = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>()
         };
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_errors_is_one_and_null_too() {
+    fn a_node_status_with_no_or_null_errors_is_an_empty_status() {
         let status = |status: Value| Adjustment::of(&json!({"spec": {}, "status": status}), "n").status;
         assert_eq!(status(json!({"nodes": {"n": {"errors": {}}}})), Some(BTreeMap::new()));
         assert_eq!(status(json!({"nodes": {"n": {"errors": null}}})), Some(BTreeMap::new()));

@@ -5,17 +5,17 @@ mod configure;
 
 use std::collections::BTreeMap;
 
-use extension_config::cri_resmgr::{CpuSet, Kept};
+use extension_config::cri_resmgr::{CpuSet, RestartBoundState};
 use serde_json::Value;
 
 use crate::adjustments::{Adjustment, Errors};
+use crate::config_status::{ConfigStatus, RestartRequest, needs_repeated_restart, refusal, warnings};
 use crate::memory::{By, Memory, Refused, Run};
 use crate::selection::{self, Data, Group, Read, Source};
-use crate::standing::{Renewal, Standing, refusal, unsettled, warnings};
 
-/// What the node's state allows.
+/// Whether the daemon on this node may be given configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Duty {
+pub enum DaemonMode {
     /// Not known: nothing is done.
     #[default]
     Undecided,
@@ -61,7 +61,7 @@ pub enum Answer {
 pub struct Core {
     node: String,
     memory: Memory,
-    duty: Duty,
+    daemon_mode: DaemonMode,
     /// The static configuration by modules, where a daemon could take it.
     fallback: Option<Data>,
     maps: Option<BTreeMap<String, Data>>,
@@ -74,9 +74,9 @@ pub struct Core {
     /// The content that was read last, by its hash, and what came of it.
     read: Option<(String, Result<Read, Vec<String>>)>,
     /// The configuration that is being pushed, checked.
-    checked: Option<(String, Kept)>,
+    checked: Option<(String, RestartBoundState)>,
     /// Why the run would have to end once more.
-    unsettled: Option<(Source, String)>,
+    needs_repeated_restart: Option<(Source, String)>,
     probe: Option<adjust::Probe>,
     written: BTreeMap<String, Option<Errors>>,
 }
@@ -88,7 +88,7 @@ impl Core {
         Self {
             node: node.into(),
             memory,
-            duty: Duty::Undecided,
+            daemon_mode: DaemonMode::Undecided,
             fallback: None,
             maps: None,
             group: Group::Unknown,
@@ -97,7 +97,7 @@ impl Core {
             running: false,
             read: None,
             checked: None,
-            unsettled: None,
+            needs_repeated_restart: None,
             probe: None,
             written: BTreeMap::new(),
         }
@@ -112,24 +112,24 @@ impl Core {
     /// Whether the node has a daemon that takes what is pushed.
     #[must_use]
     pub fn serves(&self) -> bool {
-        matches!(self.duty, Duty::Serve { .. })
+        matches!(self.daemon_mode, DaemonMode::Serve { .. })
     }
 
-    /// The node's state allows this from now on.
-    pub fn set_duty(&mut self, duty: Duty) {
-        if duty == self.duty {
+    /// Sets what the daemon may be given from now on.
+    pub fn set_daemon_mode(&mut self, daemon_mode: DaemonMode) {
+        if daemon_mode == self.daemon_mode {
             return;
         }
-        self.fallback = match &duty {
-            Duty::Serve { fallback } => selection::modules_of(fallback),
+        self.fallback = match &daemon_mode {
+            DaemonMode::Serve { fallback } => selection::modules_of(fallback),
             _ => None,
         };
-        if duty == Duty::RolledBack
+        if daemon_mode == DaemonMode::RolledBack
             && let Some(source) = self.memory.starting.take()
         {
             self.memory.refused = Some(Refused { source, by: By::Start, keys: Vec::new() });
         }
-        self.duty = duty;
+        self.daemon_mode = daemon_mode;
     }
 
     /// The complete list of ConfigMaps with dynamic configurations.
@@ -192,7 +192,7 @@ impl Core {
         let kept = read.clone().or_else(fallback).and_then(|read| Some(read.ok()?.kept));
         // What cannot be read is at least not the static configuration.
         let read = read.and_then(Result::ok).map(|read| read.data);
-        self.unsettled = None;
+        self.needs_repeated_restart = None;
         self.probe = None;
         self.memory.run = Some(Run {
             invocation: invocation.to_owned(),
@@ -236,25 +236,26 @@ impl Core {
         }
     }
 
-    /// How it stands.
+    /// The status of the dynamic configuration.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn config_status(&self) -> ConfigStatus {
         if !self.serves() {
-            return Standing::default();
+            return ConfigStatus::default();
         }
         let run = self.memory.run.as_ref().filter(|_| self.running);
-        let renewal = run.and_then(|run| {
+        let restart_request = run.and_then(|run| {
             let because = run.end.clone()?;
-            Some(Renewal { invocation: run.invocation.clone(), because })
+            Some(RestartRequest { invocation: run.invocation.clone(), because })
         });
         let refused = self.memory.refused.as_ref();
-        let unsettled = || self.unsettled.as_ref().map(|(source, because)| unsettled(source, because));
-        Standing {
+        let needs_repeated_restart =
+            || self.needs_repeated_restart.as_ref().map(|(source, because)| needs_repeated_restart(source, because));
+        ConfigStatus {
             accepted: run.and_then(|run| run.accepted.clone()),
-            problem: refused.map(refusal).or_else(unsettled),
-            // One that is refused for its CPUs is told once.
+            problem: refused.map(refusal).or_else(needs_repeated_restart),
+            // One that is refused for its CPUs is reported once.
             warnings: if refused.is_some_and(|refused| refused.by == By::Check) { Vec::new() } else { self.warnings() },
-            renewal,
+            restart_request,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use extension_config::cri_resmgr::Kept;
+use extension_config::cri_resmgr::RestartBoundState;
 use serde_json::json;
 
 use crate::memory::{By, Fault, Memory, Refused, Run};
@@ -28,7 +28,7 @@ fn full(by: By) -> Memory {
             invocation: "0123456789abcdef0123456789abcdef".to_owned(),
             started_with: Some("89abcdef".to_owned()),
             accepted: Some(source("cri-resmgr-config.default")),
-            kept: Some(Kept {
+            kept: Some(RestartBoundState {
                 active: "balloons".to_owned(),
                 entries: BTreeSet::from(["policy.balloons.BalloonTypes.a".to_owned()]),
                 resources: BTreeMap::from([("ReservedResources".to_owned(), json!({ "CPU": "750m" }))]),
@@ -48,7 +48,7 @@ fn full(by: By) -> Memory {
 }
 
 #[test]
-fn memories_are_written_and_read_as_ever() {
+fn memories_equal_their_golden_files() {
     for (memory, golden) in [
         (full(By::Check), include_str!("golden/memory-refused-by-check.json")),
         (full(By::Daemon), include_str!("golden/memory-refused-by-daemon.json")),
@@ -61,7 +61,7 @@ fn memories_are_written_and_read_as_ever() {
 }
 
 #[test]
-fn patches_of_adjustments() {
+fn status_patches_of_adjustments_are_byte_equal_to_the_golden_ones() {
     let before = map(&[("gone", "x"), ("same", "y")]);
     let patch = |entry| StatusWrite::new("a", "n", Some(&before), entry).patch.to_string();
     assert_eq!(patch(None), r#"{"status":{"nodes":{"n":null}}}"#);
@@ -73,7 +73,7 @@ fn patches_of_adjustments() {
 
 /// It is compared with what an earlier agent remembered; another sum would push everything once more.
 #[test]
-fn sums_of_configurations() {
+fn hash_of_a_configuration_is_the_one_on_nodes() {
     let data: Data = map(&[("policy", "Active: none\n"), ("logger", "Debug: policy\n")]);
     assert_eq!(crate::selection::hash(&data), "44f06520");
 }

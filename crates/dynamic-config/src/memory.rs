@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::cri_resmgr::Kept;
+use extension_config::cri_resmgr::RestartBoundState;
 use serde::{Deserialize, Serialize};
 
 use crate::adjustments::Errors;
@@ -32,8 +32,8 @@ pub(crate) struct Run {
     pub(crate) started_with: Option<String>,
     /// What it was given since and accepted.
     pub(crate) accepted: Option<Source>,
-    /// What it holds on to; `None` when not known.
-    pub(crate) kept: Option<Kept>,
+    /// Keys whose values it keeps until it is restarted; `None` when not known.
+    pub(crate) kept: Option<RestartBoundState>,
     /// Adjustments that are in effect: name and hash of what was sent; `None` when not known.
     pub(crate) adjustments: Option<BTreeMap<String, String>>,
     /// Adjustments that it refused.

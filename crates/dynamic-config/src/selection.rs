@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::cri_resmgr::{self, CpuSet, Finding, Kept, NamedCpus};
+use extension_config::cri_resmgr::{self, CpuSet, Finding, NamedCpus, RestartBoundState};
 use extension_config::names;
 use sha2::{Digest, Sha256};
 
@@ -93,7 +93,7 @@ pub(crate) struct Read {
     /// In canonical form: what the daemon is given, and what is compared.
     pub(crate) data: Data,
     /// What of it stays in a running daemon.
-    pub(crate) kept: Kept,
+    pub(crate) kept: RestartBoundState,
     /// Keys that the daemon is not given, each with the reason.
     pub(crate) left_out: Vec<String>,
     /// What works, but perhaps not as its author thinks.
@@ -116,15 +116,15 @@ pub(crate) fn read(data: &Data) -> Result<Read, Vec<String>> {
         Ok(good) => Ok(Read {
             data: good.by_module(),
             kept: good.kept(),
-            left_out: good.left_out.iter().map(told).collect(),
-            warnings: good.warnings.iter().map(told).collect(),
+            left_out: good.left_out.iter().map(shown).collect(),
+            warnings: good.warnings.iter().map(shown).collect(),
             cpus: good.named_cpus(),
         }),
         Err(findings) => Err(findings.into_iter().map(|finding| finding.path).collect()),
     }
 }
 
-fn told(finding: &Finding) -> String {
+fn shown(finding: &Finding) -> String {
     format!("{} {}", finding.path, finding.message).trim_start().to_owned()
 }
 
@@ -139,7 +139,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn every_combination_of_levels() {
+    fn selection_of_the_config_map_for_every_combination_of_levels() {
         let content = |level: &str| BTreeMap::from([("policy".to_owned(), level.to_owned())]);
         let levels = ["cri-resmgr-config.node.n1", "cri-resmgr-config.group.g1", "cri-resmgr-config.default"];
         let others =
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_that_differ_have_other_names() {
+    fn hash_differs_for_contents_that_differ() {
         let data = |pairs: &[(&str, &str)]| {
             hash(&pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect())
         };

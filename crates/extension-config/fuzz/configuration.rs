@@ -3,7 +3,7 @@
 #![no_main]
 #![cfg_attr(clippy, expect(clippy::expect_used, reason = "a broken rule is a finding, and libFuzzer wants a panic"))]
 
-use extension_config::desired_state::{DesiredState, Phase};
+use extension_config::desired_state::{Backend, DesiredState, Phase};
 use extension_config::{Facts, cri_resmgr, resolve};
 use serde_json::Value;
 
@@ -37,12 +37,15 @@ fn configuration(text: &str) {
 fn provider_config(value: &Value) {
     match resolve(None, Some(value), &Facts::default()) {
         Ok(effective) => {
-            let state =
-                DesiredState { phase: Phase::Install, selection: effective.selection, daemon: effective.daemon };
+            let (selection, backend) = (effective.selection, effective.backend);
+            let texts = match &backend {
+                Backend::CriResmgr(daemon) => [daemon.fallback_config.clone(), daemon.force_config.clone()],
+                Backend::NriPlugins(_) => [None, None],
+            };
+            let state = DesiredState { phase: Phase::Install, selection, backend };
             let text = state.encode().expect("what is accepted can travel");
             assert_eq!(DesiredState::decode(&text).ok().as_ref(), Some(&state), "and arrives as it was sent");
-            let texts = [&state.daemon.fallback_config, &state.daemon.force_config];
-            assert!(texts.into_iter().flatten().all(|text| cri_resmgr::check(text).is_ok()), "and is accepted there");
+            assert!(texts.iter().flatten().all(|text| cri_resmgr::check(text).is_ok()), "and is accepted there");
         }
         Err(problems) => {
             assert!(problems.blames_the_shoot(), "there is no base configuration to blame");

@@ -7,7 +7,6 @@
 mod cpus;
 mod document;
 mod json;
-mod kept;
 mod named_cpus;
 mod number;
 mod pattern;
@@ -15,6 +14,7 @@ mod policy;
 mod quantity;
 mod rdt;
 mod report;
+mod restart_bound;
 mod schema;
 mod sieve;
 mod value;
@@ -24,10 +24,10 @@ pub use cpus::CpuSet;
 pub(crate) use document::check_within;
 pub use document::{Checked, canonical, check, check_modules};
 pub(crate) use json::{is_within, text as canonical_text};
-pub use kept::Kept;
 pub use named_cpus::NamedCpus;
 pub use report::Finding;
 pub(crate) use report::Steps;
+pub use restart_bound::RestartBoundState;
 /// Names of the daemon's modules: the top-level keys of its configuration.
 pub fn module_names() -> impl Iterator<Item = &'static str> {
     schema::MODULES.iter().map(|module| module.name)

@@ -2,6 +2,10 @@
 //!
 //! It travels as JSON in a ConfigMap whose name carries [`DesiredState::hash8`], so that a new pod can never see an old text. Agents of an
 //! older version may meet it: unknown fields are ignored, an unknown `apiVersion`, `kind` or `phase` is refused.
+//!
+//! There are two versions of the format, and a state is always written in the older one that can say it: what older agents can carry out they go on
+//! carrying out. v1alpha1 knows one backend, cri-resmgr. A removal needs no backend, because it goes by the node's journal: it is v1alpha1 whatever
+//! the node runs. v1alpha2 names the backend, and a reader that does not know the name refuses: one that ignored it would install another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,23 +14,75 @@ use sha2::{Digest, Sha256};
 
 use crate::names;
 
-/// `apiVersion` of the format that this version reads and writes.
+/// `apiVersion` of a state with the backend cri-resmgr, and of every removal.
 pub const API_VERSION: &str = "node.cri-resmgr.extensions.gardener.cloud/v1alpha1";
+/// `apiVersion` of a state that names its backend.
+pub const API_VERSION_2: &str = "node.cri-resmgr.extensions.gardener.cloud/v1alpha2";
 /// `kind` of the format.
 pub const KIND: &str = "DesiredState";
 
 /// What every node of a shoot is to become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredState {
+    /// Whether selected nodes get the backend or lose it.
+    pub phase: Phase,
+    /// Which nodes are to have the backend; every other one is made and kept clean.
+    pub selection: Selection,
+    /// What the selected nodes get. A removal says nothing of it.
+    pub backend: Backend,
+}
+
+/// What decides about the CPUs and memory of a node's containers, and what every node's is told alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DesiredState {
-    /// Whether selected nodes get the daemon or lose it.
-    pub phase: Phase,
-    /// Which nodes are to have the daemon; every other one is made and kept clean.
+pub enum Backend {
+    /// cri-resmgr, a CRI proxy.
+    CriResmgr(Daemon),
+    /// A policy plugin of nri-plugins.
+    NriPlugins(NriPlugins),
+}
+
+impl Default for Backend {
+    /// The one of v1alpha1, with nothing configured.
+    fn default() -> Self {
+        Self::CriResmgr(Daemon::default())
+    }
+}
+
+/// What holds for the plugin on every node. Policies differ between nodes and are not in here: they travel in ConfigMaps of their own
+/// ([`names::POLICY_CONFIG_MAP_PREFIX`]), so that a new policy is no roll-out of agents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NriPlugins {
+    /// What the agent may do where containerd's NRI is off.
     #[serde(default)]
-    pub selection: Selection,
-    /// The daemon's static configuration.
+    pub runtime: RuntimeChanges,
+    /// What becomes of the containers' CPUs and memory when the plugin is taken away.
     #[serde(default)]
-    pub daemon: Daemon,
+    pub on_removal: OnRemoval,
+    /// Ids of the risks (`nri_policy::Risk`) that the owner accepts in policies.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accepted: BTreeSet<String>,
+}
+
+/// Whether the agent may change containerd's configuration, which restarts containerd once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuntimeChanges {
+    /// Where it has to.
+    #[default]
+    Auto,
+    /// Nowhere: a node that would need it is refused.
+    Never,
+}
+
+/// What becomes of pins when the plugin is taken away. The plugin itself leaves them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnRemoval {
+    /// Each container gets back what it would have without the plugin.
+    #[default]
+    ResetPins,
+    /// They stay until their containers end.
+    Keep,
 }
 
 /// Direction in which agents work.
@@ -55,7 +111,7 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// Which nodes are to have the daemon. All conditions must hold.
+/// Which nodes are to have the backend. All conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Selection {
@@ -105,7 +161,7 @@ pub enum DecodeError {
     Malformed(#[source] serde_json::Error),
     /// Written by another generation of the controller.
     #[error(
-        "the desired state has apiVersion {api_version:?} and kind {kind:?}, this agent reads {API_VERSION:?} and {KIND:?}"
+        "the desired state has apiVersion {api_version:?} and kind {kind:?}, this agent reads {API_VERSION:?} or {API_VERSION_2:?} and {KIND:?}"
     )]
     Unsupported {
         /// What the text says.
@@ -115,13 +171,46 @@ pub enum DecodeError {
     },
 }
 
+/// v1alpha1.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+struct Version1<'a> {
     api_version: &'a str,
     kind: &'a str,
-    #[serde(flatten)]
-    state: &'a DesiredState,
+    phase: Phase,
+    selection: &'a Selection,
+    daemon: &'a Daemon,
+}
+
+/// v1alpha1, without what was looked at already.
+#[derive(Deserialize)]
+struct Fields1 {
+    phase: Phase,
+    #[serde(default)]
+    selection: Selection,
+    #[serde(default)]
+    daemon: Daemon,
+}
+
+/// v1alpha2.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version2<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    phase: Phase,
+    selection: &'a Selection,
+    backend: &'a Backend,
+}
+
+/// v1alpha2, without what was looked at already. An enum of which exactly one variant must be written: two backends, none, or one that is not
+/// known are errors.
+#[derive(Deserialize)]
+struct Fields2 {
+    phase: Phase,
+    #[serde(default)]
+    selection: Selection,
+    backend: Backend,
 }
 
 #[derive(Deserialize)]
@@ -136,17 +225,36 @@ struct TypeMeta {
 impl DesiredState {
     /// The JSON text. Equal states give equal bytes.
     pub fn encode(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&Envelope { api_version: API_VERSION, kind: KIND, state: self })
+        let Self { phase, selection, backend } = self;
+        let (phase, kind) = (*phase, KIND);
+        let of_version_1 =
+            |daemon| serde_json::to_string(&Version1 { api_version: API_VERSION, kind, phase, selection, daemon });
+        match (phase, backend) {
+            (_, Backend::CriResmgr(daemon)) => of_version_1(daemon),
+            (Phase::Remove, Backend::NriPlugins(_)) => of_version_1(&Daemon::default()),
+            (Phase::Install, Backend::NriPlugins(_)) => {
+                serde_json::to_string(&Version2 { api_version: API_VERSION_2, kind, phase, selection, backend })
+            }
+        }
     }
 
-    /// Reads the JSON text, ignoring fields that it does not know.
+    /// Reads the JSON text, ignoring fields that it does not know, but for those of a backend.
     pub fn decode(text: &str) -> Result<Self, DecodeError> {
         // The type first: a text of another generation may not have our fields at all, and must say so rather than "missing field".
         let meta: TypeMeta = serde_json::from_str(text).map_err(DecodeError::Malformed)?;
-        if meta.api_version != API_VERSION || meta.kind != KIND {
-            return Err(DecodeError::Unsupported { api_version: meta.api_version, kind: meta.kind });
+        match (meta.api_version.as_str(), meta.kind.as_str()) {
+            (API_VERSION, KIND) => {
+                let Fields1 { phase, selection, daemon } =
+                    serde_json::from_str(text).map_err(DecodeError::Malformed)?;
+                Ok(Self { phase, selection, backend: Backend::CriResmgr(daemon) })
+            }
+            (API_VERSION_2, KIND) => {
+                let Fields2 { phase, selection, backend } =
+                    serde_json::from_str(text).map_err(DecodeError::Malformed)?;
+                Ok(Self { phase, selection, backend })
+            }
+            _ => Err(DecodeError::Unsupported { api_version: meta.api_version, kind: meta.kind }),
         }
-        serde_json::from_str(text).map_err(DecodeError::Malformed)
     }
 
     /// First eight hexadecimal digits of the SHA-256 of [`Self::encode`].

@@ -1,30 +1,34 @@
 //! The configuration that takes effect: the shoot's over the operator's over our own, checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::cri_resmgr::{self, Checked, Steps};
-use crate::desired_state::{Daemon, Selection};
+use crate::desired_state::{Backend, Daemon, Selection};
 use crate::extra_options;
 use crate::key::ConfigKey;
 use crate::limits;
 use crate::names;
+use crate::nri;
 use crate::problem::{Origin, Problem, Problems};
-use crate::provider_config::{self, Written};
+use crate::provider_config::{self, BackendName, ProviderConfig, Written};
 use crate::workers::{self, Facts, LeftAlone};
 
 /// What a daemon runs with when nobody configured anything: it passes every request through.
 pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
 
+/// What agents of this version install. They do not know the other backend yet, and would hold.
+const INSTALLABLE: [BackendName; 1] = [BackendName::CriResmgr];
+
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
-    /// What stands in files on the nodes.
-    pub daemon: Daemon,
-    /// What is pushed to running daemons: name of the ConfigMap and its data.
+    /// What the nodes get, and what it is told on every node alike.
+    pub backend: Backend,
+    /// What differs between nodes, and what is pushed to running daemons: name of the ConfigMap and its data.
     pub dynamic: BTreeMap<String, BTreeMap<String, String>>,
-    /// Which nodes get the daemon; those of [`Self::left_alone`] do not.
+    /// Which nodes get the backend; those of [`Self::left_alone`] do not.
     pub selection: Selection,
     /// The worker pools that are selected and left alone all the same.
     pub left_alone: Vec<LeftAlone>,
@@ -48,6 +52,72 @@ pub fn resolve(
     facts: &Facts,
 ) -> Result<Effective, Problems> {
     let shoot = provider_config::decode(provider_config)?;
+    let backend = shoot.backend.unwrap_or(BackendName::CriResmgr);
+    if !INSTALLABLE.contains(&backend) {
+        let message = format!("is {backend}, allowed in this version: {}", BackendName::CriResmgr);
+        return Err(Problem::new(Origin::Shoot, "backend", "", &message).into());
+    }
+    resolve_for(backend, base, shoot, facts)
+}
+
+/// As [`resolve`], for any backend.
+pub(crate) fn resolve_for(
+    backend: BackendName,
+    base: Option<&BTreeMap<String, String>>,
+    shoot: ProviderConfig,
+    facts: &Facts,
+) -> Result<Effective, Problems> {
+    match backend {
+        BackendName::CriResmgr => of_cri_resmgr(base, shoot, facts),
+        BackendName::NriPlugins => of_nri_plugins(&shoot, facts),
+    }
+}
+
+/// The operator's base configuration is cri-resmgr's, so nothing of it counts.
+fn of_nri_plugins(shoot: &ProviderConfig, facts: &Facts) -> Result<Effective, Problems> {
+    let none = nri::NriConfig::default();
+    let policies = nri::resolve(shoot.nri.as_ref().unwrap_or(&none), shoot.nri.is_some())?;
+    let mut warnings = Warnings::default();
+    warnings.extend(policies.warnings);
+    if !shoot.configs.is_empty() {
+        warnings.push(Problem::new(Origin::Shoot, "configs", "", "has no effect with the backend nri-plugins"));
+    }
+    let pools = Pools::of(&shoot.selection, facts, BackendName::NriPlugins, &mut warnings);
+    Ok(Effective {
+        backend: Backend::NriPlugins(policies.settings),
+        dynamic: policies.config_maps,
+        selection: Selection { excluded_pools: pools.excluded(), ..shoot.selection.clone() },
+        left_alone: pools.left_alone,
+        is_nowhere: pools.is_nowhere,
+        origins: policies.keys.into_iter().map(|key| (format!("nri.{key}"), Origin::Shoot)).collect(),
+        warnings: warnings.told(),
+    })
+}
+
+/// What is said about worker pools.
+struct Pools {
+    left_alone: Vec<LeftAlone>,
+    is_nowhere: bool,
+}
+
+impl Pools {
+    fn of(selection: &Selection, facts: &Facts, backend: BackendName, warnings: &mut Warnings) -> Self {
+        let left_alone = workers::left_alone(selection, facts, backend);
+        let is_nowhere = workers::is_nowhere(selection, facts, &left_alone);
+        warnings.extend(workers::warnings(selection, facts, backend, &left_alone));
+        Self { left_alone, is_nowhere }
+    }
+
+    fn excluded(&self) -> BTreeSet<String> {
+        self.left_alone.iter().map(|pool| pool.name.clone()).collect()
+    }
+}
+
+fn of_cri_resmgr(
+    base: Option<&BTreeMap<String, String>>,
+    shoot: ProviderConfig,
+    facts: &Facts,
+) -> Result<Effective, Problems> {
     let (base, mut problems) = base.map(provider_config::decode_base).unwrap_or_default();
     let mut entries: BTreeMap<ConfigKey, (Origin, Written)> = BTreeMap::new();
     entries.extend(base.into_iter().map(|(key, written)| (key, (Origin::Base, written))));
@@ -84,10 +154,10 @@ pub fn resolve(
             }
             Err(findings) => {
                 for found in findings {
-                    if found.untold == 0 {
+                    if found.omitted == 0 {
                         problems.push(problem(*origin, written, &found.path, &found.message));
                     } else {
-                        problems.not_told(found.untold);
+                        problems.omit(found.omitted);
                     }
                 }
             }
@@ -103,25 +173,25 @@ pub fn resolve(
         warnings.extend(options.left_out.iter().map(|message| problem(*origin, written, "", message)));
     }
     warn_of_policies(&entries, &checked, &mut warnings);
-    let left_alone = workers::left_alone(&shoot.selection, facts);
-    let is_nowhere = workers::is_nowhere(&shoot.selection, facts, &left_alone);
-    warnings.extend(workers::warnings(&shoot.selection, facts, &left_alone));
-    let excluded_pools = left_alone.iter().map(|pool| pool.name.clone()).collect();
+    if shoot.nri.is_some() {
+        warnings.push(Problem::new(Origin::Shoot, "nri", "", "has no effect with the backend cri-resmgr"));
+    }
+    let pools = Pools::of(&shoot.selection, facts, BackendName::CriResmgr, &mut warnings);
 
     let text = |key| checked.get(&key).map(|good: &Checked| good.canonical().to_owned());
     let dynamic = checked.iter().filter(|(key, _)| key.is_dynamic());
     Ok(Effective {
-        daemon: Daemon {
+        backend: Backend::CriResmgr(Daemon {
             fallback_config: text(ConfigKey::Fallback),
             force_config: text(ConfigKey::Force),
             extra_options: options.text,
-        },
+        }),
         dynamic: dynamic
             .map(|(key, good)| (format!("{}{key}", names::DYNAMIC_CONFIG_MAP_PREFIX), good.by_module()))
             .collect(),
-        selection: Selection { excluded_pools, ..shoot.selection },
-        left_alone,
-        is_nowhere,
+        selection: Selection { excluded_pools: pools.excluded(), ..shoot.selection },
+        left_alone: pools.left_alone,
+        is_nowhere: pools.is_nowhere,
         origins: entries.iter().map(|(key, (origin, _))| (key.to_string(), *origin)).collect(),
         warnings: warnings.told(),
     })
@@ -173,6 +243,7 @@ fn warn_of_policies(
         }
         return;
     }
+    warn_of_base_levels(entries, warnings);
     let Some(fallback) = checked.get(&ConfigKey::Fallback) else { return };
     for (key, good) in checked.iter().filter(|(key, good)| key.is_dynamic() && good.active != fallback.active) {
         let (origin, written) = &entries[key];
@@ -181,6 +252,20 @@ fn warn_of_policies(
             good.active, fallback.active
         );
         warnings.push(problem(*origin, written, "policy.Active", &message));
+    }
+}
+
+/// A shoot that sets its fallback alone expects its nodes to have it. Where the base configuration has a level that wins over it, they do not.
+fn warn_of_base_levels(entries: &BTreeMap<ConfigKey, (Origin, Written)>, warnings: &mut Warnings) {
+    let Some((Origin::Shoot, fallback)) = entries.get(&ConfigKey::Fallback) else { return };
+    let levels = entries.iter().filter(|(key, (origin, _))| key.is_dynamic() && *origin == Origin::Base);
+    let names: Vec<&str> = levels.map(|(_, (_, written))| written.field.as_str()).collect();
+    if let Some((first, rest)) = names.split_first() {
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        let message = format!(
+            "nodes for which the operator's base configuration has another ({first}{more}) are given that one: a level that is left out comes from there; set configs.default, too"
+        );
+        warnings.push(problem(Origin::Shoot, fallback, "", &message));
     }
 }
 

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_are_known_from_the_shoot() {
+    fn worker_facts_are_read_from_the_shoot() {
         let shoot: Shoot =
             serde_json::from_value(json!({"spec": {"kubernetes": {"version": "1.33.2"}, "provider": {"workers": [
                 {"name": "a"},
@@ -64,7 +64,7 @@ mod tests {
 
     /// Field case N20: where a pool's policy comes from. Its own section replaces the Shoot's as a whole, also when it says nothing of it.
     #[test]
-    fn a_pools_own_kubelet_section_replaces_the_shoots() {
+    fn the_kubelet_section_of_a_pool_replaces_that_of_the_shoot_as_a_whole() {
         let policy = |policy: &str, of_pool| Some(CpuManager { policy: policy.to_owned(), of_pool });
         let of_shoot = policy("static", false);
         let table = [

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cri_resmgr::{Finding, check, check_modules};
+use crate::desired_state::Backend;
 use crate::{Effective, Facts, Problems, resolve};
 use table::Answer::{Accepted, Given, Refused, Restart, Warned};
 use table::Input::{self, Change, Modules, Object, Options, Text};
@@ -36,7 +37,7 @@ fn field_cases() {
 }
 
 #[test]
-fn every_case_is_there() {
+fn every_field_case_of_the_documentation_is_in_the_table() {
     let mut ids: Vec<_> = table::CASES.iter().map(|(id, ..)| *id).collect();
     ids.dedup();
     let expected = "E01 E03 E04 E06 E07 E08 E12 E13 E15 E16 E17 E18 E19 E20 E21 E23 E26";
@@ -118,9 +119,10 @@ fn resolved(base: Option<(&str, &str)>, shoot: Option<&Value>) -> Result<Effecti
 
 fn of_configs(base: Option<(&str, &str)>, shoot: Option<&Value>) -> Outcome {
     let effective = resolved(base, shoot).map_err(|problems| problems.to_string())?;
-    let given = match (effective.dynamic.get("cri-resmgr-config.default"), &effective.daemon) {
-        (Some(modules), _) => check_modules(modules).unwrap().canonical().to_owned(),
-        (None, daemon) => daemon.force_config.clone().or(daemon.fallback_config.clone()).unwrap_or_default(),
+    let Backend::CriResmgr(daemon) = &effective.backend else { panic!("{effective:?}") };
+    let given = match effective.dynamic.get("cri-resmgr-config.default") {
+        Some(modules) => check_modules(modules).unwrap().canonical().to_owned(),
+        None => daemon.force_config.clone().or(daemon.fallback_config.clone()).unwrap_or_default(),
     };
     let mut warnings: Vec<_> = effective.warnings.iter().map(ToString::to_string).collect();
     // What is said of a pushed configuration below a force configuration is not about its text.
@@ -131,5 +133,6 @@ fn of_configs(base: Option<(&str, &str)>, shoot: Option<&Value>) -> Outcome {
 fn of_options(base: Option<(&str, &str)>, shoot: Option<&Value>) -> Outcome {
     let effective = resolved(base, shoot).map_err(|problems| problems.to_string())?;
     let warnings = effective.warnings.iter().map(ToString::to_string).collect();
-    Ok(Found { given: effective.daemon.extra_options, warnings })
+    let Backend::CriResmgr(daemon) = effective.backend else { panic!("not cri-resmgr") };
+    Ok(Found { given: daemon.extra_options, warnings })
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::desired_state::{self, Daemon, DesiredState, Phase, Selection, hash8};
+use crate::desired_state::{self, Backend, Daemon, DesiredState, Phase, Selection, hash8};
 use crate::names::{self, event, node};
 use crate::node_report::{NodeReport, Stage};
 use crate::provider_config;
@@ -32,6 +32,7 @@ fn names_of_both_sides() {
         SHOOT_ACCESS_SECRET SHOOT_NAMESPACE NODE_AGENT NODE_AGENT_POLICY NODE_AGENT_CONTAINER NODE_AGENT_LABEL
         NODE_REPORT_LEASE_PREFIX NODE_REPORT_ANNOTATION INSTALLATION_IMAGE NODE_AGENT_PORT DESIRED_STATE_DIR
         DESIRED_STATE_KEY DESIRED_STATE_CONFIG_MAP_PREFIX SWITCH_LEASE SWITCHES_ANNOTATION DYNAMIC_CONFIG_MAP_PREFIX
+        POLICY_CONFIG_MAP_PREFIX
         NODE_GROUP_LABEL ADJUSTMENT_GROUP ADJUSTMENT_VERSION ADJUSTMENT_KIND ADJUSTMENT_PLURAL WORKER_POOL_LABEL
         WORKER_CRI_LABEL ARCHITECTURE CONTAINER_RUNTIME
     );
@@ -60,7 +61,7 @@ fn reasons_of_events_on_nodes() {
 }
 
 #[test]
-fn versions_and_kinds() {
+fn api_versions_and_kinds_equal_the_golden_ones() {
     assert_eq!(
         [provider_config::API_VERSION, provider_config::KIND, desired_state::API_VERSION, desired_state::KIND],
         [
@@ -73,7 +74,7 @@ fn versions_and_kinds() {
 }
 
 #[test]
-fn a_desired_state_with_every_field_is_written_and_read_as_ever() {
+fn a_desired_state_with_every_field_equals_its_golden_file() {
     let state = DesiredState {
         phase: Phase::Install,
         selection: Selection {
@@ -81,11 +82,11 @@ fn a_desired_state_with_every_field_is_written_and_read_as_ever() {
             match_labels: BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]),
             excluded_pools: BTreeSet::from(["pool-c".to_owned()]),
         },
-        daemon: Daemon {
+        backend: Backend::CriResmgr(Daemon {
             fallback_config: Some("policy:\n  Active: none\n".to_owned()),
             force_config: Some("policy:\n  Active: balloons\n".to_owned()),
             extra_options: "--metrics-interval 5s".to_owned(),
-        },
+        }),
     };
     let golden = include_str!("golden/desired-state.json").trim_end();
     assert_eq!(state.encode().unwrap(), golden);
@@ -96,7 +97,7 @@ fn a_desired_state_with_every_field_is_written_and_read_as_ever() {
 }
 
 #[test]
-fn a_node_report_with_every_field_is_written_and_read_as_ever() {
+fn a_node_report_with_every_field_equals_its_golden_file() {
     let report = NodeReport {
         stage: Stage::RolledBack,
         phase: Phase::Install.as_str().to_owned(),

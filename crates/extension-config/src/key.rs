@@ -78,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_round_trip() {
+    fn config_keys_survive_parsing_and_display() {
         for text in ["fallback", "force", "EXTRA_OPTIONS", "default", "group.a", "node.ip-10-0-0-1.eu.internal"] {
             assert_eq!(ConfigKey::parse(text).unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_no_key() {
+    fn texts_that_are_no_config_key_are_refused() {
         let long = format!("node.{}", "a".repeat(201));
         for text in [
             "",

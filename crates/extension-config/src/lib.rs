@@ -3,6 +3,7 @@
 //! `seed-controller` and `node-agent` meet only here: every name, path and format that both must agree on is defined in this
 //! crate, once. Nothing in it does I/O.
 
+mod absent;
 pub mod cri_resmgr;
 pub mod desired_state;
 pub mod effective;
@@ -16,6 +17,7 @@ mod key;
 pub mod limits;
 pub mod names;
 pub mod node_report;
+pub mod nri;
 mod problem;
 pub mod provider_config;
 mod selection;

@@ -64,6 +64,8 @@ pub const SWITCH_LEASE: &str = "cri-resmgr-switches";
 pub const SWITCHES_ANNOTATION: &str = "cri-resmgr.extensions.gardener.cloud/switches";
 /// Prefix of the ConfigMaps with dynamic configurations; `default`, `node.NAME` or `group.NAME` follows.
 pub const DYNAMIC_CONFIG_MAP_PREFIX: &str = "cri-resmgr-config.";
+/// Prefix of the ConfigMaps with policies for nri-plugins; `default`, `node.NAME` or `group.NAME` follows.
+pub const POLICY_CONFIG_MAP_PREFIX: &str = "cri-resmgr-policy.";
 /// Node label that names the group whose dynamic configuration a node takes.
 pub const NODE_GROUP_LABEL: &str = "cri-resource-manager.intel.com/group";
 /// API group of the Adjustments: theirs, not ours, so that what people have written carries over.

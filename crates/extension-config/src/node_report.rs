@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_those_of_the_json() {
+    fn stages_have_the_same_name_in_json_and_display() {
         for stage in Stage::ALL {
             assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
             assert_eq!(serde_json::from_value::<Stage>(stage.as_str().into()).unwrap(), stage);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_of_other_versions_are_read() {
+    fn node_reports_of_other_versions_are_read() {
         let newer = r#"{"stage":"Sleeping","phase":"Remove","message":"m","more":{"a":1}}"#;
         let report: NodeReport = serde_json::from_str(newer).unwrap();
         assert_eq!((report.stage, report.message.as_str(), report.retry_at), (Stage::Undecided, "m", None));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn time_alone_is_no_news() {
+    fn a_report_with_another_time_alone_says_the_same() {
         let report: NodeReport = serde_json::from_str(r#"{"stage":"Clean","since":7}"#).unwrap();
         assert!(report.says_the_same(&NodeReport { since: 8, ..report.clone() }));
         assert!(!report.says_the_same(&NodeReport { restarts: 1, ..report.clone() }));

@@ -75,7 +75,7 @@ impl Problems {
     }
 
     /// There are so many more, of a configuration of which some are told.
-    pub(crate) fn not_told(&mut self, count: usize) {
+    pub(crate) fn omit(&mut self, count: usize) {
         self.more += count;
     }
 
@@ -141,7 +141,7 @@ mod tests {
     use super::{Origin, Problem, Problems};
 
     #[test]
-    fn what_is_told_is_bounded_and_blame_is_not_lost() {
+    fn problems_are_bounded_and_keep_the_blame() {
         let mut problems = Problems::default();
         for index in 0..1000 {
             problems.push(Problem::new(
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_long_is_told() {
+    fn a_single_long_problem_is_shown() {
         let mut problems = Problems::default();
         problems.push(Problem::new(Origin::Shoot, "𝒳".repeat(1000), &"𝒳".repeat(1000), &"𝒳".repeat(1000)));
         assert!(problems.to_string().starts_with("providerConfig: 𝒳") && problems.to_string().len() <= 4096 + 100);

@@ -9,10 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::absent::null_as_default;
 use crate::cri_resmgr::{canonical_text, is_within};
 use crate::desired_state::Selection;
 use crate::key::{self, ConfigKey};
 use crate::limits;
+use crate::nri::NriConfig;
 use crate::problem::{Origin, Problem, Problems};
 
 /// `apiVersion` of the typed form.
@@ -28,12 +30,40 @@ pub struct CriResourceManagerConfig {
     pub api_version: String,
     /// Always `CriResourceManagerConfig`.
     pub kind: String,
+    /// What decides about the CPUs and memory of containers; left out: `cri-resmgr`.
+    // Not in the schema before it can be chosen: `effective::INSTALLABLE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub backend: Option<BackendName>,
     /// Configurations of the daemon. Those left out come from the operator's base configuration.
     #[serde(default, deserialize_with = "null_as_default")]
     pub configs: Configs,
+    /// Settings of nri-plugins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub nri: Option<NriConfig>,
     /// Which nodes get the daemon; left out: all that use containerd.
     #[serde(default, deserialize_with = "null_as_default")]
     pub selection: SelectionConfig,
+}
+
+/// What decides about the CPUs and memory of containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendName {
+    /// cri-resmgr, a CRI proxy between kubelet and containerd.
+    CriResmgr,
+    /// A policy plugin of nri-plugins, which containerd asks about each container.
+    NriPlugins,
+}
+
+impl std::fmt::Display for BackendName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::CriResmgr => "cri-resmgr",
+            Self::NriPlugins => "nri-plugins",
+        })
+    }
 }
 
 /// Configurations of the daemon.
@@ -97,8 +127,12 @@ struct Untyped {
 pub struct ProviderConfig {
     /// The text of each configuration, with the path at which its author wrote it.
     pub configs: BTreeMap<ConfigKey, Written>,
-    /// Which nodes get the daemon.
+    /// Which nodes get the backend.
     pub selection: Selection,
+    /// Which backend they get.
+    pub backend: Option<BackendName>,
+    /// Settings of nri-plugins.
+    pub nri: Option<NriConfig>,
 }
 
 /// A text and where it was written.
@@ -108,14 +142,6 @@ pub struct Written {
     pub field: String,
     /// YAML, or the command line options.
     pub text: String,
-}
-
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// JSON schema of the typed form, pretty-printed; `docs/provider-config.schema.json` holds it for editors.
@@ -196,7 +222,7 @@ fn from_untyped(untyped: Untyped) -> Result<ProviderConfig, Problems> {
         }
     }
     let selection = Selection { match_labels: untyped.node_selector, ..Selection::default() };
-    finish(ProviderConfig { configs, selection }, problems, "nodeSelector")
+    finish(ProviderConfig { configs, selection, ..ProviderConfig::default() }, problems, "nodeSelector")
 }
 
 fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problems> {
@@ -234,11 +260,9 @@ fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problem
         let message = format!("a name has {} bytes, allowed: {}", name.len(), limits::NAME_BYTES);
         problem("selection.workerPools".into(), &message)
     }));
-    finish(
-        ProviderConfig { configs, selection: Selection { worker_pools, match_labels, ..Selection::default() } },
-        problems,
-        "selection.matchLabels",
-    )
+    let selection = Selection { worker_pools, match_labels, ..Selection::default() };
+    let (backend, nri) = (typed.backend, typed.nri);
+    finish(ProviderConfig { configs, selection, backend, nri }, problems, "selection.matchLabels")
 }
 
 fn count(field: &str, count: usize, most: usize) -> Option<Problem> {

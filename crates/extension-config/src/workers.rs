@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::desired_state::Selection;
 use crate::problem::{Origin, Problem};
+use crate::provider_config::BackendName;
 use crate::{limits, names, selection};
 
 /// The first Kubernetes whose kubelet speaks the one CRI that the daemon serves, v1 (kubernetes.io/docs/concepts/architecture/cri: stable in v1.23;
 /// the daemon from v0.9 on has no v1alpha2).
 const OLDEST_KUBERNETES: (u64, u64) = (1, 23);
+/// The first that is supported with containerd 1.7 (containerd's own table of supported Kubernetes: 1.7 from 1.26 on), of which NRI 1.0 is a part.
+const OLDEST_KUBERNETES_OF_NRI: (u64, u64) = (1, 26);
 /// The first whose CRI has what the daemon, of the CRI of 1.29, drops with an effect that is seen: resizing of running pods.
 const LOSES_RESIZING_SINCE: (u64, u64) = (1, 33);
 /// The CPU manager's policy that works, and what kubelet takes an empty one for.
@@ -48,7 +51,7 @@ pub struct CpuManager {
     pub of_pool: bool,
 }
 
-/// A worker pool on which cri-resmgr cannot work.
+/// A worker pool on which the backend cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftAlone {
     /// Its name.
@@ -58,10 +61,10 @@ pub struct LeftAlone {
 }
 
 /// The pools that are selected by name and cannot be served, by name. The labels of a selection are the nodes' and not known here.
-pub(crate) fn left_alone(selection: &Selection, facts: &Facts) -> Vec<LeftAlone> {
+pub(crate) fn left_alone(selection: &Selection, facts: &Facts, backend: BackendName) -> Vec<LeftAlone> {
     let mut pools: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for worker in selected(selection, facts) {
-        let reasons = reasons(worker);
+        let reasons = reasons(worker, backend);
         if !reasons.is_empty() {
             pools.entry(&worker.name).or_default().extend(reasons);
         }
@@ -81,7 +84,7 @@ fn selected<'a>(selection: &'a Selection, facts: &'a Facts) -> impl Iterator<Ite
         .filter(move |worker| pools.is_none_or(|pools| pools.contains(&worker.name)))
 }
 
-fn reasons(worker: &WorkerFacts) -> Vec<String> {
+fn reasons(worker: &WorkerFacts, backend: BackendName) -> Vec<String> {
     let told = |value: &str| limits::cut(value, limits::VALUE_CHARACTERS);
     let mut reasons = Vec::new();
     if let Some(CpuManager { policy, of_pool }) = &worker.cpu_manager
@@ -89,8 +92,12 @@ fn reasons(worker: &WorkerFacts) -> Vec<String> {
     {
         let owner = if *of_pool { "the pool's" } else { "the Shoot's" };
         let policy = told(policy);
+        let because = match backend {
+            BackendName::CriResmgr => "cri-resmgr swallows kubelet's updates of containers",
+            BackendName::NriPlugins => "kubelet and the policy would both set the CPUs of containers",
+        };
         reasons.push(format!(
-            "{owner} kubernetes.kubelet.cpuManagerPolicy is {policy:?}, only \"none\" works, as cri-resmgr swallows kubelet's updates of containers"
+            "{owner} kubernetes.kubelet.cpuManagerPolicy is {policy:?}, only \"none\" works, as {because}"
         ));
     }
     for (field, value, works) in [
@@ -101,10 +108,14 @@ fn reasons(worker: &WorkerFacts) -> Vec<String> {
             reasons.push(format!("{field} is {:?}, only {works:?} works", told(value)));
         }
     }
-    if let Some((major, minor)) = worker.kubernetes.filter(|version| *version < OLDEST_KUBERNETES) {
-        let (oldest_major, oldest_minor) = OLDEST_KUBERNETES;
+    let (oldest, because) = match backend {
+        BackendName::CriResmgr => (OLDEST_KUBERNETES, "cri-resmgr serves CRI v1 alone"),
+        BackendName::NriPlugins => (OLDEST_KUBERNETES_OF_NRI, "older ones come with a containerd without NRI"),
+    };
+    if let Some((major, minor)) = worker.kubernetes.filter(|version| *version < oldest) {
+        let (oldest_major, oldest_minor) = oldest;
         reasons.push(format!(
-            "its Kubernetes version is {major}.{minor}, only {oldest_major}.{oldest_minor} and later work, as cri-resmgr serves CRI v1 alone"
+            "its Kubernetes version is {major}.{minor}, only {oldest_major}.{oldest_minor} and later work, as {because}"
         ));
     }
     reasons
@@ -117,7 +128,12 @@ pub(crate) fn is_nowhere(selection: &Selection, facts: &Facts, left_alone: &[Lef
 }
 
 /// What to warn of in the pools that are not left alone, and in the selection.
-pub(crate) fn warnings(selection: &Selection, facts: &Facts, left_alone: &[LeftAlone]) -> Vec<Problem> {
+pub(crate) fn settings_without_effect_are_warned_of(
+    selection: &Selection,
+    facts: &Facts,
+    backend: BackendName,
+    left_alone: &[LeftAlone],
+) -> Vec<Problem> {
     let known: HashSet<&str> = facts.workers.iter().map(|worker| worker.name.as_str()).collect();
     let unknown = selection.worker_pools.iter().flatten().filter(|pool| !known.contains(pool.as_str()));
     let unknown = unknown
@@ -125,6 +141,7 @@ pub(crate) fn warnings(selection: &Selection, facts: &Facts, left_alone: &[LeftA
         .map(|pool| warning("selection.workerPools", &format!("there is no worker pool {pool:?}")));
     let left: HashSet<&str> = left_alone.iter().map(|pool| pool.name.as_str()).collect();
     let served = selected(selection, facts).filter(|worker| !left.contains(worker.name.as_str()));
+    let served = served.filter(|_| backend == BackendName::CriResmgr);
     let losing = served.filter(|worker| worker.kubernetes.is_some_and(|version| version >= LOSES_RESIZING_SINCE));
     let losing = losing.map(|worker| {
         let message = format!(

@@ -90,7 +90,7 @@ fn same(one: &Value, other: &Value) -> bool {
 
 #[test]
 #[ignore = "needs the program in YAML_TO_JSON"]
-fn the_daemons_library_reads_the_same() {
+fn our_yaml_reader_agrees_with_the_daemons_library() {
     let program = std::env::var_os("YAML_TO_JSON").expect("YAML_TO_JSON names the program");
     let seconds = std::env::var("YAML_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

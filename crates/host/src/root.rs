@@ -108,7 +108,7 @@ impl HostRoot {
     /// A host-absolute path in this process's own view, for what cannot be opened by us (the bus address, a socket to connect to).
     /// Links in it are *not* resolved below the root.
     #[must_use]
-    pub fn own_view(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub fn path_in_this_namespace(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
         self.path.join(path.strip_prefix("/").unwrap_or(path))
     }

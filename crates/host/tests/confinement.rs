@@ -24,7 +24,7 @@ fn path() -> impl Strategy<Value = PathBuf> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
-    fn nothing_outside_is_touched(targets in prop::collection::vec(target(), 3), paths in prop::collection::vec(path(), 5)) {
+    fn no_operation_touches_anything_outside_the_root(targets in prop::collection::vec(target(), 3), paths in prop::collection::vec(path(), 5)) {
         let outside = tempfile::tempdir().expect("temporary directory");
         fs::write(outside.path().join("secret"), SECRET).expect("write");
         let inside = outside.path().join("inside");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use host::fault::{Fault, FaultScript};
-use host::{FileAttributes, HostRoot, Journal};
+use host::{FileAttributes, HostRoot, StateFile};
 use serde::{Deserialize, Serialize};
 
 const PLAIN: FileAttributes = FileAttributes::with_mode(0o600);
@@ -34,7 +34,7 @@ fn prepare(directory: &Path) {
 }
 
 #[test]
-fn after_any_fault_the_next_run_gets_there() {
+fn a_run_after_any_fault_reaches_the_same_result() {
     for (name, act) in scenarios() {
         let counting = tempfile::tempdir().expect("temporary directory");
         prepare(counting.path());
@@ -88,37 +88,37 @@ struct Document {
     made: Vec<String>,
 }
 
-fn journal() -> (tempfile::TempDir, Journal<Document>) {
+fn state_file() -> (tempfile::TempDir, StateFile<Document>) {
     let directory = tempfile::tempdir().expect("temporary directory");
     let root = HostRoot::open(directory.path()).expect("open");
-    (directory, Journal::new(root, "/journal.json", 1..=2))
+    (directory, StateFile::new(root, "/journal.json", 1..=2))
 }
 
 #[test]
-fn a_journal_is_read_back_and_not_written_twice() {
-    let (directory, journal) = journal();
-    assert_eq!(journal.read().expect("none"), None);
+fn a_state_file_is_read_back_and_not_rewritten_when_equal() {
+    let (directory, state_file) = state_file();
+    assert_eq!(state_file.read().expect("none"), None);
     let document = Document { phase: "installing".to_owned(), made: vec!["/opt/x".to_owned()] };
-    assert_eq!(journal.write(1, &document).expect("write"), host::Change::Content);
-    assert_eq!(journal.write(1, &document).expect("same"), host::Change::Unchanged);
-    assert_eq!(journal.read().expect("read"), Some(document));
+    assert_eq!(state_file.write(1, &document).expect("write"), host::Change::Content);
+    assert_eq!(state_file.write(1, &document).expect("same"), host::Change::Unchanged);
+    assert_eq!(state_file.read().expect("read"), Some(document));
     assert!(directory.path().join("journal.json").exists());
-    assert_eq!(journal.remove().expect("remove"), host::Removal::Removed);
-    assert_eq!(journal.read().expect("none"), None);
+    assert_eq!(state_file.remove().expect("remove"), host::Removal::Removed);
+    assert_eq!(state_file.read().expect("none"), None);
 }
 
 #[test]
-fn a_damaged_journal_is_told_from_a_foreign_one() {
-    let (directory, journal) = journal();
+fn a_damaged_state_file_is_told_from_one_of_another_version() {
+    let (directory, state_file) = state_file();
     let path = directory.path().join("journal.json");
     for text in ["", "\n", "\0\0\0", "{", "[]", r#"{"version":1}"#, r#"{"version":1,"content":{"phase":3}}"#] {
         fs::write(&path, text).expect("write");
-        let error = journal.read().expect_err(text);
+        let error = state_file.read().expect_err(text);
         assert!(error.is_damaged(), "{text:?}: {error:?}");
     }
     fs::write(&path, r#"{"version":2,"content":{"phase":"x"}}"#).expect("write");
-    let error = journal.read().expect_err("other version");
-    assert!(matches!(error, host::JournalError::UnknownVersion { found: 2, known: 1, .. }), "{error:?}");
+    let error = state_file.read().expect_err("other version");
+    assert!(matches!(error, host::StateFileError::UnknownVersion { found: 2, known: 1, .. }), "{error:?}");
     fs::write(&path, r#"{"version":1,"content":{"phase":"x","later":true}}"#).expect("write");
-    assert!(journal.read().expect("unknown fields are ignored").is_some());
+    assert!(state_file.read().expect("unknown fields are ignored").is_some());
 }

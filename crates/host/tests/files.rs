@@ -26,7 +26,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_written_file_has_content_mode_and_no_leftover() {
+fn write_atomic_sets_content_and_mode_and_leaves_no_temporary() {
     let (directory, root) = root();
     root.write_atomic("/etc/a.conf", b"text", FileAttributes::with_mode(0o640)).expect("write");
     let path = directory.path().join("etc/a.conf");
@@ -36,7 +36,7 @@ fn a_written_file_has_content_mode_and_no_leftover() {
 }
 
 #[test]
-fn an_equal_file_is_not_touched() {
+fn ensure_file_does_not_touch_an_equal_file() {
     let (directory, root) = root();
     let path = directory.path().join("etc/a");
     let look = || {
@@ -57,7 +57,7 @@ fn an_equal_file_is_not_touched() {
 }
 
 #[test]
-fn the_own_owner_needs_no_chown() {
+fn ensure_file_with_our_own_owner_needs_no_chown() {
     let (directory, root) = root();
     let own = fs::metadata(directory.path()).expect("metadata");
     let owner = Owner { uid: own.uid(), gid: own.gid() };
@@ -68,7 +68,7 @@ fn the_own_owner_needs_no_chown() {
 }
 
 #[test]
-fn a_running_binary_can_be_replaced() {
+fn write_atomic_replaces_a_running_binary() {
     let (directory, root) = root();
     let program = fs::read("/bin/sleep").expect("sleep");
     let attributes = FileAttributes::with_mode(0o755);
@@ -83,7 +83,7 @@ fn a_running_binary_can_be_replaced() {
 }
 
 #[test]
-fn a_wrong_sum_never_gets_the_name() {
+fn copy_with_a_wrong_checksum_leaves_the_target_as_it_was() {
     let (directory, root) = root();
     let error =
         root.copy_in("/etc/a", &mut b"text".as_slice(), PLAIN, Some(Checksum::of(b"other"))).expect_err("wrong sum");
@@ -118,7 +118,7 @@ fn bad_paths_are_refused() {
 }
 
 #[test]
-fn reading_is_bounded_and_takes_files_only() {
+fn read_is_bounded_and_takes_regular_files_only() {
     let (directory, root) = root();
     fs::write(directory.path().join("etc/a"), "12345").expect("write");
     assert_eq!(root.read("/etc/a", 5).expect("read"), b"12345");
@@ -134,7 +134,7 @@ fn reading_is_bounded_and_takes_files_only() {
 }
 
 #[test]
-fn metadata_does_not_follow() {
+fn metadata_does_not_follow_links() {
     let (directory, root) = root();
     symlink("/nowhere", directory.path().join("etc/link")).expect("link");
     let found = root.metadata("/etc/link").expect("metadata").expect("there");
@@ -162,7 +162,7 @@ fn links_are_made_replaced_and_removed_only_as_links() {
 }
 
 #[test]
-fn only_the_expected_file_is_removed() {
+fn remove_file_removes_only_the_expected_content() {
     let (directory, root) = root();
     fs::write(directory.path().join("etc/a"), "theirs").expect("write");
     let ours = Checksum::of(b"ours");
@@ -174,7 +174,7 @@ fn only_the_expected_file_is_removed() {
 }
 
 #[test]
-fn made_directories_are_told_and_removed_when_empty() {
+fn directories_to_create_are_listed_and_removed_only_when_empty() {
     let (directory, root) = root();
     let attributes = FileAttributes::with_mode(0o711);
     let wanted = ["/etc/x", "/etc/x/y"].map(PathBuf::from);
@@ -194,7 +194,7 @@ fn made_directories_are_told_and_removed_when_empty() {
 }
 
 #[test]
-fn a_tree_is_removed_without_following_links() {
+fn remove_tree_does_not_follow_links() {
     let (directory, root) = root();
     let tree = directory.path().join("etc/tree");
     fs::create_dir_all(tree.join("a/b")).expect("make");
@@ -213,7 +213,7 @@ fn a_tree_is_removed_without_following_links() {
 }
 
 #[test]
-fn what_is_renamed_is_whole_and_overwrites_nothing() {
+fn rename_aside_moves_a_whole_tree_and_overwrites_nothing() {
     let (directory, root) = root();
     let etc = directory.path().join("etc");
     fs::create_dir(etc.join("tree")).expect("make");
@@ -235,7 +235,7 @@ fn what_is_renamed_is_whole_and_overwrites_nothing() {
 }
 
 #[test]
-fn stale_temporaries_are_ours_only() {
+fn removal_of_stale_temporaries_takes_only_ours() {
     let (directory, root) = root();
     for name in [".a.1-0.cri-resmgr-tmp", ".a.tmp", "b.cri-resmgr-tmp"] {
         fs::write(directory.path().join("etc").join(name), "").expect("write");
@@ -247,7 +247,7 @@ fn stale_temporaries_are_ours_only() {
 }
 
 #[test]
-fn a_listing_tells_directories() {
+fn a_listing_marks_directories() {
     let (directory, root) = root();
     fs::create_dir(directory.path().join("etc/d")).expect("make");
     symlink("d", directory.path().join("etc/e")).expect("link");
@@ -260,14 +260,14 @@ fn a_listing_tells_directories() {
 }
 
 #[test]
-fn space_is_measured_above_a_missing_path() {
+fn free_space_of_a_missing_path_is_that_of_its_parent() {
     let (_directory, root) = root();
     assert!(root.free_space("/etc").expect("space") > 0);
     assert!(root.free_space("/etc/missing/below").expect("space") > 0);
 }
 
 #[test]
-fn two_locks_exclude_each_other() {
+fn a_second_lock_on_the_same_path_is_refused() {
     let (_directory, root) = root();
     let first = root.lock("/etc/lock").expect("first");
     assert!(matches!(root.lock("/etc/lock"), Err(HostError::Locked { .. })));

@@ -34,7 +34,7 @@ async fn expect_tick(watch: &mut Watch, what: &str) {
 }
 
 #[tokio::test]
-async fn a_burst_is_one_tick_and_reading_is_none() {
+async fn a_burst_of_changes_is_one_tick_and_reading_is_none() {
     let directory = tempfile::tempdir().expect("temporary directory");
     fs::create_dir(directory.path().join("etc")).expect("make");
     let mut watch = start(directory.path(), vec![Watched::all("/etc")]);
@@ -49,7 +49,7 @@ async fn a_burst_is_one_tick_and_reading_is_none() {
 }
 
 #[tokio::test]
-async fn only_the_named_entries_matter() {
+async fn only_changes_of_the_named_entries_tick() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let mut watch = start(directory.path(), vec![Watched::only("/", ["a"])]);
     fs::write(directory.path().join("b"), "").expect("write");
@@ -59,7 +59,7 @@ async fn only_the_named_entries_matter() {
 }
 
 #[tokio::test]
-async fn replaced_and_removed_files_and_directories_are_seen() {
+async fn replaced_and_removed_files_and_directories_tick() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let unit_directory = directory.path().join("system/kubelet.service.d");
     fs::create_dir_all(&unit_directory).expect("make");
@@ -77,7 +77,7 @@ async fn replaced_and_removed_files_and_directories_are_seen() {
 }
 
 #[tokio::test]
-async fn a_directory_that_comes_later_is_watched_then() {
+async fn a_directory_that_is_created_later_is_watched_from_then_on() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let mut watch = start(directory.path(), vec![Watched::only("/run/cri-resmgr", ["sock"])]);
     fs::write(directory.path().join("other"), "").expect("write");
@@ -103,7 +103,7 @@ async fn an_atomic_write_of_ours_is_one_tick_without_temporaries() {
 }
 
 #[tokio::test]
-async fn an_overflow_is_a_tick_and_the_watch_goes_on() {
+async fn an_overflow_is_a_tick_and_does_not_end_the_watch() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let mut watch = start(directory.path(), vec![Watched::all("/")]);
     let limit: usize =
@@ -120,7 +120,7 @@ async fn an_overflow_is_a_tick_and_the_watch_goes_on() {
 }
 
 #[tokio::test]
-async fn a_steady_trickle_does_not_hold_the_tick_back() {
+async fn a_steady_trickle_of_changes_does_not_delay_the_tick_for_ever() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let watch = start(directory.path(), vec![Watched::all("/")]);
     let path = directory.path().join("busy");

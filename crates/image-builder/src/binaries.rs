@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cargo_is_not_told_whose_program_asks() {
+    fn cargo_gets_no_variables_of_the_package_that_runs_it() {
         // Set by the cargo that runs this test.
         assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && std::env::var_os("CARGO_PKG_NAME").is_some());
         let command = cargo();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_map_both_folders_away() {
+    fn flags_remap_the_repository_and_cargo_home() {
         let flags = flags(Path::new("/a b/root"), Path::new("/home/u/.cargo"));
         assert_eq!(
             flags.split(FLAG_SEPARATOR).collect::<Vec<_>>(),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_chart() {
+    fn packing_a_folder_without_a_chart_fails() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Chart::pack(folder.path()).is_err());
         chart(folder.path());

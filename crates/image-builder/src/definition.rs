@@ -204,7 +204,7 @@ layers:
 "#;
 
     #[test]
-    fn reads_a_definition() {
+    fn an_image_definition_is_read() {
         let definition = ImageDefinition::parse(GOOD).unwrap();
         assert!(definition.needs_payload());
         assert_eq!(definition.binaries().collect::<Vec<_>>(), ["tool"]);
@@ -212,7 +212,7 @@ layers:
     }
 
     #[test]
-    fn refuses_mistakes() {
+    fn mistakes_in_an_image_definition_are_refused() {
         for (from, to) in [
             (r#""65532:65532""#, "nobody"),
             (r#""0755""#, r#""0999""#),

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_writes_and_bare_digits() {
+    fn a_digest_is_read_with_and_without_its_prefix() {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string(), "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_anything_else() {
+    fn texts_that_are_no_digest_are_refused() {
         for bad in ["", "sha256:", "sha256:abc", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), "latest"] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }

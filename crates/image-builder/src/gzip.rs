@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn header_is_anonymous_and_the_content_returns() {
+    fn gzip_has_no_optional_header_fields_and_decompresses_to_the_content() {
         let packed = compress(b"content").unwrap();
         assert_eq!(packed[..4], [0x1f, 0x8b, 8, 0], "no optional header fields");
         assert_eq!(packed[4..8], [0; 4], "no time");
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_damaged_stream() {
+    fn a_damaged_gzip_stream_is_refused() {
         let mut packed = compress(b"content").unwrap();
         packed.truncate(packed.len() - 3);
         assert!(decompress(&packed, "damaged").is_err());

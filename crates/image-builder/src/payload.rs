@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_release() {
+    fn a_release_archive_is_read() {
         let file = archive(&[(DAEMON, 0o775, b"\x7fELF..."), ("etc/default/cri-resource-manager", 0o664, b"x")]);
         let tree = read(file.path()).unwrap();
         assert_eq!(tree.get(DAEMON), Some(&Node::File { mode: 0o755, content: b"\x7fELF...".to_vec() }));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_release() {
+    fn an_archive_without_the_daemon_is_refused() {
         for entries in [
             &[("opt/intel/bin/other", 0o755, &b"\x7fELF"[..])][..],
             &[(DAEMON, 0o644, b"\x7fELF")],
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_tell_the_version() {
+    fn the_version_is_found_in_the_name_of_an_archive() {
         assert_eq!(version_in("cri-resource-manager-0.9.2.x86_64.tar.gz"), Some("0.9.2"));
         for name in ["cri-resource-manager-.x86_64.tar.gz", "cri-resource-manager-0.9.2.tar.gz", "payload-ab.tar.gz"] {
             assert_eq!(version_in(name), None, "{name}");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_another_digest() {
+    fn an_archive_with_another_digest_is_refused() {
         let file = archive(&[(DAEMON, 0o755, b"\x7fELF")]);
         let right = Digest::of(&std::fs::read(file.path()).unwrap());
         assert!(read_verified(file.path(), right).is_ok());

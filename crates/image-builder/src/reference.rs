@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_names() {
+    fn references_have_their_canonical_form() {
         for (registry, expected) in [
             (None, "docker.io/library/image:1.2.3"),
             (Some(""), "docker.io/library/image:1.2.3"),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_whatever_registries_take() {
+    fn names_that_registries_take_are_accepted() {
         for registry in [
             "a",
             "x/a.b_c__d---e/f0",
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_no_registry_takes() {
+    fn names_that_no_registry_takes_are_refused() {
         for (registry, tag) in [
             // C15 of the field reports: names that a registry refused after the build.
             (Some("my_registry:5000"), "1"),

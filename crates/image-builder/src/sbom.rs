@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_counts_only_where_it_is_inside() {
+    fn a_bill_lists_the_payload_only_for_an_image_that_holds_it() {
         let mut payload = Tree::new();
         let content = go::tests::program("path\tx/cmd/tool\nmod\tx\t(devel)\t\ndep\ty\tv1.0.0\t\n");
         payload.insert("opt/intel/bin/cri-resmgr", Node::File { mode: 0o755, content }).unwrap();

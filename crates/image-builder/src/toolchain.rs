@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_missing_is_named_with_the_command_that_brings_it() {
+    fn missing_tools_are_named_with_the_command_that_installs_them() {
         let found = |standard_library, linker| Found { standard_library, linker };
         assert!(lacks(Platform::LinuxArm64, found(true, true)).is_empty());
         let error =
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_standard_library_is_seen() {
+    fn a_target_without_a_standard_library_is_recognized() {
         let folder = tempfile::tempdir().unwrap();
         assert!(!holds_standard_library(&folder.path().join("none")));
         std::fs::write(folder.path().join("libcore-1.rlib"), "").unwrap();

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn order_of_insertion_does_not_show() {
+    fn a_tree_is_the_same_in_any_order_of_insertion() {
         let mut one = Tree::new();
         one.insert("/b/c", file("c")).unwrap();
         one.insert("a", file("a")).unwrap();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn tar_returns_the_tree() {
+    fn a_tree_survives_tar() {
         let mut tree = Tree::new();
         tree.insert("opt/intel/bin/tool", Node::File { mode: 0o755, content: vec![0, 1, 2] }).unwrap();
         tree.insert(&format!("{}/{}", "long".repeat(30), "name".repeat(30)), file("x")).unwrap();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_paths_that_escape_or_clash() {
+    fn a_tree_refuses_paths_that_escape_or_clash() {
         let mut tree = Tree::new();
         tree.insert("a/b", file("b")).unwrap();
         for (path, node) in [
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_devices_and_hard_links() {
+    fn a_tree_refuses_devices_and_hard_links() {
         for kind in [EntryType::Char, EntryType::Link, EntryType::Fifo] {
             let mut builder = Builder::new(Vec::new());
             let mut header = Header::new_gnu();

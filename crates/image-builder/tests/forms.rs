@@ -111,7 +111,7 @@ fn two_builds_in_different_folders_are_equal() {
 }
 
 #[test]
-fn oci_archive_is_whole_and_says_what_it_is() {
+fn an_oci_archive_is_complete_and_labelled() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image.tar");
     let digest = layout::write(&[build(folder.path())], &reference(), Output::OciArchive, &path).unwrap();

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table() {
+    fn constraints_match_versions_as_gardener_does() {
         let cases = [
             ("1.30", "1.30.7", true),
             ("1.30", "1.31.0", false),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_constraint() {
+    fn texts_that_are_no_constraint_are_refused() {
         for text in ["", ">=", "a", "1.x.2", "1.2.3.4", "1..2", ">= 1.30 ||", "1.30-", "==1"] {
             assert_eq!(Constraint::parse(text), None, "{text:?}");
         }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_ones() {
+    fn constraints_of_one_exact_version_are_recognized() {
         for (text, expected) in
             [("1.30.2", true), ("= 1.30", true), ("1.30", false), (">= 1.30.2", false), ("1.30.2, x", true)]
         {

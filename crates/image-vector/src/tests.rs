@@ -20,7 +20,7 @@ fn the_built_in_vector_has_our_images() {
 }
 
 #[test]
-fn references() {
+fn references_are_built_from_every_form_of_an_entry() {
     for (fields, expected) in [
         ("ref: r.io/x@sha256:00", "r.io/x@sha256:00"),
         ("repository: r.io/x", "r.io/x:v1.33.2"),
@@ -36,7 +36,7 @@ fn references() {
 }
 
 #[test]
-fn the_best_entry_wins() {
+fn the_most_specific_entry_wins() {
     let vector = vector(
         "images:
 - {name: a, ref: any}
@@ -71,7 +71,7 @@ fn overrides_merge_by_key_and_field() {
 }
 
 #[test]
-fn a_bad_file_is_named_with_the_fault() {
+fn an_invalid_image_vector_file_is_named_with_the_reason() {
     let directory = std::env::temp_dir();
     for (text, expected) in [
         ("images: [{repository: x}]", "images[0].name: must not be empty"),
@@ -101,7 +101,7 @@ fn a_bad_file_is_named_with_the_fault() {
 
 /// Field case D11.
 #[test]
-fn nothing_overrides_nothing() {
+fn an_empty_override_changes_nothing() {
     for text in ["", "# nothing\n", "images:\n", "images: []\n", "{}\n"] {
         assert_eq!(ImageVector::overridden("test", text).unwrap(), ImageVector::load(None).unwrap(), "{text:?}");
     }
@@ -109,7 +109,7 @@ fn nothing_overrides_nothing() {
 
 /// Field case D01.
 #[test]
-fn tags_are_as_written() {
+fn tags_stay_as_written_in_yaml() {
     for tag in ["1.10", "20240101", "1234567e8", "0x10", "true"] {
         let vector = vector(&format!("images: [{{name: a, repository: r, tag: {tag}}}]"));
         assert_eq!(vector.find(request(None, "amd64")).unwrap(), format!("r:{tag}"));
@@ -117,7 +117,7 @@ fn tags_are_as_written() {
 }
 
 #[test]
-fn all_faults_are_told() {
+fn every_fault_of_an_image_vector_is_reported() {
     let errors =
         ImageVector::overridden("t", "images: [{name: ''}, {name: a, ref: x}, {name: b, tag: ''}]").unwrap_err();
     let told: Vec<_> = errors.iter().map(ToString::to_string).collect();

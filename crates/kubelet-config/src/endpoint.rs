@@ -85,7 +85,7 @@ mod tests {
     use super::Endpoint::{self, Containerd, Foreign, Proxy};
 
     #[test]
-    fn every_spelling_of_a_socket_is_known() {
+    fn endpoint_of_recognizes_every_spelling_of_a_socket() {
         for (value, endpoint) in [
             ("unix:///run/cri-resmgr/cri-resmgr.sock", Proxy),
             ("unix:/run/cri-resmgr/cri-resmgr.sock", Proxy),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_counted_over_all_directories() {
+    fn configuration_drop_ins_beyond_the_limit_are_refused() {
         let words = ["kubelet".to_owned(), "--config-dir=/d".to_owned(), "--config=/c".to_owned()];
         assert!(read_settings(&Wide(9, 100), Some(&words), &words).is_ok());
         for wide in [Wide(10, 100), Wide(ENTRIES + 1, 0), Wide(1_000_000, 0), Wide(1, 1_000_000)] {

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubelet_cannot_read_is_an_error_with_its_place() {
+    fn a_file_that_kubelet_cannot_read_is_an_error_that_names_it() {
         for (text, error) in [
             ("a: [", "/0 is no YAML"),
             ("- a", "/0 is no map of settings"),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_those_of_the_flags() {
+    fn configuration_files_are_those_of_the_flags() {
         let words = ["kubelet", "--config", "/a", "--config_dir=b"];
         assert_eq!(sources(&words), Sources { file: Some("/a".to_owned()), drop_ins: Some("/b".to_owned()) });
         assert_eq!(sources(&["kubelet", "--config="]), Sources::default());

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_as_systemd_does() {
+    fn words_are_split_as_systemd_does() {
         let cases: &[(&str, &[&str], bool)] = &[
             ("", &[], false),
             ("  \t ", &[], false),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn removes_unwanted_occurrences_only() {
+    fn removal_of_a_flag_leaves_other_words_unchanged() {
         let cases = [
             ("--x=1", ""),
             ("--a --x=1", "--a"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_any_systemd_has_its_words() {
+    fn command_line_of_any_systemd_version_is_split_into_words() {
         for (line, words) in [
             (r#"kubelet "--a=b c" --d"#, vec!["kubelet", "--a=b c", "--d"]),
             ("kubelet --a=it's --d", vec!["kubelet", "--a=it's", "--d"]),

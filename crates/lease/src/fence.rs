@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_the_holder_writes() {
+    async fn a_fence_passes_writes_of_the_holder_only() {
         let (state, fence) = Fence::new();
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             state.send_replace(State::Candidate);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_under_way_ends_with_the_lease() {
+    async fn a_write_under_way_is_cut_off_when_the_lease_ends() {
         let (state, fence) = Fence::new();
         state.send_replace(State::Held(Instant::now() + Duration::from_millis(500)));
         let writing = send(&fence, Method::PATCH);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_alone_closes_it() {
+    async fn a_fence_closes_by_time_alone() {
         let (state, mut fence) = Fence::new();
         state.send_replace(State::Held(Instant::now() + Duration::from_secs(10)));
         assert!(fence.acquired().await && fence.is_held());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_ends_when_there_is_nothing_to_wait_for() {
+    async fn acquired_ends_for_an_open_fence_and_after_the_election_has_ended() {
         assert!(Fence::open().acquired().await);
         let (state, mut fence) = Fence::new();
         drop(state);

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_is_as_gardenlet_expects_it() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_heartbeat_record_has_the_fields_that_gardenlet_expects() -> Result<(), Box<dyn std::error::Error>> {
         let now = "2026-01-02T03:04:05.1234567Z".parse()?;
         let record = record("ns", "gardener-extension-heartbeat", "cri-resmgr", Duration::from_secs(30), now);
         assert_eq!(record["spec"]["renewTime"], "2026-01-02T03:04:05.123456Z", "six digits");

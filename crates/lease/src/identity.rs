@@ -39,13 +39,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uuid_looks_like_one() {
+    fn a_uuid_has_version_and_variant_bits() {
         assert_eq!(uuid(0, 0), "00000000-0000-4000-8000-000000000000");
         assert_eq!(uuid(u64::MAX, u64::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 
     #[test]
-    fn two_are_never_the_same() {
+    fn two_identities_differ() {
         assert_ne!(identity(), identity());
         assert!(identity().contains('_'));
     }

@@ -83,7 +83,7 @@ impl Observer {
         let transitions = spec.lease_transitions.unwrap_or_default();
         let next = if holder == who.identity {
             held(who.identity, timing, wall, spec.acquire_time.map(|time| time.0), transitions)
-        } else if holder.is_empty() || now.duration_since(since) >= endurance(&spec, timing) {
+        } else if holder.is_empty() || now.duration_since(since) >= effective_lease_duration(&spec, timing) {
             held(who.identity, timing, wall, Some(wall), transitions.saturating_add(1))
         } else {
             return Action::Wait;
@@ -114,7 +114,7 @@ pub(crate) fn released(lease: &Lease, identity: &str, wall: Timestamp) -> Option
 }
 
 /// How long the holder may stay silent: what it promised itself, if that is longer than our own setting.
-fn endurance(spec: &LeaseSpec, timing: Timing) -> Duration {
+fn effective_lease_duration(spec: &LeaseSpec, timing: Timing) -> Duration {
     let promised = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default();
     timing.lease_duration.max(Duration::from_secs(promised))
 }

@@ -19,8 +19,8 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 
 pub use members::{Members, is_object_name};
-pub use record::{Ask, Unreadable, Verdict};
 use record::{Observer, Record};
+pub use record::{SlotDecision, SlotRequest, Unreadable};
 
 /// Longest time for everything that one call does.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -72,9 +72,9 @@ pub enum SlotsError {
 
 /// What asking came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct SlotResponse {
     /// Whether the slot is held.
-    pub verdict: Verdict,
+    pub decision: SlotDecision,
     /// This call's failure is the one with which nobody begins any more.
     pub stopped_now: bool,
     /// Who else holds slots, as far as they were asked for.
@@ -95,9 +95,13 @@ impl Slots {
     ///
     /// # Errors
     /// When nothing is known; then nothing may be begun.
-    pub async fn take(&self, ask: &Ask<'_>, owner: Option<&OwnerReference>) -> Result<Answer, SlotsError> {
+    pub async fn take(
+        &self,
+        request: &SlotRequest<'_>,
+        owner: Option<&OwnerReference>,
+    ) -> Result<SlotResponse, SlotsError> {
         self.change(owner, |record, observer| {
-            observer.take(record, ask, &self.config, Instant::now(), Timestamp::now())
+            observer.take(record, request, &self.config, Instant::now(), Timestamp::now())
         })
         .await
     }
@@ -106,8 +110,12 @@ impl Slots {
     ///
     /// # Errors
     /// When the record could not be changed: the slot ends with its time.
-    pub async fn give_back(&self, ask: &Ask<'_>, owner: Option<&OwnerReference>) -> Result<Answer, SlotsError> {
-        self.change(owner, |record, _| record::give_back(record, ask, &self.config)).await
+    pub async fn give_back(
+        &self,
+        request: &SlotRequest<'_>,
+        owner: Option<&OwnerReference>,
+    ) -> Result<SlotResponse, SlotsError> {
+        self.change(owner, |record, _| record::give_back(record, request, &self.config)).await
     }
 
     /// Deletes the Lease: nothing is paced any more.
@@ -127,19 +135,19 @@ impl Slots {
     async fn change(
         &self,
         owner: Option<&OwnerReference>,
-        decide: impl Fn(&Record, &mut Observer) -> (Record, Answer),
-    ) -> Result<Answer, SlotsError> {
+        decide: impl Fn(&Record, &mut Observer) -> (Record, SlotResponse),
+    ) -> Result<SlotResponse, SlotsError> {
         let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_jitter();
         let mut pauses = pauses.with_max_times(ATTEMPTS - 1).build();
         let work = async {
             loop {
                 let found = self.api.get_opt(&self.config.name).await.map_err(self.failed("read"))?;
                 let (record, unreadable) = self.record(found.as_ref());
-                let (next, mut answer) =
+                let (next, mut response) =
                     decide(&record, &mut self.observer.lock().unwrap_or_else(PoisonError::into_inner));
-                answer.unreadable = unreadable;
+                response.unreadable = unreadable;
                 if next == record {
-                    return Ok(answer);
+                    return Ok(response);
                 }
                 let lease = self.written(found.as_ref(), &next, owner)?;
                 let parameters = PostParams::default();
@@ -148,7 +156,7 @@ impl Slots {
                     Some(_) => self.api.replace(&self.config.name, &parameters, &lease).await,
                 };
                 match outcome {
-                    Ok(_) => return Ok(answer),
+                    Ok(_) => return Ok(response),
                     // Changed, made or deleted by somebody else: what the next look shows decides.
                     Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
                     Err(error) => return Err(self.failed("write")(error)),
@@ -223,7 +231,7 @@ mod tests {
     fn contended() -> (Slots, mpsc::UnboundedReceiver<Instant>) {
         let (tried, attempts) = mpsc::unbounded_channel();
         let service = tower::service_fn(move |request: Request<Body>| {
-            let (code, answer) = if request.method() == Method::GET {
+            let (code, response) = if request.method() == Method::GET {
                 let metadata = json!({ "name": "slots", "namespace": "ns", "resourceVersion": "1" });
                 (200, json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata }))
             } else {
@@ -233,7 +241,7 @@ mod tests {
                     json!({ "kind": "Status", "status": "Failure", "reason": "Conflict", "message": "", "code": 409 }),
                 )
             };
-            let body = Body::from(answer.to_string().into_bytes());
+            let body = Body::from(response.to_string().into_bytes());
             async move { Response::builder().status(code).body(body) }
         });
         let config = SlotsConfig {
@@ -247,13 +255,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_that_come_too_late_are_made_again_a_few_times_at_times_of_their_own() {
+    async fn conflicting_slot_writes_are_retried_a_few_times_with_jitter() {
         let mut all = Vec::new();
         for _ in 0..2 {
             let (slots, mut attempts) = contended();
-            let strangers = BTreeSet::new();
-            let ask = Ask { name: "node", change: "c", failed_at: None, slots: 1, strangers: &strangers };
-            let error = slots.take(&ask, None).await.unwrap_err();
+            let non_members = BTreeSet::new();
+            let request =
+                SlotRequest { name: "node", change: "c", failed_at: None, slots: 1, non_members: &non_members };
+            let error = slots.take(&request, None).await.unwrap_err();
             assert!(matches!(error, SlotsError::Contended(_)), "{error}");
             let mut times = Vec::new();
             while let Ok(time) = attempts.try_recv() {

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use dynamic_config::Standing;
+use dynamic_config::ConfigStatus;
 use extension_config::desired_state::Phase;
 use extension_config::names::event;
 use extension_config::node_report::{NodeReport, Stage};
-use node_plan::{Desired, Renewal, absent_cpus};
+use node_plan::{Desired, RestartRequest, absent_cpus};
 use observability::ErrorChain;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -39,17 +39,17 @@ pub(crate) struct Agent<N> {
     /// The run of kubelet that was seen last.
     invocation: Option<String>,
     failures: u32,
-    standing: watch::Receiver<Standing>,
+    config_status: watch::Receiver<ConfigStatus>,
 }
 
 impl<N: Node> Agent<N> {
-    /// An agent that writes the gate of `pod`, where it is given; what it hears of the dynamic configuration comes over `standing`.
+    /// An agent that writes the gate of `pod`, where it is given; what it hears of the dynamic configuration comes over `config_status`.
     pub(crate) fn new(
         node: N,
         shoot: Rc<ShootApi>,
         pod: Option<String>,
         telemetry: Telemetry,
-        standing: watch::Receiver<Standing>,
+        config_status: watch::Receiver<ConfigStatus>,
     ) -> Self {
         Self {
             node,
@@ -60,7 +60,7 @@ impl<N: Node> Agent<N> {
             readiness_gate: None,
             invocation: None,
             failures: 0,
-            standing,
+            config_status,
         }
     }
 
@@ -83,19 +83,20 @@ impl<N: Node> Agent<N> {
             Err(error) => return self.failed(&ErrorChain(&error).to_string(), None).await,
         };
         let (daemon, gate) = self.node.payload();
-        let inputs =
-            Inputs {
-                node: self.shoot.node_name().to_owned(),
-                state: mounted.state.clone(),
-                hash: mounted.hash.clone(),
-                labels: self.shoot.labels().await,
-                daemon: daemon.clone(),
-                gate: gate.clone(),
-                renewal: self.standing.borrow().renewal.as_ref().map(|renewal| Renewal {
-                    invocation: renewal.invocation.clone(),
-                    because: renewal.because.clone(),
-                }),
-            };
+        let inputs = Inputs {
+            node: self.shoot.node_name().to_owned(),
+            state: mounted.state.clone(),
+            hash: mounted.hash.clone(),
+            labels: self.shoot.labels().await,
+            daemon: daemon.clone(),
+            gate: gate.clone(),
+            restart_request: self.config_status.borrow().restart_request.as_ref().map(|restart_request| {
+                RestartRequest {
+                    invocation: restart_request.invocation.clone(),
+                    because: restart_request.because.clone(),
+                }
+            }),
+        };
         match converge(&mut self.node, &Timing::REAL, &inputs).await {
             Ok(outcome) => {
                 self.failures = 0;
@@ -107,7 +108,7 @@ impl<N: Node> Agent<N> {
                     Desired::Installed(installation) => absent_cpus(&outcome.observed, &installation).in_effect,
                     Desired::Clean { .. } | Desired::Undecided { .. } => Vec::new(),
                 };
-                self.tell(stage, &message, &mounted, (restarts, warnings), outcome.plan.retry_at).await;
+                self.report(stage, &message, &mounted, (restarts, warnings), outcome.plan.retry_at).await;
                 if outcome.plan.awaits_slot {
                     return outcome.ask_again.unwrap_or(FIRST_RETRY).min(RESYNC);
                 }
@@ -126,7 +127,7 @@ impl<N: Node> Agent<N> {
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
         tracing::error!(%reason, retry_in = ?wait, "failed to bring the node to the desired state");
         if let Some(mounted) = mounted {
-            self.tell(Stage::Working, reason, mounted, (0, Vec::new()), None).await;
+            self.report(Stage::Working, reason, mounted, (0, Vec::new()), None).await;
         } else {
             self.telemetry.metrics.stage_is(Stage::Undecided);
             self.telemetry.readiness.set(Err(reason.to_owned()));
@@ -135,7 +136,7 @@ impl<N: Node> Agent<N> {
     }
 
     /// Readiness, metric, Lease, and last the pod's gate: once it is open in the phase `Remove`, the agent may be taken away.
-    async fn tell(
+    async fn report(
         &mut self,
         stage: Stage,
         message: &str,
@@ -144,9 +145,10 @@ impl<N: Node> Agent<N> {
         retry_at: Option<u64>,
     ) {
         // Nothing about configurations may stand in the way of a removal.
-        let standing = if stage == Stage::Installed { self.standing.borrow().clone() } else { Standing::default() };
-        warnings.extend(standing.warnings);
-        let problem = standing.problem.map(|problem| problem.message);
+        let config_status =
+            if stage == Stage::Installed { self.config_status.borrow().clone() } else { ConfigStatus::default() };
+        warnings.extend(config_status.warnings);
+        let problem = config_status.problem.map(|problem| problem.message);
         let message = problem.as_deref().filter(|_| message.is_empty()).unwrap_or(message);
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
         self.telemetry.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
@@ -159,7 +161,7 @@ impl<N: Node> Agent<N> {
             restarts,
             message: message.to_owned(),
             warnings,
-            config: standing.accepted.map(|source| source.to_string()),
+            config: config_status.accepted.map(|source| source.to_string()),
             retry_at,
         };
         if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
@@ -172,7 +174,7 @@ impl<N: Node> Agent<N> {
     async fn write_report(&mut self, report: NodeReport, leaving: bool) {
         tracing::info!(stage = report.stage.as_str(), reason = report.message, "assessed the node");
         let last = self.reported.clone();
-        self.announce(last.as_ref().map(|last| last.stage), report.stage, &report.message).await;
+        self.record_event(last.as_ref().map(|last| last.stage), report.stage, &report.message).await;
         let warned = last.map(|last| last.warnings).unwrap_or_default();
         if !report.warnings.is_empty() && report.warnings != warned {
             let warnings = report.warnings.join("; ");
@@ -201,7 +203,7 @@ impl<N: Node> Agent<N> {
     }
 
     /// What people should see on the Node: changes of the stage. The first look of an agent at a node that is as desired is no news.
-    async fn announce(&self, last: Option<Stage>, stage: Stage, message: &str) {
+    async fn record_event(&self, last: Option<Stage>, stage: Stage, message: &str) {
         match stage {
             Stage::RolledBack if last != Some(stage) => {
                 self.shoot.publish_event(true, event::ROLLED_BACK, message).await;

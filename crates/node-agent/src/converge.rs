@@ -8,7 +8,7 @@ use node_plan::{
 use observability::ErrorChain;
 use tracing::Instrument;
 
-use crate::effects::{EffectError, Effects, Permit, Request, Result};
+use crate::effects::{EffectError, Effects, Result, SwitchPermit, SwitchRequest};
 use crate::execute::{execute, record};
 use crate::inputs::Goal;
 use crate::observe::observe;
@@ -17,7 +17,7 @@ use crate::prove::Timing;
 /// A node that others change as fast as we do must not be fought over: after so many rounds the next look is left to the caller.
 const ROUNDS: usize = 6;
 
-/// How soon a node that is updated in place is looked at again.
+/// Time until the next round on a node that is being updated in place.
 const LOOK_FOR_UPDATE: Duration = Duration::from_secs(15);
 
 /// What a round of work led to.
@@ -109,23 +109,23 @@ async fn run(
     Ok(())
 }
 
-/// Asks for the node's slot, and tells of a failure by the way.
+/// Asks for the node's slot. The same request records a failure in the shoot that is not recorded there yet.
 async fn ask(
     effects: &mut impl Effects,
     journal: &mut Option<Journal>,
     inputs: &impl Goal,
     desired: &Desired,
-) -> Result<Permit> {
+) -> Result<SwitchPermit> {
     let request = request(journal.as_ref(), inputs, desired);
     let permit = effects.take_slot(&request).await;
-    if permit.told && request.failed_at.is_some() {
+    if permit.reported && request.failed_at.is_some() {
         effects.lock()?;
-        record(effects, journal, &[Change::FailureTold])?;
+        record(effects, journal, &[Change::FailureReported])?;
     }
     Ok(permit)
 }
 
-/// The work is done, or cannot go on: others may.
+/// Returns the slot, so that other nodes may switch: the work is done, or cannot go on.
 async fn give_back(
     effects: &mut impl Effects,
     journal: &mut Option<Journal>,
@@ -134,19 +134,19 @@ async fn give_back(
 ) -> Result<()> {
     let request = request(journal.as_ref(), inputs, desired);
     if effects.give_back_slot(&request).await && request.failed_at.is_some() {
-        record(effects, journal, &[Change::FailureTold])?;
+        record(effects, journal, &[Change::FailureReported])?;
     }
     Ok(())
 }
 
-fn request(journal: Option<&Journal>, inputs: &impl Goal, desired: &Desired) -> Request {
+fn request(journal: Option<&Journal>, inputs: &impl Goal, desired: &Desired) -> SwitchRequest {
     let attempt = match desired {
         Desired::Installed(installation) => installation.attempt(),
         Desired::Clean { .. } | Desired::Undecided { .. } => String::new(),
     };
     let failure = journal.and_then(|journal| journal.backoff.as_ref());
-    let untold = failure.filter(|failure| !failure.told && failure.inputs == attempt);
-    Request { desired: inputs.hash().to_owned(), failed_at: untold.map(|failure| failure.failed_at), attempt }
+    let unreported = failure.filter(|failure| !failure.reported && failure.inputs == attempt);
+    SwitchRequest { desired: inputs.hash().to_owned(), failed_at: unreported.map(|failure| failure.failed_at), attempt }
 }
 
 /// A failed proof goes into the journal, with the back-off that makes the next plan lead back: to what ran well before, or, when that fails
@@ -168,7 +168,7 @@ fn go_back(
     let shortest = if runs_on { budget::LONGEST_DELAY_SECONDS } else { 0 };
     let mut backoff = budget::after_failure(last.as_ref(), &installation.attempt(), reason, effects.now(), shortest);
     // What others wrote into this node's unit says nothing about other nodes, and must not stop them.
-    backoff.told = matches!(step, Action::Prove(Proof::Override { .. }));
+    backoff.reported = matches!(step, Action::Prove(Proof::Override { .. }));
     let mut changes = vec![Change::Failed(backoff)];
     if target == Target::Before {
         changes.push(Change::NothingProven.of(installation.backend.backend()));

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use extension_config::desired_state::{Daemon, DesiredState, hash8, sha256};
+use extension_config::desired_state::{Backend, Daemon, DesiredState, hash8, sha256};
 use extension_config::{cri_resmgr, extra_options};
 
 use crate::cli::NodeOptions;
@@ -99,7 +99,9 @@ impl DesiredFile {
 /// The file's text.
 pub(crate) fn decode(text: &str) -> Result<Mounted, DesiredFileError> {
     let mut state = DesiredState::decode(text)?;
-    state.daemon = admitted(&state.daemon)?;
+    if let Backend::CriResmgr(daemon) = &mut state.backend {
+        *daemon = admitted(daemon)?;
+    }
     Ok(Mounted { state, hash: hash8(text) })
 }
 
@@ -124,17 +126,29 @@ fn admitted(daemon: &Daemon) -> Result<Daemon, DesiredFileError> {
 
 #[cfg(test)]
 mod tests {
-    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection, sha256};
+    use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection, sha256};
 
     use super::{DesiredFile, DesiredFileError, LIMIT};
 
+    fn state(daemon: Daemon) -> DesiredState {
+        let backend = Backend::CriResmgr(daemon);
+        DesiredState { phase: Phase::Install, selection: Selection::default(), backend }
+    }
+
+    fn daemon_of(backend: Backend) -> Daemon {
+        match backend {
+            Backend::CriResmgr(daemon) => daemon,
+            Backend::NriPlugins(other) => panic!("{other:?}"),
+        }
+    }
+
     fn text(options: &str) -> String {
         let daemon = Daemon { extra_options: options.to_owned(), ..Daemon::default() };
-        DesiredState { phase: Phase::Install, selection: Selection::default(), daemon }.encode().unwrap()
+        state(daemon).encode().unwrap()
     }
 
     #[test]
-    fn only_the_text_that_the_pod_was_given_is_followed() {
+    fn a_desired_state_with_another_sum_than_the_pod_was_given_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("desired.json");
         let file = |sum: Option<&str>| DesiredFile { path: path.clone(), sha256: sum.map(sha256) };
@@ -143,21 +157,20 @@ mod tests {
         let error = file(Some(&ours)).read().unwrap_err();
         assert!(matches!(error, DesiredFileError::Foreign { .. }) && error.to_string().contains(&sha256(&forged)));
         // The chart of an earlier version gives no sum.
-        assert_eq!(file(None).read().unwrap().state.daemon.extra_options, "--metrics-interval=1s");
+        assert_eq!(daemon_of(file(None).read().unwrap().state.backend).extra_options, "--metrics-interval=1s");
         std::fs::write(&path, &ours).unwrap();
-        assert_eq!(file(Some(&ours)).read().unwrap().state.daemon.extra_options, "--v=1");
+        assert_eq!(daemon_of(file(Some(&ours)).read().unwrap().state.backend).extra_options, "--v=1");
     }
 
     #[test]
-    fn what_the_daemon_is_given_is_read_again() {
+    fn options_and_configuration_of_the_desired_state_are_validated_again() {
         let daemon = |options: &str, fallback: &str| Daemon {
             extra_options: options.to_owned(),
             fallback_config: Some(fallback.to_owned()),
             force_config: None,
         };
         let read = |daemon: Daemon| {
-            let state = DesiredState { phase: Phase::Install, selection: Selection::default(), daemon };
-            super::decode(&state.encode().unwrap()).map(|mounted| mounted.state.daemon)
+            super::decode(&state(daemon).encode().unwrap()).map(|mounted| daemon_of(mounted.state.backend))
         };
         // A controller of an earlier version hands on what the owner wrote.
         let raw = "policy: {Active: none}\ndump: {File: /x, Config: 'off:.*'}\n";
@@ -175,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_end_is_not_read() {
+    fn a_desired_state_beyond_the_limit_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("desired.json");
         std::fs::write(&path, vec![b' '; usize::try_from(LIMIT).unwrap() + 1]).unwrap();

@@ -3,7 +3,7 @@
 //! What to do is decided by [`dynamic_config::Core`]; here it is told what happens, and what it says is carried out.
 
 mod cache;
-mod handover;
+mod config_socket;
 mod real;
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ mod watches;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dynamic_config::{Adjustment, Answer, Core, Data, Duty, Memory, Problem, Push, Standing, StatusWrite};
+use dynamic_config::{Adjustment, Answer, ConfigStatus, Core, DaemonMode, Data, Memory, Problem, Push, StatusWrite};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::event;
 use futures::StreamExt;
@@ -21,10 +21,10 @@ use observability::ErrorChain;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub(crate) use handover::Handover;
+pub(crate) use config_socket::ConfigSocket;
 #[cfg(test)]
 pub(crate) use real::memory_file;
-pub(crate) use real::{RealSurroundings, remembered};
+pub(crate) use real::{RealDaemonEnvironment, remembered};
 pub(crate) use watches::watches;
 
 use crate::metrics::Metrics;
@@ -54,7 +54,7 @@ pub(crate) enum Input {
 }
 
 /// What is around, but for the daemon's socket.
-pub(crate) trait Surroundings {
+pub(crate) trait DaemonEnvironment {
     /// The run of the daemon that is up.
     async fn run(&mut self) -> Option<String>;
     /// Waits until that may have changed.
@@ -68,7 +68,7 @@ pub(crate) trait Surroundings {
     /// Writes into the status of an Adjustment. Error: why it has to be tried again.
     async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError>;
     /// Tells people.
-    async fn announce(&self, problem: &Problem);
+    async fn record_event(&self, problem: &Problem);
 }
 
 /// Tries again later, and later.
@@ -101,41 +101,41 @@ impl Retry {
 /// The part of the agent that serves the daemon's `Config` service.
 pub(crate) struct Dynamic<S> {
     core: Core,
-    surroundings: S,
-    handover: Handover,
-    duty: watch::Receiver<Duty>,
-    standing: watch::Sender<Standing>,
+    environment: S,
+    config_socket: ConfigSocket,
+    daemon_mode: watch::Receiver<DaemonMode>,
+    config_status: watch::Sender<ConfigStatus>,
     metrics: Metrics,
     inputs: LocalBoxStream<'static, Input>,
     pushes: Retry,
     writes: Retry,
     undelivered: Option<String>,
     last_run: Option<String>,
-    announced: Option<Problem>,
+    recorded: Option<Problem>,
 }
 
-impl<S: Surroundings> Dynamic<S> {
+impl<S: DaemonEnvironment> Dynamic<S> {
     pub(crate) fn new(
         core: Core,
-        surroundings: S,
-        handover: Handover,
-        (duty, standing): (watch::Receiver<Duty>, watch::Sender<Standing>),
+        environment: S,
+        config_socket: ConfigSocket,
+        (daemon_mode, config_status): (watch::Receiver<DaemonMode>, watch::Sender<ConfigStatus>),
         metrics: Metrics,
         inputs: LocalBoxStream<'static, Input>,
     ) -> Self {
         Self {
             core,
-            surroundings,
-            handover,
-            duty,
-            standing,
+            environment,
+            config_socket,
+            daemon_mode,
+            config_status,
             metrics,
             inputs,
             pushes: Retry::default(),
             writes: Retry::default(),
             undelivered: None,
             last_run: None,
-            announced: None,
+            recorded: None,
         }
     }
 
@@ -163,8 +163,8 @@ impl<S: Surroundings> Dynamic<S> {
                     Input::Adjustment(name, adjustment) => self.core.set_adjustment(&name, adjustment),
                 }
             }
-            Ok(()) = self.duty.changed() => {}
-            () = self.surroundings.run_changed(), if self.core.serves() => {}
+            Ok(()) = self.daemon_mode.changed() => {}
+            () = self.environment.run_changed(), if self.core.serves() => {}
             () = tokio::time::sleep_until(until) => return false,
         }
         true
@@ -172,18 +172,18 @@ impl<S: Surroundings> Dynamic<S> {
 
     /// Does all that there is to do.
     async fn settle(&mut self) {
-        let duty = self.duty.borrow_and_update().clone();
-        self.core.set_duty(duty);
-        self.core.set_cpus(self.surroundings.cpus());
-        let run = if self.core.serves() { self.surroundings.run().await } else { None };
+        let daemon_mode = self.daemon_mode.borrow_and_update().clone();
+        self.core.set_daemon_mode(daemon_mode);
+        self.core.set_cpus(self.environment.cpus());
+        let run = if self.core.serves() { self.environment.run().await } else { None };
         if run != self.last_run {
             self.pushes = Retry::default();
         }
-        self.core.set_run(run.as_deref(), || self.surroundings.cached());
+        self.core.set_run(run.as_deref(), || self.environment.cached());
         self.last_run = run;
         self.push().await;
         self.save();
-        self.tell().await;
+        self.report().await;
         self.write_statuses().await;
     }
 
@@ -192,7 +192,7 @@ impl<S: Surroundings> Dynamic<S> {
             return;
         }
         while let Some(push) = self.core.next_push() {
-            match self.handover.push(&push).await {
+            match self.config_socket.push(&push).await {
                 Ok(answer) => {
                     self.pushes = Retry::default();
                     self.undelivered = None;
@@ -226,29 +226,29 @@ impl<S: Surroundings> Dynamic<S> {
     fn save(&self) {
         // Without a duty the agent's directories may be on their way out.
         if self.core.serves() {
-            self.surroundings.remember(self.core.memory());
+            self.environment.remember(self.core.memory());
         }
     }
 
-    async fn tell(&mut self) {
-        let mut standing = self.core.standing();
-        if standing.problem.is_none()
+    async fn report(&mut self) {
+        let mut config_status = self.core.config_status();
+        if config_status.problem.is_none()
             && self.pushes.is_old()
             && let Some(reason) = &self.undelivered
         {
             let message = format!("nothing can be pushed to cri-resmgr: {reason}");
-            standing.problem = Some(Problem { reason: event::CONFIG_UNDELIVERED, message });
+            config_status.problem = Some(Problem { reason: event::CONFIG_UNDELIVERED, message });
         }
-        if standing.problem != self.announced {
-            if let Some(problem) = &standing.problem {
+        if config_status.problem != self.recorded {
+            if let Some(problem) = &config_status.problem {
                 tracing::warn!(problem = problem.message, "found a problem with the dynamic configuration");
-                self.surroundings.announce(problem).await;
+                self.environment.record_event(problem).await;
             }
-            self.announced.clone_from(&standing.problem);
+            self.recorded.clone_from(&config_status.problem);
         }
-        self.standing.send_if_modified(|current| {
-            let changed = *current != standing;
-            *current = standing;
+        self.config_status.send_if_modified(|current| {
+            let changed = *current != config_status;
+            *current = config_status;
             changed
         });
     }
@@ -258,7 +258,7 @@ impl<S: Surroundings> Dynamic<S> {
             return;
         }
         for write in self.core.status_writes() {
-            if let Err(error) = self.surroundings.write_status(&write).await {
+            if let Err(error) = self.environment.write_status(&write).await {
                 let wait = self.writes.failed();
                 tracing::warn!(adjustment = write.name, reason = %ErrorChain(&error), retry_in = ?wait, "failed to write the status of an Adjustment");
                 return;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
-use host::{HostError, JournalError};
+use host::{HostError, StateFileError};
 use node_plan::pins::{BooksError, Misses};
 use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Nri, Plan, RuntimeVersion, Slot, Unit};
 use systemd_client::SystemdError;
@@ -19,7 +19,7 @@ pub(crate) enum EffectError {
     Host(#[from] HostError),
     /// The journal.
     #[error("the journal")]
-    Journal(#[from] JournalError),
+    Journal(#[from] StateFileError),
     /// A file of the agent's own image.
     #[error("cannot read {path} of the agent's image")]
     Payload {
@@ -219,24 +219,24 @@ pub(crate) trait Clock {
     async fn pause(&mut self, time: Duration) -> Result<()>;
 }
 
-/// Who asks for a slot, and what for.
+/// A request for a switch slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct SwitchRequest {
     /// Hash of the desired state.
     pub(crate) desired: String,
     /// Digest of what is to be installed.
     pub(crate) attempt: String,
-    /// A failure of this node with it that the shoot was not told of yet, seconds since 1970.
+    /// A failure of this node with it that is not recorded in the shoot yet, seconds since 1970.
     pub(crate) failed_at: Option<u64>,
 }
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Permit {
+pub(crate) struct SwitchPermit {
     /// Whether the slot is held.
     pub(crate) slot: Slot,
-    /// The failure was taken note of.
-    pub(crate) told: bool,
+    /// The failure is recorded in the shoot.
+    pub(crate) reported: bool,
     /// This failure is the one that stops all further switches.
     pub(crate) stopped_now: bool,
     /// When to ask again if the slot is not held.
@@ -246,12 +246,12 @@ pub(crate) struct Permit {
 /// The shoot-wide limit on how many nodes switch at the same time.
 pub(crate) trait Slots {
     /// Takes or renews the node's slot.
-    async fn take_slot(&mut self, request: &Request) -> Permit;
-    /// Gives it back; whether the failure was taken note of. Best effort: a slot ends with its time.
-    async fn give_back_slot(&mut self, request: &Request) -> bool;
+    async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit;
+    /// Returns the slot; gives whether the failure was recorded. Best effort: a slot expires by itself.
+    async fn give_back_slot(&mut self, request: &SwitchRequest) -> bool;
 }
 
-/// Who wants to know how the work goes on. Nothing that is told here changes what is planned or done.
+/// Observers of the work: metrics and the dynamic configuration. Nothing that they do changes what is planned or done.
 pub(crate) trait Progress {
     /// What the node with this journal is to become; before anything is begun.
     fn decided(&self, desired: &Desired, journal: Option<&Journal>);

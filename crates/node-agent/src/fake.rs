@@ -12,8 +12,8 @@ use node_plan::{
 };
 
 use crate::effects::{
-    Clock, EffectError, Files, NoAnswer, Node, Permit, Plugins, Probe, Progress, Registration, Request, Result, Slots,
-    Socket, UnitView, Units,
+    Clock, EffectError, Files, NoAnswer, Node, Plugins, Probe, Progress, Registration, Result, Slots, Socket,
+    SwitchPermit, SwitchRequest, UnitView, Units,
 };
 use crate::memory;
 
@@ -41,8 +41,8 @@ pub(crate) struct Fake {
     pub(crate) holds_slot: bool,
     /// The daemon and the gate of the agent's image.
     payload: (Blob, Blob),
-    /// Failures that the shoot was told of.
-    pub(crate) told: Vec<u64>,
+    /// Failures that were recorded in the shoot.
+    pub(crate) reported: Vec<u64>,
 }
 
 impl Fake {
@@ -58,7 +58,7 @@ impl Fake {
             locked: false,
             holds_slot: false,
             payload: (blob("v1"), blob("gate")),
-            told: Vec::new(),
+            reported: Vec::new(),
         }
     }
 
@@ -251,15 +251,15 @@ impl Clock for Fake {
 }
 
 impl Slots for Fake {
-    async fn take_slot(&mut self, request: &Request) -> Permit {
-        self.told.extend(request.failed_at);
+    async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit {
+        self.reported.extend(request.failed_at);
         let slot = self.state.slot.clone();
         self.holds_slot = slot == Slot::Held;
-        Permit { slot, told: true, stopped_now: false, again_in: Duration::from_secs(3) }
+        SwitchPermit { slot, reported: true, stopped_now: false, again_in: Duration::from_secs(3) }
     }
 
-    async fn give_back_slot(&mut self, request: &Request) -> bool {
-        self.told.extend(request.failed_at);
+    async fn give_back_slot(&mut self, request: &SwitchRequest) -> bool {
+        self.reported.extend(request.failed_at);
         self.holds_slot = false;
         true
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::CommandFactory;
 use extension_config::names::node;
 use extension_config::node_report::Stage;
-use host::{FileAttributes, HostRoot, Journal as JournalFile};
+use host::{FileAttributes, HostRoot, StateFile};
 use node_plan::{Cause, Journal};
 use prometheus_client::registry::Registry;
 
@@ -55,7 +55,7 @@ fn metrics() {
 
 /// The journal's content has golden files in `node-plan`, the memory's in `dynamic-config`; this is what is around both.
 #[test]
-fn files_carry_their_version() {
+fn journal_and_memory_files_carry_their_version() {
     let directory = tempfile::tempdir().unwrap();
     let root = HostRoot::open(directory.path()).unwrap();
     for parent in [node::STATE_DIR, node::RUN_DIR] {
@@ -64,7 +64,7 @@ fn files_carry_their_version() {
     let text = |path: &str| String::from_utf8(root.read_optional(path, 1 << 20).unwrap().unwrap()).unwrap();
     let mode = |path: &str| root.metadata(path).unwrap().unwrap().mode;
 
-    let file = JournalFile::<Journal>::new(root.clone(), node::JOURNAL, JOURNAL_VERSIONS);
+    let file = StateFile::<Journal>::new(root.clone(), node::JOURNAL, JOURNAL_VERSIONS);
     file.write(Journal::default().version(), &Journal::default()).unwrap();
     assert_eq!(text(node::JOURNAL), include_str!("golden/journal.json"));
     assert_eq!((mode(node::JOURNAL), file.read().unwrap()), (0o600, Some(Journal::default())));
@@ -76,7 +76,7 @@ fn files_carry_their_version() {
 }
 
 #[test]
-fn the_condition_behind_the_readiness_gate() {
+fn readiness_gate_conditions_equal_their_golden_files() {
     let since = "2027-01-15T08:00:00.5Z".parse().unwrap();
     for (as_desired, message, golden) in [
         (true, "", include_str!("golden/condition-as-desired.json")),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::DesiredState;
-use node_plan::{Blob, Desired, Journal, Renewal, Wait};
+use node_plan::{Blob, Desired, Journal, RestartRequest, Wait};
 
 /// Labels of a Node whose machine is updated in place (machine-controller-manager v0.62.1, `pkg/apis/machine/v1alpha1/constants.go`). It is selected,
 /// drained and ready for the update, and all of them go when the update has succeeded; the condition `InPlaceUpdate` follows them.
@@ -26,7 +26,7 @@ pub(crate) struct Inputs {
     /// The gate of the agent's image.
     pub(crate) gate: Blob,
     /// A run of the daemon that has to end, for the sake of the dynamic configuration.
-    pub(crate) renewal: Option<Renewal>,
+    pub(crate) restart_request: Option<RestartRequest>,
 }
 
 /// What a round of work leads to.
@@ -68,7 +68,7 @@ impl Goal for Inputs {
         let (daemon, gate) = (self.daemon.clone(), self.gate.clone());
         let mut desired = Desired::decide(&self.state, self.labels.as_ref(), journal, daemon, gate);
         if let Desired::Installed(installation) = &mut desired {
-            installation.renewal.clone_from(&self.renewal);
+            installation.restart_request.clone_from(&self.restart_request);
         }
         desired
     }
@@ -77,19 +77,19 @@ impl Goal for Inputs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use extension_config::desired_state::{Daemon, Phase, Selection};
+    use extension_config::desired_state::{Backend, Phase, Selection};
 
     #[test]
     fn an_update_in_place_is_known_by_its_labels() {
         let blob = || Blob { sha256: String::new(), size: 0, architecture: String::new(), needs: None };
         let inputs = |labels: Option<&[(&str, &str)]>| Inputs {
             node: "n".to_owned(),
-            state: DesiredState { phase: Phase::Install, selection: Selection::default(), daemon: Daemon::default() },
+            state: DesiredState { phase: Phase::Install, selection: Selection::default(), backend: Backend::default() },
             hash: String::new(),
             labels: labels.map(|all| all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
             daemon: blob(),
             gate: blob(),
-            renewal: None,
+            restart_request: None,
         };
         let candidate = ("node.machine.sapcloud.io/candidate-for-update", "true");
         let selected = (SELECTED_FOR_UPDATE, "true");

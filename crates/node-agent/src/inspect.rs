@@ -11,50 +11,50 @@ use tokio::sync::watch;
 use crate::cli::NodeOptions;
 use crate::desired_file::DesiredFile;
 use crate::observe::observe;
-use crate::payload::Images;
+use crate::payload::PayloadBinaries;
 use crate::real::RealNode;
 use crate::report;
 use crate::shoot::ShootApi;
 
-struct Look {
+struct Observation {
     hash: String,
     observed: Observed,
     plan: Plan,
     desired: Desired,
 }
 
-async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
+async fn observe_once(options: &NodeOptions) -> anyhow::Result<Observation> {
     let mounted = DesiredFile::of(options).read()?;
-    let images = Images::load(&options.payload, &options.gate)?;
+    let binaries = PayloadBinaries::load(&options.payload, &options.gate)?;
     let root = HostRoot::open(&options.host_root)?;
     let shoot = Rc::new(ShootApi::connect(options.node_name.clone(), options.kubeconfig.as_deref()).await);
     let (_stop, stopping) = watch::channel(false);
-    let mut node = RealNode::new(root, images.clone(), Rc::clone(&shoot), stopping, None);
+    let mut node = RealNode::new(root, binaries.clone(), Rc::clone(&shoot), stopping, None);
     let labels = shoot.labels().await;
     let mut observed = observe(&mut node).await.context("look at the node")?;
     // Steps that take a slot are shown, too.
     observed.slot = node_plan::Slot::Held;
     let desired =
-        Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), images.daemon, images.gate);
+        Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), binaries.daemon, binaries.gate);
     let plan = node_plan::plan(&observed, &desired);
-    Ok(Look { hash: mounted.hash, observed, plan, desired })
+    Ok(Observation { hash: mounted.hash, observed, plan, desired })
 }
 
 /// Prints what is observed and what is desired.
 pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
-    let look = look(options).await?;
+    let observation = observe_once(options).await?;
     let mut out = std::io::stdout().lock();
-    let desired = match &look.desired {
+    let desired = match &observation.desired {
         Desired::Installed(_) => "kubelet runs through cri-resmgr".to_owned(),
         Desired::Clean { because } => format!("clean: {because}"),
         Desired::Undecided { because } => format!("undecided: {because}"),
     };
-    writeln!(out, "desired    {desired} (desired state {})", look.hash)?;
-    writeln!(out, "stage      {}", report::stage(&look.plan).as_str())?;
-    for hold in &look.plan.holds {
+    writeln!(out, "desired    {desired} (desired state {})", observation.hash)?;
+    writeln!(out, "stage      {}", report::stage(&observation.plan).as_str())?;
+    for hold in &observation.plan.holds {
         writeln!(out, "held       {hold}")?;
     }
-    let observed = &look.observed;
+    let observed = &observation.observed;
     for (name, unit) in [
         ("kubelet", &observed.kubelet.unit),
         ("cri-resmgr", &observed.daemon),
@@ -83,15 +83,15 @@ fn not(yes: bool) -> &'static str {
 
 /// Prints the steps.
 pub(crate) async fn plan(options: &NodeOptions) -> anyhow::Result<()> {
-    let look = look(options).await?;
+    let observation = observe_once(options).await?;
     let mut out = std::io::stdout().lock();
-    for hold in &look.plan.holds {
+    for hold in &observation.plan.holds {
         writeln!(out, "held: {hold}")?;
     }
-    if look.plan.steps.is_empty() {
+    if observation.plan.steps.is_empty() {
         writeln!(out, "nothing to do")?;
     }
-    for (number, step) in look.plan.steps.iter().enumerate() {
+    for (number, step) in observation.plan.steps.iter().enumerate() {
         let restarts = match step.action.restarts() {
             node_plan::Restarts::Nothing => "",
             node_plan::Restarts::Daemon => " [cri-resmgr]",

@@ -43,7 +43,7 @@ use cli::{Cli, Command};
 /// What the program does: reads its command line and carries it out. The first call in a process.
 ///
 /// # Errors
-/// What stood in the way.
+/// What the command could not do, with its causes.
 pub fn program() -> anyhow::Result<()> {
     let cli = Cli::parse();
     // Only the first call in a process can fail, and this is it.

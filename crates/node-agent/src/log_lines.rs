@@ -5,8 +5,8 @@ use std::fmt;
 use std::process::Command;
 use std::rc::Rc;
 
-use dynamic_config::{Duty, Standing};
-use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+use dynamic_config::{ConfigStatus, DaemonMode};
+use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection};
 use observability::{LogConfig, LogFormat};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
@@ -110,7 +110,7 @@ fn desired_state(phase: Phase, policy: &str) -> String {
         fallback_config: Some(format!("policy:\n  Active: {policy}\n  ReservedResources:\n    CPU: 750m\n")),
         ..Daemon::default()
     };
-    DesiredState { phase, selection: Selection::default(), daemon }.encode().unwrap()
+    DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon) }.encode().unwrap()
 }
 
 /// An agent without an API server, which takes the node for selected where it was installed before.
@@ -118,8 +118,8 @@ fn agent(fake: Fake) -> Agent<Fake> {
     let shoot = Rc::new(ShootApi::new("n1".to_owned(), None));
     let (readiness, _) = observability::readiness::readiness("not yet");
     let metrics = Metrics::register(&mut Registry::default());
-    let telemetry = Telemetry { metrics, readiness, duty: watch::channel(Duty::default()).0 };
-    Agent::new(fake, shoot, None, telemetry, watch::channel(Standing::default()).1)
+    let telemetry = Telemetry { metrics, readiness, daemon_mode: watch::channel(DaemonMode::default()).0 };
+    Agent::new(fake, shoot, None, telemetry, watch::channel(ConfigStatus::default()).1)
 }
 
 /// Installs, heals, fails, rolls back and removes.
@@ -177,7 +177,7 @@ fn every_json_line_of_an_agent_has_unique_keys_and_names_its_node() {
 }
 
 #[test]
-fn a_line_with_a_key_twice_is_refused() {
+fn a_json_line_with_a_duplicate_key_is_refused() {
     assert!(has_unique_keys(r#"{"a":{"b":1},"c":[{"b":-1}]}"#).is_ok());
     for line in [r#"{"message":"a","message":"b"}"#, r#"{"a":[{"b":1.5,"b":null}]}"#] {
         assert!(has_unique_keys(line).unwrap_err().to_string().contains("twice"), "{line}");

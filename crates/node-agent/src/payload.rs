@@ -16,9 +16,9 @@ use crate::effects::{EffectError, Result};
 /// What a script begins with.
 const SHEBANG: &[u8] = b"#!";
 
-/// The daemon and the gate.
+/// The programs that the agent's image carries for the host.
 #[derive(Debug, Clone)]
-pub(crate) struct Images {
+pub(crate) struct PayloadBinaries {
     payload: PathBuf,
     daemon_path: PathBuf,
     gate_path: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) struct Images {
     pub(crate) owner: Owner,
 }
 
-impl Images {
+impl PayloadBinaries {
     /// Reads them once. A missing file becomes a blob of the architecture `missing`, which the planner refuses with a clear reason.
     pub(crate) fn load(payload: &Path, gate: &Path) -> Result<Self> {
         let daemon_path = payload.join(node::DAEMON.trim_start_matches('/'));
@@ -102,7 +102,7 @@ mod tests {
     use super::blob;
 
     #[test]
-    fn this_test_is_for_this_machine() {
+    fn a_program_of_this_machine_has_its_architecture_size_and_glibc() {
         let own = std::env::current_exe().unwrap();
         let found = blob(&own).unwrap();
         assert_eq!(found.architecture, std::env::consts::ARCH);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_strange_is_named() {
+    fn a_missing_or_foreign_program_file_has_an_architecture_that_is_refused() {
         assert_eq!(blob(std::path::Path::new("/nonexistent/x")).unwrap().architecture, "missing");
         let file = tempfile::NamedTempFile::new().unwrap();
         for (content, architecture) in [("", "unknown"), ("#", "unknown"), ("#!/bin/sh\n", std::env::consts::ARCH)] {

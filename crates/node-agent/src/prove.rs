@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use kubelet_config::{Endpoint, effective_endpoint, of_process};
-use node_plan::{Proof, Unit, override_undone, residue};
+use node_plan::{Proof, Unit, leftovers, override_undone};
 use observability::ErrorChain;
 
 use crate::effects::{Effects, Result, Socket};
@@ -136,7 +136,7 @@ async fn daemon(effects: &mut impl Effects, timing: &Timing) -> Result<()> {
                 why = DaemonFault::NoAnswer(ErrorChain(&error).to_string());
             }
         }
-        // A look takes its time, too: one at a proxy that hangs takes seconds.
+        // The probe takes its time, too: that of a proxy that hangs takes seconds.
         if effects.uptime().saturating_sub(begin) >= timing.daemon_deadline {
             let (restarts, state) = (unit.n_restarts, state(unit));
             return Err(ProofFailure::Daemon { deadline: timing.daemon_deadline, why, state, restarts }.into());
@@ -145,7 +145,7 @@ async fn daemon(effects: &mut impl Effects, timing: &Timing) -> Result<()> {
     }
 }
 
-/// kubelet runs on the endpoint and stays up; where the API server can be asked, the Node's heartbeat is newer than the begin of the proof.
+/// kubelet runs on the endpoint and stays up; where the API server can be asked, the Node's heartbeat is newer than the beginning of the proof.
 async fn kubelet(effects: &mut impl Effects, timing: &Timing, wanted: Endpoint) -> Result<()> {
     let (begin, asked) = (effects.uptime(), effects.now());
     let mut good: Option<(Duration, (u32, String, u32))> = None;
@@ -217,6 +217,6 @@ async fn override_loaded(effects: &mut impl Effects, wanted: bool) -> Result<()>
 
 /// Nothing that we made is left.
 async fn clean(effects: &mut impl Effects) -> Result<()> {
-    let left = residue(&observe(effects).await?);
+    let left = leftovers(&observe(effects).await?);
     if left.is_empty() { Ok(()) } else { Err(ProofFailure::LeftBehind(left).into()) }
 }

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
-use host::{HostLock, HostRoot, Journal as JournalFile};
+use host::{HostLock, HostRoot, StateFile};
 use node_plan::{Action, Blob, Desired, FIRST_VERSION, Journal, PLUGIN_VERSION, Plan, Restarts};
 use tokio::sync::watch;
 
-use crate::effects::{Clock, EffectError, NoAnswer, Node, Permit, Probe, Progress, Request, Result, Slots, Socket};
-use crate::payload::Images;
+use crate::effects::{
+    Clock, EffectError, NoAnswer, Node, Probe, Progress, Result, Slots, Socket, SwitchPermit, SwitchRequest,
+};
+use crate::payload::PayloadBinaries;
 use crate::shoot::{ShootApi, SwitchSlots};
 use crate::telemetry::Telemetry;
 use files::Sums;
@@ -40,8 +42,8 @@ pub(crate) fn online_cpus() -> Option<CpuSet> {
 /// The node that the agent runs on.
 pub(crate) struct RealNode {
     root: HostRoot,
-    journal: JournalFile<Journal>,
-    images: Images,
+    journal: StateFile<Journal>,
+    binaries: PayloadBinaries,
     sums: HashMap<String, Sums>,
     bus: Bus,
     shoot: Rc<ShootApi>,
@@ -56,17 +58,17 @@ pub(crate) struct RealNode {
 impl RealNode {
     pub(crate) fn new(
         root: HostRoot,
-        images: Images,
+        binaries: PayloadBinaries,
         shoot: Rc<ShootApi>,
         stop: watch::Receiver<bool>,
         telemetry: Option<Telemetry>,
     ) -> Self {
-        let address = format!("unix:path={}", root.own_view("/run/dbus/system_bus_socket").display());
+        let address = format!("unix:path={}", root.path_in_this_namespace("/run/dbus/system_bus_socket").display());
         Self {
-            journal: JournalFile::new(root.clone(), node::JOURNAL, JOURNAL_VERSIONS),
+            journal: StateFile::new(root.clone(), node::JOURNAL, JOURNAL_VERSIONS),
             bus: Bus::new(address),
             root,
-            images,
+            binaries,
             sums: HashMap::new(),
             slots: SwitchSlots::new(Rc::clone(&shoot)),
             shoot,
@@ -85,7 +87,7 @@ impl RealNode {
 
 impl Node for RealNode {
     fn payload(&self) -> (&Blob, &Blob) {
-        (&self.images.daemon, &self.images.gate)
+        (&self.binaries.daemon, &self.binaries.gate)
     }
 
     fn take_restarted(&mut self) -> bool {
@@ -95,7 +97,7 @@ impl Node for RealNode {
 
 impl Probe for RealNode {
     async fn answers(&mut self, socket: Socket) -> std::result::Result<(), NoAnswer> {
-        let outcome = cri_client::probe(&self.root.own_view(socket.path()), PROBE).await?;
+        let outcome = cri_client::probe(&self.root.path_in_this_namespace(socket.path()), PROBE).await?;
         if outcome.is_ready() { Ok(()) } else { Err(NoAnswer::NotReady(socket.path())) }
     }
 
@@ -134,11 +136,11 @@ impl Clock for RealNode {
 }
 
 impl Slots for RealNode {
-    async fn take_slot(&mut self, request: &Request) -> Permit {
+    async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit {
         self.slots.take_slot(request).await
     }
 
-    async fn give_back_slot(&mut self, request: &Request) -> bool {
+    async fn give_back_slot(&mut self, request: &SwitchRequest) -> bool {
         self.slots.give_back_slot(request).await
     }
 }

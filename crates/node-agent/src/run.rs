@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context;
-use dynamic_config::{Core, Duty, Standing};
+use dynamic_config::{ConfigStatus, Core, DaemonMode};
 use extension_config::names;
 use futures::StreamExt;
 use host::HostRoot;
@@ -17,10 +17,10 @@ use tracing::Instrument;
 use crate::agent::Agent;
 use crate::cli::RunOptions;
 use crate::desired_file::DesiredFile;
-use crate::dynamic::{self, Dynamic, Handover, RealSurroundings};
+use crate::dynamic::{self, ConfigSocket, Dynamic, RealDaemonEnvironment};
 use crate::effects::Clock;
 use crate::metrics::Metrics;
-use crate::payload::Images;
+use crate::payload::PayloadBinaries;
 use crate::real::RealNode;
 use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
@@ -40,20 +40,20 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let mut stopped = stopping.clone();
     let serving = tokio::spawn(bound.run(async move { drop(stopped.wait_for(|stop| *stop).await) }));
 
-    let images = Images::load(&options.node.payload, &options.node.gate)?;
+    let binaries = PayloadBinaries::load(&options.node.payload, &options.node.gate)?;
     let root = HostRoot::open(&options.node.host_root).context("open the host root")?;
     let name = options.node.node_name.clone();
     let shoot = Rc::new(ShootApi::connect(name, options.node.kubeconfig.as_deref()).await);
-    let (duty, duties) = watch::channel(Duty::default());
-    let telemetry = Telemetry { metrics: metrics.clone(), readiness, duty };
-    let node = RealNode::new(root.clone(), images, Rc::clone(&shoot), stopping, Some(telemetry.clone()));
-    let (standing, standings) = watch::channel(Standing::default());
+    let (daemon_mode, duties) = watch::channel(DaemonMode::default());
+    let telemetry = Telemetry { metrics: metrics.clone(), readiness, daemon_mode };
+    let node = RealNode::new(root.clone(), binaries, Rc::clone(&shoot), stopping, Some(telemetry.clone()));
+    let (config_status, config_statuses) = watch::channel(ConfigStatus::default());
     let name = options.node.node_name.clone();
     let dynamic = Dynamic::new(
         Core::new(name.clone(), dynamic::remembered(&root)),
-        RealSurroundings::new(root.clone(), Rc::clone(&shoot)),
-        Handover::new(root.own_view(names::node::CONFIG_SOCKET), name.clone()),
-        (duties, standing),
+        RealDaemonEnvironment::new(root.clone(), Rc::clone(&shoot)),
+        ConfigSocket::new(root.path_in_this_namespace(names::node::CONFIG_SOCKET), name.clone()),
+        (duties, config_status),
         metrics,
         shoot
             .client()
@@ -61,7 +61,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     );
     let desired = DesiredFile::of(&options.node);
     let pod = options.node.pod_name.clone();
-    let mut agent = Agent::new(node, shoot, pod, telemetry, standings.clone());
+    let mut agent = Agent::new(node, shoot, pod, telemetry, config_statuses.clone());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -73,7 +73,7 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         stop.send_replace(true);
     });
     tokio::select! {
-        () = work(&mut agent, &root, &desired, standings) => {}
+        () = work(&mut agent, &root, &desired, config_statuses) => {}
         () = dynamic.run().instrument(tracing::info_span!("dynamic-config", node = options.node.node_name)) => {}
     }
     serving.await.context("serve HTTP")
@@ -83,7 +83,7 @@ async fn work(
     agent: &mut Agent<RealNode>,
     root: &HostRoot,
     desired: &DesiredFile,
-    mut standing: watch::Receiver<Standing>,
+    mut config_status: watch::Receiver<ConfigStatus>,
 ) {
     let mut wake = Wake::new();
     loop {
@@ -92,7 +92,7 @@ async fn work(
         let wait = agent.round(desired.read()).await;
         let why = tokio::select! {
             why = wake.next() => why,
-            Ok(()) = standing.changed() => "the dynamic configuration",
+            Ok(()) = config_status.changed() => "the dynamic configuration",
             stopped = agent.node_mut().pause(wait) => match stopped {
                 Err(_stopping) => return,
                 Ok(()) => "time",

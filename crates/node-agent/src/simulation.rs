@@ -13,7 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Context;
-use dynamic_config::{Duty, Standing};
+use dynamic_config::{ConfigStatus, DaemonMode};
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use node_plan::Blob;
@@ -72,13 +72,14 @@ impl Simulation {
         names: impl IntoIterator<Item = String>,
         speed: u32,
     ) -> anyhow::Result<Self> {
-        let clock = Clock::start(speed);
+        let clock = Clock::new(speed);
         let nodes = names.into_iter().map(|name| (name.clone(), MemoryNode::new(name))).collect();
         let config = shoot::configuration(Some(credentials)).await?;
         let (orders, inbox) = mpsc::unbounded_channel();
         let (ready, is_ready) = oneshot::channel();
         let thread = std::thread::Builder::new().name("agents".to_owned());
-        thread.spawn(move || run(config, clock, inbox, ready)).context("no thread for the agents")?;
+        let theirs = clock.clone();
+        thread.spawn(move || run(config, theirs, inbox, ready)).context("no thread for the agents")?;
         is_ready.await.context("the agents' thread has ended")??;
         Ok(Self { clock, nodes, orders })
     }
@@ -86,7 +87,7 @@ impl Simulation {
     /// The time in which the nodes live.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        self.clock
+        self.clock.clone()
     }
 
     /// The nodes, by their names.
@@ -152,6 +153,7 @@ fn run(
     };
     let agents = tokio::task::LocalSet::new();
     agents.block_on(&runtime, async {
+        drop(tokio::task::spawn_local(clock.clone().run()));
         match client(config) {
             Ok(client) => {
                 // Nobody waits any more: then nobody sends orders either.
@@ -171,7 +173,7 @@ fn client(config: Config) -> anyhow::Result<Client> {
 async fn carry_out(mut inbox: mpsc::UnboundedReceiver<Order>, client: Client, clock: Clock) {
     let metrics = Metrics::default();
     while let Some(order) = inbox.recv().await {
-        drop(tokio::task::spawn_local(attend(order, client.clone(), clock, metrics.clone())));
+        drop(tokio::task::spawn_local(attend(order, client.clone(), clock.clone(), metrics.clone())));
     }
 }
 
@@ -179,11 +181,11 @@ async fn carry_out(mut inbox: mpsc::UnboundedReceiver<Order>, client: Client, cl
 async fn attend(order: Order, client: Client, clock: Clock, metrics: Metrics) {
     let shoot = Rc::new(ShootApi::new(order.node.name().to_owned(), Some(client)));
     // Nobody looks at what the daemon may be given, and nothing is known of dynamic configurations.
-    let (duty, _duties) = watch::channel(Duty::default());
-    let telemetry = Telemetry { metrics, readiness: order.readiness, duty };
+    let (daemon_mode, _duties) = watch::channel(DaemonMode::default());
+    let telemetry = Telemetry { metrics, readiness: order.readiness, daemon_mode };
     let node = SimulatedNode::new(order.node, Rc::clone(&shoot), clock, order.stop, telemetry.clone());
-    let (_standing, standings) = watch::channel(Standing::default());
-    let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, standings);
+    let (_config_status, config_statuses) = watch::channel(ConfigStatus::default());
+    let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, config_statuses);
     loop {
         let wait = agent.round(desired_file::decode(&order.desired_state)).await;
         if agent.node_mut().pause(wait).await.is_err() {

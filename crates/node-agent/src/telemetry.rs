@@ -1,6 +1,6 @@
 //! Where the work shows while it goes on: metrics, readiness, and what the dynamic configuration may do meanwhile.
 
-use dynamic_config::Duty;
+use dynamic_config::DaemonMode;
 use extension_config::names::node;
 use extension_config::node_report::Stage;
 use node_plan::{Action, BackendSpec, Desired, Journal, Phase, Plan, StaticConfig, UnitAction, budget};
@@ -15,16 +15,16 @@ use crate::report;
 pub(crate) struct Telemetry {
     pub(crate) metrics: Metrics,
     pub(crate) readiness: ReadinessHandle,
-    pub(crate) duty: watch::Sender<Duty>,
+    pub(crate) daemon_mode: watch::Sender<DaemonMode>,
 }
 
 impl Telemetry {
     /// It was decided what the node is to become, given its journal: what is handed to the daemon has to fit, before anything is begun.
     pub(crate) fn decided(&self, desired: &Desired, journal: Option<&Journal>, now: u64) {
-        let duty = duty(desired, journal, now);
-        self.duty.send_if_modified(|current| {
-            let changed = *current != duty;
-            *current = duty;
+        let daemon_mode = daemon_mode(desired, journal, now);
+        self.daemon_mode.send_if_modified(|current| {
+            let changed = *current != daemon_mode;
+            *current = daemon_mode;
             changed
         });
     }
@@ -51,24 +51,24 @@ impl Telemetry {
 }
 
 /// What the daemon may be given. Ours takes configurations when it was started by us and not with a forced configuration.
-fn duty(desired: &Desired, journal: Option<&Journal>, now: u64) -> Duty {
+fn daemon_mode(desired: &Desired, journal: Option<&Journal>, now: u64) -> DaemonMode {
     let installation = match desired {
-        Desired::Undecided { .. } => return Duty::Undecided,
-        Desired::Clean { .. } => return Duty::Off,
+        Desired::Undecided { .. } => return DaemonMode::Undecided,
+        Desired::Clean { .. } => return DaemonMode::Off,
         Desired::Installed(installation) => installation,
     };
     let phase = journal.map(|journal| journal.phase);
     let started = journal.is_some_and(|journal| journal.applied.is_some());
-    let BackendSpec::Proxy(proxy) = &installation.backend else { return Duty::Off };
+    let BackendSpec::Proxy(proxy) = &installation.backend else { return DaemonMode::Off };
     match (&proxy.config, phase) {
-        (StaticConfig::Force(_), _) => Duty::Off,
-        (_, Some(Phase::RolledBack)) => Duty::RolledBack,
+        (StaticConfig::Force(_), _) => DaemonMode::Off,
+        (_, Some(Phase::RolledBack)) => DaemonMode::RolledBack,
         // Another configuration than the one that may be pushed on top of.
-        _ if budget::in_force(journal, &installation.attempt(), now).is_some() => Duty::RolledBack,
+        _ if budget::in_force(journal, &installation.attempt(), now).is_some() => DaemonMode::RolledBack,
         (config, Some(Phase::Installing | Phase::Installed)) if started => {
             let fallback = config.text().unwrap_or(extension_config::effective::BUILT_IN_FALLBACK).to_owned();
-            Duty::Serve { fallback }
+            DaemonMode::Serve { fallback }
         }
-        _ => Duty::Undecided,
+        _ => DaemonMode::Undecided,
     }
 }

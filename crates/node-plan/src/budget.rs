@@ -58,7 +58,7 @@ pub fn after_failure(last: Option<&Backoff>, inputs: &str, reason: String, now: 
     let failures = in_a_row.map_or(0, |last| last.failures).saturating_add(1);
     let doublings = failures.saturating_sub(1).min(16);
     let delay = (FIRST_DELAY_SECONDS << doublings).max(shortest).min(LONGEST_DELAY_SECONDS);
-    Backoff { failures, failed_at: now, not_before: now + delay, reason, inputs: inputs.to_owned(), told: false }
+    Backoff { failures, failed_at: now, not_before: now + delay, reason, inputs: inputs.to_owned(), reported: false }
 }
 
 /// The back-off that forbids a try with these inputs now. A clock that was set back does not prolong it beyond the longest wait.
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_waits_until_the_window_has_room() {
+    fn next_switch_with_a_full_restart_window_is_when_the_oldest_restart_leaves_it() {
         assert_eq!(next_switch(&restarted(&[]), 1000), None);
         assert_eq!(next_switch(&restarted(&[900, 950]), 1000), None);
         assert_eq!(next_switch(&restarted(&[800, 900, 950]), 1000), Some(800 + WINDOW_SECONDS));
@@ -93,12 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn old_restarts_are_forgotten() {
+    fn a_restart_drops_those_outside_the_window_from_the_journal() {
         assert_eq!(restarted(&[1, 2, 3, 5000]).restarts.len(), 1);
     }
 
     #[test]
-    fn a_daemon_that_is_given_up_again_and_again_is_not_started_for_ever() {
+    fn a_daemon_given_up_twice_within_the_window_is_not_started_again() {
         let mut journal = Journal::default();
         for at in [1000, 1200] {
             assert!(may_start_again(&journal, at));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_double_the_wait_up_to_a_limit() {
+    fn failures_in_a_row_double_the_back_off_up_to_its_limit() {
         let mut last = after_failure(None, "a", "x".into(), 0, 0);
         assert_eq!(last.not_before, FIRST_DELAY_SECONDS);
         for _ in 0..40 {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn other_inputs_and_a_clock_set_back_end_the_wait() {
+    fn other_inputs_or_a_clock_set_back_end_the_back_off() {
         let journal = Journal { backoff: Some(after_failure(None, "a", "x".into(), 10_000, 0)), ..Journal::default() };
         assert!(in_force(Some(&journal), "a", 10_001).is_some());
         assert!(in_force(Some(&journal), "b", 10_001).is_none());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::desired_state::{DesiredState, Phase};
+use extension_config::desired_state::{self, DesiredState, Phase};
 
 use crate::backend::{BackendSpec, ProxySpec};
 use crate::blob::{Blob, sha256};
@@ -18,7 +18,7 @@ pub struct Installation {
     /// The gate.
     pub gate: Blob,
     /// A run of the daemon that has to end. Not one of the inputs: whatever runs afterwards is as good.
-    pub renewal: Option<Renewal>,
+    pub restart_request: Option<RestartRequest>,
 }
 
 impl Installation {
@@ -52,7 +52,7 @@ impl Installation {
 
 /// A run of the daemon that has to end although it runs with the right files: what was pushed to it cannot take effect in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Renewal {
+pub struct RestartRequest {
     /// The run; when another one is up, all is done.
     pub invocation: String,
     /// Why.
@@ -87,14 +87,19 @@ impl Desired {
         daemon: Blob,
         gate: Blob,
     ) -> Self {
-        let install = || {
-            let backend = BackendSpec::Proxy(ProxySpec {
-                config: StaticConfig::of(&state.daemon),
-                extra_options: state.daemon.extra_options.clone(),
-                daemon,
-                daemon_is_kept: false,
-            });
-            Self::Installed(Box::new(Installation { backend, gate, renewal: None }))
+        let install = || match &state.backend {
+            desired_state::Backend::CriResmgr(wanted) => {
+                let backend = BackendSpec::Proxy(ProxySpec {
+                    config: StaticConfig::of(wanted),
+                    extra_options: wanted.extra_options.clone(),
+                    daemon,
+                    daemon_is_kept: false,
+                });
+                Self::Installed(Box::new(Installation { backend, gate, restart_request: None }))
+            }
+            desired_state::Backend::NriPlugins(_) => {
+                Self::Undecided { because: "this agent does not know the backend nri-plugins".to_owned() }
+            }
         };
         let under_way = journal.map(|journal| journal.phase);
         match (state.phase, labels) {

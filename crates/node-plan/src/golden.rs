@@ -25,7 +25,7 @@ fn installation(config: StaticConfig) -> Installation {
         daemon: blob("a", Some("GLIBC_2.34")),
         daemon_is_kept: false,
     });
-    Installation { backend, gate: blob("b", None), renewal: None }
+    Installation { backend, gate: blob("b", None), restart_request: None }
 }
 
 fn variants() -> [(&'static str, Installation); 4] {
@@ -68,7 +68,7 @@ fn full(phase: Phase, config: StaticConfig) -> Journal {
             not_before: 1_800_000_270,
             reason: "prove that the proxy answers: the proxy did not prove itself within 60s".into(),
             inputs: "d".repeat(64),
-            told: true,
+            reported: true,
         }),
         proven: Some(Proven::Proxy(ProvenProxy {
             config,
@@ -80,7 +80,7 @@ fn full(phase: Phase, config: StaticConfig) -> Journal {
 }
 
 #[test]
-fn journals_are_written_and_read_as_ever() {
+fn journals_of_every_phase_equal_their_golden_files() {
     let text = "policy:\n  Active: none\n".to_owned();
     for (journal, golden) in [
         (full(Phase::Installed, StaticConfig::Fallback(text.clone())), include_str!("golden/journal-installed.json")),
@@ -125,13 +125,13 @@ fn journals_with_something_of_the_plugin_are_written_and_read_as_ever() {
 
 /// Fields came later than the format.
 #[test]
-fn a_journal_of_the_first_version_is_read() {
+fn a_journal_of_the_first_version_is_read_with_defaults() {
     let golden = include_str!("golden/journal-of-the-first-version.json");
     let mut journal = full(Phase::Installed, StaticConfig::Fallback("policy:\n  Active: none\n".to_owned()));
     journal.made.aside.clear();
     journal.made.put_back.clear();
     journal.given_up.clear();
-    journal.backoff.as_mut().unwrap().told = false;
+    journal.backoff.as_mut().unwrap().reported = false;
     let Some(Proven::Proxy(proven)) = &mut journal.proven else { unreachable!() };
     proven.daemon.needs = None;
     assert_eq!(serde_json::from_str::<Journal>(golden).unwrap(), journal);
@@ -185,7 +185,7 @@ fn environment_and_configuration_files() {
 }
 
 #[test]
-fn the_marker() {
+fn the_marker_is_the_one_that_is_on_nodes() {
     assert_eq!(MARKER, "# Written by gardener-extension-cri-resmgr");
 }
 
@@ -198,7 +198,7 @@ fn paths_that_are_looked_at() {
 
 /// Words of the metric's label, and of the journal.
 #[test]
-fn causes_of_restarts() {
+fn causes_of_restarts_keep_their_words_in_metric_and_journal() {
     for (cause, word) in
         [(Cause::Switch, "switch"), (Cause::Rollback, "rollback"), (Cause::Heal, "heal"), (Cause::Remove, "remove")]
     {

@@ -11,10 +11,10 @@ use crate::restart::WINDOW_SECONDS;
 use crate::slot::Wait;
 use crate::step::Action;
 
-/// Something that stands in the way.
+/// A reason why a node is not as desired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hold {
-    /// It is not known what the node is to become; what is awaited.
+    /// The desired state of the node is not known; the text says what is missing.
     Undecided(String),
     /// This installation must not be on this node.
     Refused(Refusal),
@@ -35,7 +35,7 @@ pub enum Hold {
         /// Seconds since 1970 of the next one.
         next_at: u64,
     },
-    /// What only a few nodes of a shoot do at a time.
+    /// A change that only a few nodes of a shoot may make at a time.
     Slot {
         /// What is held.
         change: PacedChange,
@@ -49,7 +49,7 @@ pub enum Hold {
         /// What is wanted.
         wanted: Backend,
     },
-    /// The same is needed again and again.
+    /// The same step is needed in every round.
     Unsettled {
         /// The step.
         action: Box<Action>,

@@ -58,9 +58,9 @@ pub struct Backoff {
     pub reason: String,
     /// Inputs of the try; others may be tried at once.
     pub inputs: String,
-    /// The shoot was told, so that it counts.
-    #[serde(default)]
-    pub told: bool,
+    /// The failure is recorded in the shoot, where it counts against the limit of roll-backs.
+    #[serde(default, rename = "told")]
+    pub reported: bool,
 }
 
 /// What was last seen to run well. Should its successor fail, the node goes back to it.
@@ -141,9 +141,9 @@ pub struct Journal {
     pub kubelet_unproven: bool,
     /// kubelet was seen to run well on the proxy since the installation began: a later restart onto it heals.
     pub switched: bool,
-    /// Restarts of kubelet of late, oldest first.
+    /// Recent restarts of kubelet, oldest first; those outside the window are dropped.
     pub restarts: Vec<Restart>,
-    /// When systemd had given the daemon up, seconds since 1970, of late, oldest first.
+    /// Recent times at which systemd had given the daemon up, seconds since 1970, oldest first.
     pub given_up: Vec<u64>,
     /// The last failure.
     pub backoff: Option<Backoff>,
@@ -198,8 +198,8 @@ pub enum Change {
     KubeletProven,
     /// A try failed.
     Failed(Backoff),
-    /// The shoot was told of the failure.
-    FailureTold,
+    /// The failure was recorded in the shoot.
+    FailureReported,
     /// kubelet was seen to run well through this.
     Proven(Proven),
     /// What was proven once does not prove itself any more.
@@ -314,9 +314,9 @@ impl Journal {
             Change::Proven(proven) => self.proven = Some(proven.clone()),
             Change::NothingProven => self.proven = None,
             Change::OfPlugin(change) => self.apply_of_plugin(change),
-            Change::FailureTold => {
+            Change::FailureReported => {
                 if let Some(backoff) = &mut self.backoff {
-                    backoff.told = true;
+                    backoff.reported = true;
                 }
             }
         }

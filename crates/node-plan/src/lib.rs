@@ -34,7 +34,7 @@ pub mod texts;
 
 pub use backend::{BackendSpec, PluginSpec, ProxySpec, daemon_paths, watched_paths};
 pub use blob::Blob;
-pub use desired::{Desired, Installation, Renewal};
+pub use desired::{Desired, Installation, RestartRequest};
 pub use entry::{Entry, MARKER};
 pub use footprint::{Footprint, Guard, Service};
 pub use hold::{Failure, Hold, KubeletOffProxy, PacedChange, SlotHold};
@@ -47,7 +47,7 @@ pub use kubelet::{UnitShapeError, check_kubelet};
 pub use managed_file::{FileRole, ManagedFile, Source};
 pub use observed::{Kubelet, Nri, Observed, Plugin, RuntimeVersion, Space, Unit};
 pub use override_undone::{OverrideUndone, override_undone};
-pub use plan::{Plan, Target, plan, residue};
+pub use plan::{Plan, Target, leftovers, plan};
 pub use preflight::{AbsentCpus, absent_cpus, kubelet_refusals, refusals};
 pub use refusal::{Consequence, Refusal};
 pub use restart::{Cause, Restart};

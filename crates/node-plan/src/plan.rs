@@ -1,14 +1,14 @@
 //! From what is to what shall be.
 
-mod clean;
 mod install;
 mod pacing;
 mod planner;
 mod plugin;
 mod previous;
 mod proxy;
+mod removal;
 
-pub use clean::residue;
+pub use removal::leftovers;
 
 use crate::budget;
 use crate::desired::{Desired, Installation};
@@ -78,7 +78,7 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
         }
         Desired::Clean { because } => {
             let backend = present(observed).unwrap_or(Backend::Proxy);
-            Plan::held(Target::Clean, clean::steps(observed, backend, clean::Keep::Nothing, because), Vec::new())
+            Plan::held(Target::Clean, removal::steps(observed, backend, removal::Keep::Nothing, because), Vec::new())
         }
         Desired::Installed(installation) => installed(observed, installation),
     }
@@ -110,7 +110,7 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
         let leave = refused.iter().any(|refusal| refusal.consequence() == Consequence::Leave);
         let (target, steps) = if leave {
             let because: Vec<String> = refused.iter().map(Refusal::to_string).collect();
-            (Target::Clean, clean::steps(observed, backend, clean::Keep::Nothing, &because.join("; ")))
+            (Target::Clean, removal::steps(observed, backend, removal::Keep::Nothing, &because.join("; ")))
         } else {
             (Target::Installed, Vec::new())
         };
@@ -121,7 +121,7 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
         if let Some(before) = installation.before(observed) {
             return install::plan_back(observed, &before, backoff);
         }
-        let steps = clean::steps(observed, backend, clean::Keep::Journal, &backoff.reason);
+        let steps = removal::steps(observed, backend, removal::Keep::Journal, &backoff.reason);
         return Plan {
             target: Target::RolledBack,
             steps,

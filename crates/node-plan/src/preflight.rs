@@ -15,7 +15,7 @@ use crate::static_config::StaticConfig;
 use extension_config::cri_resmgr;
 
 /// The first with all that the units and their handling rely on: `/etc/systemd/system.control` among the unit paths, `InvocationID`,
-/// `GetUnitProcesses`, start limits in `[Unit]`. The bed has 252; nothing older than this one is in any image that Gardener still supports.
+/// `GetUnitProcesses`, start limits in `[Unit]`. No image that Gardener still supports has an older one.
 const OLDEST_SYSTEMD: u32 = 239;
 /// systemd refuses to reload with less in `/run`.
 const RUN_RESERVE: u64 = 16 << 20;

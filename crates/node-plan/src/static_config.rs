@@ -48,7 +48,7 @@ mod tests {
     use super::StaticConfig;
 
     #[test]
-    fn the_policy_is_found_in_every_style() {
+    fn the_active_policy_is_found_in_every_style_of_yaml() {
         for (text, policy) in [
             ("policy:\n  Active: static-pools\n", "static-pools"),
             ("{\"policy\": {\"Active\": \"static-pools\"}}", "static-pools"),

@@ -112,7 +112,7 @@ pub enum Proof {
         /// Which one.
         endpoint: Endpoint,
     },
-    /// A look at the whole node finds nothing that we made.
+    /// Another observation of the node finds nothing that we made.
     Clean,
     /// The policy plugin has registered with containerd, which has not dropped it within this time: longer than an answer of it may take.
     PluginRegistered {

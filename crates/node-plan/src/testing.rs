@@ -20,7 +20,7 @@ use crate::observed::{Kubelet, Nri, Observed, Plugin, RuntimeVersion, Space};
 use crate::pins::{Container, Difference, Miss, Misses};
 use crate::slot::Slot;
 use crate::step::{Action, Check, JournalAction, Proof};
-use crate::{Change, residue};
+use crate::{Change, leftovers};
 
 /// The file that kubelet's `--config` names.
 pub const KUBELET_CONFIG: &str = "/k";
@@ -49,6 +49,7 @@ pub enum LaterDropIn {
 
 /// Everything on the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of a node, in any combination")]
 pub struct NodeState {
     /// Seconds since 1970.
     pub now: u64,
@@ -269,7 +270,7 @@ impl NodeState {
             Proof::PluginRegistered { .. } => self.plugin_registered(),
             Proof::PinsEffective => self.plugin_registered() && self.missed.is_empty(),
             Proof::Clean => {
-                assert_eq!(residue(&self.observe()), Vec::<String>::new());
+                assert_eq!(leftovers(&self.observe()), Vec::<String>::new());
                 true
             }
         }

@@ -189,7 +189,7 @@ mod tests {
     use crate::static_config::StaticConfig;
 
     #[test]
-    fn the_environment_names_one_configuration_and_cannot_be_broken_out_of() {
+    fn environment_quotes_options_so_that_they_cannot_set_another_variable() {
         let text = environment(&StaticConfig::Fallback(String::new()), "--a=\"b c\" $X\nEVIL=1");
         insta::assert_snapshot!(text, @r#"
         # Written by gardener-extension-cri-resmgr; edits are undone.
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_keeps_its_text_and_ends_its_last_line() {
+    fn a_configuration_file_has_the_text_unchanged_and_a_final_newline() {
         assert_eq!(
             configuration("policy:\n  Active: none"),
             "# Written by gardener-extension-cri-resmgr; edits are undone.\npolicy:\n  Active: none\n"
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemon_s_directories_are_those_that_the_others_know() {
+    fn directories_of_the_unit_equal_the_paths_in_names() {
         assert_eq!(node::DAEMON_RUN_DIR, format!("/run/{DAEMON_DIRECTORY}"));
         assert_eq!(node::DAEMON_STATE_DIR, format!("/var/lib/{DAEMON_DIRECTORY}"));
         assert!(node::CONTAINERD_SOCKET.starts_with(node::CONTAINERD_RUN_DIR));

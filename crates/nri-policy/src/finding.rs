@@ -17,7 +17,7 @@ pub struct Finding {
     /// Set when it may be accepted: the owner takes this risk by its id.
     pub risk: Option<Risk>,
     /// So many others this one stands for, which are not told; 0 for one that is told itself.
-    pub untold: usize,
+    pub omitted: usize,
 }
 
 impl Finding {
@@ -26,7 +26,7 @@ impl Finding {
             path: limits::cut(&path.to_string(), limits::PATH_CHARACTERS),
             message: limits::cut(message.as_ref(), limits::MESSAGE_CHARACTERS),
             risk: None,
-            untold: 0,
+            omitted: 0,
         }
     }
 }
@@ -70,7 +70,7 @@ impl Report {
     pub(crate) fn into_findings(mut self) -> Vec<Finding> {
         if self.more > 0 {
             let rest = Finding::new("", format!("and {} more", self.more));
-            self.findings.push(Finding { untold: self.more, ..rest });
+            self.findings.push(Finding { omitted: self.more, ..rest });
         }
         self.findings
     }

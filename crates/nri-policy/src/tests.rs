@@ -141,7 +141,7 @@ fn what_is_told_is_bounded() {
         (0..1000).map(|index| (format!("{index}{}", "é".repeat(5000 / 1000)), json!(index))).collect();
     let findings = check(BALLOONS, &spec(&many.into()), &NONE).unwrap_err();
     assert_eq!(findings.len(), limits::FINDINGS + 1);
-    assert_eq!(findings.last().unwrap().untold, 1000 - limits::FINDINGS);
+    assert_eq!(findings.last().unwrap().omitted, 1000 - limits::FINDINGS);
     assert_eq!(findings.last().unwrap().to_string(), "and 980 more");
 }
 

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_exported() -> Result<(), std::fmt::Error> {
+    fn build_info_is_exported_as_a_metric() -> Result<(), std::fmt::Error> {
         let mut registry = Registry::default();
         BuildInfo { name: "p", version: "1.2.3", revision: "abc" }.register(&mut registry);
         let mut text = String::new();

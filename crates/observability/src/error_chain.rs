@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_appear_once() {
+    fn an_error_chain_shows_each_cause_once() {
         for (error, text) in [
             (Layer::Root, "no such file"),
             (Layer::Plain(Box::new(Layer::Root)), "read the file: no such file"),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_errors_quote_is_left_out() {
+    fn an_error_chain_leaves_out_what_json_errors_quote() {
         let number = serde_json::from_str::<u8>;
         let level = serde_json::from_str::<std::net::IpAddr>;
         for (error, text) in [
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_bounded() {
+    fn an_error_chain_is_one_bounded_line() {
         let error = Layer::Plain(Box::new(Layer::Long("ä".repeat(1 << 20))));
         let text = ErrorChain(&error).to_string();
         assert!(text.len() <= LIMIT + 3 && text.ends_with("ä…"), "{}", text.len());

@@ -84,7 +84,7 @@ fn fields_of_log_lines() {
 }
 
 #[test]
-fn the_reader_of_sources_sees_each_form_of_a_field() {
+fn fields_of_log_lines_are_found_in_every_form() {
     let call = r#"
         object.r#ref = %key, operation = run.operation.as_str(), reason, %error, ?took,
         "text, with (signs) and {} \" quotes", other = 1

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn no_level_has_the_client_log_an_answer() -> Result<(), LogError> {
+    fn no_log_level_lets_the_client_log_response_bodies() -> Result<(), LogError> {
         for level in ["info", "trace", "trace,kube_client=trace", "trace,kube_client::client=trace,kube_runtime=trace"]
         {
             let text = written(level, || {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_read_and_written_alike() -> Result<(), LogError> {
+    fn log_formats_survive_parsing_and_display() -> Result<(), LogError> {
         for format in [LogFormat::Json, LogFormat::Text] {
             assert_eq!(format.to_string().parse::<LogFormat>()?, format);
         }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_is_none_is_named() {
+    fn an_invalid_log_level_is_named_in_the_error() {
         let config = LogConfig { level: "info,=lease=".to_owned(), ..LogConfig::default() };
         let error = init(&config).map_err(|error| error.to_string());
         assert_eq!(error, Err(r#"log level "info,=lease=""#.to_owned()));

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_starts_with_the_reason_and_follows_the_handle() {
+    async fn readiness_starts_with_the_reason_and_follows_the_handle() {
         let (handle, mut reader) = readiness("starting");
         assert_eq!(reader.get(), Err("starting".to_owned()));
         handle.set(Err("caches".to_owned()));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_handle_ends_the_wait() {
+    async fn readiness_wait_ends_when_the_handle_is_dropped() {
         let (handle, mut reader) = readiness("starting");
         drop(handle);
         assert_eq!(reader.wait().await, Err("starting".to_owned()));

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_paths_answer_what_they_should() {
+    async fn each_path_of_the_server_answers_with_its_status() {
         let (handle, server) = full();
         assert_eq!(ask(&server, Method::GET, "/healthz").await, (200, "ok\n".to_owned()));
         assert_eq!(ask(&server, Method::GET, "/readyz").await, (503, "starting\n".to_owned()));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_speaks_http_and_stops() -> Result<(), Box<dyn std::error::Error>> {
+    async fn the_server_answers_over_http_and_stops() -> Result<(), Box<dyn std::error::Error>> {
         let (handle, server) = full();
         handle.set(Ok(()));
         let bound = server.bind(([127, 0, 0, 1], 0).into()).await?;
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_idle_connection_makes_room() -> Result<(), Box<dyn std::error::Error>> {
+    async fn the_oldest_idle_connection_is_closed_for_a_new_one() -> Result<(), Box<dyn std::error::Error>> {
         let bound = full().1.bind(([127, 0, 0, 1], 0).into()).await?;
         let address = bound.address();
         let running = tokio::spawn(bound.run(std::future::pending()));
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_without_end_is_cut_off() -> Result<(), Box<dyn std::error::Error>> {
+    async fn a_request_head_beyond_the_limit_closes_the_connection() -> Result<(), Box<dyn std::error::Error>> {
         let bound = full().1.bind(([127, 0, 0, 1], 0).into()).await?;
         let address = bound.address();
         let running = tokio::spawn(bound.run(std::future::pending()));
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_in_use_is_an_error_at_start() -> Result<(), Box<dyn std::error::Error>> {
+    async fn bind_to_a_port_in_use_fails() -> Result<(), Box<dyn std::error::Error>> {
         let first = Server::new().bind(([127, 0, 0, 1], 0).into()).await?;
         let second = Server::new().bind(first.address()).await;
         assert!(matches!(second, Err(ServerError::Bind { .. })));

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_known_by_what_documents_say_of_themselves() {
+    fn the_kind_of_a_document_is_known_by_its_own_fields() {
         for (document, kind) in [
             (json!({"apiVersion": provider_config::API_VERSION, "kind": provider_config::KIND}), Kind::ProviderConfig),
             (json!({"apiVersion": "cri-resmgr.extensions.gardener.cloud/v2", "kind": "X"}), Kind::ProviderConfig),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_named() {
+    fn documents_of_other_kinds_are_named() {
         for (document, told) in [
             (json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}), "\"v1\" \"ConfigMap\""),
             (json!({"apiVersion": "apps/v1", "kind": "Shoot"}), "\"apps/v1\" \"Shoot\""),

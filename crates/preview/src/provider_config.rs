@@ -1,6 +1,9 @@
 //! A providerConfig, as the controller takes it.
 
-use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, resolve};
+use std::collections::BTreeMap;
+
+use extension_config::desired_state::{Backend, Daemon, NriPlugins, OnRemoval, RuntimeChanges};
+use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, names, resolve};
 use serde_json::Value;
 
 use crate::kind::Kind;
@@ -43,19 +46,10 @@ fn finding(kind: Kind, at: &str, problem: &Problem) -> Finding {
 }
 
 pub(crate) fn outcome(effective: &Effective) -> String {
-    let daemon = &effective.daemon;
-    let (which, text) = match (&daemon.force_config, &daemon.fallback_config) {
-        (Some(text), _) => ("force", text.as_str()),
-        (None, text) => ("fallback", text.as_deref().unwrap_or_default()),
+    let mut parts = match &effective.backend {
+        Backend::CriResmgr(daemon) => of_cri_resmgr(daemon, effective),
+        Backend::NriPlugins(settings) => of_nri_plugins(settings, &effective.dynamic),
     };
-    let policy = cri_resmgr::check(text).map(|checked| checked.active).unwrap_or_default();
-    let mut parts = vec![format!("{which} with policy {policy}")];
-    if !daemon.extra_options.is_empty() {
-        parts.push(format!("options {}", daemon.extra_options));
-    }
-    if !effective.dynamic.is_empty() {
-        parts.push(format!("pushed to running daemons: {}", several(effective.dynamic.keys())));
-    }
     let selection = &effective.selection;
     parts.push(match &selection.worker_pools {
         None => "on every worker pool with containerd".to_owned(),
@@ -66,6 +60,45 @@ pub(crate) fn outcome(effective: &Effective) -> String {
         parts.push(format!("on nodes with {}", several(labels)));
     }
     parts.join("; ")
+}
+
+type ConfigMaps = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Each level with its origin: one that the shoot leaves out comes from the operator.
+fn of_cri_resmgr(daemon: &Daemon, effective: &Effective) -> Vec<String> {
+    let origin = |key: &str| match effective.origins.get(key) {
+        Some(Origin::Base) => " (base configuration)",
+        Some(Origin::BuiltIn) => " (built in)",
+        Some(Origin::Shoot) | None => "",
+    };
+    let (which, text) = match (&daemon.force_config, &daemon.fallback_config) {
+        (Some(text), _) => ("force", text.as_str()),
+        (None, text) => ("fallback", text.as_deref().unwrap_or_default()),
+    };
+    let policy = cri_resmgr::check(text).map(|checked| checked.active).unwrap_or_default();
+    let mut parts = vec![format!("{which} with policy {policy}{}", origin(which))];
+    if !daemon.extra_options.is_empty() {
+        parts.push(format!("options {}{}", daemon.extra_options, origin("EXTRA_OPTIONS")));
+    }
+    if !effective.dynamic.is_empty() {
+        let pushed = effective.dynamic.keys().map(|name| {
+            let key = name.strip_prefix(names::DYNAMIC_CONFIG_MAP_PREFIX).unwrap_or(name);
+            format!("{name}{}", origin(key))
+        });
+        parts.push(format!("pushed to running daemons: {}", several(pushed)));
+    }
+    parts
+}
+
+fn of_nri_plugins(settings: &NriPlugins, policies: &ConfigMaps) -> Vec<String> {
+    let mut parts = vec![format!("nri-plugins with policies: {}", several(policies.keys()))];
+    if settings.runtime == RuntimeChanges::Never {
+        parts.push("containerd's configuration is left as it is".to_owned());
+    }
+    if settings.on_removal == OnRemoval::Keep {
+        parts.push("pins stay after removal".to_owned());
+    }
+    parts
 }
 
 /// The first few names, and how many more there are.

@@ -10,7 +10,7 @@ const CASES: &[(&str, &str, Kind, &str)] = &[
         "E01",
         "configs:\n  EXTRA_OPTIONS: |\n    EXTRA_OPTIONS=\"--metrics-interval 5s\"\n",
         Kind::ProviderConfig,
-        "would be accepted: fallback with policy none; options --metrics-interval 5s; on every worker pool with containerd",
+        "would be accepted: fallback with policy none (built in); options --metrics-interval 5s; on every worker pool with containerd",
     ),
     (
         "E03",
@@ -66,7 +66,7 @@ const CASES: &[(&str, &str, Kind, &str)] = &[
 const D01: &str = "images:\n- name: gardener-extension-cri-resmgr-installation\n  repository: r.io/x\n  tag: 1.10\n";
 
 #[test]
-fn overrides_of_images() {
+fn image_vector_overrides_are_judged_as_the_controller_does() {
     for (id, text, expected) in [
         ("D01", D01, "would be accepted: the node agent's image is r.io/x:1.10"),
         (
@@ -112,7 +112,7 @@ fn field_cases() {
 
 /// D07: thousands of wrong keys are a few findings and a count.
 #[test]
-fn what_is_said_is_bounded() {
+fn findings_are_bounded_whatever_the_input() {
     let mut text =
         "policy:\n  Active: balloons\n  ReservedResources: {CPU: 1}\n  balloons:\n    BalloonTypes:\n    - Name: a\n"
             .to_owned();
@@ -141,7 +141,7 @@ spec:
 ";
 
 #[test]
-fn a_shoot_is_judged_by_its_entry_and_its_workers() {
+fn a_shoot_is_judged_by_its_extension_entry_and_its_workers() {
     for (own, expected) in [
         ("", "would be accepted: fallback with policy none"),
         ("    disabled: true\n", "warning spec.extensions[1].disabled: is true"),
@@ -176,7 +176,7 @@ fn each_document_is_judged_and_others_are_skipped() {
 
 /// One document that cannot be read keeps nothing from the others.
 #[test]
-fn what_cannot_be_read_is_told_beside_the_others() {
+fn a_document_that_cannot_be_read_does_not_hide_the_others() {
     let text = "policy: {Active: none}\n---\na: [\n---\nx: 1\n---\nconfigs: {other: x}\n---\nkind: Pod\n";
     let judged = judge(text, None, None).unwrap();
     let found: Vec<_> = judged.documents.iter().map(|report| (report.line, report.kind)).collect();
@@ -197,7 +197,7 @@ providerConfig:
 
 /// Base configuration and image vector where a landscape has them, as texts and as structures.
 #[test]
-fn values_are_unpacked() {
+fn chart_values_are_judged_as_text_and_as_structure() {
     let good = "configs: {fallback: {policy: {Active: none}}, EXTRA_OPTIONS: --v=2}\nimageVectorOverwrite: |\n  images:\n  - name: gardener-extension-cri-resmgr-installation\n    ref: r.io/x:1\n";
     let bad = "configs:\n  fallback: |\n    policy: {Active: x}\nimageVectorOverwrite: {images: [{name: a}]}\n";
     let indented = |text: &str| format!("    {}\n", text.trim_end().replace('\n', "\n    "));
@@ -221,7 +221,12 @@ fn values_are_unpacked() {
         let judged = judge(&form(good), None, None).unwrap();
         let report = &judged.documents[0];
         assert_eq!((report.kind, judged.status()), (Kind::Values, Status::Fine), "{report:?}");
-        assert!(report.outcome.contains("fallback with policy none; options --v=2"), "{report:?}");
+        assert!(
+            report
+                .outcome
+                .contains("fallback with policy none (base configuration); options --v=2 (base configuration)"),
+            "{report:?}"
+        );
         assert!(report.outcome.contains("the node agent's image is r.io/x:1"), "{report:?}");
         let judged = judge(&form(bad), None, None).unwrap();
         let places: Vec<_> = judged.documents[0].findings.iter().map(|finding| finding.place.clone()).collect();
@@ -238,7 +243,7 @@ fn values_are_unpacked() {
 
 /// The shoot's over the landscape's, as the controller merges them.
 #[test]
-fn over_a_base_configuration() {
+fn a_shoot_is_judged_over_a_base_configuration() {
     let balloons = "policy: {Active: balloons, ReservedResources: {CPU: 1}}";
     let maps = [
         format!("configs: {{fallback: '{balloons}'}}"),
@@ -249,7 +254,10 @@ fn over_a_base_configuration() {
         let base = base(text).unwrap();
         for (text, kind) in [("configs: {EXTRA_OPTIONS: --v=2}", Kind::ProviderConfig), (SHOOT, Kind::Shoot)] {
             let judged = judge(text, Some(kind), Some(&base)).unwrap();
-            assert!(said(&judged.documents[0]).contains("fallback with policy balloons"), "{judged:?}");
+            assert!(
+                said(&judged.documents[0]).contains("fallback with policy balloons (base configuration)"),
+                "{judged:?}"
+            );
         }
         let judged = judge("configs: {default: 'policy: {Active: none}'}", None, Some(&base)).unwrap();
         let warned = said(&judged.documents[0]);
@@ -265,7 +273,7 @@ fn over_a_base_configuration() {
 }
 
 #[test]
-fn what_cannot_be_told_says_how_to_choose() {
+fn a_document_of_unknown_kind_names_the_option_that_chooses_it() {
     for (text, told) in [
         ("", "line 1: is no map of fields; say what it is with --as provider-config"),
         ("a: [", "line 1: is neither YAML nor JSON: "),
@@ -288,7 +296,7 @@ fn what_cannot_be_told_says_how_to_choose() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_shown() {
+fn a_document_that_cannot_be_read_is_not_shown() {
     let judged = judge("policy: {}\n---\npassword: [hunter2\n", None, None).unwrap();
     assert!(judged.unreadable.len() == 1 && !format!("{judged:?}").contains("hunter2"), "{judged:?}");
     for text in ["kind: Secret\ndata: {password: hunter2}\nx: [\n", "password: [hunter2\n"] {

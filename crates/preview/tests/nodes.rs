@@ -87,7 +87,7 @@ fn field_cases() {
 
 /// N08: a socket of ours that is left over is no reason to refuse; the gate takes it out.
 #[test]
-fn our_own_socket_in_the_hosts_variable_is_a_warning() {
+fn our_own_socket_in_the_hosts_arguments_is_a_warning() {
     for extra in [
         "--container-runtime-endpoint=/var/run/cri-resmgr/cri-resmgr.sock",
         "--container-runtime-endpoint=unix:///var/run/cri-resmgr/cri-resmgr.sock",
@@ -103,7 +103,7 @@ fn our_own_socket_in_the_hosts_variable_is_a_warning() {
 }
 
 #[test]
-fn drop_ins_and_environment_files_count_in_their_order() {
+fn drop_ins_and_environment_files_are_applied_in_order() {
     let unit =
         "[Service]\nEnvironment=\"KUBELET_EXTRA_ARGS=--a\"\nEnvironmentFile=/etc/a\nExecStart=/bin/kubelet --v=2\n";
     let static_policy = "KUBELET_EXTRA_ARGS=--cpu-manager-policy=static\n";
@@ -142,14 +142,14 @@ fn drop_ins_and_environment_files_count_in_their_order() {
 }
 
 #[test]
-fn drop_ins_of_the_configuration_count() {
+fn drop_ins_of_the_kubelet_configuration_are_applied() {
     let unit = "[Service]\nExecStart=/bin/kubelet --config-dir=/etc/kubelet.d $KUBELET_EXTRA_ARGS\n";
     let (outcome, _) = said(&[("kubelet.service", unit), ("kubelet.d/1.conf", "memoryManagerPolicy: Static\n")]);
     assert!(outcome.contains("memoryManagerPolicy of kubelet is \"Static\" (/etc/kubelet.d/1.conf)"), "{outcome}");
 }
 
 #[test]
-fn a_configuration_of_kubelet_by_itself() {
+fn a_kubelet_configuration_is_judged_by_itself() {
     let text = |policy: &str| {
         format!(
             r#"{{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","cpuManagerPolicy":"{policy}"}}"#
@@ -162,7 +162,7 @@ fn a_configuration_of_kubelet_by_itself() {
 
 /// N09, N10: what the agent would find before each restart onto the proxy.
 #[test]
-fn a_later_drop_in_that_undoes_ours_is_seen() {
+fn a_later_drop_in_that_undoes_the_override_is_refused() {
     let unit = gardener("$KUBELET_EXTRA_ARGS");
     let undoes = "refused because a later drop-in of kubelet.service undoes ours: ";
     for (name, drop_in, expected) in [

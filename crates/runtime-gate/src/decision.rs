@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn appends_the_endpoint_only_for_a_ready_proxy() {
+    fn decide_appends_the_endpoint_only_for_a_ready_proxy() {
         let stale = format!("--a {ENDPOINT} --b");
         let cases: Vec<(OwnArguments, Answer, Option<String>, bool)> = vec![
             (OwnArguments::Unset, ready(), Some(ENDPOINT.to_owned()), true),
@@ -156,7 +156,7 @@ mod tests {
 
     /// Field case N08: whatever names our socket goes when the proxy is dead.
     #[test]
-    fn a_stale_endpoint_goes_in_every_spelling() {
+    fn a_stale_endpoint_is_removed_in_every_spelling() {
         for stale in [
             "--container-runtime-endpoint=/var/run/cri-resmgr/cri-resmgr.sock",
             "--container-runtime-endpoint=unix:///var/run/cri-resmgr/cri-resmgr.sock",
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guard_needs_containerd() {
+    fn the_guard_acts_only_when_containerd_answers() {
         assert!(shall_fall_back(&ready()).0);
         assert!(shall_fall_back(&Answer::NotReady).0);
         assert!(!shall_fall_back(&silent()).0);
@@ -184,7 +184,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_proxy_is_named_exactly_when_it_is_used(own in r#"[ a-z="'\\$%-]{0,40}"#, is_ready: bool, with_stale: bool) {
+        fn the_endpoint_stands_in_the_arguments_exactly_when_the_proxy_is_ready(own in r#"[ a-z="'\\$%-]{0,40}"#, is_ready: bool, with_stale: bool) {
             let own = if with_stale { format!("{own} {ENDPOINT}") } else { own };
             let answer = if is_ready { ready() } else { silent() };
             let decision = decide(&text(&own), &answer);

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_what_needs_it() {
+    fn assignment_quotes_special_characters() {
         assert_eq!(assignment(""), "KUBELET_EXTRA_ARGS=\"\"\n");
         assert_eq!(
             assignment(r#"--node-ip="::" --a=$b`c\d 50%"#),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_makes_the_directory_and_leaves_nothing_else() {
+    fn write_makes_the_directory_and_leaves_no_temporary() {
         let root = tempfile::tempdir().expect("temporary directory");
         let path = root.path().join("own/runtime.env");
         write(&path, "--a").expect("first");

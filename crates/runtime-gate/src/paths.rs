@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_root_the_paths_are_the_shared_names() {
+    fn paths_below_the_root_are_those_of_names() {
         let paths = Paths::below(Path::new("/"));
         assert_eq!(paths.relay_socket, Path::new(node::RELAY_SOCKET));
         assert_eq!(paths.runtime_env, Path::new(node::RUNTIME_ENV));

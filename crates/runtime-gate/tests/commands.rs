@@ -78,7 +78,7 @@ async fn the_gate_appends_the_endpoint_for_a_ready_proxy() {
 }
 
 #[tokio::test]
-async fn without_own_arguments_the_endpoint_stands_alone() {
+async fn the_gate_without_own_arguments_writes_the_endpoint_alone() {
     let host = Host::new();
     let _proxy = host.proxy(READY);
     assert!(host.run("gate").await.status.success());
@@ -104,7 +104,7 @@ async fn the_gate_leaves_no_file_for_a_proxy_that_does_not_answer() {
 }
 
 #[tokio::test]
-async fn a_stale_endpoint_among_the_own_arguments_goes() {
+async fn the_gate_removes_a_stale_endpoint_from_the_own_arguments() {
     let host = Host::new();
     let mut command = host.command("gate");
     let output = command.env("KUBELET_EXTRA_ARGS", format!("--a {ENDPOINT}")).output().await.expect("runs");
@@ -113,7 +113,7 @@ async fn a_stale_endpoint_among_the_own_arguments_goes() {
 }
 
 #[tokio::test]
-async fn an_unwritable_place_is_told_and_is_no_failure() {
+async fn the_gate_with_an_unwritable_directory_says_so_and_exits_with_success() {
     let host = Host::new();
     let _proxy = host.proxy(READY);
     fs::write(host.root.path().join("run/gardener-extension-cri-resmgr"), "a file in the way").expect("write");
@@ -138,7 +138,7 @@ async fn wait_ends_when_the_proxy_answers() {
 }
 
 #[tokio::test]
-async fn wait_ends_with_the_proxy() {
+async fn wait_ends_when_the_proxy_process_ends() {
     let host = Host::new();
     let mut ended = Command::new("true").spawn().expect("runs");
     let process = ended.id().expect("id");
@@ -150,7 +150,7 @@ async fn wait_ends_with_the_proxy() {
 }
 
 #[tokio::test]
-async fn the_guard_has_nothing_to_do_without_cause() {
+async fn the_guard_does_nothing_when_kubelet_is_not_on_the_proxy() {
     let host = Host::new();
     let _containerd = host.containerd(READY);
     let begin = Instant::now();
@@ -193,7 +193,7 @@ async fn the_guard_leaves_kubelet_alone_when_containerd_is_silent_too() {
 }
 
 #[tokio::test]
-async fn the_guard_sees_a_proxy_that_comes_back() {
+async fn the_guard_does_nothing_when_the_proxy_answers_again() {
     let host = Host::new();
     host.put(&format!("KUBELET_EXTRA_ARGS=\"{ENDPOINT}\"\n"));
     let _containerd = host.containerd(READY);

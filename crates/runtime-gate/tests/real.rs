@@ -111,7 +111,7 @@ async fn systemd_reads_back_the_same_value_and_adds_one_argument() {
 
 #[tokio::test]
 #[ignore = "needs a machine with containerd and cri-resmgr: see above"]
-async fn the_real_proxy_and_the_real_runtime_answer() {
+async fn probe_of_the_real_proxy_and_containerd_is_ready() {
     let machine = machine();
     for socket in ["run/containerd/containerd.sock", "run/cri-resmgr/cri-resmgr.sock"] {
         let outcome = cri_client::probe(&machine.join(socket), Duration::from_secs(5)).await.expect(socket);

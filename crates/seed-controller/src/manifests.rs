@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::desired_state::{DesiredState, Phase, Selection, sha256};
+use extension_config::desired_state::{Backend, DesiredState, Phase, Selection, sha256};
 use extension_config::{Effective, names};
 use gardener_api::constants::{FINALIZE_DELETION_AFTER_ANNOTATION, NO_CLEANUP_LABEL};
 use managed_resource::{Bundle, Templates};
@@ -120,7 +120,7 @@ impl Manifests {
         let state = DesiredState {
             phase: Phase::Install,
             selection: effective.selection.clone(),
-            daemon: effective.daemon.clone(),
+            backend: effective.backend.clone(),
         };
         let values = self.values(target, &state, &effective.dynamic)?;
         Ok(bundle(target.namespace, Phase::Install, self.installation.render(&values)?))
@@ -128,11 +128,7 @@ impl Manifests {
 
     /// The same DaemonSet, with cri-resmgr on no node.
     pub(crate) fn remove(&self, target: Target<'_>) -> Result<Bundle, Error> {
-        let state = DesiredState {
-            phase: Phase::Remove,
-            selection: Selection::default(),
-            daemon: extension_config::desired_state::Daemon::default(),
-        };
+        let state = DesiredState { phase: Phase::Remove, selection: Selection::default(), backend: Backend::default() };
         let values = self.values(target, &state, &BTreeMap::new())?;
         Ok(bundle(target.namespace, Phase::Remove, self.removal.render(&values)?))
     }

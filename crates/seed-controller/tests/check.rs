@@ -61,7 +61,10 @@ fn a_base_configuration_is_a_file() {
     std::fs::write(folder.path().join("values.yaml"), format!("configs: {{fallback: {balloons}}}\n")).unwrap();
     std::fs::write(folder.path().join("own.yaml"), "configs: {EXTRA_OPTIONS: --v=2}\n").unwrap();
     let (code, out, err) = check(folder.path(), &["--base", "values.yaml", "own.yaml"], "");
-    assert!(code == 0 && out.contains("fallback with policy balloons; options --v=2"), "{out}{err}");
+    assert!(
+        code == 0 && out.contains("fallback with policy balloons (base configuration); options --v=2;"),
+        "{out}{err}"
+    );
     for base in ["good.yaml", "missing.yaml"] {
         let (code, out, _) = check(folder.path(), &["--base", base, "own.yaml"], "");
         assert!(code == 2 && out.starts_with(base), "{out}");

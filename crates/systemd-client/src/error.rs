@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn io_errors_are_a_lost_bus_but_for_the_time_out() {
+    fn io_errors_mean_a_lost_bus_except_for_a_timeout() {
         let io = |kind: io::ErrorKind| zbus::Error::InputOutput(std::sync::Arc::new(kind.into()));
         assert!(matches!(classified(io(io::ErrorKind::TimedOut)), SystemdError::Timeout { after: LIMIT, .. }));
         assert!(classified(io(io::ErrorKind::BrokenPipe)).needs_reconnect());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn standard_errors_are_sorted() {
+    fn standard_dbus_errors_are_classified() {
         use zbus::fdo::Error;
         let text = String::new;
         let of = |error: Error| classified(zbus::Error::FDO(Box::new(error)));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn systemds_own_errors_are_sorted() {
+    fn systemds_dbus_errors_are_classified() {
         let of = |name: &str| SystemdError::answered("Call unit".to_owned(), name, String::new());
         assert!(matches!(of("org.freedesktop.systemd1.NoSuchUnit"), SystemdError::NoSuchUnit { .. }));
         assert!(matches!(of("org.freedesktop.systemd1.DiskFull"), SystemdError::DiskFull { .. }));

@@ -68,7 +68,7 @@ async fn expect_event(events: &mut Events, wanted: Event) {
 
 #[tokio::test]
 #[ignore = "needs a machine with systemd of its own: see above"]
-async fn a_unit_lives_and_is_removed() {
+async fn a_unit_is_started_stopped_and_removed() {
     let machine = machine().await;
     let systemd = &machine.systemd;
     assert!(systemd.version().await.expect("version").starts_with('2'));
@@ -122,7 +122,7 @@ async fn a_unit_lives_and_is_removed() {
 
 #[tokio::test]
 #[ignore = "needs a machine with systemd of its own: see above"]
-async fn bad_masked_crashing_and_slow_units_are_told_apart() {
+async fn bad_masked_crashing_and_slow_units_give_different_errors() {
     let machine = machine().await;
     let systemd = &machine.systemd;
 
@@ -179,7 +179,7 @@ async fn bad_masked_crashing_and_slow_units_are_told_apart() {
 
 #[tokio::test]
 #[ignore = "needs a machine with systemd of its own: see above"]
-async fn a_reload_shows_new_drop_ins_at_once() {
+async fn reload_loads_new_drop_ins_at_once() {
     let machine = machine().await;
     let systemd = &machine.systemd;
     machine.unit("hl-drop.service", "[Service]\nExecStart=/bin/sleep infinity\n").await;
@@ -192,7 +192,7 @@ async fn a_reload_shows_new_drop_ins_at_once() {
 
 #[tokio::test]
 #[ignore = "needs a machine with systemd of its own: see above"]
-async fn events_come_and_a_slow_reader_blocks_nothing() {
+async fn events_arrive_and_a_slow_reader_does_not_block_calls() {
     let machine = machine().await;
     let systemd = &machine.systemd;
     let unit = "hl-events.service";
@@ -216,7 +216,7 @@ async fn events_come_and_a_slow_reader_blocks_nothing() {
 
 #[tokio::test]
 #[ignore = "needs a machine with systemd of its own: see above"]
-async fn a_full_run_directory_is_told() {
+async fn reload_with_a_full_run_directory_fails_with_its_reason() {
     let machine = machine().await;
     let fill = machine.root.join("run/hl-fill");
     let space = nix_free(&machine.root.join("run"));

@@ -64,7 +64,7 @@ impl Settings {
 
     /// Environment files in their order, true where one may be missing.
     #[must_use]
-    pub fn environment_files(&self) -> Vec<(&str, bool)> {
+    pub fn environment_files_are_read_as_systemd_does(&self) -> Vec<(&str, bool)> {
         let files = self.all("Service", "EnvironmentFile").into_iter();
         files.map(|path| path.strip_prefix('-').map_or((path, false), |path| (path, true))).collect()
     }
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files() {
+    fn unit_files_are_read_with_continued_lines_and_comments() {
         let mut settings = Settings::default();
         settings.read("# note\n[Unit]\nAfter=a.service b.service\n[Service]\nExecStart=/x \\\n    --a \\\n    --b\nExecStartPre=/y\n");
         settings.read("[Service]\nExecStartPre=\nExecStartPre=-/z\nRestartSec=500ms\n[Unit]\nAfter=c.service\n");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn command_lines() {
+    fn command_lines_are_split_and_expanded_as_systemd_does() {
         let read = command("-/bin/x \"a b\" 'c\\d' $V ${V} 5%%").unwrap();
         assert_eq!(read.arguments, ["/bin/x", "a b", "c\\d", "$V", "${V}", "5%"]);
         assert!(read.ignore_failure && read.path == "/bin/x");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_files() {
+    fn environment_files_are_read_as_systemd_does() {
         let found = environment("# c\nA=1\nB=\"x \\\"y\\\" \\$z\"\n\nC='a'b \nD=\n");
         let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(found, [("A", "1"), ("B", "x \"y\" $z"), ("C", "ab"), ("D", "")]);

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_has_nothing_that_old_versions_lack() {
+    fn the_default_registration_has_only_fields_of_old_gardener_versions() {
         let [deployment, registration] =
             &documents(&Manifest { values: Values::default(), ..manifest(Gardener::Old, Deployment::V1beta1, false) })
                 [..]
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_the_operator_stand_beside_the_images() {
+    fn operator_values_are_kept_beside_the_images() {
         let own = json!({
             "configs": { "fallback": { "policy": { "Active": "none" } }, "EXTRA_OPTIONS": "-a: # b\n\nc" },
             "image": { "pullPolicy": "Always" },
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn which_image_runs_is_said_once() {
+    fn an_image_that_is_set_twice_is_refused() {
         let images = manifest(Gardener::New, Deployment::V1beta1, false).values.images;
         for (own, told) in [
             (json!({ "image": { "tag": "1" } }), "image.tag"),
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn enabling_for_all_is_said_in_the_words_of_the_version() {
+    fn enabling_for_all_shoots_uses_the_fields_of_the_gardener_version() {
         for (gardener, enable, globally, auto) in [
             (Gardener::Old, false, Value::Null, Value::Null),
             (Gardener::Old, true, Value::Bool(true), Value::Null),
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn each_deployment_names_the_chart_in_its_own_place() {
+    fn each_deployment_kind_names_the_chart_in_its_own_field() {
         let chart = |deployment| documents(&manifest(Gardener::New, deployment, false))[0].clone();
         assert_eq!(chart(Deployment::RawChart)["helm"]["rawChart"], STANDARD.encode("archive"));
         assert_eq!(chart(Deployment::RawChart)["helm"]["values"]["image"]["tag"], "1.10");

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn later_files_win_and_maps_are_merged() {
+    fn later_values_files_win_and_maps_are_merged() {
         assert_eq!(read_all(&[]).unwrap(), None);
         let first = "logLevel: debug\nnodeAgent: {nodeCritical: true, imagePullSecrets: [a]}\n";
         let second = "nodeAgent: {imagePullSecrets: [b]}\n";
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_chart_would_not_take_is_refused_without_showing_it() {
+    fn values_that_the_chart_refuses_are_refused_without_being_shown() {
         for (text, told) in [
             ("replicaCount: many\n", "replicaCount: "),
             ("nodeAgent: {nodeCriticl: true}\n", "nodeAgent: "),

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_pushed_is_named_by_digest() {
+    fn the_component_descriptor_names_what_was_pushed_by_digest() {
         let digest = format!("sha256:{}", "ab".repeat(32));
         let pins: Pins = format!("image r.io/x/controller:1.2.0@{digest}\nchart r.io/x/charts/some:1.2.0@{digest}\n")
             .parse()

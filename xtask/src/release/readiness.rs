@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn each_obstacle_is_told_alone() {
+    fn each_obstacle_to_a_release_is_reported_by_itself() {
         assert_eq!(obstacles(&ready()), Vec::<String>::new());
         assert_eq!(obstacles(&Facts { tagged: Some("abc".into()), ..ready() }), Vec::<String>::new());
         for (facts, told) in [

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_drawn_and_escaped() {
+    fn scenes_of_the_film_are_drawn_with_escaped_text() {
         let row = Row { stage: "RolledBack".into(), runtime: "containerd", restarts: 0, message: "a < b & c".into() };
         let scene = Scene {
             title: "on".into(),

@@ -14,7 +14,7 @@ use super::{SoakArgs, unless_interrupted};
 use crate::terminal::say;
 
 /// Rows mostly wait: for proofs, and for agents that try again.
-const LANES: usize = 40;
+const WORKER_NODES: usize = 40;
 const AGENTS: usize = 100;
 
 /// As many rows as there is time for. Those that held with the same programs in an earlier run count: all of them take hours.
@@ -22,7 +22,7 @@ pub(super) fn matrix(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
     let time = args.time();
     let binaries = Binaries::build(root)?;
     let record = Record::of(&binaries)?;
-    let options = Options { binaries, stride: 1, time, lanes: LANES, held: record.read()? };
+    let options = Options { binaries, stride: 1, time, worker_nodes: WORKER_NODES, held: record.read()? };
     let report = unless_interrupted(crash_matrix::run(&options, |outcome| {
         tell(outcome);
         if let Err(error) = record.add(outcome) {
@@ -33,7 +33,7 @@ pub(super) fn matrix(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
     let failed = report.failures().count();
     ensure!(failed == 0, "{failed} of {} rows do not hold", report.outcomes.len());
     let most = report.outcomes.iter().map(|outcome| outcome.more_restarts).max().unwrap_or_default();
-    let before = report.outcomes.iter().filter(|outcome| outcome.struck.is_empty()).count();
+    let before = report.outcomes.iter().filter(|outcome| outcome.injected_at.is_empty()).count();
     let left_out = match report.left_out {
         0 => "no row was left out".to_owned(),
         count => format!("{count} rows were LEFT OUT for want of time: run it again to go on"),
@@ -45,10 +45,10 @@ pub(super) fn matrix(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
 }
 
 fn tell(outcome: &Outcome) {
-    let Outcome { place, struck, more_restarts, failure, .. } = outcome;
+    let Outcome { place, injected_at, more_restarts, failure, .. } = outcome;
     match failure {
-        None if *more_restarts == 0 => say(&format!("ok      {place}: {struck}")),
-        None => say(&format!("ok      {place}: {struck} ({more_restarts:+} restarts of kubelet)")),
+        None if *more_restarts == 0 => say(&format!("ok      {place}: {injected_at}")),
+        None => say(&format!("ok      {place}: {injected_at} ({more_restarts:+} restarts of kubelet)")),
         Some(failure) => say(&format!("FAILED  {place}: {failure}")),
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     use super::line;
 
     #[test]
-    fn a_line_that_was_cut_off_does_not_count() {
+    fn a_truncated_line_of_the_record_is_ignored() {
         assert_eq!(line("1\tInstall, SIGKILL at 12\n"), Some(("Install, SIGKILL at 12".to_owned(), 1)));
         assert_eq!(line("1\tInstall, SIGKILL at 1"), None);
         assert_eq!(line("Install\n"), None);

@@ -97,7 +97,7 @@ mod tests {
     use super::{finding, statistic};
 
     #[test]
-    fn the_words_of_libfuzzer_are_read() {
+    fn statistics_of_libfuzzer_are_read() {
         let said = "#2\tINITED cov: 3\nstat::number_of_executed_units: 71\nstat::average_exec_per_sec:     7\n";
         assert_eq!(statistic(said, "number_of_executed_units"), Some(71));
         assert_eq!(statistic(said, "number"), None);

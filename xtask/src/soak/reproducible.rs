@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_are_found_in_what_the_command_says() {
+    fn images_are_found_in_the_output_of_the_command() {
         let line = format!("some-image:{TAG} sha256:ab 1.2 MiB in /tmp/x y/dist");
         assert_eq!(told(&line), Some(("some-image".to_owned(), "sha256:ab 1.2 MiB".to_owned())));
         for other in ["some-image:1 sha256:ab 1.2 MiB in /tmp", "bill of materials with 3 parts in /tmp", ""] {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn one_other_digest_is_a_difference() {
+    fn one_differing_digest_is_reported_as_a_difference() {
         let artefacts = |told: &str, file: &[u8]| Artefacts {
             images: BTreeMap::from([("image".to_owned(), told.to_owned())]),
             files: BTreeMap::from([("bill".to_owned(), Digest::of(file))]),

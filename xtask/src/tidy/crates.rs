@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn gatekeepers_keep() {
+    fn a_foreign_crate_is_allowed_only_to_its_gatekeepers() {
         for (from, to, features, good) in [
             ("lease", "kube", &["client"][..], true),
             ("gardener-api", "kube", &["derive"], true),

@@ -29,7 +29,7 @@ async fn run(care: Care, nodes: usize, minutes: &str, prepare: impl Fn(&Sandbox)
 }
 
 #[tokio::test]
-async fn the_main_job_is_done_and_the_shoot_is_gone() {
+async fn e2e_switches_a_shoot_on_and_off_and_deletes_it() {
     let (output, gardener) = run(Care::Full, 2, "2", |_| ()).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -43,7 +43,7 @@ async fn the_main_job_is_done_and_the_shoot_is_gone() {
 }
 
 #[tokio::test]
-async fn a_node_that_did_not_switch_is_named_and_the_shoot_stays() {
+async fn e2e_names_a_node_that_did_not_switch_and_keeps_the_shoot() {
     let (output, gardener) = run(Care::None, 1, "0.4", |sandbox| {
         sandbox.nodes()[0].faults().programs.add("start proxy", .., Fault::Break);
     })

@@ -4,10 +4,12 @@ use anyhow::{Context as _, ensure};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::ground::{Ground, apply, config_map, create, daemon_set, extension, get, merge, refused, same};
+use super::fixture::{Fixture, apply, config_map, create, daemon_set, extension, get, merge, refused, same};
 
-pub(super) async fn applying_creates_and_the_same_again_is_no_write(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn apply_creates_and_an_equal_apply_keeps_the_resource_version(
+    fixture: &Fixture,
+) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let object = config_map("a", &json!({ "k": "1" }));
     let made = apply(&api, "one", false, &object).await?;
     let owner = &made["metadata"]["managedFields"][0];
@@ -18,8 +20,8 @@ pub(super) async fn applying_creates_and_the_same_again_is_no_write(ground: &Gro
     same(&again["metadata"]["resourceVersion"], &made["metadata"]["resourceVersion"])
 }
 
-pub(super) async fn what_is_no_longer_applied_goes(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn a_field_that_is_no_longer_applied_is_removed(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let mut object = config_map("a", &json!({ "k": "1", "l": "2" }));
     object["metadata"]["labels"] = json!({ "x": "y" });
     object["metadata"]["finalizers"] = json!(["example.com/one"]);
@@ -30,16 +32,18 @@ pub(super) async fn what_is_no_longer_applied_goes(ground: &Ground) -> anyhow::R
     Ok(())
 }
 
-pub(super) async fn what_others_own_stays(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn fields_of_other_managers_survive_an_apply(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     apply(&api, "one", false, &config_map("a", &json!({ "k": "1" }))).await?;
     apply(&api, "two", false, &config_map("a", &json!({ "l": "2" }))).await?;
     let both = apply(&api, "one", false, &config_map("a", &json!({ "m": "3" }))).await?;
     same(&both["data"], &json!({ "l": "2", "m": "3" }))
 }
 
-pub(super) async fn others_values_are_not_taken_without_force(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn apply_of_a_field_of_another_manager_conflicts_without_force(
+    fixture: &Fixture,
+) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     apply(&api, "one", false, &config_map("a", &json!({ "k": "1" }))).await?;
     let wanted = config_map("a", &json!({ "k": "2" }));
     refused(apply(&api, "two", false, &wanted).await, 409, "Conflict")?;
@@ -50,8 +54,8 @@ pub(super) async fn others_values_are_not_taken_without_force(ground: &Ground) -
     same(&left["data"], &json!({ "k": "2", "l": "3" }))
 }
 
-pub(super) async fn what_was_updated_belongs_to_who_updated_it(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn an_updated_field_is_owned_by_the_updating_manager(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     apply(&api, "one", false, &config_map("a", &json!({ "k": "1", "l": "1" }))).await?;
     let named = PatchParams { field_manager: Some("editor".to_owned()), ..PatchParams::default() };
     api.patch("a", &named, &Patch::Merge(json!({ "data": { "k": "2" } }))).await?;
@@ -64,8 +68,8 @@ pub(super) async fn what_was_updated_belongs_to_who_updated_it(ground: &Ground) 
     same(&editor["fieldsV1"], &json!({ "f:data": { "f:k": {} } }))
 }
 
-pub(super) async fn the_same_value_is_shared(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn an_equal_value_is_owned_by_both_managers(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let object = config_map("a", &json!({ "k": "1" }));
     apply(&api, "one", false, &object).await?;
     apply(&api, "two", false, &object).await?;
@@ -75,8 +79,8 @@ pub(super) async fn the_same_value_is_shared(ground: &Ground) -> anyhow::Result<
     same(&left["data"], &json!({ "l": "1", "m": "1" }))
 }
 
-pub(super) async fn items_of_keyed_lists_are_owned_one_by_one(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.daemon_sets();
+pub(super) async fn items_of_keyed_lists_have_owners_of_their_own(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.daemon_sets();
     let container = |name: &str| json!({ "name": name, "image": "i" });
     apply(&api, "one", false, &daemon_set("a", &json!([container("c"), container("d")]))).await?;
     let partial = |containers: Value| {
@@ -95,14 +99,14 @@ pub(super) async fn items_of_keyed_lists_are_owned_one_by_one(ground: &Ground) -
     same(&changed["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"], &json!("1"))
 }
 
-pub(super) async fn applying_needs_a_manager(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn apply_without_a_field_manager_is_refused(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let outcome = api.patch("a", &PatchParams::default(), &Patch::Apply(config_map("a", &json!({})))).await;
     refused(outcome, 422, "Invalid")
 }
 
-pub(super) async fn the_status_is_applied_apart(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.extensions();
+pub(super) async fn the_status_is_applied_through_its_subresource_only(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.extensions();
     create(&api, &extension("a", "x")).await?;
     let mut object = extension("a", "x");
     object["status"] = json!({ "observedGeneration": 1 });

@@ -9,13 +9,13 @@ use futures::future::try_join_all;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-pub(super) async fn it_is_containerd_and_speaks_v1(socket: &Path) -> anyhow::Result<()> {
+pub(super) async fn version_reports_containerd_and_cri_v1(socket: &Path) -> anyhow::Result<()> {
     let version = probe(socket, LIMIT).await?.version;
     ensure!(version.name == "containerd" && version.api_version == "v1" && !version.version.is_empty(), "{version:?}");
     Ok(())
 }
 
-pub(super) async fn it_is_ready_and_tells_of_the_network(socket: &Path) -> anyhow::Result<()> {
+pub(super) async fn status_reports_runtime_and_network_readiness(socket: &Path) -> anyhow::Result<()> {
     let answer = probe(socket, LIMIT).await?;
     ensure!(answer.is_ready(), "{:?}", answer.status);
     ensure!(answer.status.condition("NetworkReady").is_some(), "{:?}", answer.status);

@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use testbed::wait_for;
 
-use super::ground::{apply, merge, resource};
+use super::fixture::{apply, merge, resource};
 
 /// A resource manager looks again every so many seconds; health checks have their own period.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -21,19 +21,19 @@ const MANAGER: &str = "contract";
 
 /// A seed and a shoot that a resource manager connects.
 #[derive(Clone)]
-pub struct Landscape {
+pub struct SeedAndShoot {
     seed: Client,
     shoot: Client,
     namespace: String,
 }
 
-impl std::fmt::Debug for Landscape {
+impl std::fmt::Debug for SeedAndShoot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Landscape").field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }
 
-impl Landscape {
+impl SeedAndShoot {
     /// `namespace` is the one in the seed whose ManagedResources are served.
     #[must_use]
     pub fn new(seed: Client, shoot: Client, namespace: &str) -> Self {
@@ -171,10 +171,10 @@ fn daemon_set(selector: &Value) -> Value {
     })
 }
 
-pub(super) async fn objects_are_applied_marked_and_listed(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1"), config_map(OTHER, "2")]).await?;
-    landscape.manage(json!({})).await?;
-    let managed = landscape.wait_well().await?;
+pub(super) async fn objects_are_applied_marked_and_listed(seed_and_shoot: &SeedAndShoot) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1"), config_map(OTHER, "2")]).await?;
+    seed_and_shoot.manage(json!({})).await?;
+    let managed = seed_and_shoot.wait_well().await?;
     let listed = managed["status"]["resources"].as_array().context("nothing is listed")?;
     for name in [NAME, OTHER] {
         let is_it = |one: &&Value| one["kind"] == "ConfigMap" && one["name"] == name && one["namespace"] == TARGET;
@@ -186,25 +186,25 @@ pub(super) async fn objects_are_applied_marked_and_listed(landscape: &Landscape)
         finalizers.iter().any(|one| one.as_str().is_some_and(|one| one.starts_with("resources.gardener.cloud/"))),
         "{finalizers:?}"
     );
-    let found = landscape.config_maps().get(NAME).await?;
+    let found = seed_and_shoot.config_maps().get(NAME).await?;
     ensure!(found.data["data"]["k"] == "1", "{}", found.data);
     let metadata = found.metadata;
     let origin = metadata.annotations.unwrap_or_default().remove("resources.gardener.cloud/origin");
     // A cluster's identity may stand before it.
-    let wanted = format!("{}/{NAME}", landscape.namespace);
+    let wanted = format!("{}/{NAME}", seed_and_shoot.namespace);
     ensure!(origin.as_ref().is_some_and(|origin| origin.ends_with(&wanted)), "{origin:?}");
     let by = metadata.labels.unwrap_or_default().remove("resources.gardener.cloud/managed-by");
     ensure!(by.as_deref() == Some("gardener"), "{by:?}");
     Ok(())
 }
 
-pub(super) async fn a_change_of_the_secret_alone_is_applied(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1")]).await?;
-    landscape.manage(json!({})).await?;
-    let before = landscape.wait_well().await?;
-    landscape.store(&[config_map(NAME, "2")]).await?;
-    landscape.wait_data(NAME, "2").await?;
-    let after = landscape.wait_well().await?;
+pub(super) async fn a_change_of_the_secret_alone_is_applied(seed_and_shoot: &SeedAndShoot) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1")]).await?;
+    seed_and_shoot.manage(json!({})).await?;
+    let before = seed_and_shoot.wait_well().await?;
+    seed_and_shoot.store(&[config_map(NAME, "2")]).await?;
+    seed_and_shoot.wait_data(NAME, "2").await?;
+    let after = seed_and_shoot.wait_well().await?;
     let member = |managed: &Value, pointer: &str| managed.pointer(pointer).cloned();
     ensure!(member(&before, "/metadata/generation") == member(&after, "/metadata/generation"), "the generation moved");
     let sum = "/status/secretsDataChecksum";
@@ -212,52 +212,56 @@ pub(super) async fn a_change_of_the_secret_alone_is_applied(landscape: &Landscap
     Ok(())
 }
 
-pub(super) async fn what_somebody_changed_or_deleted_is_put_right(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1"), config_map(OTHER, "1")]).await?;
-    landscape.manage(json!({})).await?;
-    landscape.wait_well().await?;
-    merge(&landscape.config_maps(), NAME, &json!({ "data": { "k": "changed" } })).await?;
-    landscape.config_maps().delete(OTHER, &DeleteParams::default()).await?;
-    landscape.wait_data(NAME, "1").await?;
-    landscape.wait_data(OTHER, "1").await
+pub(super) async fn changed_or_deleted_objects_are_restored(seed_and_shoot: &SeedAndShoot) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1"), config_map(OTHER, "1")]).await?;
+    seed_and_shoot.manage(json!({})).await?;
+    seed_and_shoot.wait_well().await?;
+    merge(&seed_and_shoot.config_maps(), NAME, &json!({ "data": { "k": "changed" } })).await?;
+    seed_and_shoot.config_maps().delete(OTHER, &DeleteParams::default()).await?;
+    seed_and_shoot.wait_data(NAME, "1").await?;
+    seed_and_shoot.wait_data(OTHER, "1").await
 }
 
-pub(super) async fn what_is_no_longer_listed_goes(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1"), config_map(OTHER, "1")]).await?;
-    landscape.manage(json!({})).await?;
-    landscape.wait_well().await?;
-    landscape.store(&[config_map(NAME, "1")]).await?;
-    landscape.wait_gone(&landscape.config_maps(), OTHER).await?;
-    landscape.wait_data(NAME, "1").await
+pub(super) async fn objects_that_are_no_longer_in_the_secret_are_deleted(
+    seed_and_shoot: &SeedAndShoot,
+) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1"), config_map(OTHER, "1")]).await?;
+    seed_and_shoot.manage(json!({})).await?;
+    seed_and_shoot.wait_well().await?;
+    seed_and_shoot.store(&[config_map(NAME, "1")]).await?;
+    seed_and_shoot.wait_gone(&seed_and_shoot.config_maps(), OTHER).await?;
+    seed_and_shoot.wait_data(NAME, "1").await
 }
 
-pub(super) async fn labels_are_injected_into_objects_and_pods(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1"), daemon_set(&json!({ "contract": "nowhere" }))]).await?;
-    landscape.manage(json!({ "injectLabels": { "contract": "injected" } })).await?;
-    landscape.wait_well().await?;
-    let map = landscape.config_maps().get(NAME).await?;
+pub(super) async fn labels_are_injected_into_objects_and_pods(seed_and_shoot: &SeedAndShoot) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1"), daemon_set(&json!({ "contract": "nowhere" }))]).await?;
+    seed_and_shoot.manage(json!({ "injectLabels": { "contract": "injected" } })).await?;
+    seed_and_shoot.wait_well().await?;
+    let map = seed_and_shoot.config_maps().get(NAME).await?;
     ensure!(
         map.metadata.labels.unwrap_or_default().get("contract").is_some_and(|value| value == "injected"),
         "not in a ConfigMap"
     );
-    let set = landscape.daemon_sets().get(NAME).await?;
+    let set = seed_and_shoot.daemon_sets().get(NAME).await?;
     let template = &set.data["spec"]["template"]["metadata"]["labels"];
     ensure!(template["contract"] == "injected" && template["app"] == NAME, "{template}");
     Ok(())
 }
 
-pub(super) async fn a_daemon_set_without_nodes_is_healthy(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[daemon_set(&json!({ "contract": "nowhere" }))]).await?;
-    landscape.manage(json!({})).await?;
-    landscape.wait_well().await.map(drop)
+pub(super) async fn a_daemon_set_without_nodes_is_healthy_at_once(seed_and_shoot: &SeedAndShoot) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[daemon_set(&json!({ "contract": "nowhere" }))]).await?;
+    seed_and_shoot.manage(json!({})).await?;
+    seed_and_shoot.wait_well().await.map(drop)
 }
 
-pub(super) async fn a_daemon_set_whose_pods_are_not_ready_is_not(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[daemon_set(&json!({}))]).await?;
-    landscape.manage(json!({})).await?;
+pub(super) async fn a_daemon_set_whose_pods_are_not_ready_is_unhealthy(
+    seed_and_shoot: &SeedAndShoot,
+) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[daemon_set(&json!({}))]).await?;
+    seed_and_shoot.manage(json!({})).await?;
     // Before its controller has looked at it there is another reason.
     wait_for("its pods to be missed", LIMIT, || async {
-        let managed = landscape.wait(&[("ResourcesApplied", "True"), ("ResourcesHealthy", "False")]).await?;
+        let managed = seed_and_shoot.wait(&[("ResourcesApplied", "True"), ("ResourcesHealthy", "False")]).await?;
         let mut conditions = managed["status"]["conditions"].as_array().into_iter().flatten();
         let healthy = conditions.find(|one| one["type"] == "ResourcesHealthy").context("no condition")?;
         ensure!(healthy["reason"] == "DaemonSetUnhealthy", "{healthy}");
@@ -268,72 +272,78 @@ pub(super) async fn a_daemon_set_whose_pods_are_not_ready_is_not(landscape: &Lan
     .await
 }
 
-pub(super) async fn what_cannot_be_applied_is_told(landscape: &Landscape) -> anyhow::Result<()> {
+pub(super) async fn an_object_that_cannot_be_applied_is_named_in_the_condition(
+    seed_and_shoot: &SeedAndShoot,
+) -> anyhow::Result<()> {
     let unknown = json!({ "apiVersion": "contract.example/v1", "kind": "Nothing", "metadata": { "name": NAME, "namespace": TARGET } });
-    landscape.store(&[unknown]).await?;
-    landscape.manage(json!({})).await?;
-    landscape.wait(&[("ResourcesApplied", "False")]).await?;
+    seed_and_shoot.store(&[unknown]).await?;
+    seed_and_shoot.manage(json!({})).await?;
+    seed_and_shoot.wait(&[("ResourcesApplied", "False")]).await?;
     // It is tried again with what the Secret says then.
-    landscape.store(&[config_map(NAME, "1")]).await?;
-    landscape.wait_well().await.map(drop)
+    seed_and_shoot.store(&[config_map(NAME, "1")]).await?;
+    seed_and_shoot.wait_well().await.map(drop)
 }
 
-pub(super) async fn a_missing_secret_is_told(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.manage(json!({})).await?;
-    landscape.wait(&[("ResourcesApplied", "False")]).await?;
-    landscape.store(&[config_map(NAME, "1")]).await?;
-    landscape.wait_well().await.map(drop)
+pub(super) async fn a_missing_secret_is_named_in_the_condition(seed_and_shoot: &SeedAndShoot) -> anyhow::Result<()> {
+    seed_and_shoot.manage(json!({})).await?;
+    seed_and_shoot.wait(&[("ResourcesApplied", "False")]).await?;
+    seed_and_shoot.store(&[config_map(NAME, "1")]).await?;
+    seed_and_shoot.wait_well().await.map(drop)
 }
 
-pub(super) async fn another_class_is_left_alone(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1")]).await?;
-    landscape.manage(json!({ "class": "contract" })).await?;
+pub(super) async fn a_managed_resource_of_another_class_is_ignored(
+    seed_and_shoot: &SeedAndShoot,
+) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1")]).await?;
+    seed_and_shoot.manage(json!({ "class": "contract" })).await?;
     // What is served in the meantime shows that this one could have been.
     let other = json!({
         "apiVersion": "resources.gardener.cloud/v1alpha1", "kind": "ManagedResource",
-        "metadata": { "name": OTHER, "namespace": landscape.namespace }, "spec": { "secretRefs": [{ "name": OTHER }] },
+        "metadata": { "name": OTHER, "namespace": seed_and_shoot.namespace }, "spec": { "secretRefs": [{ "name": OTHER }] },
     });
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": OTHER, "namespace": landscape.namespace },
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": OTHER, "namespace": seed_and_shoot.namespace },
         "stringData": { "objects.yaml": config_map(OTHER, "1").to_string() },
     });
-    apply(&landscape.secrets(), MANAGER, true, &secret).await?;
-    apply(&landscape.managed_resources(), MANAGER, true, &other).await?;
-    landscape.wait_data(OTHER, "1").await?;
-    ensure!(landscape.config_maps().get_opt(NAME).await?.is_none(), "it was applied");
-    let managed = landscape.managed_resources().get(NAME).await?;
+    apply(&seed_and_shoot.secrets(), MANAGER, true, &secret).await?;
+    apply(&seed_and_shoot.managed_resources(), MANAGER, true, &other).await?;
+    seed_and_shoot.wait_data(OTHER, "1").await?;
+    ensure!(seed_and_shoot.config_maps().get_opt(NAME).await?.is_none(), "it was applied");
+    let managed = seed_and_shoot.managed_resources().get(NAME).await?;
     ensure!(managed.metadata.finalizers.is_none() && managed.data["status"].is_null(), "{}", managed.data);
     Ok(())
 }
 
-pub(super) async fn a_deletion_takes_the_objects_first(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1")]).await?;
-    landscape.manage(json!({})).await?;
-    landscape.wait_well().await?;
+pub(super) async fn a_deletion_removes_the_objects_before_the_finalizer(
+    seed_and_shoot: &SeedAndShoot,
+) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1")]).await?;
+    seed_and_shoot.manage(json!({})).await?;
+    seed_and_shoot.wait_well().await?;
     let hold = |finalizers: Value| json!({ "metadata": { "finalizers": finalizers } });
-    merge(&landscape.config_maps(), NAME, &hold(json!(["contract.example/hold"]))).await?;
-    landscape.managed_resources().delete(NAME, &DeleteParams::default()).await?;
+    merge(&seed_and_shoot.config_maps(), NAME, &hold(json!(["contract.example/hold"]))).await?;
+    seed_and_shoot.managed_resources().delete(NAME, &DeleteParams::default()).await?;
     let asked = wait_for("the object's deletion to be asked for", LIMIT, || async {
-        Ok(landscape.config_maps().get(NAME).await?.metadata.deletion_timestamp)
+        Ok(seed_and_shoot.config_maps().get(NAME).await?.metadata.deletion_timestamp)
     })
     .await;
-    let managed = landscape.managed_resources().get_opt(NAME).await?;
+    let managed = seed_and_shoot.managed_resources().get_opt(NAME).await?;
     let release = Patch::Merge(hold(json!(null)));
-    landscape.config_maps().patch(NAME, &PatchParams::default(), &release).await?;
+    seed_and_shoot.config_maps().patch(NAME, &PatchParams::default(), &release).await?;
     asked?;
     ensure!(managed.is_some(), "it was gone before its object");
-    landscape.wait_gone(&landscape.managed_resources(), NAME).await?;
-    ensure!(landscape.config_maps().get_opt(NAME).await?.is_none(), "its object stays");
+    seed_and_shoot.wait_gone(&seed_and_shoot.managed_resources(), NAME).await?;
+    ensure!(seed_and_shoot.config_maps().get_opt(NAME).await?.is_none(), "its object stays");
     Ok(())
 }
 
-pub(super) async fn objects_that_are_kept_stay(landscape: &Landscape) -> anyhow::Result<()> {
-    landscape.store(&[config_map(NAME, "1")]).await?;
-    landscape.manage(json!({ "keepObjects": true })).await?;
-    landscape.wait_well().await?;
-    landscape.managed_resources().delete(NAME, &DeleteParams::default()).await?;
-    landscape.wait_gone(&landscape.managed_resources(), NAME).await?;
-    let kept = landscape.config_maps().get_opt(NAME).await?.context("its object is gone")?;
+pub(super) async fn objects_with_keep_objects_survive_a_deletion(seed_and_shoot: &SeedAndShoot) -> anyhow::Result<()> {
+    seed_and_shoot.store(&[config_map(NAME, "1")]).await?;
+    seed_and_shoot.manage(json!({ "keepObjects": true })).await?;
+    seed_and_shoot.wait_well().await?;
+    seed_and_shoot.managed_resources().delete(NAME, &DeleteParams::default()).await?;
+    seed_and_shoot.wait_gone(&seed_and_shoot.managed_resources(), NAME).await?;
+    let kept = seed_and_shoot.config_maps().get_opt(NAME).await?.context("its object is gone")?;
     ensure!(kept.metadata.deletion_timestamp.is_none(), "its object goes");
     Ok(())
 }

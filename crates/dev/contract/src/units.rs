@@ -7,7 +7,7 @@ use testbed::wait_for;
 
 use super::machine::{A, B, LIMIT, Machine, TIMER};
 
-pub(super) async fn what_is_missing_is_told_and_no_error_to_look_at(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_missing_unit_is_not_found_and_can_be_inspected(machine: &Machine) -> anyhow::Result<()> {
     let systemd = &machine.systemd;
     let missing = machine.state(A).await?;
     ensure!(missing.load_state == LoadState::NotFound && missing.active_state == ActiveState::Inactive, "{missing:?}");
@@ -22,7 +22,7 @@ pub(super) async fn what_is_missing_is_told_and_no_error_to_look_at(machine: &Ma
     Ok(())
 }
 
-pub(super) async fn a_service_starts_stops_and_is_a_new_one_each_time(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_service_has_a_new_invocation_at_each_start(machine: &Machine) -> anyhow::Result<()> {
     let (systemd, runs) = (&machine.systemd, machine.program("runs", "trap 'exit 0' TERM; sleep 1000 & wait")?);
     machine.unit(A, &format!("[Service]\nExecStart={runs} --x \"a b\"\n")).await?;
     ensure!(systemd.unit_file_state(A).await? == Some(UnitFileState::Static), "it can be enabled");
@@ -48,7 +48,9 @@ pub(super) async fn a_service_starts_stops_and_is_a_new_one_each_time(machine: &
     Ok(())
 }
 
-pub(super) async fn commands_before_the_start_make_what_the_start_gets(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn exec_start_pre_can_write_the_environment_file_of_the_start(
+    machine: &Machine,
+) -> anyhow::Result<()> {
     machine.file("/opt/contract/env", "V=1\n", 0o644)?;
     let fails = machine.program("fails", "exit 3")?;
     let makes = machine.program("makes", "echo \"V=\\\"x$V y\\\"\" > $R/opt/contract/later")?;
@@ -76,7 +78,7 @@ pub(super) async fn commands_before_the_start_make_what_the_start_gets(machine: 
     Ok(())
 }
 
-pub(super) async fn a_command_before_that_fails_ends_the_start(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_failing_exec_start_pre_fails_the_start(machine: &Machine) -> anyhow::Result<()> {
     let (fails, runs) = (machine.program("fails", "exit 3")?, machine.runs()?);
     machine.unit(A, &format!("[Service]\nExecStartPre={fails}\nExecStart={runs}\n")).await?;
     ensure!(machine.systemd.start(A, LIMIT).await? == JobResult::Failed, "it starts");
@@ -86,7 +88,7 @@ pub(super) async fn a_command_before_that_fails_ends_the_start(machine: &Machine
     Ok(())
 }
 
-pub(super) async fn files_count_after_a_reload(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn changed_unit_files_take_effect_after_a_reload(machine: &Machine) -> anyhow::Result<()> {
     let runs = machine.runs()?;
     machine.unit(A, &format!("[Service]\nExecStart={runs}\n")).await?;
     machine.start(A).await?;
@@ -99,7 +101,9 @@ pub(super) async fn files_count_after_a_reload(machine: &Machine) -> anyhow::Res
     Ok(())
 }
 
-pub(super) async fn a_unit_with_two_programs_is_bad_and_what_runs_goes_on(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_unit_with_two_exec_start_lines_is_bad_and_its_running_process_stays(
+    machine: &Machine,
+) -> anyhow::Result<()> {
     let runs = machine.runs()?;
     machine.unit(A, &format!("[Service]\nExecStart={runs}\n")).await?;
     machine.start(A).await?;
@@ -129,7 +133,9 @@ pub(super) async fn a_masked_unit_does_not_start(machine: &Machine) -> anyhow::R
     Ok(())
 }
 
-pub(super) async fn what_exits_has_failed_with_its_status(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_service_that_exits_with_an_error_has_failed_with_its_status(
+    machine: &Machine,
+) -> anyhow::Result<()> {
     let exits = machine.program("exits", "exit 7")?;
     machine.unit(A, &format!("[Service]\nRestart=no\nExecStart={exits}\n")).await?;
     machine.start(A).await?;
@@ -143,7 +149,9 @@ pub(super) async fn what_exits_has_failed_with_its_status(machine: &Machine) -> 
     Ok(())
 }
 
-pub(super) async fn what_cannot_be_executed_has_failed_after_its_start(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_service_whose_program_cannot_be_executed_fails_after_its_start(
+    machine: &Machine,
+) -> anyhow::Result<()> {
     machine.unit(A, "[Service]\nExecStart=/opt/contract/none\n").await?;
     // Of a simple service only forking is waited for.
     machine.start(A).await?;
@@ -153,7 +161,9 @@ pub(super) async fn what_cannot_be_executed_has_failed_after_its_start(machine: 
     Ok(())
 }
 
-pub(super) async fn what_is_killed_comes_back_as_a_new_run(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_killed_service_with_restart_always_gets_a_new_invocation(
+    machine: &Machine,
+) -> anyhow::Result<()> {
     let script = "until test -e $R/opt/contract/die; do sleep 0.1; done; rm $R/opt/contract/die; kill -9 $$";
     let dies = machine.program("dies", script)?;
     machine.unit(A, &format!("[Service]\nExecStart={dies}\nRestart=always\nRestartSec=100ms\n")).await?;
@@ -170,7 +180,7 @@ pub(super) async fn what_is_killed_comes_back_as_a_new_run(machine: &Machine) ->
     Ok(())
 }
 
-pub(super) async fn what_fails_again_and_again_is_given_up(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_service_that_reaches_its_start_limit_is_failed(machine: &Machine) -> anyhow::Result<()> {
     let (fails, helps) = (machine.program("fails", "exit 3")?, machine.program("helps", "exit 0")?);
     let limit = "StartLimitIntervalSec=60\nStartLimitBurst=3";
     machine.unit(B, &format!("[Service]\nType=oneshot\nExecStart={helps}\n")).await?;
@@ -189,7 +199,9 @@ pub(super) async fn what_fails_again_and_again_is_given_up(machine: &Machine) ->
     machine.start(A).await
 }
 
-pub(super) async fn a_failed_unit_stays_without_its_file_until_it_is_reset(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_failed_unit_without_its_file_stays_listed_until_reset_failed(
+    machine: &Machine,
+) -> anyhow::Result<()> {
     let fails = machine.program("fails", "exit 3")?;
     machine.unit(A, &format!("[Service]\nExecStart={fails}\n")).await?;
     machine.start(A).await?;
@@ -205,7 +217,7 @@ pub(super) async fn a_failed_unit_stays_without_its_file_until_it_is_reset(machi
     machine.wait("it to be forgotten", A, |unit| unit.invocation_id.is_empty()).await.map(drop)
 }
 
-pub(super) async fn a_unit_is_stopped_in_any_state(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn stop_works_in_every_state_of_a_unit(machine: &Machine) -> anyhow::Result<()> {
     let (systemd, runs) = (&machine.systemd, machine.runs()?);
     machine.unit(A, &format!("[Service]\nExecStart={runs}\n")).await?;
     ensure!(systemd.stop(A, LIMIT).await? == JobResult::Done, "what does not run cannot be stopped");
@@ -218,7 +230,7 @@ pub(super) async fn a_unit_is_stopped_in_any_state(machine: &Machine) -> anyhow:
     Ok(())
 }
 
-pub(super) async fn a_stop_cancels_the_start_that_runs(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_stop_job_cancels_a_start_job_under_way(machine: &Machine) -> anyhow::Result<()> {
     let systemd = &machine.systemd;
     let waits = machine.program("waits", "touch $R/opt/contract/begun; exec sleep 1000")?;
     let runs = machine.program("runs", "touch $R/opt/contract/ran; exec sleep 1000")?;
@@ -244,7 +256,7 @@ pub(super) async fn a_stop_cancels_the_start_that_runs(machine: &Machine) -> any
     Ok(())
 }
 
-pub(super) async fn what_waits_to_be_started_again_can_be_stopped(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_unit_that_waits_for_its_restart_can_be_stopped(machine: &Machine) -> anyhow::Result<()> {
     let fails = machine.program("fails", "exit 3")?;
     machine.unit(A, &format!("[Service]\nExecStart={fails}\nRestart=always\nRestartSec=1000\n")).await?;
     machine.start(A).await?;
@@ -256,7 +268,7 @@ pub(super) async fn what_waits_to_be_started_again_can_be_stopped(machine: &Mach
     Ok(())
 }
 
-pub(super) async fn enabling_makes_the_link_and_disabling_takes_it(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn enable_makes_the_link_and_disable_removes_it(machine: &Machine) -> anyhow::Result<()> {
     let (systemd, runs) = (&machine.systemd, machine.runs()?);
     machine.unit(A, &format!("[Service]\nExecStart={runs}\n[Install]\nWantedBy=multi-user.target\n")).await?;
     ensure!(systemd.unit_file_state(A).await? == Some(UnitFileState::Disabled), "it is not disabled");
@@ -270,7 +282,7 @@ pub(super) async fn enabling_makes_the_link_and_disabling_takes_it(machine: &Mac
     Ok(())
 }
 
-pub(super) async fn a_condition_holds_back_without_a_failure(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_failed_condition_skips_the_start_without_a_failure(machine: &Machine) -> anyhow::Result<()> {
     let (no, works) = (machine.program("no", "exit 1")?, machine.program("works", "touch $R/opt/contract/worked")?);
     machine.unit(A, &format!("[Service]\nType=oneshot\nExecCondition={no}\nExecStart={works}\n")).await?;
     machine.start(A).await?;
@@ -281,7 +293,7 @@ pub(super) async fn a_condition_holds_back_without_a_failure(machine: &Machine) 
     Ok(())
 }
 
-pub(super) async fn a_timer_starts_its_unit_again_and_again(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn a_timer_starts_its_unit_repeatedly(machine: &Machine) -> anyhow::Result<()> {
     let works = machine.program("works", "echo x >> $R/opt/contract/count")?;
     machine.unit(A, &format!("[Service]\nType=oneshot\nExecStart={works}\n")).await?;
     let timer = "[Timer]\nOnActiveSec=100ms\nOnUnitInactiveSec=100ms\nAccuracySec=10ms\n";
@@ -298,7 +310,7 @@ pub(super) async fn a_timer_starts_its_unit_again_and_again(machine: &Machine) -
     Ok(())
 }
 
-pub(super) async fn try_restart_leaves_alone_what_does_not_run(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn try_restart_does_not_start_a_stopped_unit(machine: &Machine) -> anyhow::Result<()> {
     let runs = machine.runs()?;
     machine.unit(A, &format!("[Service]\nExecStart={runs}\n")).await?;
     machine.unit(B, &format!("[Service]\nType=oneshot\nExecStart=/bin/systemctl try-restart {A}\n")).await?;
@@ -310,7 +322,7 @@ pub(super) async fn try_restart_leaves_alone_what_does_not_run(machine: &Machine
     machine.wait("the restart", A, |unit| unit.is_running() && unit.invocation_id != before).await.map(drop)
 }
 
-pub(super) async fn changes_are_told(machine: &Machine) -> anyhow::Result<()> {
+pub(super) async fn changes_of_units_are_signalled(machine: &Machine) -> anyhow::Result<()> {
     let runs = machine.runs()?;
     machine.unit(A, &format!("[Service]\nExecStart={runs}\n[Install]\nWantedBy=multi-user.target\n")).await?;
     let mut events = machine.systemd.events(&[A]).await?;

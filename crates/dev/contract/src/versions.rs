@@ -5,12 +5,12 @@ use futures::future::try_join_all;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
 
-use super::ground::{
-    Ground, config_map, create, daemon_set, extension, get, merge, merge_status, refused, replace, same, version,
+use super::fixture::{
+    Fixture, config_map, create, daemon_set, extension, get, merge, merge_status, refused, replace, same, version,
 };
 
-pub(super) async fn an_outdated_write_is_refused(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn an_update_with_an_old_resource_version_conflicts(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let first = create(&api, &config_map("a", &json!({ "k": "1" }))).await?;
     let mut second = first.clone();
     second["data"] = json!({ "k": "2" });
@@ -25,8 +25,8 @@ pub(super) async fn an_outdated_write_is_refused(ground: &Ground) -> anyhow::Res
     same(&merge(&api, "a", &fresh).await?["data"], &json!({ "k": "3" }))
 }
 
-pub(super) async fn a_write_without_a_version_wins(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn an_update_without_a_resource_version_wins(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let made = create(&api, &config_map("a", &json!({ "k": "1", "l": "1" }))).await?;
     let replaced = replace(&api, "a", &config_map("a", &json!({ "k": "2" }))).await?;
     same(&replaced["data"], &json!({ "k": "2" }))?;
@@ -35,8 +35,8 @@ pub(super) async fn a_write_without_a_version_wins(ground: &Ground) -> anyhow::R
     same(&merged["data"], &json!({ "m": "3" }))
 }
 
-pub(super) async fn the_same_again_is_no_write(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn an_update_that_changes_nothing_keeps_the_resource_version(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let made = create(&api, &config_map("a", &json!({ "k": "1" }))).await?;
     let merged = merge(&api, "a", &json!({ "data": { "k": "1", "l": null } })).await?;
     same(&merged["metadata"]["resourceVersion"], &made["metadata"]["resourceVersion"])?;
@@ -44,8 +44,8 @@ pub(super) async fn the_same_again_is_no_write(ground: &Ground) -> anyhow::Resul
     same(&replaced["metadata"]["resourceVersion"], &made["metadata"]["resourceVersion"])
 }
 
-pub(super) async fn strategic_patches_merge_keyed_lists(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.daemon_sets();
+pub(super) async fn strategic_patches_merge_keyed_lists(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.daemon_sets();
     create(&api, &daemon_set("a", &json!([{ "name": "c", "image": "i" }]))).await?;
     let say = async |kind: &str, status: &str| {
         let patch = json!({ "status": { "conditions": [{ "type": kind, "status": status }] } });
@@ -59,14 +59,14 @@ pub(super) async fn strategic_patches_merge_keyed_lists(ground: &Ground) -> anyh
     let mut told: Vec<_> = conditions.map(|one| (one["type"].as_str(), one["status"].as_str())).collect();
     told.sort_unstable();
     ensure!(told == [(Some("A"), Some("False")), (Some("B"), Some("True"))], "{found}");
-    let extensions = ground.extensions();
+    let extensions = fixture.extensions();
     create(&extensions, &extension("a", "a")).await?;
     let patch = Patch::Strategic(json!({ "spec": { "type": "b" } }));
     refused(extensions.patch("a", &PatchParams::default(), &patch).await, 415, "UnsupportedMediaType")
 }
 
-pub(super) async fn json_patches_test_and_change(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn json_patches_apply_and_fail_at_a_failed_test(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     create(&api, &config_map("a", &json!({ "k": "1" }))).await?;
     let patch = async |operations: serde_json::Value| {
         let patch: kube::core::params::Patch<()> =
@@ -80,8 +80,8 @@ pub(super) async fn json_patches_test_and_change(ground: &Ground) -> anyhow::Res
     same(&get(&api, "a").await?["data"], &json!({ "k": "2", "l": "3" }))
 }
 
-pub(super) async fn counting_together_loses_nothing(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn concurrent_updates_with_retries_lose_nothing(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     create(&api, &config_map("a", &json!({ "n": "0" }))).await?;
     let count = |_| async {
         loop {
@@ -98,8 +98,8 @@ pub(super) async fn counting_together_loses_nothing(ground: &Ground) -> anyhow::
     same(&get(&api, "a").await?["data"]["n"], &json!("8"))
 }
 
-pub(super) async fn the_status_is_apart(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.extensions();
+pub(super) async fn the_status_is_changed_through_its_subresource_only(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.extensions();
     let mut object = extension("a", "x");
     object["status"] = json!({ "observedGeneration": 5 });
     let made = create(&api, &object).await?;
@@ -115,8 +115,8 @@ pub(super) async fn the_status_is_apart(ground: &Ground) -> anyhow::Result<()> {
     same(&of_object["metadata"]["labels"], &json!({ "l": "x" }))
 }
 
-pub(super) async fn the_generation_counts_changes_of_the_specification(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.extensions();
+pub(super) async fn the_generation_changes_with_the_specification_only(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.extensions();
     same(&create(&api, &extension("a", "x")).await?["metadata"]["generation"], &json!(1))?;
     let labelled = merge(&api, "a", &json!({ "metadata": { "labels": { "l": "x" } } })).await?;
     same(&labelled["metadata"]["generation"], &json!(1))?;
@@ -125,7 +125,7 @@ pub(super) async fn the_generation_counts_changes_of_the_specification(ground: &
     let changed =
         merge(&api, "a", &json!({ "spec": { "providerConfig": { "apiVersion": "v1", "kind": "X" } } })).await?;
     same(&changed["metadata"]["generation"], &json!(2))?;
-    let sets = ground.daemon_sets();
+    let sets = fixture.daemon_sets();
     same(
         &create(&sets, &daemon_set("a", &json!([{ "name": "c", "image": "i" }]))).await?["metadata"]["generation"],
         &json!(1),
@@ -134,8 +134,8 @@ pub(super) async fn the_generation_counts_changes_of_the_specification(ground: &
     same(&merge(&sets, "a", &patch).await?["metadata"]["generation"], &json!(2))
 }
 
-pub(super) async fn finalizers_hold_a_deletion(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.extensions();
+pub(super) async fn finalizers_delay_a_deletion(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.extensions();
     let mut object = extension("a", "x");
     object["metadata"]["finalizers"] = json!(["example.com/one", "example.com/two"]);
     create(&api, &object).await?;
@@ -154,8 +154,8 @@ pub(super) async fn finalizers_hold_a_deletion(ground: &Ground) -> anyhow::Resul
     refused(get(&api, "a").await, 404, "NotFound")
 }
 
-pub(super) async fn a_deletion_can_be_bound_to_an_identity(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn a_deletion_with_a_uid_precondition_spares_another_object(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let made = create(&api, &config_map("a", &json!({}))).await?;
     let bound = |uid: &str| DeleteParams {
         preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),

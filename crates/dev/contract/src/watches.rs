@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, WatchEvent, WatchParams};
 use serde_json::json;
 
-use super::ground::{Ground, config_map, create, merge};
+use super::fixture::{Fixture, config_map, create, merge};
 
 /// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,8 +50,8 @@ async fn list_version(api: &Api<DynamicObject>) -> anyhow::Result<String> {
     api.list(&ListParams::default()).await?.metadata.resource_version.context("a list without a version")
 }
 
-pub(super) async fn everything_is_told_in_order(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn a_watch_delivers_every_event_in_order(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     create(&api, &config_map("before", &json!({}))).await?;
     let version = list_version(&api).await?;
     let only_ours = WatchParams::default().fields("metadata.name!=kube-root-ca.crt");
@@ -67,8 +67,10 @@ pub(super) async fn everything_is_told_in_order(ground: &Ground) -> anyhow::Resu
     expect(&mut open(&api, &only_ours, &version).await?, &wanted).await
 }
 
-pub(super) async fn a_selector_tells_of_what_leaves(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn a_watch_with_a_selector_reports_an_object_that_stops_matching_as_deleted(
+    fixture: &Fixture,
+) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let version = list_version(&api).await?;
     let mut events = open(&api, &WatchParams::default().labels("l=x"), &version).await?;
     let label = |value: &str| json!({ "metadata": { "labels": { "l": value } } });
@@ -81,8 +83,10 @@ pub(super) async fn a_selector_tells_of_what_leaves(ground: &Ground) -> anyhow::
     expect(&mut events, &[("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a"), ("ADDED", "a"), ("DELETED", "a")]).await
 }
 
-pub(super) async fn without_a_version_everything_comes_first(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn a_watch_without_a_resource_version_starts_with_the_existing_objects(
+    fixture: &Fixture,
+) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     create(&api, &config_map("a", &json!({}))).await?;
     let mut events = open(&api, &WatchParams::default().fields("metadata.name=a"), "0").await?;
     expect(&mut events, &[("ADDED", "a")]).await?;
@@ -90,8 +94,8 @@ pub(super) async fn without_a_version_everything_comes_first(ground: &Ground) ->
     expect(&mut events, &[("MODIFIED", "a")]).await
 }
 
-pub(super) async fn bookmarks_tell_where_one_is(ground: &Ground) -> anyhow::Result<()> {
-    let api = ground.config_maps();
+pub(super) async fn bookmarks_carry_the_current_resource_version(fixture: &Fixture) -> anyhow::Result<()> {
+    let api = fixture.config_maps();
     let parameters = WatchParams::default().labels("nobody=has-it").timeout(5);
     let version = list_version(&api).await?;
     let mut events = open(&api, &parameters, &version).await?;

@@ -6,12 +6,12 @@
 //! before once the extension is gone. Nothing of this crate ships.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-mod lane;
 mod operation;
 mod restarts;
 mod row;
 mod run;
 mod tracer;
+mod worker_node;
 
 pub use restarts::restarts;
 pub use run::{Options, Outcome, Report, run};

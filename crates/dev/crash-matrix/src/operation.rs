@@ -73,7 +73,7 @@ pub(crate) trait Caller {
 
 /// Calls of systemd that change something.
 const ORDERS: [&str; 5] = ["StartUnit", "StopUnit", "RestartUnit", "ResetFailedUnit", "Reload"];
-/// Member and object stand near the begin of a message.
+/// Member and object stand near the beginning of a message.
 const HEAD: usize = 512;
 
 /// What the call does to a node whose files are below `root`; `None` for all that changes nothing there.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_a_node_is_seen() {
+    fn system_calls_that_change_a_node_are_recognized() {
         let create = u64::from(OFlag::O_CREAT.bits().unsigned_abs());
         for (number, arguments, expected) in [
             (libc::SYS_openat, [3, 1, create, 0], Some("Create /etc/a.cfg")),

@@ -6,9 +6,9 @@ use std::fmt;
 use extension_config::desired_state::Phase;
 use nix::errno::Errno;
 
-use crate::lane::{Goal, Lane};
 use crate::operation::{Kind, Operation};
 use crate::tracer::{Effect, Fault};
+use crate::worker_node::{Goal, WorkerNode};
 
 /// What the agent is doing when it goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub(crate) enum Scenario {
     Upgrade,
     /// Another policy.
     Policy,
-    /// Others spoiled the installation.
+    /// Others damaged the installation.
     Heal,
     Remove,
 }
@@ -36,12 +36,12 @@ impl Scenario {
     }
 
     /// Brings a clean node to where this begins.
-    pub(crate) async fn prepare(self, lane: &Lane) -> anyhow::Result<()> {
+    pub(crate) async fn prepare(self, worker_node: &WorkerNode) -> anyhow::Result<()> {
         if self != Self::Install {
-            lane.reach(Goal::INSTALLED).await?;
+            worker_node.reach(Goal::INSTALLED).await?;
         }
         if self == Self::Heal {
-            lane.spoil().await?;
+            worker_node.corrupt().await?;
         }
         Ok(())
     }
@@ -53,7 +53,7 @@ impl Scenario {
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Mishap {
+pub(crate) enum FaultKind {
     /// SIGKILL just before a change; the next row kills just after it.
     Killed,
     /// EIO, once.
@@ -68,7 +68,7 @@ pub(crate) enum Mishap {
     BusGone,
 }
 
-impl Mishap {
+impl FaultKind {
     pub(crate) const ALL: [Self; 6] =
         [Self::Killed, Self::BadDisk, Self::FullDisk, Self::ReadOnly, Self::BusBreaks, Self::BusGone];
 
@@ -99,7 +99,7 @@ impl Mishap {
     }
 }
 
-impl fmt::Display for Mishap {
+impl fmt::Display for FaultKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Killed => "SIGKILL",
@@ -116,26 +116,26 @@ impl fmt::Display for Mishap {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) scenario: Scenario,
-    pub(crate) mishap: Mishap,
-    /// Of the operations that the mishap concerns, from 1.
+    pub(crate) fault_kind: FaultKind,
+    /// Which of the operations that the fault concerns, from 1.
     pub(crate) at: usize,
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?}, {} at {}", self.scenario, self.mishap, self.at)
+        write!(formatter, "{:?}, {} at {}", self.scenario, self.fault_kind, self.at)
     }
 }
 
-/// A row for each operation that was seen in an undisturbed run and each mishap that concerns it; of those every `stride`-th.
+/// A row for each operation that was seen in an undisturbed run and each kind of fault that concerns it; of those every `stride`-th.
 pub(crate) fn rows(scenario: Scenario, operations: &[Operation], stride: usize) -> Vec<Row> {
     let mut rows = Vec::new();
-    for mishap in Mishap::ALL {
+    for fault_kind in FaultKind::ALL {
         let concerned: Vec<&Operation> =
-            operations.iter().filter(|operation| (mishap.concerns())(operation.kind)).collect();
-        let stand_for_all = representatives(operations, mishap.concerns());
+            operations.iter().filter(|operation| (fault_kind.concerns())(operation.kind)).collect();
+        let stand_for_all = representatives(operations, fault_kind.concerns());
         let at = (0..concerned.len()).filter(|at| stand_for_all.contains(at));
-        rows.extend(at.map(|at| Row { scenario, mishap, at: at + 1 }));
+        rows.extend(at.map(|at| Row { scenario, fault_kind, at: at + 1 }));
     }
     rows.into_iter().step_by(stride.max(1)).collect()
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_goes_wrong_in_every_way() {
+    fn every_operation_is_killed_and_failed_in_every_way() {
         let operations = [Kind::Create, Kind::Ask, Kind::Remove, Kind::Order].map(seen);
         let all: Vec<String> = rows(Scenario::Install, &operations, 1).iter().map(Row::to_string).collect();
         assert_eq!(
@@ -193,19 +193,21 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_is_not_killed_at_each_of_its_writes() {
+    fn writes_of_one_file_are_one_row_to_be_killed_at() {
         let operations = [Kind::Create, Kind::Write, Kind::Write, Kind::Write, Kind::Write, Kind::Rename].map(seen);
         let killed = rows(Scenario::Install, &operations, 1);
-        let at: Vec<usize> = killed.iter().filter(|row| row.mishap == Mishap::Killed).map(|row| row.at).collect();
+        let at: Vec<usize> =
+            killed.iter().filter(|row| row.fault_kind == FaultKind::Killed).map(|row| row.at).collect();
         assert_eq!(at, [1, 2, 3, 5, 6]);
     }
 
     #[test]
-    fn of_the_looks_between_two_changes_a_few_count() {
+    fn only_some_of_the_reads_between_two_changes_become_rows() {
         let looks = [Kind::Ask; 4].map(seen);
         let operations = [&looks[..], &[seen(Kind::Order)], &looks].concat();
         let broken = rows(Scenario::Install, &operations, 1);
-        let at: Vec<usize> = broken.iter().filter(|row| row.mishap == Mishap::BusBreaks).map(|row| row.at).collect();
+        let at: Vec<usize> =
+            broken.iter().filter(|row| row.fault_kind == FaultKind::BusBreaks).map(|row| row.at).collect();
         assert_eq!(at, [1, 2, 4, 5, 6, 7, 9]);
     }
 }

@@ -10,25 +10,25 @@ use sandbox::Binaries;
 use testbed::wait_for;
 use tokio::sync::Mutex;
 
-use crate::lane::{Goal, Lane};
 use crate::operation::Operation;
-use crate::row::{Mishap, Row, Scenario, rows};
+use crate::row::{FaultKind, Row, Scenario, rows};
 use crate::tracer::{Seen, Watch};
+use crate::worker_node::{Goal, WorkerNode};
 
 /// How long an agent may take to come to the place where something is to go wrong, and to complain of it.
-const UNTIL_STRUCK: Duration = Duration::from_secs(180);
+const UNTIL_INJECTED: Duration = Duration::from_secs(180);
 
 /// How the matrix is run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The programs.
     pub binaries: Binaries,
-    /// Every so-manieth row only.
+    /// Run only every n-th row.
     pub stride: usize,
     /// No row is begun after this.
     pub time: Duration,
     /// So many rows at a time.
-    pub lanes: usize,
+    pub worker_nodes: usize,
     /// Places of rows that held in an earlier run, and their [`Outcome::more_restarts`]: they count and are not run again.
     pub held: BTreeMap<String, i64>,
 }
@@ -36,16 +36,16 @@ pub struct Options {
 /// How a row ended.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Scenario, mishap and place: the row's name, the same in each run.
+    /// Scenario, fault and place: the row's name, the same in each run.
     pub place: String,
-    /// What the mishap struck; empty for a row of an earlier run.
-    pub struck: String,
+    /// The operation that the fault was injected at; empty for a row of an earlier run.
+    pub injected_at: String,
     /// Restarts of kubelet beyond those of an undisturbed run.
     pub more_restarts: i64,
     /// Why the row does not hold.
     pub failure: Option<String>,
     scenario: Scenario,
-    mishap: Mishap,
+    fault_kind: FaultKind,
 }
 
 /// All rows.
@@ -69,8 +69,15 @@ struct Recorded {
 
 impl Outcome {
     fn of(row: &Row) -> Self {
-        let (scenario, mishap) = (row.scenario, row.mishap);
-        Self { place: row.to_string(), struck: String::new(), more_restarts: 0, failure: None, scenario, mishap }
+        let (scenario, fault_kind) = (row.scenario, row.fault_kind);
+        Self {
+            place: row.to_string(),
+            injected_at: String::new(),
+            more_restarts: 0,
+            failure: None,
+            scenario,
+            fault_kind,
+        }
     }
 }
 
@@ -83,20 +90,20 @@ impl Report {
     /// The matrix as a table of Markdown.
     #[must_use]
     pub fn table(&self) -> String {
-        let mishaps: String = Mishap::ALL.map(|mishap| format!(" {mishap} |")).concat();
+        let fault_kinds: String = FaultKind::ALL.map(|fault_kind| format!(" {fault_kind} |")).concat();
         let lines = self.recorded.iter().map(|(scenario, recorded)| {
             let calls = recorded.operations.iter().filter(|operation| operation.kind.is_on_the_bus()).count();
-            let held = Mishap::ALL.map(|mishap| self.held(*scenario, mishap)).concat();
+            let held = FaultKind::ALL.map(|fault_kind| self.held(*scenario, fault_kind)).concat();
             format!("\n| {scenario:?} | {} | {calls} |{held}", recorded.operations.len() - calls)
         });
-        let head = format!("| scenario | operations on files | calls of systemd |{mishaps}\n|---|---|---|");
-        let rule = "---|".repeat(Mishap::ALL.len());
+        let head = format!("| scenario | operations on files | calls of systemd |{fault_kinds}\n|---|---|---|");
+        let rule = "---|".repeat(FaultKind::ALL.len());
         [head, rule].into_iter().chain(lines).collect()
     }
 
     /// One cell.
-    fn held(&self, scenario: Scenario, mishap: Mishap) -> String {
-        let of = |outcome: &&Outcome| outcome.scenario == scenario && outcome.mishap == mishap;
+    fn held(&self, scenario: Scenario, fault_kind: FaultKind) -> String {
+        let of = |outcome: &&Outcome| outcome.scenario == scenario && outcome.fault_kind == fault_kind;
         let all = self.outcomes.iter().filter(of).count();
         let held = self.outcomes.iter().filter(of).filter(|outcome| outcome.failure.is_none()).count();
         format!(" {held} of {all} |")
@@ -106,7 +113,7 @@ impl Report {
 /// Runs the matrix. `progress` is called with each row that has ended.
 ///
 /// # Errors
-/// When an undisturbed run fails, or no lane can be made. A row that does not hold is no error: see [`Report::failures`].
+/// When an undisturbed run fails, or no worker node can be made. A row that does not hold is no error: see [`Report::failures`].
 pub async fn run(options: &Options, progress: impl Fn(&Outcome)) -> anyhow::Result<Report> {
     let start = Instant::now();
     let recordings = Scenario::ALL.map(|scenario| record(&options.binaries, scenario));
@@ -119,25 +126,25 @@ pub async fn run(options: &Options, progress: impl Fn(&Outcome)) -> anyhow::Resu
     // Should the time be too short, then some of each kind were run: the order looks like a random one, but is the same each time.
     let count = all.len();
     let (mut outcomes, mut all) = former(options, all);
-    all.sort_by_cached_key(|row| spread(row.at, row.scenario as usize, row.mishap as usize));
-    // A lane is used again by the next row, unless a row has spoiled it.
-    let idle: Arc<Mutex<Vec<Lane>>> = Arc::default();
+    all.sort_by_cached_key(|row| spread(row.at, row.scenario as usize, row.fault_kind as usize));
+    // A worker node is used again by the next row, unless a row has damaged it.
+    let idle: Arc<Mutex<Vec<WorkerNode>>> = Arc::default();
     let progress = &progress;
     let ended: Vec<Outcome> = stream::iter(all)
         .take_while(|_| std::future::ready(start.elapsed() < options.time))
         .map(|row| {
             let (idle, restarts) = (Arc::clone(&idle), recorded[&row.scenario].restarts);
             async move {
-                let outcome = on_a_lane(options, &idle, &row, restarts).await;
+                let outcome = on_a_worker_node(options, &idle, &row, restarts).await;
                 progress(&outcome);
                 outcome
             }
         })
-        .buffer_unordered(options.lanes.max(1))
+        .buffer_unordered(options.worker_nodes.max(1))
         .collect()
         .await;
-    for lane in idle.lock().await.drain(..) {
-        lane.down().await;
+    for worker_node in idle.lock().await.drain(..) {
+        worker_node.down().await;
     }
     outcomes.extend(ended);
     Ok(Report { left_out: count - outcomes.len(), outcomes, recorded, took: start.elapsed() })
@@ -156,90 +163,92 @@ fn former(options: &Options, all: Vec<Row>) -> (Vec<Outcome>, Vec<Row>) {
 }
 
 /// Multiplicative hashing by the golden ratio.
-fn spread(at: usize, scenario: usize, mishap: usize) -> u32 {
-    let number = u32::try_from((at * Scenario::ALL.len() + scenario) * Mishap::ALL.len() + mishap).unwrap_or(u32::MAX);
+fn spread(at: usize, scenario: usize, fault_kind: usize) -> u32 {
+    let number =
+        u32::try_from((at * Scenario::ALL.len() + scenario) * FaultKind::ALL.len() + fault_kind).unwrap_or(u32::MAX);
     number.wrapping_mul(0x9E37_79B1)
 }
 
 /// What the agent does when nothing goes wrong.
 async fn record(binaries: &Binaries, scenario: Scenario) -> anyhow::Result<Recorded> {
-    let lane = Lane::up(binaries).await?;
-    scenario.prepare(&lane).await?;
-    let [starts, ..] = lane.starts();
-    let agent = lane.start(scenario.goal(), Watch::See, None)?;
-    lane.until_reached(&agent, scenario.goal())
+    let worker_node = WorkerNode::up(binaries).await?;
+    scenario.prepare(&worker_node).await?;
+    let [starts, ..] = worker_node.starts();
+    let agent = worker_node.start(scenario.goal(), Watch::See, None)?;
+    worker_node
+        .until_reached(&agent, scenario.goal())
         .await
-        .with_context(|| format!("undisturbed {scenario:?}\n{}", lane.explain()))?;
+        .with_context(|| format!("undisturbed {scenario:?}\n{}", worker_node.explain()))?;
     agent.tracee.stop().await;
     let operations = agent.tracee.seen().borrow().operations.clone();
     if !scenario.leaves_a_clean_node() {
-        lane.reach(Goal::REMOVED).await?;
+        worker_node.reach(Goal::REMOVED).await?;
     }
-    let recorded = Recorded { operations, restarts: since(&lane, starts)? };
-    lane.down().await;
+    let recorded = Recorded { operations, restarts: since(&worker_node, starts)? };
+    worker_node.down().await;
     Ok(recorded)
 }
 
-fn since(lane: &Lane, starts: u64) -> anyhow::Result<i64> {
-    let [now, ..] = lane.starts();
+fn since(worker_node: &WorkerNode, starts: u64) -> anyhow::Result<i64> {
+    let [now, ..] = worker_node.starts();
     Ok(i64::try_from(now)? - i64::try_from(starts)?)
 }
 
-async fn on_a_lane(options: &Options, idle: &Mutex<Vec<Lane>>, row: &Row, restarts: i64) -> Outcome {
+async fn on_a_worker_node(options: &Options, idle: &Mutex<Vec<WorkerNode>>, row: &Row, restarts: i64) -> Outcome {
     let mut outcome = Outcome::of(row);
     let found = idle.lock().await.pop();
-    let lane = match found {
-        Some(lane) => lane,
-        None => match Lane::up(&options.binaries).await {
-            Ok(lane) => lane,
+    let worker_node = match found {
+        Some(worker_node) => worker_node,
+        None => match WorkerNode::up(&options.binaries).await {
+            Ok(worker_node) => worker_node,
             Err(error) => return Outcome { failure: Some(format!("no node: {error:#}")), ..outcome },
         },
     };
-    match carry_out(&lane, row).await {
-        Ok((struck, counted)) => {
-            outcome.struck = struck;
+    match carry_out(&worker_node, row).await {
+        Ok((injected_at, counted)) => {
+            outcome.injected_at = injected_at;
             outcome.more_restarts = counted - restarts;
-            idle.lock().await.push(lane);
+            idle.lock().await.push(worker_node);
         }
         Err(error) => {
-            outcome.failure = Some(format!("{error:#}\n{}", lane.explain()));
-            lane.down().await;
+            outcome.failure = Some(format!("{error:#}\n{}", worker_node.explain()));
+            worker_node.down().await;
         }
     }
     outcome
 }
 
-/// Carries out a row on a clean node, which is clean again afterwards. Gives what was struck, and restarts of kubelet.
-async fn carry_out(lane: &Lane, row: &Row) -> anyhow::Result<(String, i64)> {
+/// Carries out a row on a clean node, which is clean again afterwards. Gives the operation that the fault was injected at, and restarts of kubelet.
+async fn carry_out(worker_node: &WorkerNode, row: &Row) -> anyhow::Result<(String, i64)> {
     let goal = row.scenario.goal();
-    row.scenario.prepare(lane).await.context("before the row")?;
-    let [starts, ..] = lane.starts();
-    let agent = lane.start(goal, Watch::Spoil(row.mishap.fault(row.at)), None)?;
+    row.scenario.prepare(worker_node).await.context("before the row")?;
+    let [starts, ..] = worker_node.starts();
+    let agent = worker_node.start(goal, Watch::Inject(row.fault_kind.fault(row.at)), None)?;
     let mut seen = agent.tracee.seen();
     // A run with fewer calls of systemd than the recorded one may be over before.
-    let struck = |seen: &Seen| !seen.struck.is_empty() || seen.ended;
+    let injected_at = |seen: &Seen| !seen.injected_at.is_empty() || seen.ended;
     let reached = tokio::select! {
-        _ = seen.wait_for(struck) => false,
-        reached = lane.until_reached(&agent, goal) => reached.map(|()| true).context("before anything went wrong")?,
+        _ = seen.wait_for(injected_at) => false,
+        reached = worker_node.until_reached(&agent, goal) => reached.map(|()| true).context("before anything went wrong")?,
     };
-    if row.mishap == Mishap::Killed && !reached {
+    if row.fault_kind == FaultKind::Killed && !reached {
         drop(seen.wait_for(|seen| seen.ended).await);
-        lane.until_runtime().await.context("after the agent was killed")?;
-        lane.reach(goal).await.context("by the next agent")?;
+        worker_node.until_runtime().await.context("after the agent was killed")?;
+        worker_node.reach(goal).await.context("by the next agent")?;
     } else {
-        if row.mishap.lasts() && !reached {
-            wait_for("the agent to complain", UNTIL_STRUCK, || async { Ok(agent.says().await.err()) }).await?;
-            lane.until_runtime().await.context("while the fault lasts")?;
+        if row.fault_kind.lasts() && !reached {
+            wait_for("the agent to complain", UNTIL_INJECTED, || async { Ok(agent.says().await.err()) }).await?;
+            worker_node.until_runtime().await.context("while the fault lasts")?;
             agent.tracee.lift();
         }
-        lane.until_reached(&agent, goal).await.context("by the same agent")?;
+        worker_node.until_reached(&agent, goal).await.context("by the same agent")?;
         agent.tracee.stop().await;
     }
-    ensure!(reached || !seen.borrow().struck.is_empty(), "nothing went wrong");
-    let struck =
-        seen.borrow().struck.first().map_or_else(|| "not reached in this run".to_owned(), Operation::to_string);
+    ensure!(reached || !seen.borrow().injected_at.is_empty(), "nothing went wrong");
+    let injected_at =
+        seen.borrow().injected_at.first().map_or_else(|| "not reached in this run".to_owned(), Operation::to_string);
     if !row.scenario.leaves_a_clean_node() {
-        lane.reach(Goal::REMOVED).await.context("afterwards, to be removed")?;
+        worker_node.reach(Goal::REMOVED).await.context("afterwards, to be removed")?;
     }
-    Ok((struck, since(lane, starts)?))
+    Ok((injected_at, since(worker_node, starts)?))
 }

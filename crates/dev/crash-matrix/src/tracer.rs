@@ -45,7 +45,7 @@ pub(crate) enum Watch {
     /// Its operations are seen.
     See,
     /// And some of them go wrong.
-    Spoil(Fault),
+    Inject(Fault),
 }
 
 /// What was seen so far.
@@ -53,7 +53,7 @@ pub(crate) enum Watch {
 pub(crate) struct Seen {
     pub(crate) operations: Vec<Operation>,
     /// What went wrong.
-    pub(crate) struck: Vec<Operation>,
+    pub(crate) injected_at: Vec<Operation>,
     /// The process has ended.
     pub(crate) ended: bool,
 }
@@ -88,7 +88,7 @@ impl Tracee {
         let (is_traced, fault) = match watch {
             Watch::Not => (false, None),
             Watch::See => (true, None),
-            Watch::Spoil(fault) => (true, Some(fault)),
+            Watch::Inject(fault) => (true, Some(fault)),
         };
         let shared = Arc::new(Shared { seen: watch::Sender::default(), fault: Mutex::new(fault) });
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
@@ -227,7 +227,7 @@ fn strikes(operation: &Operation, shared: &Shared) -> Option<Effect> {
         let Some(fault) = fault.filter(|fault| (fault.concerns)(operation.kind)) else { return };
         let number = seen.operations.iter().filter(|seen| (fault.concerns)(seen.kind)).count();
         if (fault.from..=fault.to).contains(&number) {
-            seen.struck.push(operation.clone());
+            seen.injected_at.push(operation.clone());
             effect = Some(fault.effect);
         }
     });

@@ -11,7 +11,7 @@ use sandbox::Binaries;
 
 /// Every so-manieth row of each scenario.
 const STRIDE: usize = 47;
-const LANES: usize = 24;
+const WORKER_NODES: usize = 24;
 /// Never too short for the few rows.
 const LONGEST: Duration = Duration::from_secs(1200);
 const AGENTS: usize = 10;
@@ -23,13 +23,19 @@ fn binaries() -> Binaries {
 
 fn told(outcome: &Outcome) {
     let verdict = outcome.failure.as_deref().map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
-    println!("{}: {}: {verdict}", outcome.place, outcome.struck);
+    println!("{}: {}: {verdict}", outcome.place, outcome.injected_at);
 }
 
 #[tokio::test]
 #[ignore = "minutes: run by `cargo xtask test --real`"]
-async fn killed_and_failed_at_some_places() {
-    let options = Options { binaries: binaries(), stride: STRIDE, time: LONGEST, lanes: LANES, held: BTreeMap::new() };
+async fn an_agent_killed_or_failed_at_sampled_operations_converges() {
+    let options = Options {
+        binaries: binaries(),
+        stride: STRIDE,
+        time: LONGEST,
+        worker_nodes: WORKER_NODES,
+        held: BTreeMap::new(),
+    };
     let report = run(&options, told).await.unwrap();
     println!("{}\n{:.0?}", report.table(), report.took);
     assert!(report.outcomes.len() > 20, "{} rows", report.outcomes.len());
@@ -39,6 +45,6 @@ async fn killed_and_failed_at_some_places() {
 
 #[tokio::test]
 #[ignore = "minutes: run by `cargo xtask test --real`"]
-async fn agents_come_and_go() {
+async fn agents_that_are_replaced_again_and_again_restart_nothing() {
     println!("{}", restarts(&binaries(), AGENTS).await.unwrap());
 }

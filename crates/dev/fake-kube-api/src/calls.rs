@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verbs_are_those_of_rbac() {
+    fn calls_are_counted_by_rbac_verbs() {
         let calls = Calls::default();
         for (method, named, watches) in [
             (Method::GET, Some(true), false),

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_shown_and_removed() {
+    fn managed_fields_are_found_shown_and_removed() {
         let mut object = json!({
             "apiVersion": "v1", "kind": "X",
             "metadata": { "name": "x", "uid": "1", "labels": { "a": "b" }, "finalizers": ["one/two"] },
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_written_as_the_api_does() {
+    fn field_sets_are_encoded_as_the_api_does() {
         let set = leaves(&json!({ "metadata": { "labels": { "a": "b" } }, "spec": { "x": 1, "y": 2 } }));
         let set: FieldSet = set.into_keys().collect();
         assert_eq!(

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merge_patches_of_the_rfc() {
+    fn merge_patches_follow_the_examples_of_rfc_7386() {
         for (target, patch, result) in [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "b"}), json!({"a": null}), json!({})),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn strategic_patches_know_some_lists() {
+    fn strategic_patches_merge_lists_by_their_keys() {
         let mut target =
             json!({"status": {"conditions": [{"type": "A", "status": "True", "reason": "x"}], "other": [1, 2]}});
         let patch = json!({"status": {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn json_patches() {
+    fn json_patches_add_replace_and_remove() {
         let mut target = json!({"a": {"b/c": [1, 2]}});
         let patch = json!([
             {"op": "test", "path": "/a/b~1c/0", "value": 1},

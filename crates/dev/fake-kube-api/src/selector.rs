@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selectors() {
+    fn label_and_field_selectors_match_as_the_api_does() {
         let object = json!({"metadata": {"name": "x", "labels": {"a": "1", "b": ""}}});
         for (labels, fields, expected) in [
             ("", "", true),

@@ -28,7 +28,7 @@ const BUS: &str = "/run/dbus/system_bus_socket";
 
 /// A program that is to be played.
 #[derive(Debug, Clone)]
-pub struct Launch {
+pub struct Spawn {
     /// What the file says that it is.
     pub name: String,
     /// The command line, variables resolved.
@@ -45,7 +45,7 @@ pub trait Programs: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot begin; the process then ends at once, as a program that fails at its start.
-    fn play(&self, launch: &Launch) -> anyhow::Result<Box<dyn Any + Send>>;
+    fn play(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>>;
 }
 
 /// A running systemd; everything that it started ends when it is dropped.

@@ -16,7 +16,7 @@ use unit_files::Command;
 
 use super::manager::{JobKind, Manager};
 use super::unit::Files;
-use super::{Launch, below};
+use super::{Spawn, below};
 
 /// Program that could not be executed, as systemd reports it.
 const NOT_EXECUTED: i32 = 203;
@@ -104,7 +104,7 @@ impl Manager {
         let Some(command) = files.commands("ExecStart").into_iter().next() else { return "failed" };
         let Ok(environment) = self.environment(files) else { return self.failed(name, files, (EXITED, 1)) };
         let arguments = unit_files::expand(&command.arguments, &environment);
-        let mut main = match self.launch(&command.path, &arguments, &environment) {
+        let mut main = match self.spawn_process(&command.path, &arguments, &environment) {
             Ok(main) => main,
             // Only forking is waited for, so that this ends the process and not the job.
             Err(_not_executed) => {
@@ -246,7 +246,9 @@ impl Manager {
             return exit;
         }
         let limit = files.settings.seconds("Service", "TimeoutStartSec").unwrap_or(90.0);
-        let Ok(mut main) = self.launch(&command.path, &arguments, &environment) else { return (EXITED, NOT_EXECUTED) };
+        let Ok(mut main) = self.spawn_process(&command.path, &arguments, &environment) else {
+            return (EXITED, NOT_EXECUTED);
+        };
         match tokio::time::timeout(Duration::from_secs_f64(limit), main.child.wait()).await {
             Ok(Ok(status)) => exit_of(status),
             _ => (KILLED, Kill::SIGKILL as i32),
@@ -290,32 +292,37 @@ impl Manager {
         Ok(environment)
     }
 
-    fn launch(&self, path: &str, arguments: &[String], environment: &BTreeMap<String, String>) -> anyhow::Result<Main> {
+    fn spawn_process(
+        &self,
+        path: &str,
+        arguments: &[String],
+        environment: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Main> {
         let file = below(&self.root, path);
-        let played = played_by(&file)?;
-        let mut process = Process::new(if played.is_some() { "cat".into() } else { file.into_os_string() });
+        let faked = faked_by(&file)?;
+        let mut process = Process::new(if faked.is_some() { "cat".into() } else { file.into_os_string() });
         process.env_clear().envs(environment).kill_on_drop(true).stdout(Stdio::null());
         // What a unit runs writes to the journal; a node here has none.
         process.stderr(Stdio::null());
-        let Some(name) = played else {
+        let Some(name) = faked else {
             process.args(arguments.iter().skip(1)).stdin(Stdio::null()).env("CRI_RESMGR_GATE_ROOT", &self.root);
             return Ok(Main { child: process.spawn()?, part: None, _input: None });
         };
         // It reads from us, so that it ends with us whatever happens, and gets no signal of our terminal.
         let mut child = process.stdin(Stdio::piped()).process_group(0).spawn()?;
-        let launch = Launch {
+        let spawn = Spawn {
             name,
             arguments: arguments.to_vec(),
             environment: environment.clone(),
             pid: child.id().unwrap_or_default(),
         };
-        let part = self.programs.play(&launch)?;
+        let part = self.programs.play(&spawn)?;
         Ok(Main { _input: child.stdin.take(), child, part: Some(part) })
     }
 }
 
 /// The name in a played program's second line.
-fn played_by(file: &std::path::Path) -> std::io::Result<Option<String>> {
+fn faked_by(file: &std::path::Path) -> std::io::Result<Option<String>> {
     use std::io::Read as _;
     let mut head = Vec::new();
     std::fs::File::open(file)?.take(256).read_to_end(&mut head)?;

@@ -62,7 +62,7 @@ impl Default for Unit {
 }
 
 impl Unit {
-    /// Takes a start into account; false when there were too many of late.
+    /// Counts a start; false when the start limit is reached.
     pub(super) fn may_start(&mut self, now: Instant) -> bool {
         let interval = self.files.settings.seconds("Unit", "StartLimitIntervalSec").unwrap_or(10.0);
         let burst = self.start_limit_burst() as usize;

@@ -22,7 +22,7 @@ struct Line<Refusal> {
     last: usize,
     fault: Fault<Refusal>,
     calls: usize,
-    struck: usize,
+    hits: usize,
 }
 
 /// The script of one stand-in. Clones share it.
@@ -55,7 +55,7 @@ impl<Refusal: Clone> Faults<Refusal> {
             Bound::Unbounded => usize::MAX,
         };
         let words = words.split_whitespace().map(str::to_owned).collect();
-        self.lines().push(Line { words, first, last, fault, calls: 0, struck: 0 });
+        self.lines().push(Line { words, first, last, fault, calls: 0, hits: 0 });
     }
 
     /// Nothing goes wrong any more.
@@ -65,8 +65,8 @@ impl<Refusal: Clone> Faults<Refusal> {
 
     /// How many calls went wrong so far, by the words of the lines.
     #[must_use]
-    pub fn struck(&self) -> Vec<(String, usize)> {
-        self.lines().iter().map(|line| (line.words.join(" "), line.struck)).collect()
+    pub fn hits(&self) -> Vec<(String, usize)> {
+        self.lines().iter().map(|line| (line.words.join(" "), line.hits)).collect()
     }
 
     /// What goes wrong with the call that is made now; of several lines the first decides, and all count it.
@@ -79,7 +79,7 @@ impl<Refusal: Clone> Faults<Refusal> {
             }
             line.calls += 1;
             if found.is_none() && (line.first..=line.last).contains(&line.calls) {
-                line.struck += 1;
+                line.hits += 1;
                 found = Some(line.fault.clone());
             }
         }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nth_call_goes_wrong() {
+    fn a_fault_hits_the_nth_call_only() {
         let faults = Faults::<u16>::default();
         faults.add("PATCH pods", 2..=3, Fault::Refuse(409));
         faults.add("PATCH", 3.., Fault::Break);
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(outcome("PATCH /pods/a"), Some(Fault::Refuse(409)));
         assert_eq!(outcome("PATCH /pods/b"), Some(Fault::Refuse(409)));
         assert_eq!(outcome("PATCH /pods/b"), Some(Fault::Break));
-        assert_eq!(faults.struck(), [("PATCH pods".to_owned(), 2), ("PATCH".to_owned(), 1)]);
+        assert_eq!(faults.hits(), [("PATCH pods".to_owned(), 2), ("PATCH".to_owned(), 1)]);
         faults.clone().clear();
         assert_eq!(outcome("PATCH /pods/b"), None);
     }

@@ -21,7 +21,7 @@ use crate::binaries::Binaries;
 use crate::daemon_set::{self, Image, PodHost, ProcessRunner, Runner};
 use crate::node::Node;
 use crate::resource_manager;
-use crate::runtime::{PROXY, played};
+use crate::runtime::{PROXY, faked};
 use fake_kube_api::{ApiServer, Writer};
 use faults::Faults;
 
@@ -136,7 +136,7 @@ impl Sandbox {
         let payload = dir.join(PAYLOAD);
         let daemon = payload.join(names::node::DAEMON.trim_start_matches('/'));
         std::fs::create_dir_all(daemon.parent().unwrap_or(&payload))?;
-        std::fs::write(&daemon, played(PROXY))?;
+        std::fs::write(&daemon, faked(PROXY))?;
         let image = Image { agent: binaries.agent.clone(), gate: binaries.gate.clone(), payload };
         let pods = dir.join("pods");
         std::fs::create_dir_all(&pods)?;
@@ -180,7 +180,7 @@ impl Sandbox {
     /// That is so before the nodes are as desired.
     ///
     /// # Errors
-    /// What was awaited in vain.
+    /// The condition that did not come true in time.
     pub async fn switch_on(&self, provider_config: Option<&Value>) -> anyhow::Result<()> {
         self.gardenlet.sync_cluster(&self.with_extension(provider_config, false)).await?;
         let timestamp = self.gardenlet.deploy_extension("reconcile", provider_config).await?;
@@ -190,7 +190,7 @@ impl Sandbox {
     /// Switches the extension off as gardenlet does, waits until the Extension is gone, and checks that every node is back on containerd.
     ///
     /// # Errors
-    /// What was awaited in vain.
+    /// The condition that did not come true in time.
     pub async fn switch_off(&self) -> anyhow::Result<Duration> {
         let start = Instant::now();
         self.gardenlet.sync_cluster(&self.with_extension(None, true)).await?;

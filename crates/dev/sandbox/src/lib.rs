@@ -19,4 +19,4 @@ pub use faults::{Fault, Faults};
 pub use memory::peak as peak_memory;
 pub use node::{Node, NodeFaults, WORKER_POOL};
 pub use node_agent::simulation::{Image, MemoryNode};
-pub use runtime::played_daemon;
+pub use runtime::faked_daemon;

@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_is_read() {
+    fn peak_memory_is_read_from_the_status_of_a_process() {
         assert_eq!(peak_in("VmPeak:\t 9 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
         assert_eq!(peak_in("VmRSS:\t 1 kB\n"), None);
         assert!(peak("self").unwrap() > 1 << 20);

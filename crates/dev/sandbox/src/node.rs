@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testbed::wait_for;
 
-use crate::runtime::{CONTAINERD, KUBELET, NodePrograms, ProgramFaults, played, register};
+use crate::runtime::{CONTAINERD, KUBELET, NodePrograms, ProgramFaults, faked, register};
 use fake_kube_api::Store;
 use fake_systemd::{Systemd, UnitFacts, on_this_machine};
 use faults::Faults;
@@ -95,8 +95,8 @@ impl Node {
         write("/etc/hostname", &format!("{name}\n"))?;
         write("/etc/systemd/system/kubelet.service", KUBELET_SERVICE)?;
         write("/usr/lib/systemd/system/containerd.service", CONTAINERD_SERVICE)?;
-        write("/opt/bin/kubelet", &played(KUBELET))?;
-        write("/usr/bin/containerd", &played(CONTAINERD))?;
+        write("/opt/bin/kubelet", &faked(KUBELET))?;
+        write("/usr/bin/containerd", &faked(CONTAINERD))?;
         write(
             "/var/lib/kubelet/config/kubelet",
             "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncpuManagerPolicy: none\n",

@@ -14,20 +14,20 @@ use extension_config::names::node;
 use tokio::task::JoinSet;
 
 use fake_kube_api::Store;
-use fake_systemd::{Launch, Programs, on_this_machine};
+use fake_systemd::{Programs, Spawn, on_this_machine};
 use faults::{Fault, Faults};
 
 pub(crate) use kubelet::register;
 
 /// The text of a file that is played as `name`. Run for real it fails.
-pub(crate) fn played(name: &str) -> String {
+pub(crate) fn faked(name: &str) -> String {
     format!("#!/bin/sh\n# sandbox: {name}\nexit 1\n")
 }
 
 /// The text of a file that is played as the daemon.
 #[must_use]
-pub fn played_daemon() -> String {
-    played(PROXY)
+pub fn faked_daemon() -> String {
+    faked(PROXY)
 }
 
 const READY: Behaviour = Behaviour::Answers { runtime_ready: true };
@@ -52,19 +52,19 @@ pub(crate) struct ProgramFaults {
 }
 
 impl Programs for NodePrograms {
-    fn play(&self, launch: &Launch) -> anyhow::Result<Box<dyn Any + Send>> {
-        if let Some(fault) = self.faults.programs.at(&format!("start {}", launch.name)) {
-            bail!("{} ends at its start: {fault:?}", launch.name);
+    fn play(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>> {
+        if let Some(fault) = self.faults.programs.at(&format!("start {}", spawn.name)) {
+            bail!("{} ends at its start: {fault:?}", spawn.name);
         }
-        match launch.name.as_str() {
+        match spawn.name.as_str() {
             CONTAINERD => {
                 let socket = self.free(node::CONTAINERD_SOCKET)?;
                 Ok(Box::new(FakeRuntime::serve_scripted(&socket, READY, self.script())?))
             }
-            PROXY => self.proxy(launch),
+            PROXY => self.proxy(spawn),
             KUBELET => {
                 let endpoint =
-                    flag(launch, "--container-runtime-endpoint").context("kubelet was given no runtime endpoint")?;
+                    flag(spawn, "--container-runtime-endpoint").context("kubelet was given no runtime endpoint")?;
                 let endpoint = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
                 let mut tasks = JoinSet::new();
                 tasks.spawn(kubelet::run(self.node.clone(), on_this_machine(&self.root, endpoint), self.shoot.clone()));
@@ -83,12 +83,12 @@ struct Proxy {
 
 impl NodePrograms {
     /// The daemon makes its directories, its cache and its pid file, and leaves them all behind; a cache that is there it goes on with.
-    fn proxy(&self, launch: &Launch) -> anyhow::Result<Box<dyn Any + Send>> {
-        if flag(launch, "--fallback-config").is_some() && flag(launch, "--force-config").is_some() {
+    fn proxy(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>> {
+        if flag(spawn, "--fallback-config").is_some() && flag(spawn, "--force-config").is_some() {
             bail!("cri-resmgr refuses both kinds of configuration at once");
         }
         for name in ["--fallback-config", "--force-config"] {
-            if let Some(path) = flag(launch, name) {
+            if let Some(path) = flag(spawn, name) {
                 std::fs::read(on_this_machine(&self.root, path)).with_context(|| format!("{name} {path}"))?;
             }
         }
@@ -98,15 +98,15 @@ impl NodePrograms {
         if !cache.exists() {
             std::fs::write(cache, "{\"PolicyName\":\"none\"}\n")?;
         }
-        let relay = self.free(flag(launch, "--relay-socket").unwrap_or(node::RELAY_SOCKET))?;
-        let runtime = on_this_machine(&self.root, flag(launch, "--runtime-socket").unwrap_or(node::CONTAINERD_SOCKET));
-        let config = self.free(flag(launch, "--config-socket").unwrap_or(node::CONFIG_SOCKET))?;
-        let pid_file = self.free(flag(launch, "--pid-file").unwrap_or(node::DAEMON_PID_FILE))?;
-        std::fs::write(pid_file, format!("{}\n", launch.pid))?;
+        let relay = self.free(flag(spawn, "--relay-socket").unwrap_or(node::RELAY_SOCKET))?;
+        let runtime = on_this_machine(&self.root, flag(spawn, "--runtime-socket").unwrap_or(node::CONTAINERD_SOCKET));
+        let config = self.free(flag(spawn, "--config-socket").unwrap_or(node::CONFIG_SOCKET))?;
+        let pid_file = self.free(flag(spawn, "--pid-file").unwrap_or(node::DAEMON_PID_FILE))?;
+        std::fs::write(pid_file, format!("{}\n", spawn.pid))?;
         let config = FakeRuntime::serve(&config, READY)?;
         let listener = tokio::net::UnixListener::bind(&relay)?;
         let mut tasks = JoinSet::new();
-        let stat = Arc::new(PathBuf::from(format!("/proc/{}/stat", launch.pid)));
+        let stat = Arc::new(PathBuf::from(format!("/proc/{}/stat", spawn.pid)));
         tasks.spawn(relay::run(listener, runtime, stat, self.faults.programs.clone()));
         Ok(Box::new(Proxy { _config: config, _relay: tasks }))
     }
@@ -135,8 +135,8 @@ impl NodePrograms {
 }
 
 /// The last value of a flag, in either form.
-fn flag<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
-    let words = &launch.arguments;
+fn flag<'a>(spawn: &'a Spawn, name: &str) -> Option<&'a str> {
+    let words = &spawn.arguments;
     let value = |(position, word): (usize, &'a String)| match word.strip_prefix(name)? {
         "" => words.get(position + 1).map(String::as_str),
         rest => rest.strip_prefix('='),

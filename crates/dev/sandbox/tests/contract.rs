@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify};
+use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, Verdict, verify};
 use extension_config::names::node;
 use fake_kube_api::ApiServer;
 use sandbox::{Binaries, SHOOT_NAMESPACE, Sandbox, WORKER_POOL};
@@ -30,8 +30,8 @@ async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() 
     let (node, mut verdicts) = (&sandbox.nodes()[0], Vec::new());
     let machine = Machine::at(node.root()).await?;
     verdicts.push(verify("systemd", SYSTEMD, &machine).await);
-    let landscape = Landscape::new(sandbox.seed.client()?, sandbox.shoot.client()?, SHOOT_NAMESPACE);
-    verdicts.push(verify("gardener-resource-manager", RESOURCE_MANAGER, &landscape).await);
+    let seed_and_shoot = SeedAndShoot::new(sandbox.seed.client()?, sandbox.shoot.client()?, SHOOT_NAMESPACE);
+    verdicts.push(verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
     let socket = |path: &str| node.root().join(path.trim_start_matches('/'));
     verdicts.push(verify("containerd", CONTAINER_RUNTIME, &socket(node::CONTAINERD_SOCKET)).await);
     let on = async {
@@ -48,7 +48,7 @@ async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() 
 
 /// A real API expires by compaction and by a full cache, neither of which a client can bring about; how it tells is the same.
 #[tokio::test]
-async fn a_watch_from_before_the_forgotten_past_expires() {
+async fn a_watch_from_before_the_kept_history_expires() {
     use futures::TryStreamExt as _;
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::api::{WatchEvent, WatchParams};

@@ -130,7 +130,7 @@ async fn tell(sandbox: &Sandbox) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn one_deep_configuration_is_one_deep_configuration() -> anyhow::Result<()> {
+async fn a_deeply_nested_configuration_does_not_affect_other_shoots() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[]).await?;
     let outcome = tell(&sandbox).await.map_err(|error| error.context(sandbox.explain()));

@@ -22,11 +22,10 @@ async fn on_and_off(script: impl AsyncFn(&Sandbox, &Node) -> anyhow::Result<()>)
         let difference = tree::diff(&before, &tree::snapshot(node.root())?);
         anyhow::ensure!(difference.is_empty(), "the node is not as before:\n{}", difference.join("\n"));
         let faults = node.faults();
-        let others = [sandbox.seed.faults(), sandbox.shoot.faults()].map(sandbox::Faults::struck).concat();
-        let bed = [sandbox.faults().resource_manager.struck(), sandbox.faults().pods.struck()].concat();
-        let struck =
-            [others, bed, faults.systemd.struck(), faults.containerd.struck(), faults.programs.struck()].concat();
-        anyhow::ensure!(struck.iter().all(|(_, count)| *count > 0), "a fault never struck: {struck:?}");
+        let others = [sandbox.seed.faults(), sandbox.shoot.faults()].map(sandbox::Faults::hits).concat();
+        let bed = [sandbox.faults().resource_manager.hits(), sandbox.faults().pods.hits()].concat();
+        let hits = [others, bed, faults.systemd.hits(), faults.containerd.hits(), faults.programs.hits()].concat();
+        anyhow::ensure!(hits.iter().all(|(_, count)| *count > 0), "a fault never struck: {hits:?}");
         Ok(())
     };
     let outcome = outcome.await.map_err(|error: anyhow::Error| error.context(sandbox.explain()));
@@ -36,7 +35,7 @@ async fn on_and_off(script: impl AsyncFn(&Sandbox, &Node) -> anyhow::Result<()>)
 
 /// The APIs refuse, break connections and are slow; the resource manager refuses; the controller crashes.
 #[tokio::test]
-async fn around_the_controller() -> anyhow::Result<()> {
+async fn the_controller_converges_through_faults_of_apis_and_crashes() -> anyhow::Result<()> {
     on_and_off(async |sandbox, _| {
         let (seed, shoot) = (sandbox.seed.faults(), sandbox.shoot.faults());
         seed.add("PATCH managedresources", 1..=2, Fault::Refuse(409));
@@ -57,7 +56,7 @@ async fn around_the_controller() -> anyhow::Result<()> {
 
 /// systemd refuses a call, is slow and loses the bus; containerd is slow, refuses and breaks; the agent is killed in its work.
 #[tokio::test]
-async fn around_the_agent() -> anyhow::Result<()> {
+async fn the_agent_converges_through_faults_of_systemd_containerd_and_kills() -> anyhow::Result<()> {
     on_and_off(async |sandbox, node| {
         let faults = node.faults();
         faults.systemd.add("Reload", 1..=1, Fault::Refuse("org.freedesktop.DBus.Error.LimitsExceeded".to_owned()));

@@ -28,7 +28,7 @@ async fn forge(leases: Api<Lease>) {
 }
 
 #[tokio::test]
-async fn a_ghost_in_the_record_holds_nobody_up() -> anyhow::Result<()> {
+async fn a_forged_holder_in_the_slot_record_delays_no_node() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[WORKER_POOL]).await?;
     let forger = tokio::spawn(forge(Api::namespaced(sandbox.shoot.client()?, names::SHOOT_NAMESPACE)));

@@ -146,7 +146,7 @@ fn start_controller(binaries: &Binaries, dir: &Path) -> anyhow::Result<Child> {
 }
 
 #[tokio::test]
-async fn twenty_slow_shoots_in_removal_keep_no_other_shoot_waiting() -> anyhow::Result<()> {
+async fn twenty_slow_removals_do_not_delay_another_shoot() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let binaries = Binaries::build(&root)?;
     let (dir, seed, slow) = (tempfile::tempdir()?, ApiServer::start().await?, SlowServer::start().await?);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Answer, Core, Duty, Push};
+use super::{Answer, Core, DaemonMode, Push};
 use crate::adjustments::{self, StatusWrite};
 use crate::memory::Fault;
 
@@ -113,9 +113,9 @@ impl Core {
     #[must_use]
     pub fn status_writes(&self) -> Vec<StatusWrite> {
         let (Some(all), Some(scoped)) = (&self.adjustments, self.in_scope()) else { return Vec::new() };
-        let run = match &self.duty {
-            Duty::Off => None,
-            Duty::Serve { .. } if self.running && self.probe.is_none() => self.memory.run.as_ref(),
+        let run = match &self.daemon_mode {
+            DaemonMode::Off => None,
+            DaemonMode::Serve { .. } if self.running && self.probe.is_none() => self.memory.run.as_ref(),
             _ => return Vec::new(),
         };
         let mut writes = Vec::new();

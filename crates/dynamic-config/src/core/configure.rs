@@ -36,7 +36,7 @@ impl Core {
             return None;
         }
         self.memory.refused = None;
-        self.unsettled = None;
+        self.needs_repeated_restart = None;
         match read {
             // One that this run began with goes on with a warning: what was in effect is not taken away.
             Ok(read) if !self.began_with(&source) && !read.absent(self.cpus.as_ref()).is_empty() => {
@@ -74,7 +74,7 @@ impl Core {
                 let wanted = found.filter(|found| has.is_some_and(|has| *has != found.source.hash));
                 if wanted.is_none() {
                     self.memory.refused = None;
-                    self.unsettled = None;
+                    self.needs_repeated_restart = None;
                 }
                 wanted
             }
@@ -106,7 +106,7 @@ impl Core {
             return;
         };
         if again {
-            self.unsettled = Some((source.clone(), because));
+            self.needs_repeated_restart = Some((source.clone(), because));
             return;
         }
         run.end = Some(format!("{source}: {because}"));

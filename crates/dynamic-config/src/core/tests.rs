@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use extension_config::cri_resmgr::CpuSet;
 use serde_json::json;
 
-use super::{Answer, Duty, Push};
+use super::{Answer, DaemonMode, Push};
 use crate::memory::Memory;
 use model::{Node, adjustment, config, serve};
 
@@ -24,7 +24,7 @@ const BALLOONS: &str = "policy: {Active: balloons, ReservedResources: {CPU: 750m
 
 fn started() -> Node {
     let mut node = Node::new("n");
-    node.core.set_duty(serve());
+    node.core.set_daemon_mode(serve());
     node.start("run-1");
     node
 }
@@ -51,7 +51,7 @@ fn the_configuration_follows_labels_and_config_maps() {
 }
 
 #[test]
-fn without_any_config_map_the_static_configuration_comes_back_and_nothing_is_pushed_needlessly() {
+fn without_any_config_map_the_static_configuration_is_restored_with_no_needless_push() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::new());
@@ -67,13 +67,13 @@ fn without_any_config_map_the_static_configuration_comes_back_and_nothing_is_pus
     node.settle();
     assert_eq!(node.daemon.pushed.len(), 2);
     // Another static configuration would not get past the cache.
-    node.core.set_duty(Duty::Serve { fallback: LOGGING.into() });
+    node.core.set_daemon_mode(DaemonMode::Serve { fallback: LOGGING.into() });
     node.settle();
     assert_eq!(node.daemon.pushed.len(), 3);
 }
 
 #[test]
-fn another_text_for_the_same_is_not_pushed_again() {
+fn a_text_with_the_same_meaning_is_not_pushed_again() {
     let data = |text: &str| (DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text.to_owned())]));
     let mut node = started();
     node.core.set_group(None);
@@ -92,7 +92,7 @@ fn another_text_for_the_same_is_not_pushed_again() {
 
 /// W3, W5: what was read is pushed, never the text.
 #[test]
-fn keys_that_reach_files_and_line_breaks_of_others_are_not_pushed() {
+fn keys_that_reach_files_are_left_out_of_the_push() {
     let mut node = started();
     node.core.set_group(None);
     let texts = [
@@ -108,13 +108,13 @@ fn keys_that_reach_files_and_line_breaks_of_others_are_not_pushed() {
         pushed,
         [r#"dump: {"Debug":true}"#, r#"logger: {"Klog":{"skip_headers":false}}"#, r#"policy: {"Active":"none"}"#]
     );
-    let warnings = node.core.standing().warnings;
-    let keys: Vec<_> = warnings.iter().map(|told| told.split(' ').next().unwrap()).collect();
+    let warnings = node.core.config_status().warnings;
+    let keys: Vec<_> = warnings.iter().map(|shown| shown.split(' ').next().unwrap()).collect();
     assert_eq!(keys, ["dump.File", "logger.Klog.log_dir"]);
 }
 
 #[test]
-fn what_works_otherwise_than_it_looks_is_told_and_bounded() {
+fn settings_without_effect_are_warned_of_within_limits() {
     let mut node = started();
     node.core.set_group(None);
     let type_of = |index: usize| format!("{{Name: b{index}, CpuClass: class-{index}}}");
@@ -125,41 +125,43 @@ fn what_works_otherwise_than_it_looks_is_told_and_bounded() {
     );
     node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text)]))]));
     node.settle();
-    let standing = node.core.standing();
-    assert_eq!((standing.problem.clone(), node.daemon.pushed.len()), (None, 1));
-    assert_eq!(standing.warnings.len(), 6);
-    assert!(standing.warnings[0].starts_with("policy.balloons.BalloonTypes[0].CpuClass \"class-0\" is not a class"));
-    assert!(standing.warnings[5].starts_with("and "), "{standing:?}");
+    let config_status = node.core.config_status();
+    assert_eq!((config_status.problem.clone(), node.daemon.pushed.len()), (None, 1));
+    assert_eq!(config_status.warnings.len(), 6);
+    assert!(
+        config_status.warnings[0].starts_with("policy.balloons.BalloonTypes[0].CpuClass \"class-0\" is not a class")
+    );
+    assert!(config_status.warnings[5].starts_with("and "), "{config_status:?}");
     node.start("run-2");
     node.core.set_maps(BTreeMap::new());
     node.settle();
-    assert!(node.core.standing().warnings.is_empty());
+    assert!(node.core.config_status().warnings.is_empty());
 }
 
 const WIDE: &str = "policy: {Active: balloons, AvailableResources: {CPU: 'cpuset:0-15'}, ReservedResources: {CPU: 1}}";
 
 #[test]
-fn cpus_that_the_node_does_not_have_are_refused_and_named() {
+fn a_configuration_with_absent_cpus_is_refused_and_names_them() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_cpus(CpuSet::of_kernel("0-7"));
     node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
     node.settle();
     assert!(node.daemon.pushed.is_empty());
-    let problem = node.core.standing().problem.unwrap();
+    let problem = node.core.config_status().problem.unwrap();
     assert_eq!(problem.reason, "CriResmgrConfigInvalid");
     let sentence =
         "invalid: policy.AvailableResources.CPU is cpuset:0-15, but this node does not have the CPUs 8-15; it has 0-7";
     assert!(problem.message.contains(sentence), "{problem:?}");
-    assert!(node.core.standing().warnings.is_empty(), "told once");
+    assert!(node.core.config_status().warnings.is_empty(), "told once");
     // They were plugged in.
     node.core.set_cpus(CpuSet::of_kernel("0-15"));
     node.settle();
-    assert_eq!((node.daemon.pushed.len(), node.core.standing().problem), (1, None));
+    assert_eq!((node.daemon.pushed.len(), node.core.config_status().problem), (1, None));
 }
 
 #[test]
-fn cpus_that_the_node_does_not_have_stay_in_effect_with_a_warning() {
+fn absent_cpus_that_were_pushed_before_stay_with_a_warning() {
     // An agent that did not look has pushed it.
     let mut node = started();
     node.core.set_group(None);
@@ -169,14 +171,14 @@ fn cpus_that_the_node_does_not_have_stay_in_effect_with_a_warning() {
     node.settle();
     for step in ["the next agent", "and a new run of the daemon"] {
         node.next_agent();
-        node.core.set_duty(serve());
+        node.core.set_daemon_mode(serve());
         node.core.set_group(None);
         node.core.set_cpus(CpuSet::of_kernel("0-7"));
         node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
         node.settle();
-        let standing = node.core.standing();
-        assert_eq!((standing.problem.clone(), node.daemon.config_name()), (None, Some(DEFAULT)), "{step}");
-        assert!(standing.warnings[0].contains("does not have the CPUs 8-15"), "{step}: {standing:?}");
+        let config_status = node.core.config_status();
+        assert_eq!((config_status.problem.clone(), node.daemon.config_name()), (None, Some(DEFAULT)), "{step}");
+        assert!(config_status.warnings[0].contains("does not have the CPUs 8-15"), "{step}: {config_status:?}");
         node.start(step);
         node.settle();
     }
@@ -186,12 +188,12 @@ fn cpus_that_the_node_does_not_have_stay_in_effect_with_a_warning() {
     let pushed = node.daemon.pushed.len();
     node.settle();
     assert_eq!(node.daemon.pushed.len(), pushed);
-    assert!(node.core.standing().problem.is_some());
+    assert!(node.core.config_status().problem.is_some());
 }
 
 /// W12: one content is refused at once, whatever its size.
 #[test]
-fn a_huge_content_is_refused_and_named() {
+fn a_config_map_beyond_the_limits_is_refused_by_name() {
     let mut node = started();
     node.core.set_group(None);
     let lists = "{Socket: 0},".repeat(100_000);
@@ -199,35 +201,35 @@ fn a_huge_content_is_refused_and_named() {
     node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text)]))]));
     node.settle();
     assert!(node.daemon.pushed.is_empty());
-    assert!(node.core.standing().problem.is_some());
+    assert!(node.core.config_status().problem.is_some());
 }
 
 #[test]
-fn a_shrink_of_a_sticky_key_restarts_once_and_says_why() {
+fn a_shrunken_sticky_key_requests_one_restart_with_its_reason() {
     let classes = |names: &str| format!("policy: {{Active: none}}\nblockio: {{Classes: {{{names}}}}}");
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, &classes("a: [{Weight: '10'}], b: [{Weight: '10'}]"))]));
     node.settle();
-    assert_eq!(node.core.standing().renewal, None, "what grows needs no restart");
+    assert_eq!(node.core.config_status().restart_request, None, "what grows needs no restart");
     node.core.set_maps(BTreeMap::from([config(DEFAULT, &classes("a: [{Weight: '10'}]"))]));
     node.settle();
-    let renewal = node.core.standing().renewal.unwrap();
-    assert!(renewal.because.contains("blockio.Classes.b"), "{renewal:?}");
+    let restart_request = node.core.config_status().restart_request.unwrap();
+    assert!(restart_request.because.contains("blockio.Classes.b"), "{restart_request:?}");
     // The agent dies before the restart; the next one knows.
     node.next_agent();
-    node.core.set_duty(serve());
-    assert_eq!(node.core.standing().renewal, Some(renewal));
+    node.core.set_daemon_mode(serve());
+    assert_eq!(node.core.config_status().restart_request, Some(restart_request));
     node.start("run-2");
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, &classes("a: [{Weight: '10'}]"))]));
     node.settle();
-    assert_eq!(node.core.standing().renewal, None);
+    assert_eq!(node.core.config_status().restart_request, None);
 }
 
 /// Found by [`random`]: "once" is for each change, not for ever.
 #[test]
-fn the_same_configuration_may_need_a_restart_again_later() {
+fn the_same_configuration_can_request_a_restart_for_each_change() {
     let classes = "policy: {Active: none}\nblockio: {Classes: {a: [{Weight: '10'}]}}";
     let mut node = started();
     node.core.set_group(None);
@@ -236,15 +238,19 @@ fn the_same_configuration_may_need_a_restart_again_later() {
         node.settle();
         node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
         node.settle();
-        assert!(node.core.standing().renewal.is_some(), "round {round}");
+        assert!(node.core.config_status().restart_request.is_some(), "round {round}");
         node.start(&format!("run-{}", round + 1));
         node.settle();
-        assert_eq!((node.core.standing().renewal, node.core.standing().problem), (None, None), "round {round}");
+        assert_eq!(
+            (node.core.config_status().restart_request, node.core.config_status().problem),
+            (None, None),
+            "round {round}"
+        );
     }
 }
 
 #[test]
-fn a_restart_that_does_not_help_is_not_repeated() {
+fn a_restart_that_did_not_help_is_not_requested_again() {
     let mut node = started();
     node.core.set_group(None);
     node.daemon.cannot_cache = true;
@@ -254,12 +260,12 @@ fn a_restart_that_does_not_help_is_not_repeated() {
         node.start(&format!("run-{}", run + 1));
     }
     node.settle();
-    assert_eq!(node.core.standing().renewal, None);
-    assert!(node.core.standing().problem.unwrap().message.contains("restarted once"));
+    assert_eq!(node.core.config_status().restart_request, None);
+    assert!(node.core.config_status().problem.unwrap().message.contains("restarted once"));
 }
 
 #[test]
-fn a_new_run_gets_configuration_and_adjustments_again() {
+fn a_new_run_of_the_daemon_gets_configuration_and_adjustments_again() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
@@ -272,7 +278,7 @@ fn a_new_run_gets_configuration_and_adjustments_again() {
 }
 
 #[test]
-fn an_empty_set_of_adjustments_is_pushed_where_there_may_be_some_and_nowhere_else() {
+fn an_empty_set_of_adjustments_is_pushed_only_to_a_run_that_may_have_some() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::new());
     node.settle();
@@ -289,7 +295,7 @@ fn an_empty_set_of_adjustments_is_pushed_where_there_may_be_some_and_nowhere_els
 }
 
 #[test]
-fn without_a_duty_nothing_is_pushed_and_statuses_are_withdrawn() {
+fn a_daemon_that_takes_no_configuration_gets_no_push_and_statuses_are_withdrawn() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, "policy: {Active: baloons}")]));
@@ -297,20 +303,20 @@ fn without_a_duty_nothing_is_pushed_and_statuses_are_withdrawn() {
     node.settle();
     node.write_statuses();
     assert_eq!(node.errors("a"), Some(vec![]));
-    assert!(node.core.standing().problem.is_some());
-    for duty in [Duty::Undecided, Duty::RolledBack] {
-        node.core.set_duty(duty);
+    assert!(node.core.config_status().problem.is_some());
+    for daemon_mode in [DaemonMode::Undecided, DaemonMode::RolledBack] {
+        node.core.set_daemon_mode(daemon_mode);
         assert!(node.core.next_push().is_none() && node.core.status_writes().is_empty());
     }
-    node.core.set_duty(Duty::Off);
-    assert_eq!(node.core.standing(), crate::Standing::default(), "nothing stands in the way of a removal");
+    node.core.set_daemon_mode(DaemonMode::Off);
+    assert_eq!(node.core.config_status(), crate::ConfigStatus::default(), "nothing stands in the way of a removal");
     assert_eq!(node.core.next_push(), None);
     node.write_statuses();
     assert_eq!(node.errors("a"), None);
 }
 
 #[test]
-fn an_adjustment_that_no_longer_matches_leaves_no_entry() {
+fn an_adjustment_that_no_longer_matches_loses_its_status_entry() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": [{"nodes": ["n"]}]}))]));
     node.settle();
@@ -324,7 +330,7 @@ fn an_adjustment_that_no_longer_matches_leaves_no_entry() {
 }
 
 #[test]
-fn a_memory_survives_the_journey() {
+fn a_memory_survives_encoding_and_decoding() {
     let mut node = started();
     node.daemon.bad.insert("a".into());
     node.core.set_group(None);
@@ -339,7 +345,7 @@ fn a_memory_survives_the_journey() {
 }
 
 #[test]
-fn an_answer_to_a_set_that_changed_meanwhile_is_about_the_set_that_was_sent() {
+fn an_answer_counts_for_the_set_that_was_sent_when_the_set_changed_meanwhile() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));
     let push = node.core.next_push().unwrap();

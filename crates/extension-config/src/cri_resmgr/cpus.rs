@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_merged() {
+    fn cpu_lists_are_merged_into_ranges() {
         for (text, merged) in [("", ""), ("3,1,2", "1-3"), ("0-8191,0-8191,5", "0-8191"), ("7,0-1,3", "0-1,3,7")] {
             assert_eq!(cpuset(text).map(|set| set.to_string()).as_deref(), Some(merged), "{text}");
         }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_counted() {
+    fn cpu_lists_beyond_the_limit_are_refused() {
         let ranges = |count: u32| (0..count).map(|range| (2 * range).to_string()).collect::<Vec<_>>().join(",");
         assert_eq!(cpuset(&ranges(4096)).map(|set| set.len()), Some(4096), "as many as there can be");
         assert_eq!(cpuset(&format!("{},0", ranges(4096))), None);
@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_are_sets(
+        fn cpu_ranges_agree_with_sets_of_numbers(
             one in proptest::collection::vec((0..40_u32, 0..6_u32), 0..8),
             other in proptest::collection::vec((0..40_u32, 0..6_u32), 0..8),
         ) {

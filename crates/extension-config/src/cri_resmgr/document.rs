@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::kept::Kept;
 use super::named_cpus::NamedCpus;
 use super::report::{Finding, Place, Report, Steps, TooComplex};
+use super::restart_bound::RestartBoundState;
 use super::{json, policy, rdt, schema, sieve, walk};
 use crate::limits;
 
@@ -24,13 +24,13 @@ pub struct Checked {
     /// What the daemon is given.
     tree: Map<String, Value>,
     canonical: String,
-    kept: Kept,
+    kept: RestartBoundState,
 }
 
 impl Checked {
     /// What of it stays in a running daemon until that is restarted.
     #[must_use]
-    pub fn kept(&self) -> Kept {
+    pub fn kept(&self) -> RestartBoundState {
         self.kept.clone()
     }
 
@@ -122,7 +122,7 @@ fn check_document(document: Map<String, Value>, steps: &mut Steps) -> Result<Che
         )));
     };
     canonical.push('\n');
-    let kept = Kept::of(&tree, &active);
+    let kept = RestartBoundState::of(&tree, &active);
     let (warnings, left_out) = (warnings.into_findings(), left_out.into_findings());
     Ok(Checked { active, warnings, left_out, tree, canonical, kept })
 }

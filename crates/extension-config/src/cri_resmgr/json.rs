@@ -89,7 +89,7 @@ mod tests {
     use super::{length_of_key, text};
 
     #[test]
-    fn whatever_a_reader_could_take_otherwise_is_escaped() {
+    fn canonical_json_escapes_characters_that_yaml_readers_take_differently() {
         let value = json!({"b": "a\u{2028}b\u{2029}c\u{85}d\u{7f}e\u{feff}f\u{a0}\u{ffff}\u{1f600}\n\u{1}", "a": ["yes", 1, null]});
         let expected = r#"{"a":["yes",1,null],"b":"a\u2028b\u2029c\u0085d\u007fe\ufefff\u00a0\uffff😀\n\u0001"}"#;
         assert_eq!(text(&value, 1000).as_deref(), Some(expected));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_as_long_as_it_is_written() {
+    fn length_of_a_key_counts_its_escaped_form() {
         assert_eq!(length_of_key("abc"), 3);
         assert_eq!(length_of_key("\u{7f}"), 6);
         assert!(length_of_key(&"\u{7f}".repeat(100)) > 253);

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn cpus_that_a_node_does_not_have_are_named() {
+    fn cpus_that_a_node_lacks_are_named() {
         let balloons = |resources: &str| format!("policy: {{Active: balloons, {resources}}}");
         let both = balloons("AvailableResources: {CPU: 'cpuset:0-15'}, ReservedResources: {cpu: 'cpuset:15'}");
         assert_eq!(absent(&both, "0-15\n"), [""; 0]);
@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_cut() {
+    fn long_lists_of_absent_cpus_are_cut() {
         let odd = (0..4000).map(|cpu| (2 * cpu + 1).to_string()).collect::<Vec<_>>().join(",");
         let text = format!("policy: {{Active: balloons, ReservedResources: {{CPU: 'cpuset:{odd}'}}}}");
         assert!(absent(&text, "0-3").iter().all(|told| told.chars().count() < 400));
     }
 
     #[test]
-    fn what_the_kernel_writes_is_read() {
+    fn cpu_lists_of_the_kernel_are_read() {
         assert_eq!(CpuSet::of_kernel("0-3,8\n").map(|set| set.to_string()).as_deref(), Some("0-3,8"));
         for text in ["", "\n", "a", "0-99999"] {
             assert_eq!(CpuSet::of_kernel(text), None, "{text:?}");

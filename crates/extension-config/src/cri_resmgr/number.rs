@@ -48,7 +48,7 @@ mod tests {
     use super::{integer_of_go, number};
 
     #[test]
-    fn numbers_of_go() {
+    fn numbers_are_parsed_as_go_does() {
         for (text, expected) in [
             ("8", Some(8)),
             ("0", Some(0)),

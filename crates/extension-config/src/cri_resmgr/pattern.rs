@@ -75,7 +75,7 @@ mod tests {
     use super::is_surely_wrong;
 
     #[test]
-    fn patterns() {
+    fn patterns_are_accepted_as_go_does() {
         for text in [
             "",
             "*",

@@ -35,56 +35,56 @@ struct Cpus {
 }
 
 /// What is said about a configuration.
-struct Told<'a> {
+struct Reports<'a> {
     findings: &'a mut Report,
     warnings: &'a mut Report,
 }
 
 /// Checks the rules; returns the active policy.
 pub(crate) fn check(tree: &Map<String, Value>, findings: &mut Report, warnings: &mut Report) -> String {
-    let told = &mut Told { findings, warnings };
+    let reports = &mut Reports { findings, warnings };
     let none = Map::new();
     let policy = tree.get("policy").and_then(Value::as_object).unwrap_or(&none);
     let active = policy.get("Active").and_then(Value::as_str).unwrap_or("none");
     let mut cpus = Cpus::default();
     if POLICIES.contains(&active) && !WITHOUT_CPUS.contains(&active) {
-        cpus = resources(policy, active, told);
+        cpus = resources(policy, active, reports);
     }
     // What a policy would do at its start is known of the active one only.
     let of = |name: &str| (active == name).then_some(cpus);
     let classes = tree.get("cpu").and_then(|cpu| cpu.get("classes")).and_then(Value::as_object);
-    balloons::check(policy, of("balloons"), classes, told);
-    dynamic_pools(policy, classes, told);
-    podpools::check(policy, of("podpools"), told);
+    balloons::check(policy, of("balloons"), classes, reports);
+    dynamic_pools(policy, classes, reports);
+    podpools::check(policy, of("podpools"), reports);
     if active == "dynamic-pools" {
         let message = "dynamic-pools needs --rebalance-interval among the extra options";
-        told.warnings.push(|| Finding::new("policy.Active", message));
+        reports.warnings.push(|| Finding::new("policy.Active", message));
     }
     if active == "static-pools" {
         let message =
             "static-pools asks an agent on the node for labels and taints, which this extension does not serve";
-        told.warnings.push(|| Finding::new("policy.Active", message));
+        reports.warnings.push(|| Finding::new("policy.Active", message));
     }
-    frequencies(classes, told.findings);
+    frequencies(classes, reports.findings);
     active.to_owned()
 }
 
-fn resources(policy: &Map<String, Value>, active: &str, told: &mut Told<'_>) -> Cpus {
+fn resources(policy: &Map<String, Value>, active: &str, reports: &mut Reports<'_>) -> Cpus {
     let reserved = cpus::of_resources(policy.get("ReservedResources"));
     let available = cpus::of_resources(policy.get("AvailableResources"));
     // What is malformed was reported by the schema; here only what is missing or does not fit.
     let is_missing = policy.get("ReservedResources").is_none_or(|r| r.as_object().is_some_and(Map::is_empty));
     if is_missing {
         let message = format!("is missing, policy {active} needs it; allowed for instance: 750m, cpuset:0");
-        told.findings.push(|| Finding::new(RESERVED, message));
+        reports.findings.push(|| Finding::new(RESERVED, message));
     }
     if RESERVE_SOME.contains(&active) && reserved == Some(Constraint::Quantity(0)) {
         let message = format!("is 0, policy {active} needs more; allowed for instance: 750m, cpuset:0");
-        told.findings.push(|| Finding::new(RESERVED, message));
+        reports.findings.push(|| Finding::new(RESERVED, message));
     }
     if NEED_CPUSET.contains(&active) && matches!(available, Some(Constraint::Quantity(_))) {
         let message = format!("must be a list of CPUs such as cpuset:0-3 for policy {active}");
-        told.findings.push(|| Finding::new(AVAILABLE, message));
+        reports.findings.push(|| Finding::new(AVAILABLE, message));
     }
     let available = match available {
         Some(Constraint::Cpuset(available)) => Some(available),
@@ -95,12 +95,12 @@ fn resources(policy: &Map<String, Value>, active: &str, told: &mut Told<'_>) -> 
             let outside = reserved.without(available);
             let inside = reserved.without(&outside);
             if !outside.is_empty() && !inside.is_empty() && RESERVE_WHAT_IS_AVAILABLE.contains(&active) {
-                told.warnings.push(|| {
+                reports.warnings.push(|| {
                     let message = format!("these are not among the available CPUs, and are not reserved: {outside}");
                     Finding::new(RESERVED, message)
                 });
             } else if !outside.is_empty() {
-                told.findings.push(|| {
+                reports.findings.push(|| {
                     let message = format!("must be among the available CPUs, these are not: {outside}");
                     Finding::new(RESERVED, message)
                 });
@@ -113,7 +113,7 @@ fn resources(policy: &Map<String, Value>, active: &str, told: &mut Told<'_>) -> 
             if count > most {
                 let which =
                     if available.is_some() { "the available CPUs, which are" } else { "any machine has, which is" };
-                told.findings.push(|| Finding::new(RESERVED, format!("must not be more than {which} {most}")));
+                reports.findings.push(|| Finding::new(RESERVED, format!("must not be more than {which} {most}")));
             }
             Some(count)
         }
@@ -123,10 +123,16 @@ fn resources(policy: &Map<String, Value>, active: &str, told: &mut Told<'_>) -> 
     Cpus { reserved, free }
 }
 
-fn dynamic_pools(policy: &Map<String, Value>, classes: Option<&Map<String, Value>>, told: &mut Told<'_>) {
+fn dynamic_pools(policy: &Map<String, Value>, classes: Option<&Map<String, Value>>, reports: &mut Reports<'_>) {
     let Some(section) = policy.get("dynamic-pools") else { return };
-    for (index, item) in items(section, "policy.dynamic-pools", "DynamicPoolTypes", told.findings) {
-        class(item, "CpuClass", &|| format!("policy.dynamic-pools.DynamicPoolTypes[{index}]"), classes, told.warnings);
+    for (index, item) in items(section, "policy.dynamic-pools", "DynamicPoolTypes", reports.findings) {
+        class(
+            item,
+            "CpuClass",
+            &|| format!("policy.dynamic-pools.DynamicPoolTypes[{index}]"),
+            classes,
+            reports.warnings,
+        );
     }
 }
 

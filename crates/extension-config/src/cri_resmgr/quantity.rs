@@ -114,7 +114,7 @@ mod tests {
     use super::{is_quantity, is_weight, milli};
 
     #[test]
-    fn cpus() {
+    fn cpu_quantities_become_millicpus() {
         for (value, expected) in [
             (json!("750m"), Some(750)),
             (json!("0.0001"), Some(1)),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_weights() {
+    fn byte_quantities_and_weights_are_accepted_as_the_daemon_does() {
         for text in ["", "0", "50M", "1Ti", "7Ei", "9E", "10k", "1.5G"] {
             assert!(is_quantity(&json!(text)), "{text}");
         }

@@ -110,7 +110,7 @@ mod tests {
     use super::{Share, are_ids, share};
 
     #[test]
-    fn shares() {
+    fn rdt_shares_are_parsed_as_the_daemon_does() {
         for (text, expected) in [
             ("60%", Some(Share::Percent(60))),
             ("0%", Some(Share::Percent(0))),

@@ -12,7 +12,7 @@ pub struct Finding {
     /// What, and what is allowed.
     pub message: String,
     /// So many others this one stands for, which are not told; 0 for one that is told itself.
-    pub untold: usize,
+    pub omitted: usize,
 }
 
 impl Finding {
@@ -20,7 +20,7 @@ impl Finding {
         Self {
             path: limits::cut(path.as_ref(), limits::PATH_CHARACTERS),
             message: limits::cut(message.as_ref(), limits::MESSAGE_CHARACTERS),
-            untold: 0,
+            omitted: 0,
         }
     }
 }
@@ -55,7 +55,7 @@ impl Report {
     pub(crate) fn into_findings(mut self) -> Vec<Finding> {
         if self.more > 0 {
             let rest = Finding::new("", format!("and {} more", self.more));
-            self.findings.push(Finding { untold: self.more, ..rest });
+            self.findings.push(Finding { omitted: self.more, ..rest });
         }
         self.findings
     }

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_end_the_daemon_are_refused() {
+    fn klog_values_that_end_the_daemon_are_refused() {
         for (klog, expected) in [
             ("{logtostderr: maybe}", "logger.Klog.logtostderr: must be true or false"),
             ("{skip_headers: 2}", "logger.Klog.skip_headers: must be true or false"),

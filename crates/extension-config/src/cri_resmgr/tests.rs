@@ -69,7 +69,7 @@ fn is_canonical(text: &str) {
 
 /// W5: a text that our reader and the daemon's take for two different things. What travels is what ours has read.
 #[test]
-fn what_two_readers_read_differently_travels_as_it_was_read() {
+fn a_text_that_yaml_readers_read_differently_is_passed_on_as_we_read_it() {
     for (text, expected) in [
         ("policy: {Active: none} # a comment\u{2028}dump: {File: /etc/shadow}", r#"{"policy":{"Active":"none"}}"#),
         ("policy: {Active: none} # a comment\u{2029}dump: {Debug: true}", r#"{"policy":{"Active":"none"}}"#),
@@ -97,7 +97,7 @@ fn what_two_readers_read_differently_travels_as_it_was_read() {
 
 /// W2, W12: each of the texts that stopped a controller or an agent, as long as it was then: refused before it is read.
 #[test]
-fn what_was_too_long_is_refused_unread() {
+fn a_text_beyond_the_limit_is_refused_without_reading() {
     for kind in hostile::CONFIGURATIONS {
         let text = (kind.text)(kind.harmful);
         let mut steps = Steps::default();
@@ -112,7 +112,7 @@ fn what_was_too_long_is_refused_unread() {
 
 /// W2: the same as long as they may be: the work is in proportion, and so is what is said.
 #[test]
-fn the_work_for_hostile_texts_is_in_proportion_to_their_bytes() {
+fn work_on_hostile_texts_is_proportional_to_their_bytes() {
     for kind in hostile::CONFIGURATIONS {
         for bytes in [1_000, 8_000, 65_000] {
             let text = (kind.text)(bytes);
@@ -138,7 +138,7 @@ fn the_work_for_hostile_texts_is_in_proportion_to_their_bytes() {
 }
 
 #[test]
-fn limits_are_named_with_size_and_what_is_allowed() {
+fn errors_of_limits_name_the_size_and_what_is_allowed() {
     let name = "a".repeat(254);
     for (text, expected) in [
         (format!("cpu: {{classes: {{{name}: {{}}}}}}"), "the name has 254 bytes, allowed: 253"),
@@ -175,7 +175,7 @@ fn broken_configurations_give_exactly_these_errors() {
 
 /// Where the daemon is known to say something else, the documentation says why, and nowhere else.
 #[test]
-fn differences_to_the_daemon_are_documented() {
+fn differences_from_the_daemon_are_documented() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let text = std::fs::read_to_string(path).unwrap();
     let documented: BTreeSet<&str> = text.lines().filter(|line| line.starts_with("| `")).flat_map(named).collect();
@@ -196,14 +196,14 @@ fn named(row: &str) -> impl Iterator<Item = &str> {
 proptest! {
     /// Whatever comes, there is an answer.
     #[test]
-    fn any_text_has_a_verdict(text in ".{0,300}") {
+    fn check_of_any_text_ends(text in ".{0,300}") {
         let _ = check(&text);
     }
 
     /// Configurations with one line taken out, doubled or changed: an answer, and never an accepted one that the split form would
     /// lose something of.
     #[test]
-    fn damaged_configurations_have_a_verdict(file: prop::sample::Index, line: prop::sample::Index, how in 0..3, junk in "[ -~]{0,12}") {
+    fn check_of_a_damaged_configuration_ends_and_loses_nothing(file: prop::sample::Index, line: prop::sample::Index, how in 0..3, junk in "[ -~]{0,12}") {
         let files = corpus("valid");
         let (_, text) = file.get(&files);
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -218,7 +218,7 @@ proptest! {
 
     /// Whatever a text says, in whatever characters.
     #[test]
-    fn any_text_travels(name in "\\PC{1,12}|[\u{1}-\u{a0}\u{2028}\u{2029}\u{feff}a]{1,6}|yes|no|on|~|null|0x1f|1e3|010|1_0|=|<<|1:30") {
+    fn any_text_survives_canonical_form(name in "\\PC{1,12}|[\u{1}-\u{a0}\u{2028}\u{2029}\u{feff}a]{1,6}|yes|no|on|~|null|0x1f|1e3|010|1_0|=|<<|1:30") {
         let quoted = super::canonical_text(&name, 100).unwrap();
         let text = format!("cpu: {{classes: {{{quoted}: {{}}}}}}\npolicy: {{balloons: {{IdleCPUClass: {quoted}}}}}");
         let checked = check(&text).unwrap_or_else(|findings| panic!("{text:?}: {findings:?}"));

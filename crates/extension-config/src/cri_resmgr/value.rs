@@ -150,7 +150,7 @@ mod tests {
     use super::{Instances, instances, is_debug, is_dump};
 
     #[test]
-    fn how_many_pools() {
+    fn static_pool_instances_are_parsed_as_the_daemon_does() {
         for (value, expected) in [
             (json!(""), Some(Instances::Count(1))),
             (json!(3), Some(Instances::Count(3))),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_logged_and_dumped() {
+    fn debug_and_dump_values_are_parsed_as_the_daemon_does() {
         for (text, debug, dump) in [
             ("", true, true),
             ("policy,cache,", true, true),

@@ -8,16 +8,80 @@ fn install() -> DesiredState {
     DesiredState {
         phase: Phase::Install,
         selection: Selection { worker_pools: Some(vec!["pool-a".into()]), ..Selection::default() },
-        daemon: Daemon {
+        backend: Backend::CriResmgr(Daemon {
             fallback_config: Some("policy:\n  Active: none\n".into()),
             force_config: None,
             extra_options: String::new(),
-        },
+        }),
+    }
+}
+
+fn nri() -> DesiredState {
+    DesiredState {
+        backend: Backend::NriPlugins(NriPlugins {
+            runtime: RuntimeChanges::Never,
+            on_removal: OnRemoval::ResetPins,
+            accepted: BTreeSet::from(["reserved-not-held".to_owned()]),
+        }),
+        ..install()
     }
 }
 
 #[test]
-fn the_text_is_the_one_that_the_contract_shows() {
+fn a_state_with_nri_plugins_is_v1alpha2_and_names_its_backend() {
+    let text = nri().encode().unwrap();
+    assert_eq!(
+        text,
+        concat!(
+            r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha2","kind":"DesiredState","phase":"Install","#,
+            r#""selection":{"workerPools":["pool-a"],"matchLabels":{}},"#,
+            r#""backend":{"nriPlugins":{"runtime":"Never","onRemoval":"ResetPins","accepted":["reserved-not-held"]}}}"#
+        )
+    );
+    assert_eq!(DesiredState::decode(&text).unwrap(), nri());
+}
+
+/// Any agent can carry it out, also one that was never told of the backend.
+#[test]
+fn a_removal_is_v1alpha1_whatever_the_backend() {
+    for state in [install(), nri()] {
+        let removal = DesiredState { phase: Phase::Remove, ..state };
+        let text = removal.encode().unwrap();
+        assert!(text.contains("/v1alpha1\"") && !text.contains("nriPlugins"), "{text}");
+        let read = DesiredState::decode(&text).unwrap();
+        assert_eq!((read.phase, &read.selection), (Phase::Remove, &removal.selection));
+    }
+}
+
+/// Who ignored what it does not know of a backend would install another one, or this one otherwise.
+#[test]
+fn exactly_one_backend_that_is_known_with_all_its_fields_is_read() {
+    let text = |backend: &str| {
+        format!(
+            r#"{{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha2","kind":"DesiredState","phase":"Install"{backend}}}"#
+        )
+    };
+    for good in [r#","backend":{"nriPlugins":{}}"#, r#","backend":{"criResmgr":{}},"pacing":{}"#] {
+        assert!(DesiredState::decode(&text(good)).is_ok(), "{good} was refused");
+    }
+    for bad in [
+        "",
+        r#","daemon":{}"#,
+        r#","backend":null"#,
+        r#","backend":{}"#,
+        r#","backend":"nriPlugins""#,
+        r#","backend":{"cpuManager":{}}"#,
+        r#","backend":{"criResmgr":{},"nriPlugins":{}}"#,
+        r#","backend":{"nriPlugins":{"dra":true}}"#,
+        r#","backend":{"nriPlugins":{"runtime":"Sometimes"}}"#,
+        r#","backend":{"nriPlugins":{"onRemoval":"Forget"}}"#,
+    ] {
+        assert!(matches!(DesiredState::decode(&text(bad)), Err(DecodeError::Malformed(_))), "{bad} was accepted");
+    }
+}
+
+#[test]
+fn encode_gives_the_text_of_the_architecture_page() {
     assert_eq!(
         install().encode().unwrap(),
         concat!(
@@ -29,7 +93,7 @@ fn the_text_is_the_one_that_the_contract_shows() {
 }
 
 #[test]
-fn the_name_carries_the_hash_of_the_text() {
+fn the_config_map_name_carries_the_hash_of_the_text() {
     let state = install();
     let name = state.config_map_name().unwrap();
     let digits = name.strip_prefix("cri-resmgr-desired-state-").unwrap();
@@ -46,15 +110,15 @@ fn unknown_fields_are_ignored_and_missing_ones_have_defaults() {
     let state = DesiredState::decode(text).unwrap();
     assert_eq!(state.phase, Phase::Remove);
     assert_eq!(state.selection, Selection::default());
-    assert_eq!(state.daemon, Daemon::default());
+    assert_eq!(state.backend, Backend::default());
 }
 
 #[test]
-fn what_is_not_understood_is_refused() {
+fn a_desired_state_of_another_version_or_kind_is_refused() {
     let v2 = r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v2","kind":"DesiredState","stage":"Install"}"#;
     assert_eq!(
         DesiredState::decode(v2).unwrap_err().to_string(),
-        r#"the desired state has apiVersion "node.cri-resmgr.extensions.gardener.cloud/v2" and kind "DesiredState", this agent reads "node.cri-resmgr.extensions.gardener.cloud/v1alpha1" and "DesiredState""#
+        r#"the desired state has apiVersion "node.cri-resmgr.extensions.gardener.cloud/v2" and kind "DesiredState", this agent reads "node.cri-resmgr.extensions.gardener.cloud/v1alpha1" or "node.cri-resmgr.extensions.gardener.cloud/v1alpha2" and "DesiredState""#
     );
     let phase =
         r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha1","kind":"DesiredState","phase":"Pause"}"#;
@@ -65,7 +129,7 @@ fn what_is_not_understood_is_refused() {
 }
 
 #[test]
-fn selection_table() {
+fn selection_matches_nodes_by_pool_and_labels() {
     let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     };
@@ -92,7 +156,7 @@ fn selection_table() {
 
 /// What excludes a pool beats what selects it; nothing else is touched.
 #[test]
-fn a_pool_that_is_left_alone_is_not_selected() {
+fn an_excluded_pool_is_not_selected() {
     let node = |pool: Option<&str>| -> BTreeMap<String, String> {
         pool.map(|pool| (names::WORKER_POOL_LABEL.to_owned(), pool.to_owned())).into_iter().collect()
     };
@@ -115,7 +179,7 @@ fn a_pool_that_is_left_alone_is_not_selected() {
 
 proptest! {
     #[test]
-    fn every_state_survives_the_journey(
+    fn any_desired_state_survives_encoding_and_decoding(
         remove: bool,
         pools in proptest::option::of(proptest::collection::vec(".*", 0..3)),
         labels in proptest::collection::btree_map(".*", ".*", 0..3),
@@ -127,7 +191,11 @@ proptest! {
         let state = DesiredState {
             phase: if remove { Phase::Remove } else { Phase::Install },
             selection: Selection { worker_pools: pools, match_labels: labels, excluded_pools },
-            daemon: Daemon { fallback_config: fallback, force_config: force, extra_options: extra },
+            backend: Backend::CriResmgr(Daemon {
+                fallback_config: fallback,
+                force_config: force,
+                extra_options: extra,
+            }),
         };
         let text = state.encode().unwrap();
         prop_assert_eq!(DesiredState::decode(&text).unwrap(), state.clone());

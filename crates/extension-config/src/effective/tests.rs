@@ -9,6 +9,13 @@ fn data(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+fn daemon(effective: &Effective) -> &Daemon {
+    match &effective.backend {
+        Backend::CriResmgr(daemon) => daemon,
+        Backend::NriPlugins(other) => panic!("{other:?}"),
+    }
+}
+
 const NONE: &str = "policy:\n  Active: none\n";
 const STATIC: &str = "policy:\n  Active: static\n  ReservedResources:\n    CPU: 750m\n";
 const NONE_AS_READ: &str = "{\"policy\":{\"Active\":\"none\"}}\n";
@@ -16,21 +23,21 @@ const STATIC_AS_READ: &str = "{\"policy\":{\"Active\":\"static\",\"ReservedResou
 const BAD: &str = "policy:\n  Active: nonsense\n";
 
 #[test]
-fn nothing_configured_passes_everything_through() {
+fn without_a_configuration_the_defaults_are_effective() {
     let effective = resolve(None, None, &Facts::default()).unwrap();
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some(NONE_AS_READ));
-    assert_eq!(effective.daemon.force_config, None);
+    assert_eq!(daemon(&effective).fallback_config.as_deref(), Some(NONE_AS_READ));
+    assert_eq!(daemon(&effective).force_config, None);
     assert_eq!(effective.origins, BTreeMap::from([("fallback".to_owned(), Origin::BuiltIn)]));
     assert_eq!((effective.warnings, effective.selection), (vec![], Selection::default()));
 }
 
 #[test]
-fn the_shoot_overrides_the_base_by_key() {
+fn the_shoots_configuration_overrides_the_base_key_by_key() {
     let base = data(&[("fallback", NONE), ("default", NONE), ("EXTRA_OPTIONS", "--metrics-interval 10s ")]);
     let shoot = json!({"configs": {"fallback": STATIC, "node.n1": STATIC}, "nodeSelector": {"disk": "ssd"}});
     let effective = resolve(Some(&base), Some(&shoot), &Facts::default()).unwrap();
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some(STATIC_AS_READ));
-    assert_eq!(effective.daemon.extra_options, "--metrics-interval 10s");
+    assert_eq!(daemon(&effective).fallback_config.as_deref(), Some(STATIC_AS_READ));
+    assert_eq!(daemon(&effective).extra_options, "--metrics-interval 10s");
     let names: Vec<_> = effective.dynamic.keys().map(String::as_str).collect();
     assert_eq!(names, ["cri-resmgr-config.default", "cri-resmgr-config.node.n1"]);
     assert_eq!(effective.dynamic["cri-resmgr-config.default"], data(&[("policy", r#"{"Active":"none"}"#)]));
@@ -47,7 +54,7 @@ fn the_shoot_overrides_the_base_by_key() {
 }
 
 #[test]
-fn only_the_owners_mistakes_blame_the_shoot() {
+fn only_mistakes_of_the_shoot_owner_are_blamed_on_the_shoot() {
     let bad_base = data(&[("fallback", BAD)]);
     let bad_shoot = json!({"configs": {"fallback": BAD}});
     let good_shoot = json!({"configs": {"fallback": NONE}});
@@ -72,7 +79,7 @@ fn only_the_owners_mistakes_blame_the_shoot() {
 }
 
 #[test]
-fn problems_name_config_path_value_and_what_is_allowed() {
+fn problems_name_configuration_path_value_and_what_is_allowed() {
     let shoot = json!({"configs": {"node.n1": "policy: {Active: static, ReservedResources: {CPU: much}}"}});
     assert_eq!(
         resolve(None, Some(&shoot), &Facts::default()).unwrap_err().to_string(),
@@ -82,7 +89,7 @@ fn problems_name_config_path_value_and_what_is_allowed() {
 }
 
 #[test]
-fn places_say_where_and_not_what() {
+fn places_of_problems_do_not_show_values() {
     let secret = "hunter2";
     for shoot in [
         json!({"configs": {"fallback": format!("policy: {{Active: {secret}}}"), "default": format!("{secret}: [")}}),
@@ -105,7 +112,7 @@ fn places_say_where_and_not_what() {
 }
 
 #[test]
-fn warnings() {
+fn settings_without_effect_are_warned_of() {
     let warnings = |shoot: Value, facts: &Facts| -> Vec<String> {
         resolve(None, Some(&shoot), facts).unwrap().warnings.iter().map(ToString::to_string).collect()
     };
@@ -139,7 +146,7 @@ fn warnings() {
 
 /// Field case N20: pools that the Shoot rules out are not among the selected ones, and nothing else of the configuration is different.
 #[test]
-fn a_pool_that_is_ruled_out_is_excluded() {
+fn a_pool_with_an_unsuitable_kubelet_is_excluded_from_the_selection() {
     let ruled_out = |name: &str, cri: Option<&str>| WorkerFacts {
         name: name.into(),
         cri: cri.map(str::to_owned),
@@ -152,7 +159,7 @@ fn a_pool_that_is_ruled_out_is_excluded() {
     let some = of(&facts(Some("docker"), None));
     assert_eq!(some.selection.excluded_pools, BTreeSet::from(["b".to_owned()]));
     assert_eq!((some.left_alone.len(), some.warnings.len()), (1, 0));
-    assert_eq!(some.daemon, all.daemon);
+    assert_eq!(some.backend, all.backend);
     let none = of(&facts(Some("docker"), Some("cri-o")));
     assert_eq!((none.selection.excluded_pools.len(), none.is_nowhere), (2, true));
     assert!(!all.is_nowhere && !some.is_nowhere);
@@ -160,7 +167,7 @@ fn a_pool_that_is_ruled_out_is_excluded() {
 
 /// W10: 25 594 warnings and 13 MB of errors, once.
 #[test]
-fn warnings_and_errors_are_few_and_short() {
+fn warnings_and_errors_are_bounded() {
     let facts = Facts { workers: vec![WorkerFacts { name: "a".into(), ..WorkerFacts::default() }] };
     let typed = |selection: Value| json!({"apiVersion": provider_config::API_VERSION, "kind": provider_config::KIND, "selection": selection});
     let pools = |count: usize| (0..count).map(|index| format!("p{index}")).collect::<Vec<_>>();
@@ -179,7 +186,7 @@ fn warnings_and_errors_are_few_and_short() {
 }
 
 #[test]
-fn limits_of_a_provider_config_are_named() {
+fn a_provider_config_beyond_a_limit_is_refused_with_the_limit() {
     let typed = |more: Value| {
         let mut config = json!({"apiVersion": provider_config::API_VERSION, "kind": provider_config::KIND});
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -222,7 +229,7 @@ fn limits_of_a_provider_config_are_named() {
 
 /// One for each of a thousand nodes is possible.
 #[test]
-fn a_thousand_nodes_may_have_their_own() {
+fn a_thousand_nodes_can_have_their_own_configuration() {
     let own = "policy: {Active: balloons, ReservedResources: {CPU: 750m}, balloons: {PinCPU: true, BalloonTypes: [{Name: a, MinCPUs: 2, MaxCPUs: 8, Namespaces: [prod]}, {Name: b, MinCPUs: 1, MaxBalloons: 4}]}}";
     let nodes: serde_json::Map<_, _> =
         (0..1000).map(|index| (format!("node.shoot--project--cluster-{index}"), json!(own))).collect();
@@ -232,7 +239,7 @@ fn a_thousand_nodes_may_have_their_own() {
 
 /// Small texts with anchors that each stand for much: the work on all of them together is bounded.
 #[test]
-fn many_configurations_share_their_steps() {
+fn many_configurations_share_one_budget_of_steps() {
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b, *b, *b, *b]\n";
     let text = format!("{bomb}# {}", "x".repeat(8000));
     let nodes: serde_json::Map<_, _> = (0..30).map(|index| (format!("node.n{index}"), json!(text))).collect();
@@ -264,7 +271,38 @@ fn keys_that_reach_files_are_left_out_with_a_warning() {
         "{told:?}"
     );
     assert!(told[2].starts_with("providerConfig: configs.EXTRA_OPTIONS: --log_file is left out: "), "{told:?}");
-    assert_eq!(effective.daemon.extra_options, "-v 2");
-    assert_eq!(effective.daemon.fallback_config.as_deref(), Some("{\"dump\":{},\"policy\":{\"Active\":\"none\"}}\n"));
+    assert_eq!(daemon(&effective).extra_options, "-v 2");
+    assert_eq!(daemon(&effective).fallback_config.as_deref(), Some("{\"dump\":{},\"policy\":{\"Active\":\"none\"}}\n"));
     assert_eq!(effective.dynamic["cri-resmgr-config.default"]["instrumentation"], "{}");
+}
+
+/// The trap of levels: each comes from where it is set, and the base's `default` beats the shoot's `fallback`.
+#[test]
+fn a_shoot_is_told_that_the_base_configuration_beats_its_fallback() {
+    let shoot = json!({"configs": {"fallback": STATIC}});
+    let told = |base: &[(&str, &str)], shoot: &Value| {
+        let effective = resolve(Some(&data(base)), Some(shoot), &Facts::default()).unwrap();
+        effective
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .filter(|text| text.contains("base configuration has"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&[("default", STATIC), ("group.g", STATIC)], &shoot),
+        [
+            "providerConfig: configs.fallback: nodes for which the operator's base configuration has another (default and 1 more) are given that one: \
+          a level that is left out comes from there; set configs.default, too"
+        ]
+    );
+    for (base, shoot) in [
+        (&[("fallback", STATIC)][..], &shoot),
+        (&[("default", STATIC)], &json!({"configs": {"fallback": STATIC, "default": STATIC}})),
+        // Its owner set nothing that is beaten.
+        (&[("default", STATIC)], &json!({"configs": {"EXTRA_OPTIONS": "-v=2"}})),
+        (&[("default", STATIC)], &json!({"configs": {"force": STATIC}})),
+    ] {
+        assert_eq!(told(base, shoot), [""; 0], "{base:?} {shoot}");
+    }
 }

@@ -99,7 +99,7 @@ mod tests {
     use super::{is_one, options};
 
     #[test]
-    fn values_as_systemd_reads_them() {
+    fn environment_values_are_read_as_systemd_does() {
         for (text, expected) in [
             ("EXTRA_OPTIONS=\"--metrics-interval 5s\"\n", "--metrics-interval 5s"),
             ("EXTRA_OPTIONS='--metrics-interval 5s'", "--metrics-interval 5s"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_no_effect() {
+    fn an_environment_file_with_settings_without_effect_is_refused() {
         for (text, expected) in [
             (
                 "EXTRA_OPTIONS=-v=2\nPOLICY_OPTIONS=x",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_no_environment_file() {
+    fn plain_options_are_not_taken_for_an_environment_file() {
         for text in ["", "--a=b", " -a=b", "-v 2", "a b=c", "=", "\"a\"=b"] {
             assert!(!is_one(text), "{text:?}");
         }

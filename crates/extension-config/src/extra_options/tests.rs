@@ -1,7 +1,7 @@
 use super::canonical;
 
 #[test]
-fn good_options() {
+fn valid_options_are_accepted_in_canonical_form() {
     for (text, expected) in [
         ("", ""),
         ("  ", ""),
@@ -65,7 +65,7 @@ fn options_that_reach_files_and_values_that_end_the_daemon_are_left_out() {
 }
 
 #[test]
-fn bad_options() {
+fn invalid_options_are_refused_with_the_reason() {
     for (text, expected) in [
         ("--relay-socket /tmp/x.sock", "--relay-socket is set by the extension"),
         ("-force-config=/x", "--force-config is set by the extension"),
@@ -96,7 +96,7 @@ fn bad_options() {
 }
 
 #[test]
-fn what_is_said_is_bounded() {
+fn problems_are_few_and_short_whatever_the_input() {
     assert_eq!(canonical(&"x ".repeat(3000)).unwrap_err(), ["has 6000 bytes, allowed: 4096"]);
     let problems = canonical(&"--y ".repeat(1000)).unwrap_err();
     assert_eq!((problems.len(), problems.last().map(String::as_str)), (21, Some("and 980 more")));

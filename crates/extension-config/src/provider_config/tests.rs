@@ -13,14 +13,14 @@ fn texts(config: &ProviderConfig) -> Vec<(String, &str)> {
 }
 
 #[test]
-fn nothing_is_nothing() {
+fn an_absent_null_or_empty_provider_config_is_the_default() {
     for raw in [None, Some(Value::Null), Some(json!({})), Some(typed(&json!({}))), Some(json!({"configs": null}))] {
         assert_eq!(decode(raw.as_ref()).unwrap(), ProviderConfig::default(), "{raw:?}");
     }
 }
 
 #[test]
-fn both_forms_come_to_the_same() {
+fn typed_and_untyped_forms_decode_to_the_same() {
     let untyped = json!({
         "configs": {"fallback": "a: 1\n", "default": "b: 1\n", "node.n": "c: 1\n", "group.g": "d: 1\n", "EXTRA_OPTIONS": "-v=2"},
         "nodeSelector": {"disk": "ssd"},
@@ -56,7 +56,7 @@ fn both_forms_come_to_the_same() {
 }
 
 #[test]
-fn mistakes_are_named_with_their_path() {
+fn mistakes_in_a_provider_config_are_named_with_their_path() {
     let cases = [
         (json!([]), "must be an object"),
         (json!("x"), "must be an object"),
@@ -78,7 +78,7 @@ fn mistakes_are_named_with_their_path() {
         (json!({"apiVersion": API_VERSION, "kind": "Config"}), "kind: must be \"CriResourceManagerConfig\""),
         (
             typed(&json!({"nodeSelector": {}})),
-            "nodeSelector: unknown field `nodeSelector`, expected one of `apiVersion`, `kind`, `configs`, `selection`",
+            "nodeSelector: unknown field `nodeSelector`, expected one of `apiVersion`, `kind`, `backend`, `configs`, `nri`, `selection`",
         ),
         (
             typed(&json!({"configs": {"node.n": ""}})),
@@ -114,7 +114,7 @@ fn mistakes_are_named_with_their_path() {
 }
 
 #[test]
-fn the_schema_in_the_documentation_is_current() {
+fn the_documented_json_schema_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/provider-config.schema.json");
     let found = std::fs::read_to_string(path).unwrap_or_default();
     let expected = json_schema().unwrap();

@@ -15,7 +15,7 @@ fn by_name(pools: &[&str]) -> Selection {
 /// Field case N20: every combination of what rules a pool out and of what does not. Each part that does is named once, with field, value and
 /// what is allowed; nothing else is.
 #[test]
-fn every_combination_of_what_a_shoot_tells() {
+fn every_combination_of_worker_facts_excludes_what_it_must() {
     const STATIC: &str = "cpuManagerPolicy is \"static\", only \"none\" works";
     let managers = [
         (None, None),
@@ -60,7 +60,7 @@ fn every_combination_of_what_a_shoot_tells() {
                     let facts = Facts { workers: vec![worker, pool("b")] };
                     let expected: Vec<&str> =
                         [of_manager.as_deref(), *of_runtime, *of_machine, *of_version].into_iter().flatten().collect();
-                    let found = left_alone(&Selection::default(), &facts);
+                    let found = left_alone(&Selection::default(), &facts, BackendName::CriResmgr);
                     assert_eq!(found.len(), usize::from(!expected.is_empty()), "{facts:?}: {found:?}");
                     assert!(!is_nowhere(&Selection::default(), &facts, &found), "b is left");
                     let Some(found) = found.first() else { continue };
@@ -75,7 +75,7 @@ fn every_combination_of_what_a_shoot_tells() {
 }
 
 #[test]
-fn only_what_is_selected_is_left_alone_and_warned_of() {
+fn only_selected_pools_are_excluded_and_warned_of() {
     let ruled_out =
         |name: &str| WorkerFacts { cpu_manager: Some(cpu("static", true)), kubernetes: Some((1, 34)), ..pool(name) };
     let facts =
@@ -91,11 +91,11 @@ fn only_what_is_selected_is_left_alone_and_warned_of() {
         (by_name(&[]), &[], false, &[]),
     ];
     for (selection, expected, all, about) in table {
-        let found = left_alone(&selection, &facts);
+        let found = left_alone(&selection, &facts, BackendName::CriResmgr);
         let names: Vec<&str> = found.iter().map(|pool| pool.name.as_str()).collect();
         assert_eq!(names, expected, "{selection:?}");
         assert_eq!(is_nowhere(&selection, &facts, &found), all, "{selection:?}");
-        let warnings = warnings(&selection, &facts, &found);
+        let warnings = warnings(&selection, &facts, BackendName::CriResmgr, &found);
         assert_eq!(warnings.len(), about.len(), "{selection:?}: {warnings:?}");
         for (warning, about) in warnings.iter().zip(about) {
             assert!(warning.message.contains(about), "{warning:?}");
@@ -105,36 +105,37 @@ fn only_what_is_selected_is_left_alone_and_warned_of() {
 
 /// Field case D06: a Shoot without workers, and one that is not known at all.
 #[test]
-fn without_workers_there_is_nothing_to_say() {
+fn a_shoot_without_workers_excludes_no_pool() {
     let facts = Facts::default();
     for selection in [Selection::default(), by_name(&["a"])] {
-        let found = left_alone(&selection, &facts);
+        let found = left_alone(&selection, &facts, BackendName::CriResmgr);
         assert_eq!((found.len(), is_nowhere(&selection, &facts, &found)), (0, false));
-        assert_eq!(warnings(&selection, &facts, &found), []);
+        assert_eq!(warnings(&selection, &facts, BackendName::CriResmgr, &found), []);
     }
 }
 
 #[test]
-fn what_others_write_is_bounded() {
+fn excluded_pools_are_bounded_in_number_and_length() {
     let docker = |name: String| WorkerFacts { cri: Some("docker".to_owned()), name, ..WorkerFacts::default() };
     let facts = Facts { workers: (0..1000).map(|number| docker(format!("p{number:03}"))).collect() };
-    let found = left_alone(&Selection::default(), &facts);
+    let found = left_alone(&Selection::default(), &facts, BackendName::CriResmgr);
     assert_eq!((found.len(), found[255].name.as_str()), (limits::WORKER_POOLS, "p255"));
     // Those that are not excluded are refused by their own agents, so it may not be said that nothing is left.
     assert!(!is_nowhere(&Selection::default(), &facts, &found));
 
     let long = WorkerFacts { cri: Some("é".repeat(100_000)), ..pool("a") };
-    let reason = &left_alone(&Selection::default(), &Facts { workers: vec![long] })[0].reasons[0];
+    let reason =
+        &left_alone(&Selection::default(), &Facts { workers: vec![long] }, BackendName::CriResmgr)[0].reasons[0];
     assert!(reason.chars().count() < 120, "{reason}");
 
     // No node can be of such a pool.
     for name in ["", "-", "a b", &"a".repeat(64)] {
         let facts = Facts { workers: vec![docker(name.to_owned())] };
-        assert_eq!(left_alone(&Selection::default(), &facts), [], "{name:?}");
+        assert_eq!(left_alone(&Selection::default(), &facts, BackendName::CriResmgr), [], "{name:?}");
     }
     let twice = Facts {
         workers: vec![docker("a".into()), WorkerFacts { architecture: Some("arm64".to_owned()), ..pool("a") }],
     };
-    let found = left_alone(&Selection::default(), &twice);
+    let found = left_alone(&Selection::default(), &twice, BackendName::CriResmgr);
     assert_eq!((found.len(), found[0].reasons.len()), (1, 2));
 }

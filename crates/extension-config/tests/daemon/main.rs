@@ -57,7 +57,7 @@ fn accepts_canonical(daemon: &Path, canonical: &str, machine: Option<&Path>) -> 
 
 #[test]
 #[ignore = "needs the daemon's binary in CRI_RESMGR"]
-fn the_daemon_agrees() {
+fn check_agrees_with_the_daemon_on_the_whole_corpus() {
     let daemon = PathBuf::from(std::env::var_os("CRI_RESMGR").expect("CRI_RESMGR names the daemon's binary"));
     let mut differences = Vec::new();
     for kind in ["valid", "broken"] {

@@ -28,7 +28,7 @@ struct Published {
 
 #[test]
 #[ignore = "needs the daemon's binary in CRI_RESMGR and upstream's module in CRI_RESMGR_SOURCE"]
-fn what_upstream_publishes_has_both_verdicts() {
+fn upstreams_published_configurations_get_the_same_verdict_from_both() {
     let module = PathBuf::from(std::env::var_os("CRI_RESMGR_SOURCE").expect("CRI_RESMGR_SOURCE names the module"));
     let directory = tempfile::tempdir().unwrap();
     let machine = recorded_machine(&module, directory.path()).unwrap();

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_source_is_refused_without_being_shown() {
+    fn an_invalid_payload_source_is_refused_without_being_shown() {
         for text in
             ["", "secret", "secret:secret@files.example.com/b", "ftp://u:secret@h/b", "https://u:secret@:99999/"]
         {

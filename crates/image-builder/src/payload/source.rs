@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_pin_in_both_notations() {
+    fn the_pin_is_read_in_both_notations_of_go_mod() {
         let sum = format!("{MODULE} v0.9.2 h1:abc=\n{MODULE} v0.9.2/go.mod h1:def=\n");
         let expected = Ok(Pin { version: "v0.9.2".to_owned(), sum: "h1:abc=".to_owned() });
         assert_eq!(Pin::parse(&format!("module x\nrequire {MODULE} v0.9.2\n"), &sum), expected);

@@ -84,7 +84,7 @@ mod tests {
     const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
     #[test]
-    fn only_an_index_is_a_list() {
+    fn only_an_image_index_is_a_list_of_referrers() {
         let full =
             format!(r#"{{"schemaVersion": 2, "mediaType": "{INDEX}", "manifests": [{{"digest": "{DIGEST}"}}]}}"#);
         let is_list = |status: u16, body: &str| List::read(StatusCode::from_u16(status).unwrap(), body.as_bytes());
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_may_be_there_is_not_written_over() {
+    fn a_list_of_referrers_that_may_exist_is_not_overwritten() {
         let read = |status: u16, body: &str| under_tag(StatusCode::from_u16(status).unwrap(), body.as_bytes());
         for status in [200, 400, 404, 405, 406, 410] {
             assert_eq!(read(status, r#"{"schemaVersion": 2, "config": {}}"#), UnderTag::Nothing, "{status}");

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_server_speaks_tls_wherever_it_is() {
+    fn a_token_server_must_speak_tls() {
         let refused = |realm: &str, registry: &str, plain| token_server(realm, registry, plain).unwrap_err();
         for (realm, registry) in [
             ("https://auth.docker.io/token", "index.docker.io"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_without_tls_may_have_such_a_token_server() {
+    fn a_registry_without_tls_may_have_a_token_server_without_tls() {
         for (realm, registry) in [
             ("http://registry.example.com:5001/token", "registry.example.com:5000"),
             ("http://localhost:5001/token", "127.0.0.1:5000"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_stays_with_scheme_host_and_port() {
+    fn a_redirect_is_followed_within_scheme_host_and_port_only() {
         let url = |text: &str| Url::parse(text).unwrap();
         let from = url("https://auth.example.com/token");
         assert!(stays(Some(&from), &url("https://auth.example.com:443/v2/token")));

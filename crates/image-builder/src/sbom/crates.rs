@@ -94,7 +94,7 @@ checksum = "3f9eec918d3f24069decb9af1554cad7c880e2da24a9afd88aca000531ab82c1"
 "#;
 
     #[test]
-    fn each_crate_once_with_hash_and_licence() {
+    fn each_crate_is_listed_once_with_checksum_and_licence() {
         let tree =
             "own v0.1.0 (/somewhere/own)\tApache-2.0\nfnv v1.0.7\tApache-2.0 / MIT\nfnv v1.0.7\tApache-2.0 / MIT (*)\n";
         let parts = parse(tree, &LOCK.parse().unwrap()).unwrap();

@@ -108,7 +108,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn modules_and_what_replaces_them() {
+    fn go_modules_and_their_replacements_are_read_from_a_program() {
         let sum = STANDARD.encode([7; 32]);
         let program = program(&format!(
             "path\ta.b/C/cmd/tool\nmod\ta.b/C\tv0.9.2\th1:x=\ndep\tgithub.com/X/y\tv1.0.0+incompatible\th1:{sum}\n\
@@ -132,7 +132,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn anything_else_has_no_modules() {
+    fn a_file_without_go_build_information_has_no_modules() {
         let good = program("mod\tx\tv1.0.0\t\n");
         let mut pointers = good.clone();
         pointers[5 * ALIGNMENT + MAGIC.len() + 1] = 0;

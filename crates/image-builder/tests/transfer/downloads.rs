@@ -43,7 +43,7 @@ async fn a_download_is_taken_when_its_digest_is_right() {
 }
 
 #[tokio::test]
-async fn another_digest_is_refused_and_nothing_stays() {
+async fn a_download_with_another_digest_is_refused_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("archive");
     let url = format!("http://{}/archive", files(true));
@@ -53,7 +53,7 @@ async fn another_digest_is_refused_and_nothing_stays() {
 }
 
 #[tokio::test]
-async fn an_interrupted_download_goes_on_or_begins_anew() {
+async fn an_interrupted_download_is_resumed_or_restarted() {
     for continues in [true, false] {
         for have in [1, 10, CONTENT.len()] {
             let folder = tempfile::tempdir().unwrap();
@@ -68,7 +68,7 @@ async fn an_interrupted_download_goes_on_or_begins_anew() {
 
 /// A server that breaks off in the middle of the first transfer.
 #[tokio::test]
-async fn what_came_before_a_break_is_not_asked_for_again() {
+async fn a_download_that_breaks_off_is_resumed_where_it_stopped() {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&requests);
     let address = serve(move |request| {
@@ -89,7 +89,7 @@ async fn what_came_before_a_break_is_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_file_with_another_content_is_not_taken_for_it() {
+async fn an_existing_file_with_another_digest_is_downloaded_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("archive");
     std::fs::write(&path, "what an attacker or an older release left").unwrap();
@@ -99,7 +99,7 @@ async fn a_file_with_another_content_is_not_taken_for_it() {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_an_error() {
+async fn a_download_of_a_missing_file_fails() {
     let folder = tempfile::tempdir().unwrap();
     let (path, url) = (folder.path().join("archive"), format!("http://{}/missing", files(true)));
     let error = download(&source(&url), Digest::of(CONTENT), &path, LIMITS, |_| ()).await.unwrap_err();
@@ -138,7 +138,7 @@ async fn broken(url: &str, limits: Limits) -> (Error, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_silent_ends_the_download() {
+async fn a_download_from_a_silent_server_fails_at_the_deadline() {
     const SHORT: std::time::Duration = std::time::Duration::from_millis(300);
     for (scheme, head, limits, left) in [
         // It takes the connection, and never speaks TLS.
@@ -153,7 +153,7 @@ async fn a_server_that_goes_silent_ends_the_download() {
 }
 
 #[tokio::test]
-async fn a_download_has_a_size_that_it_cannot_exceed() {
+async fn a_download_beyond_the_size_limit_fails() {
     let limits = Limits { size: 1 << 20, ..LIMITS };
     for (head, body) in [
         // Endless.
@@ -175,7 +175,7 @@ async fn a_download_has_a_size_that_it_cannot_exceed() {
 }
 
 #[tokio::test]
-async fn secrets_of_a_url_are_used_and_not_told() {
+async fn secrets_of_a_url_are_used_and_not_shown() {
     let address = serve(|request| match request.authorization.as_deref() {
         Some("Basic dXNlcjpzZWNyZXQ=") if request.target == "/archive?key=secret" => {
             (200, String::new(), CONTENT.to_vec())

@@ -72,7 +72,7 @@ pub(crate) fn empty_image(platform: Platform) -> Image {
 }
 
 #[tokio::test]
-async fn an_index_leads_to_each_platform_and_each_has_its_own_document() {
+async fn an_index_lists_each_platform_with_its_own_document() {
     let (address, stored) = registry(true);
     let images = [Platform::LinuxAmd64, Platform::LinuxArm64].map(empty_image);
     let mut upload = Upload::begin(&Reference::new(Some(&address), "i", "1").unwrap(), false).await.unwrap();
@@ -95,7 +95,7 @@ async fn an_index_leads_to_each_platform_and_each_has_its_own_document() {
 }
 
 #[tokio::test]
-async fn a_document_about_an_image_is_found_with_and_without_the_registry_s_help() {
+async fn a_document_about_an_image_is_found_with_and_without_the_referrers_api() {
     let image = empty_image(Platform::LinuxAmd64);
     let documents = ["one", "other"].map(|text| Artifact::about(&image, "text/x", text, text.into()).unwrap());
     for lists in [true, false] {
@@ -130,7 +130,7 @@ async fn a_document_about_an_image_is_found_with_and_without_the_registry_s_help
 }
 
 #[tokio::test]
-async fn a_chart_is_pushed_once() {
+async fn a_chart_that_is_there_already_is_not_pushed_again() {
     let (address, stored) = registry(false);
     let chart = Chart {
         name: "some".to_owned(),

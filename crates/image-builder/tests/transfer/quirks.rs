@@ -116,7 +116,7 @@ enum Fate {
 }
 
 #[tokio::test]
-async fn both_images_are_pushed_to_every_registry_and_documents_where_it_takes_them() {
+async fn images_are_pushed_to_every_kind_of_registry_and_documents_where_supported() {
     use Fate::{Broken, ListedByRegistry, ListedUnderTag, Refused};
     let none = Quirks::default();
     let asked = |status, body| Quirks { referrers: Some((status, body)), ..none };
@@ -185,7 +185,7 @@ async fn both_images_are_pushed_to_every_registry_and_documents_where_it_takes_t
 }
 
 #[tokio::test]
-async fn a_tag_that_never_changes_is_fine_with_what_it_has() {
+async fn an_immutable_tag_with_the_same_content_is_no_error() {
     for status in [400, 403, 409, 412, 200] {
         let (address, stored) = registry(Quirks { again: Some(status), ..Quirks::default() });
         for _ in 0..2 {
@@ -204,7 +204,7 @@ async fn a_tag_that_never_changes_is_fine_with_what_it_has() {
 }
 
 #[tokio::test]
-async fn a_tag_gets_other_content_only_on_purpose() {
+async fn a_tag_is_moved_to_other_content_only_with_force() {
     let (address, stored) = registry(Quirks::default());
     let reference = Reference::new(Some(&address), "controller", "1").unwrap();
     let [first, second] = [Platform::LinuxAmd64, Platform::LinuxArm64].map(empty_image);
@@ -222,7 +222,7 @@ async fn a_tag_gets_other_content_only_on_purpose() {
 }
 
 #[tokio::test]
-async fn what_others_have_listed_stays_on_the_list() {
+async fn entries_of_others_stay_in_the_list_of_referrers() {
     let (address, stored) = registry(Quirks::default());
     let image = empty_image(Platform::LinuxAmd64);
     let path = format!("/v2/i/manifests/{}", image.manifest.digest.to_string().replace(':', "-"));
@@ -238,7 +238,7 @@ async fn what_others_have_listed_stays_on_the_list() {
 }
 
 #[tokio::test]
-async fn a_list_too_large_to_be_read_is_not_written_over() {
+async fn a_list_of_referrers_beyond_the_limit_is_not_overwritten() {
     let (address, stored) = registry(Quirks::default());
     let image = empty_image(Platform::LinuxAmd64);
     let path = format!("/v2/i/manifests/{}", image.manifest.digest.to_string().replace(':', "-"));

@@ -14,7 +14,7 @@ use crate::stand_in::{Request, serve, serve_at};
 /// User and password as Docker's configuration keeps them.
 const SECRET: &str = "dXNlcjpzZWNyZXQ=";
 const PASSWORD: &str = "Basic dXNlcjpzZWNyZXQ=";
-/// The registry to push to, for [`push_in_a_process_of_its_own`].
+/// The registry to push to, for [`push_with_credentials_from_the_environment`].
 const REGISTRY: &str = "REGISTRY_UNDER_TEST";
 /// Where the helper is.
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transfer/programs");
@@ -23,7 +23,7 @@ const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transfer/prog
 /// environment.
 #[tokio::test]
 #[ignore = "run by those that need a process with credentials"]
-async fn push_in_a_process_of_its_own() {
+async fn push_with_credentials_from_the_environment() {
     let Ok(registry) = std::env::var(REGISTRY) else { return };
     let image = empty_image(Platform::LinuxAmd64);
     let outcome = async {
@@ -51,7 +51,7 @@ fn push_with(config: &Value, registry: &str, (says, status): Helper) -> (Option<
     std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     let hears = folder.path().join("heard");
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["signing_in::push_in_a_process_of_its_own", "--exact", "--ignored", "--nocapture"])
+        .args(["signing_in::push_with_credentials_from_the_environment", "--exact", "--ignored", "--nocapture"])
         .env("DOCKER_CONFIG", folder.path())
         .env("PATH", format!("{PROGRAMS}:{}", std::env::var("PATH").unwrap()))
         .envs([("HELPER_SAYS", says), ("HELPER_STATUS", status), (REGISTRY, registry)])
@@ -111,7 +111,7 @@ fn stranger(host: &str) -> (String, Heard) {
 }
 
 #[test]
-fn a_token_server_without_tls_hears_no_credentials() {
+fn a_token_server_without_tls_gets_no_credentials() {
     // By its name no address of loopback, and reached all the same.
     let (server, heard) = stranger("0.0.0.0");
     let (registry, asked) = guarded(format!("Bearer realm=\"http://{server}/token\""), "Bearer granted", None);
@@ -123,7 +123,7 @@ fn a_token_server_without_tls_hears_no_credentials() {
 }
 
 #[test]
-fn a_registry_s_token_server_hears_credentials_and_the_registry_the_token() {
+fn a_token_server_gets_the_credentials_and_the_registry_the_token() {
     let (server, heard) = stranger("127.0.0.1");
     let realm = format!("Bearer realm=\"http://{server}/token\",service=\"s\"");
     let (registry, asked) = guarded(realm, "Bearer granted", None);
@@ -136,7 +136,7 @@ fn a_registry_s_token_server_hears_credentials_and_the_registry_the_token() {
 }
 
 #[test]
-fn a_token_server_cannot_send_us_to_another_one() {
+fn a_redirect_of_a_token_server_to_another_host_is_refused() {
     let (other, heard) = stranger("127.0.0.1");
     let server = serve(move |_| (307, format!("Location: http://{other}/token\r\n"), Vec::new()));
     let (registry, _) = guarded(format!("Bearer realm=\"http://{server}/token\""), "Bearer granted", None);
@@ -147,7 +147,7 @@ fn a_token_server_cannot_send_us_to_another_one() {
 
 /// R10.
 #[test]
-fn a_place_of_uploads_on_another_host_hears_no_credentials() {
+fn an_upload_location_on_another_host_gets_no_credentials() {
     for challenge in ["Basic realm=\"r\"", "Bearer realm="] {
         let (store, heard) = stranger("127.0.0.1");
         let (server, _) = stranger("127.0.0.1");
@@ -181,7 +181,7 @@ fn token_server(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn a_token_server_is_told_what_docker_would_tell_it() {
+fn a_token_request_is_that_of_docker() {
     const QUERY: &str = "service=s&scope=repository%3Ai%3Apull%2Cpush";
     let password = format!("GET /token?{QUERY} by {PASSWORD}");
     let nobody = format!("GET /token?{QUERY} by nobody");
@@ -225,7 +225,7 @@ fn a_token_server_is_told_what_docker_would_tell_it() {
 }
 
 #[test]
-fn a_helper_s_failure_is_told_where_credentials_are_asked_for() {
+fn a_failing_credential_helper_fails_the_push_only_where_credentials_are_needed() {
     const EXPIRED: Helper = ("session expired: run login", "3");
     let config = json!({ "credsStore": "test" });
     let (server, asked) = token_server(r#"{"token": "granted"}"#);
@@ -244,7 +244,7 @@ fn a_helper_s_failure_is_told_where_credentials_are_asked_for() {
 }
 
 #[test]
-fn an_identity_token_is_told_no_registry() {
+fn an_identity_token_is_sent_to_no_registry() {
     let config = json!({ "credsStore": "test" });
     let (registry, asked) = guarded("Basic realm=\"r\"".to_owned(), PASSWORD, None);
     let refused = push_with(&config, &registry, (r#"{"Username": "<token>", "Secret": "secret"}"#, "0")).0.unwrap();
@@ -254,7 +254,7 @@ fn an_identity_token_is_told_no_registry() {
 
 /// C09.
 #[test]
-fn a_registry_with_an_address_of_ipv6_is_one_like_others() {
+fn a_registry_at_an_ipv6_address_takes_pushes() {
     if std::net::TcpListener::bind("[::1]:0").is_err() {
         // Past the capture of a test's output: who reads the result shall see it. `cargo xtask test` counts it as skipped.
         writeln!(std::io::stdout(), "\nNOT CHECKED: a registry at an address of IPv6: this machine has no ::1")

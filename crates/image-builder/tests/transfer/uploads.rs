@@ -27,7 +27,7 @@ fn store() -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test]
-async fn uploads_go_where_the_registry_says() {
+async fn uploads_go_to_the_location_that_the_registry_gives() {
     let digest = format!("digest={}", Digest::of(b"{}").to_string().replace(':', "%3A"));
     for (case, status, place, expected) in [
         ("R06, without host", 202, "/up/1", Some(format!("/up/1?{digest}"))),
@@ -71,7 +71,7 @@ async fn uploads_go_where_the_registry_says() {
 }
 
 #[tokio::test]
-async fn a_place_of_uploads_that_is_none_is_an_error() {
+async fn an_invalid_upload_location_is_an_error() {
     for headers in ["", "Location: http://[\r\n", "Location: mailto:a@b\r\n", "Location: http://127.0.0.1:1/secret\r\n"]
     {
         let address = serve(move |request| match request.method.as_str() {

@@ -50,7 +50,7 @@ fn kind(action: &Action) -> Kind {
 }
 
 #[test]
-fn one_look() {
+fn decision_for_every_state_of_the_record() {
     let now = Instant::now();
     let cases = [
         (None, Kind::Create),
@@ -69,25 +69,25 @@ fn one_look() {
 }
 
 #[test]
-fn a_silent_holder_is_waited_for_by_our_own_clock() {
+fn a_silent_holder_is_waited_for_by_the_own_monotonic_clock() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
     for (promised, endures) in [(Some(15), 15), (Some(60), 60), (Some(1), 15), (None, 15), (Some(-5), 15)] {
         let mut observer = Observer::default();
         let silent = lease(Some("other"), 0, promised);
-        let mut look =
+        let mut observe =
             |lease: &Lease, seconds| kind(&observer.decide(Some(lease), &who("me"), TIMING, after(seconds), wall(0)));
-        assert_eq!(look(&silent, 0), Kind::Wait);
-        assert_eq!(look(&silent, endures - 1), Kind::Wait, "{promised:?}");
+        assert_eq!(observe(&silent, 0), Kind::Wait);
+        assert_eq!(observe(&silent, endures - 1), Kind::Wait, "{promised:?}");
         let renewed = lease(Some("other"), 1, promised);
-        assert_eq!(look(&renewed, endures), Kind::Wait, "it renewed: the clock starts again");
-        assert_eq!(look(&renewed, 2 * endures - 1), Kind::Wait);
-        assert_eq!(look(&renewed, 2 * endures), Kind::Take);
+        assert_eq!(observe(&renewed, endures), Kind::Wait, "it renewed: the clock starts again");
+        assert_eq!(observe(&renewed, 2 * endures - 1), Kind::Wait);
+        assert_eq!(observe(&renewed, 2 * endures), Kind::Take);
     }
 }
 
 #[test]
-fn the_record_says_what_happened() {
+fn the_leader_record_counts_transitions_and_keeps_the_acquire_time() {
     let renewed =
         Observer::default().decide(Some(&lease(Some("me"), 0, Some(15))), &who("me"), TIMING, Instant::now(), wall(9));
     let Action::Replace(renewed) = renewed else { panic!("expected a renewal: {renewed:?}") };
@@ -123,7 +123,7 @@ proptest! {
     /// Processes with wrong wall clocks that pause anywhere (also between deciding and writing) never hold the lease at the
     /// same time, measured as the fence does: from the beginning of a successful write, for the renew deadline.
     #[test]
-    fn never_two_at_a_time(
+    fn leader_election_never_has_two_leaders(
         steps in prop::collection::vec((0_usize..3, 0_u64..9_000), 1..200),
         skews in prop::collection::vec(-100_000_i64..100_000, 3),
     ) {

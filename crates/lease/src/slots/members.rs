@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_strangers_at_a_time_and_nobody_twice() {
+    fn only_a_few_unknown_holders_are_looked_up_at_a_time_and_none_twice() {
         let (mut members, start) = (Members::default(), Instant::now());
         let holders = names(&["a", "b", "c", "d", "e"]);
         assert_eq!(members.to_look_up(&holders, start), ["a", "b", "c"]);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_objects_get_into_a_path() {
+    fn only_valid_object_names_are_put_into_a_path() {
         let longest = "a".repeat(NAME_LIMIT);
         for good in ["a", "worker-1", "ip-10-0-0-1.eu-west-1.compute.internal", "0", longest.as_str()] {
             assert!(is_object_name(good), "{good}");

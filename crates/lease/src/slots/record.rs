@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Answer, SlotsConfig};
+use super::{SlotResponse, SlotsConfig};
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ pub(super) struct Record {
 /// Why a record is none of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Too long to be looked at.
+    /// Too long to be parsed.
     #[error("{0} bytes, at most {RECORD_LIMIT} are read")]
     TooLong(usize),
     /// No record's JSON.
@@ -106,24 +106,24 @@ pub(super) struct Failure {
     pub(super) change: String,
 }
 
-/// Who asks, and what for.
+/// A request for a slot.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// Who.
+pub struct SlotRequest<'a> {
+    /// Name of the node that asks.
     pub name: &'a str,
     /// What is to be done; failures count against the same change only.
     pub change: &'a str,
-    /// A failure of this name with this change that may not have been told yet: seconds since 1970. Told twice it counts once.
+    /// A failure of this node with this change that may not be recorded yet: seconds since 1970. Reported twice it counts once.
     pub failed_at: Option<u64>,
     /// How many may be at work at the same time.
     pub slots: usize,
-    /// Names that are none of the crowd, as far as is known: what they hold does not count.
-    pub strangers: &'a BTreeSet<String>,
+    /// Holders that are known to be no Nodes of the shoot: what they hold does not count.
+    pub non_members: &'a BTreeSet<String>,
 }
 
-/// Whether work may begin.
+/// The decision about a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SlotDecision {
     /// The slot is held.
     Held,
     /// Others hold all slots.
@@ -146,39 +146,40 @@ impl Observer {
     pub(super) fn take(
         &mut self,
         record: &Record,
-        ask: &Ask<'_>,
+        request: &SlotRequest<'_>,
         config: &SlotsConfig,
         now: Instant,
         wall: Timestamp,
-    ) -> (Record, Answer) {
-        self.look(record, now);
-        let (mut next, stopped_now) = told(record, ask, config);
+    ) -> (Record, SlotResponse) {
+        self.observe(record, now);
+        let (mut next, stopped_now) = with_failure(record, request, config);
         let silent = |holder: &Holder| {
             self.seen.get(&holder.name).is_some_and(|(_, since)| now.duration_since(*since) >= config.duration)
         };
-        let counts = |holder: &Holder| !silent(holder) && !ask.strangers.contains(&holder.name);
-        next.holders.retain(|holder| holder.name == ask.name || counts(holder));
-        let own = next.holders.iter().position(|holder| holder.name == ask.name);
-        let verdict = if failures(&next, ask.change) >= config.failure_limit {
-            next.holders.retain(|holder| holder.name != ask.name);
-            Verdict::Stopped
+        let counts = |holder: &Holder| !silent(holder) && !request.non_members.contains(&holder.name);
+        next.holders.retain(|holder| holder.name == request.name || counts(holder));
+        let own = next.holders.iter().position(|holder| holder.name == request.name);
+        let decision = if failures(&next, request.change) >= config.failure_limit {
+            next.holders.retain(|holder| holder.name != request.name);
+            SlotDecision::Stopped
         } else if let Some(own) = own {
             let holder = &mut next.holders[own];
             if !is_fresh(holder.renewed, wall, config.duration / RENEW_AFTER) {
                 holder.renewed = wall;
             }
-            Verdict::Held
-        } else if next.holders.len() < ask.slots.clamp(1, HOLDER_LIMIT) {
-            next.holders.push(Holder { name: ask.name.to_owned(), renewed: wall });
-            Verdict::Held
+            SlotDecision::Held
+        } else if next.holders.len() < request.slots.clamp(1, HOLDER_LIMIT) {
+            next.holders.push(Holder { name: request.name.to_owned(), renewed: wall });
+            SlotDecision::Held
         } else {
-            Verdict::Full
+            SlotDecision::Full
         };
-        let others = next.holders.iter().map(|holder| holder.name.clone()).filter(|name| name != ask.name).collect();
-        (next, Answer { verdict, stopped_now, others, unreadable: None })
+        let others =
+            next.holders.iter().map(|holder| holder.name.clone()).filter(|name| name != request.name).collect();
+        (next, SlotResponse { decision, stopped_now, others, unreadable: None })
     }
 
-    fn look(&mut self, record: &Record, now: Instant) {
+    fn observe(&mut self, record: &Record, now: Instant) {
         self.seen.retain(|name, _| record.holders.iter().any(|holder| holder.name == *name));
         for holder in &record.holders {
             let seen = self.seen.entry(holder.name.clone()).or_insert((holder.renewed, now));
@@ -190,24 +191,24 @@ impl Observer {
 }
 
 /// The record without the asker's slot, and with its failure told.
-pub(super) fn give_back(record: &Record, ask: &Ask<'_>, config: &SlotsConfig) -> (Record, Answer) {
-    let (mut next, stopped_now) = told(record, ask, config);
-    next.holders.retain(|holder| holder.name != ask.name);
-    (next, Answer { verdict: Verdict::Free, stopped_now, others: Vec::new(), unreadable: None })
+pub(super) fn give_back(record: &Record, request: &SlotRequest<'_>, config: &SlotsConfig) -> (Record, SlotResponse) {
+    let (mut next, stopped_now) = with_failure(record, request, config);
+    next.holders.retain(|holder| holder.name != request.name);
+    (next, SlotResponse { decision: SlotDecision::Free, stopped_now, others: Vec::new(), unreadable: None })
 }
 
 /// The failure is told once; whether it is the one that reaches the limit.
-fn told(record: &Record, ask: &Ask<'_>, config: &SlotsConfig) -> (Record, bool) {
+fn with_failure(record: &Record, request: &SlotRequest<'_>, config: &SlotsConfig) -> (Record, bool) {
     let mut next = record.clone();
-    let Some(at) = ask.failed_at else { return (next, false) };
-    let before = failures(&next, ask.change);
+    let Some(at) = request.failed_at else { return (next, false) };
+    let before = failures(&next, request.change);
     // Past the limit more of them change nothing, and a large crowd would only make the record grow.
     if before >= config.failure_limit
-        || next.failures.iter().any(|failure| failure.name == ask.name && failure.at == at)
+        || next.failures.iter().any(|failure| failure.name == request.name && failure.at == at)
     {
         return (next, false);
     }
-    next.failures.push(Failure { name: ask.name.to_owned(), at, change: ask.change.to_owned() });
+    next.failures.push(Failure { name: request.name.to_owned(), at, change: request.change.to_owned() });
     let surplus = next.failures.len().saturating_sub(REMEMBERED);
     next.failures.drain(..surplus);
     (next, before + 1 == config.failure_limit)

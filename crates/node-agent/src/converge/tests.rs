@@ -3,7 +3,7 @@ mod plugin;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use extension_config::desired_state::{self, Daemon, DesiredState, Selection};
+use extension_config::desired_state::{self, Backend, Daemon, DesiredState, Selection};
 use kubelet_config::Endpoint;
 use node_plan::testing::{LaterDropIn, NodeState};
 use node_plan::{Hold, KubeletOffProxy, OverrideUndone, PacedChange, Phase, Slot, SlotHold, Target, Wait};
@@ -30,12 +30,12 @@ fn inputs(phase: desired_state::Phase, policy: &str, version: &str) -> Inputs {
     let daemon = Daemon { fallback_config: Some(format!("policy:\n  Active: {policy}\n")), ..Daemon::default() };
     Inputs {
         node: "n".into(),
-        state: DesiredState { phase, selection: Selection::default(), daemon },
+        state: DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon) },
         hash: "0123abcd".into(),
         labels: Some(BTreeMap::new()),
         daemon: blob(version),
         gate: blob("gate"),
-        renewal: None,
+        restart_request: None,
     }
 }
 
@@ -79,7 +79,7 @@ async fn installed() -> NodeState {
 }
 
 #[tokio::test]
-async fn install_then_nothing_then_remove() {
+async fn install_and_removal_leave_the_node_as_before_and_a_second_agent_does_nothing() {
     let mut fake = Fake::new();
     let before = fake.state.clone();
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
@@ -97,7 +97,7 @@ async fn install_then_nothing_then_remove() {
 
 /// Every call of every kind of work fails once, or is the agent's last; the next agent finishes the work.
 #[tokio::test]
-async fn the_agent_may_die_at_every_call() {
+async fn an_agent_that_dies_at_any_call_is_finished_by_the_next() {
     let starts = [
         ("install", Fake::new().state, install("none", "v1"), 1),
         ("upgrade", installed().await, install("none", "v2"), 0),
@@ -148,7 +148,7 @@ async fn a_daemon_that_never_answers_leaves_kubelet_alone() {
 
 /// Field cases N01, N04, N05: what a variable, a drop-in of kubelet's configuration or the file alone says counts like the unit's own flags.
 #[tokio::test]
-async fn a_kubelet_that_rules_the_proxy_out_is_left_alone() {
+async fn a_kubelet_with_settings_that_exclude_the_proxy_is_not_touched() {
     for (own_arguments, drop_in, reason) in [
         ("--cpu-manager-policy=static", "", "cpuManagerPolicy of kubelet is \"static\" (--cpu-manager-policy)"),
         ("--config-dir=/d", "cpuManagerPolicy: static", "cpuManagerPolicy of kubelet is \"static\" (/d/1.conf)"),
@@ -181,7 +181,7 @@ async fn a_kubelet_that_rules_the_proxy_out_is_left_alone() {
 
 /// Field cases N09, N10: a drop-in that is read after ours and takes it back is seen before kubelet is restarted.
 #[tokio::test]
-async fn an_override_that_is_taken_back_costs_no_restart() {
+async fn an_override_undone_by_a_later_drop_in_rolls_back_without_a_restart() {
     for (later_drop_in, reason) in [
         (LaterDropIn::EnvironmentFile("/e"), OverrideUndone::VariableIsSetAgain { path: "/e".to_owned() }),
         (LaterDropIn::NoExecStartPre, OverrideUndone::GateIsNotRun),
@@ -197,7 +197,7 @@ async fn an_override_that_is_taken_back_costs_no_restart() {
         assert!(is_because_of(&outcome, &reason.clone().into()), "{:?}", outcome.plan.holds);
         assert_eq!(fake.state.kubelet.starts, 1, "{reason}");
         let journal = fake.state.journal.clone().unwrap();
-        assert!(journal.backoff.unwrap().told, "the shoot would be told, and other nodes stopped");
+        assert!(journal.backoff.unwrap().reported, "the shoot would be told, and other nodes stopped");
     }
     let mut fake = Fake::new();
     fake.state.later_drop_in = Some(LaterDropIn::EnvironmentFile("/not-there"));
@@ -209,7 +209,7 @@ async fn an_override_that_is_taken_back_costs_no_restart() {
 
 /// Field case N19: a daemon that works for a while and dies, again and again.
 #[tokio::test]
-async fn a_daemon_that_dies_slowly_is_given_up() {
+async fn a_daemon_that_dies_slowly_again_and_again_is_rolled_back() {
     let mut fake = Fake::from_state(installed().await);
     let give_up = |fake: &mut Fake| {
         let state = &mut fake.state;
@@ -233,7 +233,7 @@ async fn a_daemon_that_dies_slowly_is_given_up() {
 
 /// Deadlines are of time, not of looks.
 #[tokio::test]
-async fn a_daemon_that_hangs_is_given_up_in_time() {
+async fn a_daemon_that_hangs_is_rolled_back_within_the_deadline() {
     let mut fake = Fake::new();
     let begin = {
         let state = &mut fake.state;
@@ -248,7 +248,7 @@ async fn a_daemon_that_hangs_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn a_kubelet_that_dies_on_the_proxy_comes_back_to_containerd() {
+async fn a_kubelet_that_fails_on_the_proxy_is_rolled_back_to_containerd() {
     let mut fake = Fake::new();
     fake.state.kubelet_works_on_proxy = false;
     let before = fake.state.entries.clone();
@@ -271,7 +271,7 @@ async fn a_kubelet_that_dies_on_the_proxy_comes_back_to_containerd() {
 }
 
 #[tokio::test]
-async fn a_roll_back_may_be_interrupted_at_every_call() {
+async fn a_roll_back_interrupted_at_any_call_is_finished_by_the_next_agent() {
     let mut start = Fake::new();
     start.state.kubelet_works_on_proxy = false;
     let start = start.state;
@@ -293,7 +293,7 @@ async fn a_roll_back_may_be_interrupted_at_every_call() {
 
 /// The version before comes back, whatever becomes of the agent meanwhile; kubelet is left alone all the time.
 #[tokio::test]
-async fn a_bad_upgrade_leads_back_and_may_be_interrupted_at_every_call() {
+async fn a_bad_upgrade_interrupted_at_any_call_is_rolled_back_to_the_previous_version() {
     let mut start = installed().await;
     start.broken_daemon = "v2";
     let desired = install("none", "v2");
@@ -319,7 +319,7 @@ async fn a_bad_upgrade_leads_back_and_may_be_interrupted_at_every_call() {
 }
 
 #[tokio::test]
-async fn a_hanging_daemon_is_restarted_and_kubelet_is_not() {
+async fn a_stopped_daemon_is_restarted_and_kubelet_is_not() {
     let mut fake = Fake::from_state(installed().await);
     fake.state.daemon.active = false;
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());
@@ -345,7 +345,7 @@ async fn no_switch_begins_while_the_node_is_updated_in_place() {
 }
 
 #[tokio::test]
-async fn a_slot_is_held_while_switching_and_not_longer() {
+async fn a_slot_is_held_for_the_switch_only() {
     let mut fake = Fake::new();
     fake.state.slot = Slot::Waiting(Wait::SlotsTaken { slots: 1 });
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
@@ -364,7 +364,7 @@ async fn a_slot_is_held_while_switching_and_not_longer() {
 }
 
 #[tokio::test]
-async fn after_enough_roll_backs_nothing_is_begun() {
+async fn a_stopped_roll_out_begins_no_switch_and_still_heals() {
     let mut fake = Fake::new();
     fake.state.slot = Slot::Stopped { rollbacks: 2 };
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
@@ -379,16 +379,16 @@ async fn after_enough_roll_backs_nothing_is_begun() {
 }
 
 #[tokio::test]
-async fn a_roll_back_is_told_once() {
+async fn a_roll_back_is_reported_to_the_shoot_once() {
     let mut fake = Fake::new();
     fake.state.kubelet_works_on_proxy = false;
     let outcome = work(&mut fake, &install("none", "v1")).await.unwrap();
     assert_eq!(outcome.plan.target, Target::RolledBack);
     let failed_at = fake.state.journal.as_ref().unwrap().backoff.as_ref().unwrap().failed_at;
-    assert_eq!((fake.told.as_slice(), fake.holds_slot), ([failed_at].as_slice(), false));
+    assert_eq!((fake.reported.as_slice(), fake.holds_slot), ([failed_at].as_slice(), false));
     // The next try asks for a slot and has nothing new to tell.
     fake.state.kubelet_works_on_proxy = true;
     fake.state.now = outcome.plan.retry_at.unwrap();
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());
-    assert_eq!(fake.told.len(), 1);
+    assert_eq!(fake.reported.len(), 1);
 }

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_is_found_between_all_the_rest() {
+    fn the_configuration_is_found_in_a_daemon_cache_of_any_size() {
         let found = configuration(cache(3)).unwrap();
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [("policy".to_owned(), "Active: none\n".to_owned())]);
         assert_eq!(configuration(cache(3).take(1 << 20)), None, "cut off");

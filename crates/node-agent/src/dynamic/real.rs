@@ -7,11 +7,11 @@ use dynamic_config::{Data, Memory, Problem, StatusWrite};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use futures::StreamExt;
-use host::{HostRoot, Journal, JournalError};
+use host::{HostRoot, StateFile, StateFileError};
 use observability::ErrorChain;
 use systemd_client::{Events, Systemd, SystemdError};
 
-use super::{Surroundings, cache};
+use super::{DaemonEnvironment, cache};
 use crate::real::online_cpus;
 use crate::shoot::{ShootApi, ShootError};
 
@@ -21,27 +21,27 @@ const MEMORY_VERSION: u32 = 1;
 const BUS_RETRY: Duration = Duration::from_secs(2);
 
 /// The node's own; with a bus connection of its own, so that neither waits for the other.
-pub(crate) struct RealSurroundings {
+pub(crate) struct RealDaemonEnvironment {
     root: HostRoot,
-    memory: Journal<Memory>,
+    memory: StateFile<Memory>,
     shoot: Rc<ShootApi>,
     bus: Option<(Systemd, Events)>,
 }
 
-pub(crate) fn memory_file(root: &HostRoot) -> Journal<Memory> {
-    Journal::new(root.clone(), node::DYNAMIC_MEMORY, MEMORY_VERSION..=MEMORY_VERSION)
+pub(crate) fn memory_file(root: &HostRoot) -> StateFile<Memory> {
+    StateFile::new(root.clone(), node::DYNAMIC_MEMORY, MEMORY_VERSION..=MEMORY_VERSION)
 }
 
 /// What an earlier agent knew. A file that cannot be read is as good as none: then everything is pushed once more.
 pub(crate) fn remembered(root: &HostRoot) -> Memory {
-    let report = |error: JournalError| {
+    let report = |error: StateFileError| {
         tracing::warn!(error = %ErrorChain(&error), "failed to read what was pushed before");
         None
     };
     memory_file(root).read().unwrap_or_else(report).unwrap_or_default()
 }
 
-impl RealSurroundings {
+impl RealDaemonEnvironment {
     pub(crate) fn new(root: HostRoot, shoot: Rc<ShootApi>) -> Self {
         Self { memory: memory_file(&root), root, shoot, bus: None }
     }
@@ -50,7 +50,8 @@ impl RealSurroundings {
         let connected = if let Some(bus) = self.bus.take() {
             bus
         } else {
-            let address = format!("unix:path={}", self.root.own_view("/run/dbus/system_bus_socket").display());
+            let address =
+                format!("unix:path={}", self.root.path_in_this_namespace("/run/dbus/system_bus_socket").display());
             let systemd = Systemd::connect(&address).await?;
             systemd.subscribe().await?;
             let events = systemd.events(&[node::DAEMON_UNIT]).await?;
@@ -66,7 +67,7 @@ impl RealSurroundings {
     }
 }
 
-impl Surroundings for RealSurroundings {
+impl DaemonEnvironment for RealDaemonEnvironment {
     async fn run(&mut self) -> Option<String> {
         match self.invocation().await {
             Ok(run) => run,
@@ -108,7 +109,7 @@ impl Surroundings for RealSurroundings {
         self.shoot.write_adjustment_status(&write.name, &write.patch).await
     }
 
-    async fn announce(&self, problem: &Problem) {
+    async fn record_event(&self, problem: &Problem) {
         self.shoot.publish_event(true, problem.reason, &problem.message).await;
     }
 }

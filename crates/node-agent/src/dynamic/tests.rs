@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use cri_client::Code;
 use cri_client::fake::{Behaviour, FakeRuntime};
-use dynamic_config::{Adjustment, Answer, Core, Data, Duty, Memory, Problem, Push, Standing, StatusWrite};
+use dynamic_config::{Adjustment, Answer, ConfigStatus, Core, DaemonMode, Data, Memory, Problem, Push, StatusWrite};
 use extension_config::cri_resmgr::CpuSet;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Dynamic, Handover, Input, Surroundings};
+use super::{ConfigSocket, DaemonEnvironment, Dynamic, Input};
 use crate::metrics::Metrics;
 use crate::shoot::ShootError;
 
@@ -29,15 +29,15 @@ struct Outside {
     cached: Option<Data>,
     writes: Vec<StatusWrite>,
     failing_writes: usize,
-    announced: Vec<Problem>,
+    recorded: Vec<Problem>,
 }
 
-struct TestSurroundings {
+struct TestDaemonEnvironment {
     run: watch::Receiver<Option<String>>,
     outside: Rc<RefCell<Outside>>,
 }
 
-impl Surroundings for TestSurroundings {
+impl DaemonEnvironment for TestDaemonEnvironment {
     async fn run(&mut self) -> Option<String> {
         self.run.borrow_and_update().clone()
     }
@@ -70,27 +70,27 @@ impl Surroundings for TestSurroundings {
         Ok(())
     }
 
-    async fn announce(&self, problem: &Problem) {
-        self.outside.borrow_mut().announced.push(problem.clone());
+    async fn record_event(&self, problem: &Problem) {
+        self.outside.borrow_mut().recorded.push(problem.clone());
     }
 }
 
-struct Bench {
+struct Fixture {
     _directory: tempfile::TempDir,
     socket: PathBuf,
     run: watch::Sender<Option<String>>,
-    duty: watch::Sender<Duty>,
+    daemon_mode: watch::Sender<DaemonMode>,
     outside: Rc<RefCell<Outside>>,
 }
 
-impl Bench {
+impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
             socket: directory.path().join("config.sock"),
             _directory: directory,
             run: watch::Sender::new(Some("run-1".to_owned())),
-            duty: watch::Sender::new(Duty::Serve { fallback: "policy: {Active: none}".to_owned() }),
+            daemon_mode: watch::Sender::new(DaemonMode::Serve { fallback: "policy: {Active: none}".to_owned() }),
             outside: Rc::default(),
         }
     }
@@ -100,15 +100,16 @@ impl Bench {
     }
 
     /// An agent with what the one before remembered; its inputs, and what it says.
-    fn agent(&self) -> (Dynamic<TestSurroundings>, mpsc::UnboundedSender<Input>, watch::Receiver<Standing>) {
+    fn agent(&self) -> (Dynamic<TestDaemonEnvironment>, mpsc::UnboundedSender<Input>, watch::Receiver<ConfigStatus>) {
         let (inputs, receiver) = mpsc::unbounded();
-        let (standing, standings) = watch::channel(Standing::default());
-        let surroundings = TestSurroundings { run: self.run.subscribe(), outside: Rc::clone(&self.outside) };
+        let (config_status, config_statuses) = watch::channel(ConfigStatus::default());
+        let environment = TestDaemonEnvironment { run: self.run.subscribe(), outside: Rc::clone(&self.outside) };
         let core = Core::new("n", self.outside.borrow().memory.clone());
-        let handover = Handover::new(self.socket.clone(), "n".to_owned()).within(Duration::from_secs(2));
-        let channels = (self.duty.subscribe(), standing);
-        let dynamic = Dynamic::new(core, surroundings, handover, channels, Metrics::default(), receiver.boxed_local());
-        (dynamic, inputs, standings)
+        let config_socket = ConfigSocket::new(self.socket.clone(), "n".to_owned()).within(Duration::from_secs(2));
+        let channels = (self.daemon_mode.subscribe(), config_status);
+        let dynamic =
+            Dynamic::new(core, environment, config_socket, channels, Metrics::default(), receiver.boxed_local());
+        (dynamic, inputs, config_statuses)
     }
 }
 
@@ -139,10 +140,10 @@ async fn until(agent: &mut std::pin::Pin<&mut impl Future<Output = ()>>, what: &
 }
 
 #[tokio::test]
-async fn a_configuration_and_adjustments_arrive_and_come_again_after_a_restart() {
-    let bench = Bench::new();
-    let daemon = bench.daemon();
-    let (dynamic, inputs, standing) = bench.agent();
+async fn configuration_and_adjustments_are_pushed_and_pushed_again_after_a_restart() {
+    let fixture = Fixture::new();
+    let daemon = fixture.daemon();
+    let (dynamic, inputs, config_status) = fixture.agent();
     let mut agent = std::pin::pin!(dynamic.run());
     for input in [Input::Group(None), maps("a"), adjustments()] {
         inputs.unbounded_send(input).unwrap();
@@ -150,35 +151,35 @@ async fn a_configuration_and_adjustments_arrive_and_come_again_after_a_restart()
     until(&mut agent, "the first hand-over", || !daemon.adjustments().is_empty()).await;
     assert_eq!(daemon.configurations(), [config("a")]);
     assert_eq!(daemon.adjustments(), [r#"{"a":{"classes":{"rdt":"gold"},"scope":[]}}"#]);
-    until(&mut agent, "the status", || bench.outside.borrow().writes.len() == 1).await;
-    until(&mut agent, "the standing", || standing.borrow().accepted.is_some()).await;
+    until(&mut agent, "the status", || fixture.outside.borrow().writes.len() == 1).await;
+    until(&mut agent, "the standing", || config_status.borrow().accepted.is_some()).await;
 
     // The daemon restarts: for a while systemd has it and nobody listens.
     drop(daemon);
-    std::fs::remove_file(&bench.socket).unwrap();
-    bench.run.send_replace(Some("run-2".to_owned()));
+    std::fs::remove_file(&fixture.socket).unwrap();
+    fixture.run.send_replace(Some("run-2".to_owned()));
     drop(tokio::time::timeout(Duration::from_millis(100), agent.as_mut()).await);
-    let daemon = bench.daemon();
+    let daemon = fixture.daemon();
     until(&mut agent, "the hand-over to the new run", || !daemon.adjustments().is_empty()).await;
     assert_eq!((daemon.configurations().len(), daemon.adjustments().len()), (1, 1));
-    assert_eq!(bench.outside.borrow().writes.len(), 1, "nothing new stands in the status");
+    assert_eq!(fixture.outside.borrow().writes.len(), 1, "nothing new stands in the status");
 }
 
 /// Defect (a) on the wire, and trap 4: a new agent pushes nothing before it knows, and nothing that the run has.
 #[tokio::test]
-async fn a_new_agent_pushes_nothing_needless() {
-    let bench = Bench::new();
-    let daemon = bench.daemon();
-    let (dynamic, inputs, standing) = bench.agent();
+async fn a_new_agent_pushes_nothing_that_the_daemon_has() {
+    let fixture = Fixture::new();
+    let daemon = fixture.daemon();
+    let (dynamic, inputs, config_status) = fixture.agent();
     {
         let mut agent = std::pin::pin!(dynamic.run());
         inputs.unbounded_send(Input::Group(None)).unwrap();
         inputs.unbounded_send(maps("a")).unwrap();
         until(&mut agent, "the first hand-over", || daemon.configurations().len() == 1).await;
         // It is told after it was remembered.
-        until(&mut agent, "the standing", || standing.borrow().accepted.is_some()).await;
+        until(&mut agent, "the standing", || config_status.borrow().accepted.is_some()).await;
     }
-    let (dynamic, inputs, _standing) = bench.agent();
+    let (dynamic, inputs, _config_status) = fixture.agent();
     let mut agent = std::pin::pin!(dynamic.run());
     // Configurations come before adjustments in every look: once these have arrived, nothing of the former was to be pushed.
     inputs.unbounded_send(adjustments()).unwrap();
@@ -193,11 +194,11 @@ async fn a_new_agent_pushes_nothing_needless() {
 
 /// Defects (b) and (c) on the wire: a daemon that hangs while everything changes gets the newest once it answers.
 #[tokio::test]
-async fn a_daemon_that_hangs_gets_the_newest_later() {
-    let bench = Bench::new();
-    let daemon = bench.daemon();
+async fn a_daemon_that_hung_gets_the_newest_configuration_once_it_answers() {
+    let fixture = Fixture::new();
+    let daemon = fixture.daemon();
     daemon.behave(Behaviour::Hangs);
-    let (dynamic, inputs, _standing) = bench.agent();
+    let (dynamic, inputs, _config_status) = fixture.agent();
     let mut agent = std::pin::pin!(dynamic.run());
     inputs.unbounded_send(Input::Group(None)).unwrap();
     inputs.unbounded_send(maps("a")).unwrap();
@@ -212,65 +213,68 @@ async fn a_daemon_that_hangs_gets_the_newest_later() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_without_its_text_and_ends_the_run_once() {
-    let bench = Bench::new();
-    let daemon = bench.daemon();
+async fn a_refusal_is_reported_without_the_daemons_text_and_requests_one_restart() {
+    let fixture = Fixture::new();
+    let daemon = fixture.daemon();
     daemon.behave(Behaviour::Refuses("failed to apply configuration: SECRET".to_owned()));
-    let (dynamic, inputs, standing) = bench.agent();
+    let (dynamic, inputs, config_status) = fixture.agent();
     let mut agent = std::pin::pin!(dynamic.run());
     inputs.unbounded_send(Input::Group(None)).unwrap();
     inputs.unbounded_send(maps("SECRET")).unwrap();
-    until(&mut agent, "the standing", || standing.borrow().problem.is_some()).await;
-    let told = standing.borrow().clone();
-    assert!(told.problem.as_ref().unwrap().message.starts_with(&format!("cri-resmgr refused {DEFAULT} (")), "{told:?}");
-    assert!(!format!("{told:?}").contains("SECRET"));
-    assert_eq!(told.renewal.as_ref().unwrap().invocation, "run-1");
-    assert_eq!(bench.outside.borrow().announced.len(), 1);
-    bench.run.send_replace(Some("run-2".to_owned()));
-    until(&mut agent, "the new run", || standing.borrow().renewal.is_none()).await;
-    assert_eq!((daemon.configurations().len(), bench.outside.borrow().announced.len()), (1, 1));
+    until(&mut agent, "the standing", || config_status.borrow().problem.is_some()).await;
+    let reported = config_status.borrow().clone();
+    assert!(
+        reported.problem.as_ref().unwrap().message.starts_with(&format!("cri-resmgr refused {DEFAULT} (")),
+        "{reported:?}"
+    );
+    assert!(!format!("{reported:?}").contains("SECRET"));
+    assert_eq!(reported.restart_request.as_ref().unwrap().invocation, "run-1");
+    assert_eq!(fixture.outside.borrow().recorded.len(), 1);
+    fixture.run.send_replace(Some("run-2".to_owned()));
+    until(&mut agent, "the new run", || config_status.borrow().restart_request.is_none()).await;
+    assert_eq!((daemon.configurations().len(), fixture.outside.borrow().recorded.len()), (1, 1));
 }
 
 #[tokio::test]
-async fn without_a_duty_nothing_goes_over_the_wire_and_a_status_write_is_repeated_until_it_succeeds() {
-    let bench = Bench::new();
-    let daemon = bench.daemon();
-    bench.outside.borrow_mut().failing_writes = 2;
-    let (dynamic, inputs, standing) = bench.agent();
+async fn a_daemon_that_takes_no_configuration_gets_no_push_and_status_writes_are_retried() {
+    let fixture = Fixture::new();
+    let daemon = fixture.daemon();
+    fixture.outside.borrow_mut().failing_writes = 2;
+    let (dynamic, inputs, config_status) = fixture.agent();
     let mut agent = std::pin::pin!(dynamic.run());
     for input in [Input::Group(None), maps("a"), adjustments()] {
         inputs.unbounded_send(input).unwrap();
     }
-    until(&mut agent, "the status", || bench.outside.borrow().writes.len() == 1).await;
-    bench.duty.send_replace(Duty::Off);
-    until(&mut agent, "the standing", || *standing.borrow() == Standing::default()).await;
+    until(&mut agent, "the status", || fixture.outside.borrow().writes.len() == 1).await;
+    fixture.daemon_mode.send_replace(DaemonMode::Off);
+    until(&mut agent, "the standing", || *config_status.borrow() == ConfigStatus::default()).await;
     let before = daemon.calls().len();
     let object = json!({"spec": {"scope": []}, "status": {"nodes": {"n": {"errors": {}}}}});
     inputs.unbounded_send(maps("b")).unwrap();
     inputs.unbounded_send(Input::Adjustment("a".into(), Some(Adjustment::of(&object, "n")))).unwrap();
-    until(&mut agent, "the status withdrawn", || bench.outside.borrow().writes.len() == 2).await;
-    assert_eq!(bench.outside.borrow().writes[1].patch, json!({"status": {"nodes": {"n": null}}}));
+    until(&mut agent, "the status withdrawn", || fixture.outside.borrow().writes.len() == 2).await;
+    assert_eq!(fixture.outside.borrow().writes[1].patch, json!({"status": {"nodes": {"n": null}}}));
     assert_eq!(daemon.calls().len(), before);
 }
 
 /// A call that the daemon cannot read is an answer, a connection that breaks in the middle of one is none.
 #[tokio::test]
-async fn an_error_of_the_server_is_an_answer_and_a_broken_connection_is_none() {
-    let bench = Bench::new();
-    let handover = Handover::new(bench.socket.clone(), "n".to_owned()).within(DEADLINE);
+async fn a_grpc_error_is_an_answer_and_a_broken_connection_is_none() {
+    let fixture = Fixture::new();
+    let config_socket = ConfigSocket::new(fixture.socket.clone(), "n".to_owned()).within(DEADLINE);
     let push = Push::Adjustments { set: BTreeMap::from([("a".to_owned(), json!({"scope": []}))]) };
-    assert!(handover.push(&push).await.is_err_and(|reason| reason.starts_with("cannot connect")));
-    let daemon = bench.daemon();
+    assert!(config_socket.push(&push).await.is_err_and(|reason| reason.starts_with("cannot connect")));
+    let daemon = fixture.daemon();
     for code in [Code::Unknown, Code::Internal, Code::InvalidArgument, Code::ResourceExhausted] {
         daemon.behave(Behaviour::Fails(code));
-        let told = BTreeMap::from([("request".to_owned(), "as told".to_owned())]);
-        assert_eq!(handover.push(&push).await, Ok(Answer::Refused(told)), "{code:?}");
+        let reported = BTreeMap::from([("request".to_owned(), "as told".to_owned())]);
+        assert_eq!(config_socket.push(&push).await, Ok(Answer::Refused(reported)), "{code:?}");
     }
     daemon.behave(Behaviour::Fails(Code::Unavailable));
-    assert!(handover.push(&push).await.is_err());
+    assert!(config_socket.push(&push).await.is_err());
     daemon.behave(Behaviour::Hangs);
     let calls = daemon.calls().len();
-    let mut call = std::pin::pin!(handover.push(&push));
+    let mut call = std::pin::pin!(config_socket.push(&push));
     while daemon.calls().len() == calls {
         assert!(
             tokio::time::timeout(Duration::from_millis(20), call.as_mut()).await.is_err(),
@@ -278,5 +282,5 @@ async fn an_error_of_the_server_is_an_answer_and_a_broken_connection_is_none() {
         );
     }
     drop(daemon);
-    assert_eq!(call.await, Err(format!("SetAdjustment on {} failed with Unavailable", bench.socket.display())));
+    assert_eq!(call.await, Err(format!("SetAdjustment on {} failed with Unavailable", fixture.socket.display())));
 }

@@ -22,7 +22,7 @@ use super::Input;
 use configurations::{Configurations, Contents};
 use lean::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, Texts};
 
-/// Most Adjustments that are looked at; what is beyond is told and left out.
+/// Most Adjustments that are read; the rest is logged and left out.
 const ADJUSTMENTS: usize = 500;
 /// What the specifications of all Adjustments may take together, bytes in memory. They are held several times: as they came, for the daemon, and as its
 /// text.
@@ -138,7 +138,7 @@ fn adjustment(object: Adjusting, node: &str) -> Option<(Adjustment, usize)> {
     Some((read, bytes))
 }
 
-/// How much of a list is looked at.
+/// How much of a list is read.
 #[derive(Clone, Copy)]
 struct Most {
     count: usize,
@@ -192,13 +192,13 @@ where
 {
     let mut known = BTreeMap::new();
     let mut coming = BTreeMap::new();
-    let mut told = String::new();
+    let mut reported = String::new();
     events.backoff(Patient::default()).filter_map(move |event| {
         let change = match event {
             Ok(event) => {
                 // Every try to list begins with these, good or bad.
                 let is_try = matches!(event, Event::Init | Event::InitApply(_));
-                if !is_try && !std::mem::take(&mut told).is_empty() {
+                if !is_try && !std::mem::take(&mut reported).is_empty() {
                     tracing::info!("resumed watching {what}");
                 }
                 follow(&mut known, &mut coming, event, |all, object| take(what, most, all, object, &read))
@@ -206,9 +206,9 @@ where
             Err(error) => {
                 let error = ErrorChain(&error).to_string();
                 // The same error comes again with every try.
-                if error != told {
+                if error != reported {
                     tracing::warn!(%error, "failed to watch {what}");
-                    told = error;
+                    reported = error;
                 }
                 None
             }
@@ -286,7 +286,7 @@ mod tests {
 
     /// Defects a and d of the Go agent: something before the first list is complete, and events of an earlier watch that count for a later one.
     #[test]
-    fn only_complete_lists_are_shown() {
+    fn a_watch_shows_complete_lists_only() {
         let (mut known, mut coming) = (BTreeMap::new(), BTreeMap::new());
         let mut shown = Vec::new();
         let unlabelled = |policy: &str| {
@@ -321,7 +321,7 @@ mod tests {
 
     /// A kind that the API server does not know (yet): each try to list seems to begin well.
     #[test]
-    fn a_watch_that_fails_is_tried_later_and_later() {
+    fn a_watch_that_keeps_failing_is_retried_with_growing_delays() {
         let mut backoff = Patient::default();
         let waits: Vec<Duration> = std::iter::repeat_with(|| {
             backoff.reset();
@@ -336,7 +336,7 @@ mod tests {
 
     /// W12: it was parsed by every agent, and ended it.
     #[test]
-    fn a_configuration_that_is_too_long_is_refused_by_name_and_never_parsed() {
+    fn a_config_map_beyond_the_limit_is_refused_by_name_without_parsing() {
         let refused = content(map("cri-resmgr-config.default", &"- a\n".repeat(38_000))).unwrap();
         assert!(refused.iter().map(|(key, text)| key.len() + text.len()).sum::<usize>() < 200);
         let findings = cri_resmgr::check_modules(&refused).unwrap_err();
@@ -345,7 +345,7 @@ mod tests {
 
     /// Field case A01: the sample of upstream, as the original's users have it.
     #[test]
-    fn a_configuration_without_our_label_counts_unless_it_is_not_valid() {
+    fn a_config_map_without_our_label_counts_if_it_is_valid() {
         let unlabelled = |text: &str| {
             let object = json!({"metadata": {"name": "cri-resmgr-config.default"}, "data": {"policy": text}});
             content(serde_json::from_value(object).unwrap())
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_adjustment_is_one_bad_adjustment() {
+    fn an_adjustment_that_cannot_be_read_does_not_affect_the_others() {
         let object = |name: &str, spec: &str| -> Adjusting {
             serde_json::from_str(&format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{spec}}}"#)).unwrap()
         };
@@ -383,7 +383,7 @@ mod tests {
 
     /// Few bytes of text that are many in memory, as many times as the API takes them.
     #[test]
-    fn adjustments_that_take_too_much_together_are_left_out_and_the_rest_counts() {
+    fn adjustments_beyond_the_common_memory_limit_are_left_out() {
         let object = |name: &str, spec: &str| -> Adjusting {
             serde_json::from_str(&format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{spec}}}"#)).unwrap()
         };

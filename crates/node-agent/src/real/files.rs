@@ -52,7 +52,7 @@ impl RealNode {
 
     /// The sum of a file, remembered as long as its inode, size and times are the same: the daemon is tens of megabytes.
     fn sha256(&mut self, path: &str) -> Result<Option<String>> {
-        let stamp = std::fs::symlink_metadata(self.root.own_view(path)).ok().map(|found| {
+        let stamp = std::fs::symlink_metadata(self.root.path_in_this_namespace(path)).ok().map(|found| {
             [
                 i128::from(found.dev()),
                 i128::from(found.ino()),
@@ -84,7 +84,7 @@ impl RealNode {
 
     /// Files are made as root; in a sandbox, where the agent is somebody else, as that one.
     fn owner(&self) -> Owner {
-        self.images.owner
+        self.binaries.owner
     }
 
     fn write(&mut self, path: &str, mode: u32, source: &Source, sha256: &str) -> Result<()> {
@@ -101,7 +101,7 @@ impl RealNode {
                 self.root.copy(from, path, attributes, expected)?;
             }
             Source::Daemon | Source::Policy(_) | Source::Gate => {
-                let mut file = self.images.open(source)?;
+                let mut file = self.binaries.open(source)?;
                 self.root.copy_in(path, &mut file, attributes, expected)?;
             }
         }

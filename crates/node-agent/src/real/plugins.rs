@@ -49,7 +49,7 @@ struct OnHost<'a>(&'a HostRoot);
 
 impl OnHost<'_> {
     async fn containerd(&self) -> Result<RuntimeClient> {
-        Ok(RuntimeClient::connect(&self.0.own_view(node::CONTAINERD_SOCKET), CALL).await?)
+        Ok(RuntimeClient::connect(&self.0.path_in_this_namespace(node::CONTAINERD_SOCKET), CALL).await?)
     }
 
     fn small_file(&self, path: &str, limit: u64) -> Result<Option<String>> {
@@ -58,7 +58,7 @@ impl OnHost<'_> {
     }
 
     fn modified(&self, path: &str) -> u64 {
-        let found = std::fs::symlink_metadata(self.0.own_view(path));
+        let found = std::fs::symlink_metadata(self.0.path_in_this_namespace(path));
         found.ok().and_then(|found| u64::try_from(found.mtime()).ok()).unwrap_or_default()
     }
 

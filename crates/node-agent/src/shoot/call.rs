@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_call_without_an_answer_ends_at_the_deadline_and_is_named() {
+    async fn a_call_without_an_answer_fails_at_the_deadline_and_names_the_object() {
         let never = std::future::pending::<Result<(), kube::Error>>();
         let outcome = call_within(Duration::from_millis(10), "get", "Node n", never).await;
         assert_eq!(outcome.unwrap_err().to_string(), "get Node n: no answer within 10ms");

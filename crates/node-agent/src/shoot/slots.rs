@@ -1,7 +1,7 @@
 //! The shoot's switch slots: how many nodes may leave their runtime for another at the same time (docs/decisions/0005-switch-slots.md).
 
-mod doubts;
 mod pace;
+mod warnings;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::GetParams;
 use kube::{Api, Client};
-use lease::slots::{Answer, Ask, Members, Verdict, is_object_name};
+use lease::slots::{Members, SlotDecision, SlotRequest, SlotResponse, is_object_name};
 use lease::{Slots as SlotsLease, SlotsConfig};
 use node_plan::{Slot, SlotHold, Wait};
 use observability::ErrorChain;
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 use super::ShootApi;
 use super::call::{DEADLINE, ShootError, call};
-use crate::effects::{Permit, Request, Slots};
-use doubts::Doubts;
+use crate::effects::{Slots, SwitchPermit, SwitchRequest};
 use pace::{ROLLBACK_LIMIT, change, slots};
+use warnings::SlotWarnings;
 
 /// Longer than any switch with its proof and its way back (60 s for the daemon, 90 s for kubelet on either side).
 const DURATION: Duration = Duration::from_secs(300);
@@ -35,7 +35,7 @@ pub(crate) struct SwitchSlots {
     api: Rc<ShootApi>,
     lease: Option<SlotsLease>,
     members: Members,
-    doubts: Doubts,
+    warnings: SlotWarnings,
 }
 
 /// The DaemonSet of the agents: how many nodes share the slots, and who owns their record.
@@ -60,63 +60,68 @@ impl SwitchSlots {
     /// Slots for the node of this API.
     pub(crate) fn new(api: Rc<ShootApi>) -> Self {
         let lease = api.client().map(lease);
-        Self { api, lease, members: Members::default(), doubts: Doubts::default() }
+        Self { api, lease, members: Members::default(), warnings: SlotWarnings::default() }
     }
 
     /// Takes or renews the slot.
-    async fn take(&mut self, request: &Request) -> Result<Permit, ShootError> {
+    async fn take(&mut self, request: &SwitchRequest) -> Result<SwitchPermit, ShootError> {
         let agents = self.agents().await?;
         let (change, slots, nobody) = (change(request), slots(agents.scheduled), BTreeSet::new());
         let node = self.api.node_name().to_owned();
-        let ask = Ask {
+        let slot_request = SlotRequest {
             name: &node,
             change: &change,
             failed_at: request.failed_at,
             slots: usize::try_from(slots).unwrap_or(1),
-            strangers: &nobody,
+            non_members: &nobody,
         };
-        let answer = self.take_from_nodes_only(ask, agents.owner.as_ref()).await?;
-        let slot = match answer.verdict {
-            Verdict::Held => Slot::Held,
-            Verdict::Full | Verdict::Free => Slot::Waiting(Wait::SlotsTaken { slots }),
-            Verdict::Stopped => Slot::Stopped { rollbacks: ROLLBACK_LIMIT },
+        let response = self.take_from_nodes_only(slot_request, agents.owner.as_ref()).await?;
+        let slot = match response.decision {
+            SlotDecision::Held => Slot::Held,
+            SlotDecision::Full | SlotDecision::Free => Slot::Waiting(Wait::SlotsTaken { slots }),
+            SlotDecision::Stopped => Slot::Stopped { rollbacks: ROLLBACK_LIMIT },
         };
-        Ok(Permit { slot, told: true, stopped_now: answer.stopped_now, again_in: pace::wait(agents.scheduled) })
+        Ok(SwitchPermit {
+            slot,
+            reported: true,
+            stopped_now: response.stopped_now,
+            again_in: pace::wait(agents.scheduled),
+        })
     }
 
     /// Takes the slot. Whoever may write the record may forge it, so where others hold all slots it is asked whether they are Nodes.
     async fn take_from_nodes_only(
         &mut self,
-        ask: Ask<'_>,
+        slot_request: SlotRequest<'_>,
         owner: Option<&OwnerReference>,
-    ) -> Result<Answer, ShootError> {
-        let answer = self.lease()?.take(&ask, owner).await?;
-        if let Some(reason) = answer.unreadable {
-            self.doubts.raise(event::SWITCHES_UNREADABLE, &format!("what stands there counts as nothing: {reason}"));
+    ) -> Result<SlotResponse, ShootError> {
+        let response = self.lease()?.take(&slot_request, owner).await?;
+        if let Some(reason) = response.unreadable {
+            self.warnings.raise(event::SWITCHES_UNREADABLE, &format!("what stands there counts as nothing: {reason}"));
         }
-        if answer.verdict != Verdict::Full {
-            return Ok(answer);
+        if response.decision != SlotDecision::Full {
+            return Ok(response);
         }
-        let strangers = self.strangers(&answer.others).await?;
-        let Some(first) = strangers.first() else { return Ok(answer) };
+        let non_members = self.non_members(&response.others).await?;
+        let Some(first) = non_members.first() else { return Ok(response) };
         let shown: String = first.chars().take(SHOWN).collect();
-        self.doubts.raise(
+        self.warnings.raise(
             event::SLOT_IGNORED,
             &format!("{shown:?} holds a slot and is no Node of this shoot; it does not count"),
         );
-        Ok(self.lease()?.take(&Ask { strangers: &strangers, ..ask }, owner).await?)
+        Ok(self.lease()?.take(&SlotRequest { non_members: &non_members, ..slot_request }, owner).await?)
     }
 
     /// Those of `holders` that are no Nodes. Who cannot be looked up now counts.
-    async fn strangers(&mut self, holders: &[String]) -> Result<BTreeSet<String>, ShootError> {
+    async fn non_members(&mut self, holders: &[String]) -> Result<BTreeSet<String>, ShootError> {
         let client = self.client()?;
         let due = self.members.to_look_up(holders, Instant::now());
-        let mut strangers = BTreeSet::new();
+        let mut non_members = BTreeSet::new();
         let look_ups = async {
             for name in due {
                 match is_node(&client, name).await {
                     Ok(true) => self.members.found(name, Instant::now()),
-                    Ok(false) => drop(strangers.insert(name.to_owned())),
+                    Ok(false) => drop(non_members.insert(name.to_owned())),
                     Err(error) => {
                         tracing::warn!(error = %ErrorChain(&error), "failed to look up the holder of a switch slot");
                     }
@@ -125,23 +130,23 @@ impl SwitchSlots {
         };
         // Longer would hold up the agent; the next ask goes on.
         drop(tokio::time::timeout(DEADLINE, look_ups).await);
-        Ok(strangers)
+        Ok(non_members)
     }
 
     /// Gives the slot back and reports a failure; whether that stops all further switches.
-    async fn give_back(&self, request: &Request) -> Result<bool, ShootError> {
+    async fn give_back(&self, request: &SwitchRequest) -> Result<bool, ShootError> {
         let Ok(lease) = self.lease() else { return Ok(false) };
-        let (change, strangers) = (change(request), BTreeSet::new());
-        let ask = Ask {
+        let (change, non_members) = (change(request), BTreeSet::new());
+        let slot_request = SlotRequest {
             name: self.api.node_name(),
             change: &change,
             failed_at: request.failed_at,
             slots: 1,
-            strangers: &strangers,
+            non_members: &non_members,
         };
         // Only a failure may have to be written where no Lease is.
         let owner = self.agents().await.ok().and_then(|agents| agents.owner);
-        Ok(lease.give_back(&ask, owner.as_ref()).await?.stopped_now)
+        Ok(lease.give_back(&slot_request, owner.as_ref()).await?.stopped_now)
     }
 
     async fn agents(&self) -> Result<AgentDaemonSet, ShootError> {
@@ -169,7 +174,7 @@ impl SwitchSlots {
         self.api.client().cloned().ok_or(ShootError::NoClient)
     }
 
-    async fn announce_stop(&self, stopped_now: bool) {
+    async fn record_stop(&self, stopped_now: bool) {
         if stopped_now {
             let note = SlotHold::Stopped { rollbacks: ROLLBACK_LIMIT }.to_string();
             self.api.publish_event(true, event::SWITCHES_STOPPED, &note).await;
@@ -178,20 +183,20 @@ impl SwitchSlots {
 }
 
 impl Slots for SwitchSlots {
-    async fn take_slot(&mut self, request: &Request) -> Permit {
+    async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit {
         let permit = self.take(request).await.unwrap_or_else(|error| pace::unknown(&error));
-        if let Some(doubt) = self.doubts.take_due() {
-            self.api.publish_event(true, doubt.reason, &doubt.note).await;
+        if let Some(warning) = self.warnings.take_due() {
+            self.api.publish_event(true, warning.reason, &warning.note).await;
         }
         tracing::info!(slot = ?permit.slot, "asked for a switch slot");
-        self.announce_stop(permit.stopped_now).await;
+        self.record_stop(permit.stopped_now).await;
         permit
     }
 
-    async fn give_back_slot(&mut self, request: &Request) -> bool {
+    async fn give_back_slot(&mut self, request: &SwitchRequest) -> bool {
         match self.give_back(request).await {
             Ok(stopped_now) => {
-                self.announce_stop(stopped_now).await;
+                self.record_stop(stopped_now).await;
                 true
             }
             Err(error) => {

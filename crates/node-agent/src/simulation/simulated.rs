@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
 use crate::effects::{
-    Clock as _, EffectError, Files, NoAnswer, Node, Permit, Plugins, Probe, Progress, Registration, Request, Result,
-    Slots, Socket, UnitView, Units,
+    Clock as _, EffectError, Files, NoAnswer, Node, Plugins, Probe, Progress, Registration, Result, Slots, Socket,
+    SwitchPermit, SwitchRequest, UnitView, Units,
 };
 use crate::memory;
 use crate::shoot::{ShootApi, SwitchSlots};
@@ -217,19 +217,19 @@ impl crate::effects::Clock for SimulatedNode {
         if time.is_zero() {
             return Ok(());
         }
-        match tokio::time::timeout(self.clock.outside(time), stop.wait_for(|stop| *stop)).await {
-            Ok(_) => Err(EffectError::Stopping),
-            Err(_elapsed) => Ok(()),
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => Err(EffectError::Stopping),
+            () = self.clock.sleep(time) => Ok(()),
         }
     }
 }
 
 impl Slots for SimulatedNode {
-    async fn take_slot(&mut self, request: &Request) -> Permit {
+    async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit {
         self.slots.take_slot(request).await
     }
 
-    async fn give_back_slot(&mut self, request: &Request) -> bool {
+    async fn give_back_slot(&mut self, request: &SwitchRequest) -> bool {
         self.slots.give_back_slot(request).await
     }
 }

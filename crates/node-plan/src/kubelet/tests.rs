@@ -31,7 +31,7 @@ fn foreign(origin: &str, value: &str) -> UnitShapeError {
 const UNIT: &str = "the command line of kubelet.service";
 
 #[test]
-fn units_that_gardener_and_its_providers_write_are_accepted() {
+fn kubelet_units_of_gardener_and_its_providers_are_accepted() {
     for line in [
         "/opt/bin/kubelet --config=/c --container-runtime-endpoint=unix:///run/containerd/containerd.sock --v=2 $KUBELET_EXTRA_ARGS",
         "/opt/bin/kubelet --container-runtime=remote --container-runtime-endpoint=/run/containerd/containerd.sock $KUBELET_EXTRA_ARGS",
@@ -44,7 +44,7 @@ fn units_that_gardener_and_its_providers_write_are_accepted() {
 }
 
 #[test]
-fn other_units_are_refused_by_name() {
+fn kubelet_units_that_cannot_be_overridden_are_refused_with_their_reason() {
     for (line, error) in [
         ("/opt/bin/kubelet --v=2", UnitShapeError::NoVariable),
         ("/opt/bin/kubelet ${KUBELET_EXTRA_ARGS}", UnitShapeError::NoVariable),
@@ -83,7 +83,7 @@ fn other_units_are_refused_by_name() {
 
 /// Field cases N05, N06: what a variable holds shows in the process only.
 #[test]
-fn the_running_kubelet_counts() {
+fn endpoint_in_a_variable_is_found_in_the_running_kubelet() {
     let containerd = "--container-runtime-endpoint=unix:///run/containerd/containerd.sock";
     let ours = "--container-runtime-endpoint=unix:///run/cri-resmgr/cri-resmgr.sock";
     let kind = "/usr/bin/kubelet $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS";
@@ -115,7 +115,7 @@ fn the_running_kubelet_counts() {
 }
 
 #[test]
-fn the_endpoint_of_a_file_counts() {
+fn endpoint_in_a_configuration_file_is_checked_like_a_flag() {
     for (value, expected) in [
         ("unix:///run/containerd/containerd.sock", Ok(())),
         ("/var/run/cri-resmgr/cri-resmgr.sock", Err(UnitShapeError::EditedByPredecessor("/c".into()))),

@@ -214,9 +214,9 @@ mod tests {
         .into();
         let running = ["same", "other", "memory", "free", "half", "gone", "strange", "new"].map(container);
         let misses = compare(&books, None, &cgroups, &running);
-        let told: Vec<String> = misses.misses.iter().map(Miss::to_string).collect();
+        let reported: Vec<String> = misses.misses.iter().map(Miss::to_string).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "the control group of ns/gone/main cannot be found",
                 "ns/memory/main has memory nodes 0-1, not 0",
@@ -237,8 +237,8 @@ mod tests {
         let records = books(&[("a", "0"), ("b", "1"), ("new", "2")]);
         let cgroups = ["a", "b", "new"].map(|id| (id.to_owned(), cgroup("0", "0"))).into();
         let misses = compare(&lagging, Some(&records), &cgroups, &["a", "b", "gone", "new"].map(container));
-        let told: Vec<String> = misses.misses.iter().map(Miss::to_string).collect();
-        assert_eq!(told, ["ns/b/main runs on CPUs 0, not 1", "ns/new/main is not in the books of the policy"]);
+        let reported: Vec<String> = misses.misses.iter().map(Miss::to_string).collect();
+        assert_eq!(reported, ["ns/b/main runs on CPUs 0, not 1", "ns/new/main is not in the books of the policy"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::journal::{Applied, Backoff, Change, Made, Phase};
 use crate::kind::Backend;
 use crate::managed_file::{FileRole, Source};
 use crate::observed::Observed;
-use crate::plan::planner::{Planner, describe};
+use crate::plan::planner::{Planner, Way, describe};
 use crate::plan::{Plan, Target, plugin, proxy};
 use crate::slot::Slot;
 use crate::step::{Action, FileAction, JournalAction, Proof, Step, UnitAction};
@@ -19,7 +19,7 @@ use crate::step::{Action, FileAction, JournalAction, Proof, Step, UnitAction};
 /// Back to what was proven before: that waits for nobody.
 pub(super) fn plan_back(observed: &Observed, before: &Installation, backoff: &Backoff) -> Plan {
     let observed = Observed { slot: Slot::Held, ..observed.clone() };
-    let mut plan = plan_way(&observed, before, true);
+    let mut plan = plan_way(&observed, before, Way::Back);
     plan.target = Target::Before;
     plan.holds.insert(0, Hold::RolledBackToPrevious(backoff.into()));
     plan.retry_at = Some(plan.retry_at.map_or(backoff.not_before, |at| at.min(backoff.not_before)));
@@ -27,10 +27,10 @@ pub(super) fn plan_back(observed: &Observed, before: &Installation, backoff: &Ba
 }
 
 pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
-    plan_way(observed, installation, false)
+    plan_way(observed, installation, Way::Onward)
 }
 
-fn plan_way(observed: &Observed, installation: &Installation, goes_back: bool) -> Plan {
+fn plan_way(observed: &Observed, installation: &Installation, way: Way) -> Plan {
     let backend = installation.backend.backend();
     let observed = &observed.of(backend);
     let journal = observed.journal.clone().unwrap_or_default();
@@ -47,7 +47,7 @@ fn plan_way(observed: &Observed, installation: &Installation, goes_back: bool) -
         retry_at: None,
         restart_daemon: None,
         leave_daemon: false,
-        goes_back,
+        way,
         awaits_slot: false,
     };
     if observed.containerd_answers {
@@ -75,7 +75,7 @@ impl Planner<'_> {
             BackendSpec::Plugin(plugin) => {
                 let changes = self.changes_the_policy();
                 self.leave_daemon = changes && !self.may_begin(PacedChange::Policy);
-                if changes && !self.leave_daemon && !self.goes_back {
+                if changes && !self.leave_daemon && self.way == Way::Onward {
                     plugin::before_start(self, plugin);
                 }
             }
@@ -240,7 +240,11 @@ impl Planner<'_> {
         let current = self.journal.applied.as_ref().is_some_and(|applied| {
             applied.inputs == inputs && applied.previous_invocation != unit.invocation && !unit.invocation.is_empty()
         });
-        let renewal = self.installation.renewal.as_ref().filter(|renewal| renewal.invocation == unit.invocation);
+        let restart_request = self
+            .installation
+            .restart_request
+            .as_ref()
+            .filter(|restart_request| restart_request.invocation == unit.invocation);
         let given_up = current && unit.is_failed() && self.restart_daemon.is_none();
         if given_up && !budget::may_start_again(&self.journal, self.observed.now) {
             // Fails at once, and so leads to what failures lead to.
@@ -262,7 +266,7 @@ impl Planner<'_> {
         } else if unit.is_active() && !self.observed.proxy_answers {
             Some("the daemon runs but does not answer")
         } else {
-            again.as_deref().or(renewal.map(|renewal| renewal.because.as_str()))
+            again.as_deref().or(restart_request.map(|restart_request| restart_request.because.as_str()))
         });
         if let Some(why) = why {
             let applied = Applied {

@@ -10,6 +10,15 @@ use crate::managed_file::{FileRole, ManagedFile};
 use crate::observed::{Observed, Unit};
 use crate::step::{Action, FileAction, Step, UnitAction};
 
+/// Whether something new is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To what is wanted.
+    Onward,
+    /// Back to what was proven: it was tried out when it came.
+    Back,
+}
+
 /// The plan as far as it is made. A backend's own part adds to it.
 pub(super) struct Planner<'a> {
     pub(super) observed: &'a Observed,
@@ -28,8 +37,7 @@ pub(super) struct Planner<'a> {
     pub(super) restart_daemon: Option<&'static str>,
     /// The daemon and its files stay as they are until a slot is held.
     pub(super) leave_daemon: bool,
-    /// The way back to what was proven: it was tried out when it came.
-    pub(super) goes_back: bool,
+    pub(super) way: Way,
     pub(super) awaits_slot: bool,
 }
 

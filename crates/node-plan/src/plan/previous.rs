@@ -33,7 +33,7 @@ impl Installation {
                 request_timeout_seconds: proven.request_timeout_seconds,
             }),
         };
-        let before = Self { backend, gate: self.gate.clone(), renewal: None };
+        let before = Self { backend, gate: self.gate.clone(), restart_request: None };
         (before.inputs() != self.inputs()).then_some(before)
     }
 }

@@ -43,7 +43,7 @@ fn prove_override(planner: &mut Planner<'_>) {
 
 fn switch_kubelet(planner: &mut Planner<'_>) {
     let kubelet = &planner.observed.kubelet;
-    let down = left_down(planner.observed, &planner.journal);
+    let down = is_down_unintentionally(planner.observed, &planner.journal);
     let why = match kubelet.endpoint() {
         _ if down => Some(KubeletOffProxy::Down),
         Some(Endpoint::Containerd) => Some(KubeletOffProxy::OnContainerd),
@@ -89,7 +89,7 @@ fn switch_kubelet(planner: &mut Planner<'_>) {
 }
 
 /// Before the proxy is stopped: kubelet back to containerd. `cause`: of its restart.
-pub(super) fn leave(observed: &Observed, journal: &Journal, cause: Cause, steps: &mut Vec<Step>) {
+pub(super) fn switch_to_containerd(observed: &Observed, journal: &Journal, cause: Cause, steps: &mut Vec<Step>) {
     let there = Backend::Proxy.footprint().is_ours(observed, node::KUBELET_DROP_IN);
     if there {
         steps.push(
@@ -106,7 +106,7 @@ pub(super) fn leave(observed: &Observed, journal: &Journal, cause: Cause, steps:
     }
     let kubelet = &observed.kubelet;
     let on_proxy = kubelet.endpoint() == Some(Endpoint::Proxy);
-    let down = left_down(observed, journal);
+    let down = is_down_unintentionally(observed, journal);
     if on_proxy || down {
         let cause = if on_proxy { cause } else { Cause::Heal };
         let evidence = if on_proxy { "kubelet runs on the proxy" } else { KubeletOffProxy::Down.as_str() };
@@ -128,7 +128,7 @@ pub(super) fn leave(observed: &Observed, journal: &Journal, cause: Cause, steps:
 
 /// kubelet has failed, or is down in the middle of a restart of ours (whose first half resets the failed state). A kubelet that somebody
 /// stopped is left alone.
-fn left_down(observed: &Observed, journal: &Journal) -> bool {
+fn is_down_unintentionally(observed: &Observed, journal: &Journal) -> bool {
     let unit = &observed.kubelet.unit;
     unit.is_failed() || (journal.kubelet_unproven && !unit.is_up())
 }

@@ -12,7 +12,7 @@ use kubelet_config::{Endpoint, Setting};
 use model::{CUTS, NodeState, install, installation, remove, restarts};
 
 use crate::budget;
-use crate::desired::{Desired, Renewal};
+use crate::desired::{Desired, RestartRequest};
 use crate::entry::Entry;
 use crate::hold::Hold;
 use crate::journal::{Change, Phase};
@@ -46,7 +46,7 @@ fn install_and_remove_leave_the_tree_as_it_was() {
 }
 
 #[test]
-fn a_clean_node_is_left_alone() {
+fn removal_of_a_clean_node_plans_nothing() {
     let mut model = NodeState::default();
     assert_eq!(model.converge(&remove()), Ok(0));
     assert_eq!(model, NodeState::default());
@@ -54,7 +54,7 @@ fn a_clean_node_is_left_alone() {
 
 /// An agent that was killed, or failed, between the journal and the lock.
 #[test]
-fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
+fn removal_interrupted_before_the_lock_was_removed_is_finished() {
     for path in crate::Backend::Proxy.footprint().bookkeeping {
         let mut model = NodeState::default();
         model.entries.insert((*path).into(), Entry::Directory { empty: false });
@@ -64,7 +64,7 @@ fn a_removal_that_was_interrupted_at_its_very_end_is_ended() {
 }
 
 #[test]
-fn kubelet_is_not_touched_before_the_proxy_is_proven_and_the_proxy_not_stopped_before_kubelet_has_left() {
+fn install_restarts_kubelet_after_the_proxy_is_proven_and_removal_before_it_stops() {
     let steps = NodeState::default().plan(&install("none", "v1")).steps;
     let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|step| wanted(&step.action)).unwrap();
     let proven = position(&|action| *action == Proof::DaemonAnswers.into());
@@ -83,7 +83,7 @@ fn kubelet_is_not_touched_before_the_proxy_is_proven_and_the_proxy_not_stopped_b
 }
 
 #[test]
-fn every_interrupted_execution_converges_to_the_same_node() {
+fn execution_interrupted_at_any_step_converges_to_the_same_node() {
     let starts: [(&str, NodeState, Desired, u32); 5] = [
         ("install", NodeState::default(), install("none", "v1"), 1),
         ("upgrade", installed("none"), install("none", "v2"), 0),
@@ -117,7 +117,7 @@ fn every_interrupted_execution_converges_to_the_same_node() {
 }
 
 #[test]
-fn only_what_changed_restarts() {
+fn a_change_of_one_input_restarts_only_what_runs_with_it() {
     let model = installed("none");
     let mut gate = installation("none", "v1");
     gate.gate = model::blob("gate2");
@@ -147,12 +147,12 @@ fn only_what_changed_restarts() {
 
 /// What was pushed to a running daemon needs another run: the run that is named ends, once, with its reason, and kubelet is left alone.
 #[test]
-fn a_run_that_must_end_ends_once() {
+fn a_restart_request_restarts_the_named_run_of_the_daemon_once() {
     let mut model = installed("balloons");
     let Desired::Installed(mut wanted) = install("balloons", "v1") else { unreachable!() };
     let run = model.observe().daemon.invocation;
-    wanted.renewal =
-        Some(Renewal { invocation: run.clone(), because: "cri-resmgr-config.default (1a2b3c4d): a key".into() });
+    wanted.restart_request =
+        Some(RestartRequest { invocation: run.clone(), because: "cri-resmgr-config.default (1a2b3c4d): a key".into() });
     let desired = Desired::Installed(wanted);
     let plan = model.plan(&desired);
     assert_eq!((restarts(&plan, Restarts::Daemon), restarts(&plan, Restarts::Kubelet)), (1, 0));
@@ -164,7 +164,7 @@ fn a_run_that_must_end_ends_once() {
 }
 
 #[test]
-fn what_is_foreign_stays() {
+fn foreign_files_and_directories_survive_install_and_removal() {
     // A directory that we made and somebody else uses now, and one that was there before.
     let mut model = NodeState::default();
     model.entries.insert("/opt/intel".into(), Entry::Directory { empty: true });
@@ -180,7 +180,7 @@ fn what_is_foreign_stays() {
 }
 
 #[test]
-fn refusals_touch_nothing_and_name_the_reason() {
+fn a_refused_node_gets_no_step_and_a_hold_with_the_reason() {
     type Damage = fn(&mut NodeState);
     let unit = || "the command line of kubelet.service".to_owned();
     let systemd = |version: &str| Hold::from(Refusal::Systemd { version: version.into(), oldest: 239 });
@@ -229,7 +229,7 @@ fn refusals_touch_nothing_and_name_the_reason() {
 }
 
 #[test]
-fn a_node_that_becomes_unsuitable_is_made_clean() {
+fn an_installed_node_that_becomes_unsuitable_is_made_clean() {
     let mut model = installed("none");
     model.configure_kubelet("cpuManagerPolicy: static\n");
     model.converge(&install("none", "v1")).unwrap();
@@ -238,7 +238,7 @@ fn a_node_that_becomes_unsuitable_is_made_clean() {
 }
 
 #[test]
-fn a_failed_proof_leads_back_and_waits() {
+fn a_failed_proof_of_kubelet_rolls_back_and_waits_for_the_back_off() {
     let mut model = NodeState { kubelet_works_on_proxy: false, ..NodeState::default() };
     let desired = install("none", "v1");
     assert_eq!(model.converge(&desired), Err(Proof::Kubelet { endpoint: Endpoint::Proxy }.into()));
@@ -261,7 +261,7 @@ fn a_failed_proof_leads_back_and_waits() {
 }
 
 #[test]
-fn restarts_have_a_budget_and_removal_does_not_ask_for_it() {
+fn restart_budget_limits_healing_and_not_removal() {
     let mut model = installed("none");
     for restarts in 1..=budget::FREE_RESTARTS {
         let plan = model.plan(&install("none", "v1"));
@@ -278,9 +278,10 @@ fn restarts_have_a_budget_and_removal_does_not_ask_for_it() {
 }
 
 #[test]
-fn without_labels_an_installed_node_is_healed_and_a_new_one_waits() {
-    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
-    let state = |phase| DesiredState { phase, selection: Selection::default(), daemon: Daemon::default() };
+fn without_labels_an_installed_node_is_healed_and_a_new_one_is_undecided() {
+    use extension_config::desired_state::{self, DesiredState, Phase, Selection};
+    let state =
+        |phase| DesiredState { phase, selection: Selection::default(), backend: desired_state::Backend::default() };
     let decide =
         |state: &DesiredState, journal| Desired::decide(state, None, journal, model::blob("v1"), model::blob("gate"));
     assert!(matches!(decide(&state(Phase::Install), None), Desired::Undecided { .. }));
@@ -292,10 +293,10 @@ fn without_labels_an_installed_node_is_healed_and_a_new_one_waits() {
 /// Field case N20: the controller has excluded the node's pool for what the Shoot tells of its kubelets. The node is clean and as desired, also where
 /// it was switched before; its agent has nothing to refuse.
 #[test]
-fn a_node_of_an_excluded_pool_is_as_desired_whatever_its_kubelet() {
-    use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+fn a_node_of_an_excluded_pool_is_clean_and_as_desired_whatever_its_kubelet() {
+    use extension_config::desired_state::{self, DesiredState, Phase, Selection};
     let selection = Selection { excluded_pools: ["a".to_owned()].into(), ..Selection::default() };
-    let state = DesiredState { phase: Phase::Install, selection, daemon: Daemon::default() };
+    let state = DesiredState { phase: Phase::Install, selection, backend: desired_state::Backend::default() };
     let labels = [(extension_config::names::WORKER_POOL_LABEL.to_owned(), "a".to_owned())].into();
     for mut model in [NodeState::default(), installed("none")] {
         model.configure_kubelet("cpuManagerPolicy: static\n");
@@ -309,7 +310,7 @@ fn a_node_of_an_excluded_pool_is_as_desired_whatever_its_kubelet() {
 }
 
 #[test]
-fn a_budget_that_is_used_up_plans_nothing_again_and_again() {
+fn a_used_up_restart_budget_plans_no_step() {
     let mut model = installed("none");
     for _ in 1..budget::FREE_RESTARTS {
         model.endpoint = Endpoint::Containerd;
@@ -324,7 +325,7 @@ fn a_budget_that_is_used_up_plans_nothing_again_and_again() {
 }
 
 #[test]
-fn files_are_found_and_removed_without_the_journal_too() {
+fn removal_without_the_journal_finds_and_removes_our_files() {
     let mut straight = installed("none");
     straight.journal = None;
     let steps = straight.plan(&remove()).steps.len();

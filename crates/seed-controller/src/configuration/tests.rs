@@ -1,3 +1,4 @@
+use extension_config::desired_state::Backend;
 use serde_json::json;
 
 use super::status::{KEPT, provider_status, status_of_kept};
@@ -38,7 +39,8 @@ async fn a_faulty_base_configuration_leaves_the_last_good_one_in_effect() {
     assert!(change.changed && change.problems.is_some_and(|problems| !problems.blames_the_shoot()));
 
     let found = resolved(&base, None).await.unwrap();
-    assert_eq!(found.effective.daemon.fallback_config.as_deref(), Some(GOOD_AS_READ));
+    let Backend::CriResmgr(daemon) = &found.effective.backend else { panic!("{found:?}") };
+    assert_eq!(daemon.fallback_config.as_deref(), Some(GOOD_AS_READ));
     assert!(found.base_problems.is_some());
     // The shoot's own mistakes come first, and its own good configuration is not touched by the operator's fault.
     assert!(resolved(&base, Some(shoot_config(BAD))).await.unwrap_err().blames_the_shoot());
@@ -84,7 +86,7 @@ async fn the_status_tells_sources_and_warnings_but_no_text() {
 #[tokio::test]
 async fn a_check_that_hangs_holds_up_neither_the_loop_nor_another_check() {
     let base = Arc::new(BaseConfig::default());
-    let (release, hold) = std::sync::mpsc::channel::<()>();
+    let (release, hold) = std::sync::mpsc::sync_channel::<()>(1);
     let hanging = {
         let base = Arc::clone(&base);
         tokio::spawn(async move { base.off_the_loop(move || hold.recv().is_ok()).await.is_ok() })

@@ -344,7 +344,8 @@ fn the_desired_state_travels_unharmed() {
     let text = map.body()["data"][names::DESIRED_STATE_KEY].as_str().unwrap();
     let state = DesiredState::decode(text).unwrap();
     let expected = "{\"cpu\":{\"classes\":{\"\\\"quoted\\\" 'and' {{ braces }} \u{1f980}\\u2028\":{}}}}\n";
-    assert_eq!(state.daemon.fallback_config.as_deref(), Some(expected));
+    let Backend::CriResmgr(daemon) = &state.backend else { panic!("{state:?}") };
+    assert_eq!(daemon.fallback_config.as_deref(), Some(expected));
     assert_eq!(map.id().name, state.config_map_name().unwrap());
 }
 

@@ -87,7 +87,7 @@ impl<'a> Watch<'a> {
                 return Ok(reports.0.into_iter().map(|(node, report)| (node, report.stage)).collect());
             }
             if news.elapsed() > SILENCE {
-                bail!("waited in vain for {what}: {}", line(&reports));
+                bail!("timed out waiting for {what}: {}", line(&reports));
             }
         }
     }

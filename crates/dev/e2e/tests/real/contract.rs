@@ -1,7 +1,7 @@
 //! The contracts, against the real components. Against the sandbox's stand-ins: `crates/dev/sandbox/tests/contract.rs`.
 
 use anyhow::ensure;
-use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Landscape, Machine, RESOURCE_MANAGER, SYSTEMD, Verdict, verify};
+use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, Verdict, verify};
 use extension_config::names::node;
 use testbed::{Bed, Generation, Options, Progress};
 
@@ -40,8 +40,8 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     told(progress, &mut verdicts, verify("systemd", SYSTEMD, &machine).await);
     let socket = live.join(node::CONTAINERD_SOCKET.trim_start_matches('/'));
     told(progress, &mut verdicts, verify("containerd", CONTAINER_RUNTIME, &socket).await);
-    let landscape = Landscape::new(seed, shoot, NAMESPACE);
-    told(progress, &mut verdicts, verify("gardener-resource-manager", RESOURCE_MANAGER, &landscape).await);
+    let seed_and_shoot = SeedAndShoot::new(seed, shoot, NAMESPACE);
+    told(progress, &mut verdicts, verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
     let broken: Vec<&str> = verdicts.iter().flat_map(|verdict| &verdict.broken).map(String::as_str).collect();
     ensure!(broken.is_empty(), "{}", broken.join("\n"));
     Ok(())

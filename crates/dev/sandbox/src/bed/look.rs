@@ -19,7 +19,7 @@ use fake_kube_api::text;
 /// So many pods explain a failure.
 const SHOWN: usize = 5;
 
-/// What an agent tells of its node.
+/// An agent's report of its node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeReport {
@@ -29,7 +29,7 @@ pub struct NodeReport {
     pub desired: String,
     /// Seconds since 1970 from which on it is so.
     pub since: u64,
-    /// Restarts of kubelet of late.
+    /// Recent restarts of kubelet.
     pub restarts: u64,
     /// Why it is not as desired.
     pub message: String,
@@ -88,7 +88,7 @@ impl Sandbox {
     /// Waits until the shoot's ManagedResource is applied, healthy and rolled out.
     ///
     /// # Errors
-    /// What was awaited in vain.
+    /// The condition that did not come true in time.
     pub async fn wait_healthy(&self) -> anyhow::Result<()> {
         wait_for("the ManagedResource to be healthy", PATIENCE, || async {
             let found = self.seed.store().get(

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_of_daemon_sets() {
+    fn daemon_set_health_follows_gardener_resource_manager() {
         let set = |observed: i64, scheduled: i64, updated: i64, unavailable: i64| {
             json!({
                 "metadata": { "generation": 2 },

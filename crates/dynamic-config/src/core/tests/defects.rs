@@ -10,7 +10,7 @@ use crate::core::Push;
 
 /// (a) Nothing is pushed before the first complete list, and nothing because a list failed.
 #[test]
-fn defect_a_nothing_before_the_first_complete_list() {
+fn defect_a_nothing_is_pushed_before_the_first_complete_list() {
     let mut node = started();
     // A daemon that was given something by an earlier agent: not even the static configuration is pushed over it.
     node.daemon.cached = Some(config(DEFAULT, LOGGING).1);
@@ -31,7 +31,7 @@ fn defect_a_nothing_before_the_first_complete_list() {
 /// (b) and (c): there is one loop and no channel between deciding and pushing, and one decision for all that is known; adjustments that come
 /// while a configuration could not be delivered do not make it forgotten.
 #[test]
-fn defect_b_and_c_a_configuration_that_did_not_arrive_stays_due() {
+fn defect_b_and_c_a_configuration_that_was_not_delivered_stays_due() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
@@ -46,7 +46,7 @@ fn defect_b_and_c_a_configuration_that_did_not_arrive_stays_due() {
 
 /// (d) A group that changes takes its own ConfigMap at once; one of the former group no longer counts.
 #[test]
-fn defect_d_events_of_a_former_group_do_not_count() {
+fn defect_d_config_maps_of_a_former_group_are_ignored() {
     let mut node = started();
     node.core.set_group(Some("g".into()));
     let of_h = "cri-resmgr-config.group.h";
@@ -63,7 +63,7 @@ fn defect_d_events_of_a_former_group_do_not_count() {
 
 /// (e) What other nodes write into the status is no change.
 #[test]
-fn defect_e_the_status_of_others_causes_nothing() {
+fn defect_e_status_written_by_other_nodes_causes_no_push() {
     let mut node = started();
     let spec = json!({"scope": [{"containers": [{"key": "name", "operator": "In", "values": ["c"]}]}], "classes": {"rdt": "gold"}});
     node.core.set_adjustments(BTreeMap::from([adjustment("a", spec.clone())]));
@@ -81,7 +81,7 @@ fn defect_e_the_status_of_others_causes_nothing() {
 
 /// (f) A fault of one shows on that one only, and the others are in effect.
 #[test]
-fn defect_f_a_fault_shows_where_it_is() {
+fn defect_f_a_faulty_adjustment_gets_the_error_and_the_others_take_effect() {
     let mut node = started();
     node.daemon.bad.insert("b".into());
     let names = ["a", "b", "c"];
@@ -105,7 +105,7 @@ fn defect_f_a_fault_shows_where_it_is() {
 
 /// (f) The same where the errors name a container: two adjustments contradict each other, the third is not to blame. The older one wins.
 #[test]
-fn defect_f_errors_of_containers_find_their_adjustment() {
+fn defect_f_errors_that_name_a_container_are_attributed_to_its_adjustment() {
     let mut node = started();
     node.daemon.conflict = Some(["b".into(), "c".into()]);
     let names = ["a", "b", "c", "d"];

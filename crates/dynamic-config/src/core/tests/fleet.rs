@@ -43,7 +43,7 @@ impl Fleet {
             .iter()
             .map(|name| {
                 let mut core = Core::new(name.clone(), Memory::default());
-                core.set_duty(serve());
+                core.set_daemon_mode(serve());
                 core.set_run(Some("run"), || None);
                 core.set_adjustments(BTreeMap::new());
                 core

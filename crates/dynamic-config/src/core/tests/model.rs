@@ -6,14 +6,14 @@ use extension_config::cri_resmgr;
 use serde_json::{Value, json};
 
 use crate::adjustments::{Adjustment, Errors};
-use crate::core::{Answer, Core, Duty, Push};
+use crate::core::{Answer, Core, DaemonMode, Push};
 use crate::memory::Memory;
 use crate::selection::Data;
 
 pub(super) const FALLBACK: &str = "policy: {Active: none}\n";
 
-pub(super) fn serve() -> Duty {
-    Duty::Serve { fallback: FALLBACK.to_owned() }
+pub(super) fn serve() -> DaemonMode {
+    DaemonMode::Serve { fallback: FALLBACK.to_owned() }
 }
 
 /// A ConfigMap with this document, valid or not.

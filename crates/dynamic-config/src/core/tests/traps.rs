@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::model::{adjustment, config, serve};
 use super::{BALLOONS, DEFAULT, LOGGING, NONE, OWN, started};
-use crate::core::Duty;
+use crate::core::DaemonMode;
 
 /// 1. An empty configuration is never pushed, whatever the ConfigMap says.
 #[test]
-fn trap_1_an_empty_config_map_is_refused_and_what_runs_goes_on() {
+fn trap_1_an_empty_config_map_is_refused_and_the_running_configuration_stays() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
@@ -19,7 +19,7 @@ fn trap_1_an_empty_config_map_is_refused_and_what_runs_goes_on() {
         node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), text)]));
         node.settle();
         assert_eq!(node.daemon.pushed.len(), 1);
-        let problem = node.core.standing().problem.unwrap();
+        let problem = node.core.config_status().problem.unwrap();
         assert!(
             problem.message.ends_with("is not valid and is not pushed to cri-resmgr; invalid: the whole document"),
             "{problem:?}"
@@ -29,23 +29,23 @@ fn trap_1_an_empty_config_map_is_refused_and_what_runs_goes_on() {
 
 /// 2. Another policy takes over with a restart, once.
 #[test]
-fn trap_2_another_policy_ends_the_run_once() {
+fn trap_2_another_policy_requests_one_restart() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
     node.settle();
-    let renewal = node.core.standing().renewal.unwrap();
-    assert_eq!(renewal.invocation, "run-1");
-    assert!(renewal.because.ends_with("the policy changes from none to balloons"), "{renewal:?}");
+    let restart_request = node.core.config_status().restart_request.unwrap();
+    assert_eq!(restart_request.invocation, "run-1");
+    assert!(restart_request.because.ends_with("the policy changes from none to balloons"), "{restart_request:?}");
     node.start("run-2");
     node.settle();
-    assert_eq!(node.core.standing().renewal, None);
+    assert_eq!(node.core.config_status().restart_request, None);
     assert_eq!(node.daemon.running_policy, "balloons");
 }
 
 /// 2. and 3. A misspelt policy and one without what it needs would let the daemon crash at its next start.
 #[test]
-fn trap_3_what_would_crash_the_daemon_is_not_pushed() {
+fn trap_3_a_configuration_that_would_crash_the_daemon_is_not_pushed() {
     for text in [
         "policy: {Active: baloons}",
         "policy: {Active: balloons}",
@@ -56,7 +56,7 @@ fn trap_3_what_would_crash_the_daemon_is_not_pushed() {
         node.core.set_maps(BTreeMap::from([config(DEFAULT, text)]));
         node.settle();
         assert_eq!(node.daemon.pushed.len(), 0, "{text}");
-        let problem = node.core.standing().problem.unwrap();
+        let problem = node.core.config_status().problem.unwrap();
         assert!(problem.message.contains("is not pushed to cri-resmgr; invalid: policy."), "{problem:?}");
         assert!(!problem.message.contains("baloons"), "a value is in the message: {problem:?}");
     }
@@ -69,21 +69,21 @@ fn trap_3_a_configuration_that_led_to_a_roll_back_is_not_pushed_again() {
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
     node.settle();
-    assert!(node.core.standing().renewal.is_some());
+    assert!(node.core.config_status().restart_request.is_some());
     node.crash("run-2");
     node.crash("run-3");
-    node.core.set_duty(Duty::RolledBack);
+    node.core.set_daemon_mode(DaemonMode::RolledBack);
     node.reset();
-    node.core.set_duty(serve());
+    node.core.set_daemon_mode(serve());
     node.start("run-4");
     node.settle();
     assert_eq!(node.daemon.running_policy, "none");
-    let problem = node.core.standing().problem.unwrap();
+    let problem = node.core.config_status().problem.unwrap();
     assert!(problem.message.contains("did not come up"), "{problem:?}");
     // Until it changes.
     node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
     node.settle();
-    assert_eq!((node.daemon.config_name(), node.core.standing().problem), (Some(DEFAULT), None));
+    assert_eq!((node.daemon.config_name(), node.core.config_status().problem), (Some(DEFAULT), None));
 }
 
 /// 4. Every push lets the topology-aware policy build its pools anew: one for each run and change.
@@ -98,9 +98,9 @@ fn trap_4_nothing_is_pushed_twice_to_one_run() {
     // The same content under another name, and a new agent.
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE), config(OWN, LOGGING)]));
     node.settle();
-    assert_eq!(node.core.standing().accepted.unwrap().name, OWN);
+    assert_eq!(node.core.config_status().accepted.unwrap().name, OWN);
     node.next_agent();
-    node.core.set_duty(serve());
+    node.core.set_daemon_mode(serve());
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(OWN, LOGGING)]));
     node.settle();
@@ -112,7 +112,7 @@ fn trap_4_nothing_is_pushed_twice_to_one_run() {
 
 /// 5. What was refused may be in effect nevertheless: the run is ended, once, and comes back with the last good one.
 #[test]
-fn trap_5_a_refusal_ends_the_run_once() {
+fn trap_5_a_refusal_by_the_daemon_requests_one_restart() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
@@ -120,37 +120,37 @@ fn trap_5_a_refusal_ends_the_run_once() {
     node.daemon.refuses = true;
     node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
     node.settle();
-    let standing = node.core.standing();
-    assert!(standing.problem.unwrap().message.contains("refused"));
-    assert_eq!(standing.renewal.unwrap().invocation, "run-1");
+    let config_status = node.core.config_status();
+    assert!(config_status.problem.unwrap().message.contains("refused"));
+    assert_eq!(config_status.restart_request.unwrap().invocation, "run-1");
     node.start("run-2");
     node.settle();
     assert_eq!(
-        (node.core.standing().renewal, node.daemon.pushed.len()),
+        (node.core.config_status().restart_request, node.daemon.pushed.len()),
         (None, 2),
         "it stays refused over our own restart"
     );
-    assert!(node.core.standing().problem.is_some());
+    assert!(node.core.config_status().problem.is_some());
     // Somebody else restarts the daemon: it is tried once more, and the run is left alone.
     node.start("run-3");
     node.settle();
-    assert_eq!((node.core.standing().renewal, node.daemon.pushed.len()), (None, 3));
-    assert!(node.core.standing().problem.is_some());
+    assert_eq!((node.core.config_status().restart_request, node.daemon.pushed.len()), (None, 3));
+    assert!(node.core.config_status().problem.is_some());
     // It changes, and is accepted.
     node.daemon.refuses = false;
     node.core.set_maps(BTreeMap::from([config(DEFAULT, "policy: {Active: none}\ndump: {Disabled: true}")]));
     node.settle();
-    assert_eq!((node.core.standing().problem, node.daemon.pushed.len()), (None, 4));
+    assert_eq!((node.core.config_status().problem, node.daemon.pushed.len()), (None, 4));
 }
 
 /// 6. The order of a safe switch: the new configuration is in the daemon's cache before the run ends, and nothing more is pushed to that run.
 #[test]
-fn trap_6_the_configuration_is_cached_before_the_run_ends() {
+fn trap_6_the_configuration_is_pushed_before_the_restart_is_requested() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
     node.settle();
-    assert!(node.core.standing().renewal.is_some());
+    assert!(node.core.config_status().restart_request.is_some());
     assert_eq!(node.daemon.cached.as_ref().unwrap()["policy"], config(DEFAULT, BALLOONS).1["policy"]);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));

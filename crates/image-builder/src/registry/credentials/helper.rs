@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_helper_hears_the_registry_and_its_answer_is_read() {
+    async fn a_credential_helper_gets_the_registry_and_its_answer_is_read() {
         let password =
             |user: &str| Some(Credentials { password: Some((user.into(), "s".into())), identity_token: None });
         for (id, script, expected) in [
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_helper_that_fails_is_named_with_what_it_says() {
+    async fn a_failing_credential_helper_is_named_with_its_message() {
         for (script, expected) in [
             // C11.
             ("echo 'session expired: sign in again'; exit 1", "session expired: sign in again"),

@@ -36,7 +36,7 @@ fn check(case: &str, config: &str, registry: &str, repository: &str, expected: F
 }
 
 #[test]
-fn an_entry_of_the_file_is_read_as_docker_reads_it() {
+fn an_entry_of_the_credentials_file_is_read_as_docker_does() {
     for (case, entry, expected) in [
         ("user:pass:word", r#"{"auth": "dXNlcjpwYXNzOndvcmQ="}"#, Found::Password("user", "pass:word")),
         ("C02", r#"{"auth": "dTo=", "identitytoken": "t"}"#, Found::Token("t", None)),
@@ -59,7 +59,7 @@ fn an_entry_of_the_file_is_read_as_docker_reads_it() {
 }
 
 #[test]
-fn the_helper_is_asked_before_the_store_and_the_store_before_the_file() {
+fn credentials_come_from_the_helper_then_the_store_then_the_file() {
     let all = r#"{"auths": {"r.example.com": {"auth": "dTpw"}, "plain.example.com": {"auth": "dTpw"}},
         "credHelpers": {"r.example.com": "own", "plain.example.com": ""}, "credsStore": "store"}"#;
     for (case, config, registry, expected) in [
@@ -82,7 +82,7 @@ fn the_helper_is_asked_before_the_store_and_the_store_before_the_file() {
 
 /// Each with what Go 1.26's `encoding/json` makes of it, with which Docker's client reads the file.
 #[test]
-fn names_of_fields_are_read_as_go_reads_them() {
+fn field_names_of_the_credentials_file_are_matched_as_go_does() {
     let password = Found::Password("u", "p");
     for (case, config, expected) in [
         ("any case", r#"{"Auths": {"r": {"AUTH": "dTpw"}}}"#, password),
@@ -112,7 +112,7 @@ fn names_of_fields_are_read_as_go_reads_them() {
 }
 
 #[test]
-fn the_key_that_fits_best_is_taken() {
+fn the_most_specific_key_of_the_credentials_file_wins() {
     let file = |keys: &[(&str, &str)]| {
         let auths: BTreeMap<_, _> =
             keys.iter().map(|(key, user)| (key, serde_json::json!({ "username": user, "password": "p" }))).collect();
@@ -147,7 +147,7 @@ fn the_key_that_fits_best_is_taken() {
 }
 
 #[test]
-fn refuses_a_damaged_file_without_showing_it() {
+fn a_damaged_credentials_file_is_refused_without_being_shown() {
     for bad in
         ["7", "{", r#"{"auths": 7}"#, r#"{"auths": {"r": {"auth": ["secret"]}}}"#, "{} {}", r#"{"Auths": ["secret"]}"#]
     {

@@ -20,8 +20,8 @@ fn wall(seconds: i64) -> Timestamp {
 
 static NOBODY: BTreeSet<String> = BTreeSet::new();
 
-fn ask(name: &str, slots: usize) -> Ask<'_> {
-    Ask { name, change: "c", failed_at: None, slots, strangers: &NOBODY }
+fn request(name: &str, slots: usize) -> SlotRequest<'_> {
+    SlotRequest { name, change: "c", failed_at: None, slots, non_members: &NOBODY }
 }
 
 fn holders(record: &Record) -> Vec<&str> {
@@ -41,11 +41,11 @@ fn record(names: &[&str], failures: &[(&str, u64, &str)]) -> Record {
 /// Names, times and changes.
 type Failures = &'static [(&'static str, u64, &'static str)];
 /// Holders and failures before, slots; verdict and holders after.
-type Case = (&'static [&'static str], Failures, usize, Verdict, &'static [&'static str]);
+type Case = (&'static [&'static str], Failures, usize, SlotDecision, &'static [&'static str]);
 
 #[test]
-fn one_look() {
-    use Verdict::{Full, Held, Stopped};
+fn decision_for_every_state_of_the_record() {
+    use SlotDecision::{Full, Held, Stopped};
     let none: Failures = &[];
     let cases: [Case; 12] = [
         (&[], none, 1, Held, &["me"]),
@@ -65,61 +65,66 @@ fn one_look() {
         (&["a", "me"], &[("a", 1, "c"), ("a", 2, "c")], 9, Stopped, &["a"]),
         (&["a"], &[("me", 1, "c"), ("me", 2, "c")], 1, Stopped, &["a"]),
     ];
-    for (names, failures, slots, verdict, left) in cases {
+    for (names, failures, slots, decision, left) in cases {
         let before = record(names, failures);
-        let (next, answer) = Observer::default().take(&before, &ask("me", slots), &config(), Instant::now(), wall(1));
-        assert_eq!((answer.verdict, holders(&next)), (verdict, left.to_vec()), "{before:?}");
+        let (next, response) =
+            Observer::default().take(&before, &request("me", slots), &config(), Instant::now(), wall(1));
+        assert_eq!((response.decision, holders(&next)), (decision, left.to_vec()), "{before:?}");
         assert_eq!(next.failures, before.failures);
     }
 }
 
 #[test]
-fn a_silent_holder_is_waited_for_by_our_own_clock() {
+fn a_silent_holder_is_waited_for_by_the_own_monotonic_clock() {
     let start = Instant::now();
     let mut observer = Observer::default();
-    let mut look = |record: &Record, seconds: u64| {
+    let mut observe = |record: &Record, seconds: u64| {
         // The clock on the wall is far ahead, and means nothing.
-        observer.take(record, &ask("me", 1), &config(), start + Duration::from_secs(seconds), wall(1_000_000)).1.verdict
+        observer
+            .take(record, &request("me", 1), &config(), start + Duration::from_secs(seconds), wall(1_000_000))
+            .1
+            .decision
     };
     let mut silent = record(&["a"], &[]);
-    assert_eq!(look(&silent, 0), Verdict::Full);
-    assert_eq!(look(&silent, 299), Verdict::Full);
+    assert_eq!(observe(&silent, 0), SlotDecision::Full);
+    assert_eq!(observe(&silent, 299), SlotDecision::Full);
     silent.holders[0].renewed = wall(-50);
-    assert_eq!(look(&silent, 300), Verdict::Full, "any change is a sign of life");
-    assert_eq!(look(&silent, 599), Verdict::Full);
+    assert_eq!(observe(&silent, 300), SlotDecision::Full, "any change is a sign of life");
+    assert_eq!(observe(&silent, 599), SlotDecision::Full);
     // Gone and here again: counted anew.
-    assert_eq!(look(&record(&["b"], &[]), 600), Verdict::Full);
-    assert_eq!(look(&silent, 601), Verdict::Full);
-    assert_eq!(look(&silent, 900), Verdict::Full);
-    assert_eq!(look(&silent, 901), Verdict::Held);
+    assert_eq!(observe(&record(&["b"], &[]), 600), SlotDecision::Full);
+    assert_eq!(observe(&silent, 601), SlotDecision::Full);
+    assert_eq!(observe(&silent, 900), SlotDecision::Full);
+    assert_eq!(observe(&silent, 901), SlotDecision::Held);
 }
 
 #[test]
-fn asking_again_soon_writes_nothing() {
+fn a_slot_request_repeated_soon_writes_nothing() {
     let held = record(&["me"], &[]);
     for (seconds, writes) in [(0, false), (74, false), (75, true), (-1, true)] {
-        let (next, answer) = Observer::default().take(&held, &ask("me", 1), &config(), Instant::now(), wall(seconds));
-        assert_eq!((answer.verdict, next != held), (Verdict::Held, writes), "after {seconds} s");
+        let (next, response) =
+            Observer::default().take(&held, &request("me", 1), &config(), Instant::now(), wall(seconds));
+        assert_eq!((response.decision, next != held), (SlotDecision::Held, writes), "after {seconds} s");
     }
     let full = record(&["a"], &[]);
-    assert_eq!(Observer::default().take(&full, &ask("me", 1), &config(), Instant::now(), wall(9)).0, full);
-    assert_eq!(give_back(&full, &ask("me", 1), &config()).0, full);
+    assert_eq!(Observer::default().take(&full, &request("me", 1), &config(), Instant::now(), wall(9)).0, full);
+    assert_eq!(give_back(&full, &request("me", 1), &config()).0, full);
 }
 
 #[test]
-fn a_failure_counts_once_and_the_second_one_stops() {
-    let failed = |name, at| Ask { failed_at: Some(at), ..ask(name, 1) };
-    let (one, answer) = give_back(&record(&["a"], &[]), &failed("a", 7), &config());
-    assert_eq!((holders(&one), one.failures.len(), answer.stopped_now), (vec![], 1, false));
-    let (again, answer) = give_back(&one, &failed("a", 7), &config());
-    assert_eq!((&again, answer.stopped_now), (&one, false));
-    let (two, answer) = give_back(&one, &failed("a", 8), &config());
-    assert_eq!((two.failures.len(), answer.stopped_now), (2, true));
-    let (more, answer) = give_back(&two, &failed("b", 9), &config());
-    assert_eq!((&more, answer.stopped_now), (&two, false), "past the limit nothing grows");
+fn a_failure_counts_once_and_the_second_one_stops_the_roll_out() {
+    let failed = |name, at| SlotRequest { failed_at: Some(at), ..request(name, 1) };
+    let (one, response) = give_back(&record(&["a"], &[]), &failed("a", 7), &config());
+    assert_eq!((holders(&one), one.failures.len(), response.stopped_now), (vec![], 1, false));
+    let (again, response) = give_back(&one, &failed("a", 7), &config());
+    assert_eq!((&again, response.stopped_now), (&one, false));
+    let (two, response) = give_back(&one, &failed("a", 8), &config());
+    assert_eq!((two.failures.len(), response.stopped_now), (2, true));
+    let (more, response) = give_back(&two, &failed("b", 9), &config());
+    assert_eq!((&more, response.stopped_now), (&two, false), "past the limit nothing grows");
     // Told with the next try, because it could not be told before.
-    let (next, answer) = Observer::default().take(&one, &failed("b", 9), &config(), Instant::now(), wall(0));
-    assert_eq!((next.failures.len(), answer.verdict, answer.stopped_now), (2, Verdict::Stopped, true));
+    let (next, response) = Observer::default().take(&one, &failed("b", 9), &config(), Instant::now(), wall(0));
+    assert_eq!((next.failures.len(), response.decision, response.stopped_now), (2, SlotDecision::Stopped, true));
 }
 
 #[test]
@@ -127,15 +132,15 @@ fn only_the_newest_failures_are_remembered() {
     let mut all = Record::default();
     for number in 0..100 {
         let change = format!("c{number}");
-        let ask = Ask { change: &change, failed_at: Some(number), ..ask("a", 1) };
-        all = give_back(&all, &ask, &config()).0;
+        let request = SlotRequest { change: &change, failed_at: Some(number), ..request("a", 1) };
+        all = give_back(&all, &request, &config()).0;
     }
     assert_eq!(all.failures.len(), REMEMBERED);
     assert_eq!(all.failures.last().unwrap().at, 99);
 }
 
 #[test]
-fn the_record_is_readable_json() {
+fn the_slot_record_is_json() {
     let text = serde_json::to_string(&record(&["a"], &[("b", 7, "c")])).unwrap();
     assert_eq!(
         text,
@@ -146,11 +151,11 @@ fn the_record_is_readable_json() {
 }
 
 /// Holders before, strangers, slots; verdict and holders after.
-type Forgery = (&'static [&'static str], &'static [&'static str], usize, Verdict, &'static [&'static str]);
+type Forgery = (&'static [&'static str], &'static [&'static str], usize, SlotDecision, &'static [&'static str]);
 
 #[test]
-fn a_holder_that_is_a_stranger_does_not_count() {
-    use Verdict::{Full, Held};
+fn a_holder_that_is_no_node_of_the_shoot_takes_no_slot() {
+    use SlotDecision::{Full, Held};
     let cases: [Forgery; 6] = [
         (&["ghost"], &[], 1, Full, &["ghost"]),
         (&["ghost"], &["ghost"], 1, Held, &["me"]),
@@ -160,18 +165,19 @@ fn a_holder_that_is_a_stranger_does_not_count() {
         // The asker knows best that it is there.
         (&["me", "ghost"], &["me", "ghost"], 1, Held, &["me"]),
     ];
-    for (names, strangers, slots, verdict, left) in cases {
-        let strangers: BTreeSet<String> = strangers.iter().map(|name| (*name).to_owned()).collect();
-        let ask = Ask { strangers: &strangers, ..ask("me", slots) };
-        let (next, answer) = Observer::default().take(&record(names, &[]), &ask, &config(), Instant::now(), wall(1));
-        assert_eq!((answer.verdict, holders(&next)), (verdict, left.to_vec()), "{names:?}");
+    for (names, non_members, slots, decision, left) in cases {
+        let non_members: BTreeSet<String> = non_members.iter().map(|name| (*name).to_owned()).collect();
+        let request = SlotRequest { non_members: &non_members, ..request("me", slots) };
+        let (next, response) =
+            Observer::default().take(&record(names, &[]), &request, &config(), Instant::now(), wall(1));
+        assert_eq!((response.decision, holders(&next)), (decision, left.to_vec()), "{names:?}");
         let others: Vec<&str> = left.iter().copied().filter(|name| *name != "me").collect();
-        assert_eq!(answer.others, others);
+        assert_eq!(response.others, others);
     }
 }
 
 #[test]
-fn a_forged_record_is_bounded() {
+fn a_forged_slot_record_is_read_within_limits() {
     let entry = |name: &str| format!(r#"{{"name":"{name}","renewed":"2027-01-15T08:00:00Z"}}"#);
     let of = |holders: &[String], failures: &[String]| {
         format!(r#"{{"holders":[{}],"failures":[{}]}}"#, holders.join(","), failures.join(","))
@@ -195,19 +201,19 @@ fn a_forged_record_is_bounded() {
 }
 
 #[test]
-fn no_crowd_makes_a_record_that_is_not_read() {
+fn a_record_with_the_most_holders_is_still_read() {
     let name = |number: usize| format!("{number:0>NAME_LIMIT$}");
     let mut record = Record::default();
     for number in 0..HOLDER_LIMIT + 10 {
         let (name, change) = (name(number), "c".repeat(CHANGE_LIMIT));
-        let ask = Ask { change: &change, failed_at: None, ..ask(&name, 10_000) };
-        record = Observer::default().take(&record, &ask, &config(), Instant::now(), wall(1)).0;
+        let request = SlotRequest { change: &change, failed_at: None, ..request(&name, 10_000) };
+        record = Observer::default().take(&record, &request, &config(), Instant::now(), wall(1)).0;
     }
     for number in 0..REMEMBERED {
         let (name, change) = (name(number), format!("{number:0>CHANGE_LIMIT$}"));
-        let failed = Ask { change: &change, failed_at: Some(u64::MAX), ..ask(&name, 1) };
-        let told = told(&record, &failed, &config()).0;
-        record = told;
+        let failed = SlotRequest { change: &change, failed_at: Some(u64::MAX), ..request(&name, 1) };
+        let with_failure = with_failure(&record, &failed, &config()).0;
+        record = with_failure;
     }
     assert_eq!((record.holders.len(), record.failures.len()), (HOLDER_LIMIT, REMEMBERED));
     assert_eq!(Record::read(&serde_json::to_string(&record).unwrap()).unwrap(), record);
@@ -238,7 +244,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 proptest! {
     /// Whatever stands in the annotation: reading it ends, keeps the limits, and gives each name one slot.
     #[test]
-    fn what_is_read_keeps_the_limits(
+    fn any_annotation_is_read_within_limits_and_gives_each_name_one_slot(
         names in prop::collection::vec("[a-c]{1,2}", 0..40),
         failures in 0..20_usize,
         noise in ".{0,40}",
@@ -263,17 +269,17 @@ proptest! {
 
     /// Who is never a Node holds nobody up, however often it is renewed and whatever else stands there.
     #[test]
-    fn strangers_alone_hold_nobody_up(strangers in prop::collection::btree_set("g[a-z]{1,3}", 1..30), slots in 0..5_usize) {
-        let names: Vec<&str> = strangers.iter().map(String::as_str).collect();
-        let ask = Ask { strangers: &strangers, ..ask("me", slots) };
-        let (next, answer) = Observer::default().take(&record(&names, &[]), &ask, &config(), Instant::now(), wall(1));
-        prop_assert_eq!((answer.verdict, holders(&next)), (Verdict::Held, vec!["me"]));
+    fn holders_that_are_no_nodes_never_delay_a_slot(non_members in prop::collection::btree_set("g[a-z]{1,3}", 1..30), slots in 0..5_usize) {
+        let names: Vec<&str> = non_members.iter().map(String::as_str).collect();
+        let request = SlotRequest { non_members: &non_members, ..request("me", slots) };
+        let (next, response) = Observer::default().take(&record(&names, &[]), &request, &config(), Instant::now(), wall(1));
+        prop_assert_eq!((response.decision, holders(&next)), (SlotDecision::Held, vec!["me"]));
     }
 
     /// Never more at work than slots, as long as nobody works longer than a slot lasts; nobody begins after two failures; and when all are
     /// done everybody gets a slot in the end.
     #[test]
-    fn a_crowd_keeps_the_rules(slots in 1..4_usize, all in prop::collection::vec(happening(), 0..60)) {
+    fn many_nodes_never_exceed_the_slots_and_all_get_one_in_the_end(slots in 1..4_usize, all in prop::collection::vec(happening(), 0..60)) {
         let names = ["a", "b", "c", "d", "e"];
         let config = config();
         let mut observers: Vec<Observer> = names.iter().map(|_| Observer::default()).collect();
@@ -287,19 +293,19 @@ proptest! {
             match one {
                 Happening::Take(who) => {
                     let wall = wall(i64::try_from(now).unwrap());
-                    let (next, answer) = observers[who].take(&record, &ask(names[who], slots), &config, clock, wall);
+                    let (next, response) = observers[who].take(&record, &request(names[who], slots), &config, clock, wall);
                     record = next;
-                    prop_assert_eq!(answer.verdict == Verdict::Stopped, stopped);
-                    works[who] = (answer.verdict == Verdict::Held).then_some(now + DURATION.as_secs() - 75);
+                    prop_assert_eq!(response.decision == SlotDecision::Stopped, stopped);
+                    works[who] = (response.decision == SlotDecision::Held).then_some(now + DURATION.as_secs() - 75);
                 }
                 Happening::GiveBack(who) => {
-                    record = give_back(&record, &ask(names[who], slots), &config).0;
+                    record = give_back(&record, &request(names[who], slots), &config).0;
                     works[who] = None;
                 }
                 Happening::Fail(who) => {
                     let before = record.failures.len();
-                    let ask = Ask { failed_at: Some(now), ..ask(names[who], slots) };
-                    record = give_back(&record, &ask, &config).0;
+                    let request = SlotRequest { failed_at: Some(now), ..request(names[who], slots) };
+                    record = give_back(&record, &request, &config).0;
                     failed += record.failures.len() - before;
                     works[who] = None;
                 }
@@ -323,11 +329,11 @@ proptest! {
                 // Holders that were forgotten run out: one look to see them, one when their time is over.
                 for _ in 0..2 {
                     let clock = start + Duration::from_secs(now);
-                    record = observers[who].take(&record, &ask(name, slots), &config, clock, wall(i64::try_from(now).unwrap())).0;
+                    record = observers[who].take(&record, &request(name, slots), &config, clock, wall(i64::try_from(now).unwrap())).0;
                     now += DURATION.as_secs() + 1;
                 }
                 prop_assert!(holders(&record).contains(name), "{record:?}");
-                record = give_back(&record, &ask(name, slots), &config).0;
+                record = give_back(&record, &request(name, slots), &config).0;
             }
         }
     }
@@ -335,7 +341,7 @@ proptest! {
 
 /// The annotation of the Lease, as it is: agents of all versions read and write it at the same time.
 #[test]
-fn the_record_is_written_and_read_as_ever() {
+fn a_slot_record_equals_its_golden_file() {
     let golden = include_str!("golden/full.json").trim_end();
     let holder = |name: &str, seconds| Holder { name: name.to_owned(), renewed: wall(seconds) };
     let full = Record {

@@ -38,7 +38,7 @@ fn install(policy: &str, binary: Blob) -> HandMade {
         binary_is_kept: false,
         request_timeout_seconds: 2,
     });
-    HandMade(Desired::Installed(Box::new(Installation { backend, gate: blob("gate"), renewal: None })))
+    HandMade(Desired::Installed(Box::new(Installation { backend, gate: blob("gate"), restart_request: None })))
 }
 
 fn remove() -> HandMade {
@@ -80,7 +80,7 @@ async fn a_policy_is_installed_kept_and_removed_and_kubelet_is_left_alone() {
 
 /// Every call of every kind of work fails once, or is the agent's last; the next agent finishes the work.
 #[tokio::test]
-async fn the_agent_may_die_at_every_call() {
+async fn an_agent_that_dies_at_any_call_is_finished_by_the_next() {
     let starts = [
         ("install", Fake::new().state, install("a", blob("v1"))),
         ("upgrade", installed().await, install("a", blob("v2"))),
@@ -131,7 +131,7 @@ async fn a_policy_that_does_not_register_goes_away_and_its_pins_with_it() {
     assert!(failure(&outcome).contains("it has not registered with containerd"), "{:?}", outcome.plan.holds);
     assert_eq!((&fake.state.entries, fake.state.pinned), (&before, false));
     assert_eq!(fake.state.journal.as_ref().unwrap().phase, Phase::RolledBack);
-    assert_eq!(fake.told.len(), 1);
+    assert_eq!(fake.reported.len(), 1);
 }
 
 #[tokio::test]

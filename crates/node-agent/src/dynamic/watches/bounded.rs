@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_skipped_and_no_error() {
+    fn a_value_beyond_the_memory_limit_is_skipped_without_an_error() {
         let none = serde_json::from_str::<Bounded<3000>>("null").unwrap();
         assert_eq!((none.value, none.bytes), (Some(serde_json::Value::Null), 0));
         // Few bytes of text, many in memory.

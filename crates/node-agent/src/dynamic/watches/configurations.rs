@@ -15,7 +15,7 @@ pub(super) type Contents = LocalBoxStream<'static, Option<Data>>;
 
 /// Something that is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Look<T> {
+enum Listed<T> {
     /// The first look is not complete.
     Awaited,
     /// What was seen last.
@@ -25,7 +25,7 @@ enum Look<T> {
 struct Level {
     name: String,
     contents: Contents,
-    content: Look<Option<Data>>,
+    content: Listed<Option<Data>>,
 }
 
 /// Follows at most three names (four for the moment in which the group changes), and the label that names the group.
@@ -35,9 +35,9 @@ pub(super) struct Configurations {
     /// The node's own and the default first, then the groups'.
     levels: Vec<Level>,
     /// What the label says.
-    group: Look<Option<String>>,
+    group: Listed<Option<String>>,
     /// What was told of it.
-    told: Look<Option<String>>,
+    reported: Listed<Option<String>>,
     queue: VecDeque<Input>,
 }
 
@@ -55,8 +55,8 @@ impl Configurations {
             watch: Box::new(watch),
             groups,
             levels: Vec::new(),
-            group: Look::Awaited,
-            told: Look::Awaited,
+            group: Listed::Awaited,
+            reported: Listed::Awaited,
             queue: VecDeque::new(),
         };
         for level in [format!("node.{node}"), "default".to_owned()] {
@@ -74,14 +74,14 @@ impl Configurations {
             let changes = select_all(self.levels.iter_mut().map(|level| level.contents.next()));
             tokio::select! {
                 (content, index, _) = changes => match content {
-                    Some(content) => self.levels[index].content = Look::Seen(content),
+                    Some(content) => self.levels[index].content = Listed::Seen(content),
                     // A watch never ends; should it, then what it showed last stays true.
                     None => self.levels[index].contents = futures::stream::pending().boxed_local(),
                 },
                 Some(group) = self.groups.next() => {
-                    let told = if let Look::Seen(Some(told)) = &self.told { Some(name_of(told)) } else { None };
-                    let named: Vec<String> = told.into_iter().chain(group.as_deref().map(name_of)).collect();
-                    self.group = Look::Seen(group);
+                    let reported = if let Listed::Seen(Some(reported)) = &self.reported { Some(name_of(reported)) } else { None };
+                    let named: Vec<String> = reported.into_iter().chain(group.as_deref().map(name_of)).collect();
+                    self.group = Listed::Seen(group);
                     self.drop_groups_but(&named);
                     for name in named {
                         self.follow(name);
@@ -89,13 +89,13 @@ impl Configurations {
                 }
                 else => futures::future::pending().await,
             }
-            self.tell();
+            self.report();
         }
     }
 
     fn follow(&mut self, name: String) {
         if self.levels.iter().all(|level| level.name != name) {
-            self.levels.push(Level { contents: (self.watch)(&name), name, content: Look::Awaited });
+            self.levels.push(Level { contents: (self.watch)(&name), name, content: Listed::Awaited });
         }
     }
 
@@ -109,20 +109,20 @@ impl Configurations {
 
     /// Nothing is told before all that decides is known. A new group is told when its ConfigMap is known and the old one's still is: in no moment
     /// does the default look like the node's configuration.
-    fn tell(&mut self) {
-        if self.levels.iter().take(2).any(|level| level.content == Look::Awaited) {
+    fn report(&mut self) {
+        if self.levels.iter().take(2).any(|level| level.content == Listed::Awaited) {
             return;
         }
         self.queue.push_back(Input::Maps(self.maps()));
-        let Look::Seen(group) = self.group.clone() else { return };
-        if self.told == self.group {
+        let Listed::Seen(group) = self.group.clone() else { return };
+        if self.reported == self.group {
             return;
         }
         let name = group.as_deref().map(name_of);
         let is_known =
-            |name: &String| self.levels.iter().any(|level| level.name == *name && level.content != Look::Awaited);
+            |name: &String| self.levels.iter().any(|level| level.name == *name && level.content != Listed::Awaited);
         if name.as_ref().is_none_or(is_known) {
-            self.told = Look::Seen(group.clone());
+            self.reported = Listed::Seen(group.clone());
             self.queue.push_back(Input::Group(group));
             self.drop_groups_but(name.as_slice());
             self.queue.push_back(Input::Maps(self.maps()));
@@ -131,8 +131,8 @@ impl Configurations {
 
     fn maps(&self) -> BTreeMap<String, Data> {
         let there = self.levels.iter().filter_map(|level| match &level.content {
-            Look::Seen(Some(data)) => Some((level.name.clone(), data.clone())),
-            Look::Seen(None) | Look::Awaited => None,
+            Listed::Seen(Some(data)) => Some((level.name.clone(), data.clone())),
+            Listed::Seen(None) | Listed::Awaited => None,
         });
         there.collect()
     }
@@ -153,13 +153,13 @@ mod tests {
 
     type Open = Rc<RefCell<BTreeMap<String, UnboundedSender<Option<Data>>>>>;
 
-    struct Lab {
+    struct Fixture {
         open: Open,
         groups: UnboundedSender<Option<String>>,
         configurations: Configurations,
     }
 
-    impl Lab {
+    impl Fixture {
         fn new() -> Self {
             let open = Open::default();
             let (groups, labels): (_, UnboundedReceiver<_>) = unbounded();
@@ -183,7 +183,7 @@ mod tests {
             open.iter().filter(|(_, sender)| !sender.is_closed()).map(|(name, _)| name[18..].to_owned()).collect()
         }
 
-        fn told(&mut self) -> Vec<String> {
+        fn reported(&mut self) -> Vec<String> {
             let mut all = Vec::new();
             while let Some(input) = self.configurations.next().now_or_never() {
                 all.push(match input {
@@ -201,41 +201,41 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_before_all_names_were_looked_at() {
-        let mut lab = Lab::new();
-        assert_eq!(lab.watched(), ["default", "node.n"]);
-        lab.stands("default", Some("d"));
-        assert!(lab.told().is_empty());
-        lab.stands("node.n", None);
-        assert_eq!(lab.told(), ["default=d"]);
-        lab.groups.unbounded_send(Some("g".into())).unwrap();
-        assert_eq!(lab.told(), ["default=d"], "the group is not known before its ConfigMap is");
-        lab.stands("group.g", Some("g"));
-        let told = lab.told();
-        assert_eq!(told, ["default=d group.g=g", "group Some(\"g\")", "default=d group.g=g"]);
+    fn no_configuration_is_published_before_every_name_was_listed() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.watched(), ["default", "node.n"]);
+        fixture.stands("default", Some("d"));
+        assert!(fixture.reported().is_empty());
+        fixture.stands("node.n", None);
+        assert_eq!(fixture.reported(), ["default=d"]);
+        fixture.groups.unbounded_send(Some("g".into())).unwrap();
+        assert_eq!(fixture.reported(), ["default=d"], "the group is not known before its ConfigMap is");
+        fixture.stands("group.g", Some("g"));
+        let reported = fixture.reported();
+        assert_eq!(reported, ["default=d group.g=g", "group Some(\"g\")", "default=d group.g=g"]);
     }
 
     #[test]
-    fn at_most_three_names_are_watched_whatever_the_label_does() {
-        let mut lab = Lab::new();
-        lab.stands("default", Some("d"));
-        lab.stands("node.n", None);
-        lab.groups.unbounded_send(Some("g0".into())).unwrap();
-        lab.told();
-        lab.stands("group.g0", Some("0"));
-        lab.told();
+    fn at_most_three_config_map_names_are_watched_whatever_the_label() {
+        let mut fixture = Fixture::new();
+        fixture.stands("default", Some("d"));
+        fixture.stands("node.n", None);
+        fixture.groups.unbounded_send(Some("g0".into())).unwrap();
+        fixture.reported();
+        fixture.stands("group.g0", Some("0"));
+        fixture.reported();
         for number in 1..50 {
-            lab.groups.unbounded_send(Some(format!("g{number}"))).unwrap();
-            lab.told();
-            assert!(lab.watched().len() <= 4, "{:?}", lab.watched());
+            fixture.groups.unbounded_send(Some(format!("g{number}"))).unwrap();
+            fixture.reported();
+            assert!(fixture.watched().len() <= 4, "{:?}", fixture.watched());
         }
         // The old group's stays until the new one's is known.
-        lab.stands("group.g49", Some("49"));
-        let told = lab.told();
-        assert_eq!(told, ["default=d group.g0=0 group.g49=49", "group Some(\"g49\")", "default=d group.g49=49"]);
-        assert_eq!(lab.watched(), ["default", "group.g49", "node.n"]);
-        lab.groups.unbounded_send(None).unwrap();
-        assert_eq!(lab.told(), ["default=d group.g49=49", "group None", "default=d"]);
-        assert_eq!(lab.watched(), ["default", "node.n"]);
+        fixture.stands("group.g49", Some("49"));
+        let reported = fixture.reported();
+        assert_eq!(reported, ["default=d group.g0=0 group.g49=49", "group Some(\"g49\")", "default=d group.g49=49"]);
+        assert_eq!(fixture.watched(), ["default", "group.g49", "node.n"]);
+        fixture.groups.unbounded_send(None).unwrap();
+        assert_eq!(fixture.reported(), ["default=d group.g49=49", "group None", "default=d"]);
+        assert_eq!(fixture.watched(), ["default", "node.n"]);
     }
 }

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_configuration_is_counted_and_not_held() {
+    fn a_long_config_map_is_counted_without_being_held() {
         let map = |length: usize| -> Texts {
             let data = json!({"policy": "x".repeat(length), "logger": ""});
             let object = json!({"metadata": {"name": "c"}, "data": data, "binaryData": {"x": "eA=="}});

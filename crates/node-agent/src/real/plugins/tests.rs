@@ -102,15 +102,15 @@ async fn misses_are_found_by_books_runtime_and_control_groups() {
         host.cgroup("/cri-containerd-b.scope", "0-3", "0", None);
         // One that the policy was never told of.
         host.books(&[("a", "0"), ("b", "1")]);
-        let told = host.on_host().misses(0).await.unwrap().to_string();
+        let reported = host.on_host().misses(0).await.unwrap().to_string();
         assert_eq!(
-            told,
+            reported,
             "2 of 3 containers are not as the policy has them: // runs on CPUs 0-3, not 1; // is not in the books of the policy"
         );
         // Books of right after the registration say nothing of places; the runtime does.
         host.books(&[("a", "7"), ("b", ""), ("c", "")]);
-        let told = host.on_host().misses(u64::MAX / 2).await.unwrap().to_string();
-        assert_eq!(told, "1 of 3 containers are not as the policy has them: // runs on CPUs 0-3, not 1");
+        let reported = host.on_host().misses(u64::MAX / 2).await.unwrap().to_string();
+        assert_eq!(reported, "1 of 3 containers are not as the policy has them: // runs on CPUs 0-3, not 1");
         fs::remove_file(host.directory.path().join(node::PLUGIN_BOOKS.trim_start_matches('/'))).unwrap();
         assert_eq!(host.on_host().misses(0).await.unwrap().misses.len(), 3, "no books, no placement");
     }

@@ -6,7 +6,7 @@ use extension_config::desired_state::hash8;
 use node_plan::{Slot, Wait};
 use observability::ErrorChain;
 
-use crate::effects::{Permit, Request};
+use crate::effects::{SwitchPermit, SwitchRequest};
 use crate::shoot::ShootError;
 
 /// One of so many nodes may switch, and always one.
@@ -19,17 +19,17 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const ASKING_PER_SECOND: u32 = 50;
 
 /// Nothing is known of the slots, so nothing that takes one is begun.
-pub(super) fn unknown(reason: &ShootError) -> Permit {
-    Permit {
+pub(super) fn unknown(reason: &ShootError) -> SwitchPermit {
+    SwitchPermit {
         slot: Slot::Waiting(Wait::SlotsUnknown(ErrorChain(reason).to_string())),
-        told: false,
+        reported: false,
         stopped_now: false,
         again_in: LONGEST_WAIT,
     }
 }
 
 /// What failures count against: another desired state or another payload is something new.
-pub(super) fn change(request: &Request) -> String {
+pub(super) fn change(request: &SwitchRequest) -> String {
     hash8(&format!("{} {}", request.desired, request.attempt))
 }
 
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_desired_state_or_payload_that_differs_is_another_change() {
         let of = |desired: &str, attempt: &str| {
-            change(&Request { desired: desired.into(), attempt: attempt.into(), failed_at: None })
+            change(&SwitchRequest { desired: desired.into(), attempt: attempt.into(), failed_at: None })
         };
         assert_eq!(of("a", "x"), of("a", "x"));
         assert_ne!(of("a", "x"), of("b", "x"));

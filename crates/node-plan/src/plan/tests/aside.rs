@@ -6,7 +6,7 @@ use extension_config::names::node;
 use kubelet_config::Endpoint;
 
 use super::model::{self, CUTS, NodeState, install, remove};
-use super::random::{Damage, harm};
+use super::random::{Damage, corrupt};
 use crate::entry::Entry;
 use crate::journal::{Change, Made};
 use crate::plan::Target;
@@ -48,7 +48,7 @@ fn assert_kept(model: &NodeState, what: &str) {
 }
 
 #[test]
-fn what_was_there_before_us_waits_aside_and_comes_back() {
+fn state_of_others_is_moved_aside_by_install_and_put_back_by_removal() {
     let mut model = former();
     assert_eq!(model.converge(&install("none", "v1")), Ok(1));
     let tree = model.tree();
@@ -71,7 +71,7 @@ fn what_was_there_before_us_waits_aside_and_comes_back() {
 }
 
 #[test]
-fn no_interruption_loses_it_whatever_comes_next() {
+fn state_of_others_survives_an_interruption_at_any_step() {
     let mut installed = former();
     installed.converge(&install("none", "v1")).unwrap();
     for (name, start, desired) in [("install", former(), install("none", "v1")), ("remove", installed, remove())] {
@@ -104,14 +104,14 @@ fn no_interruption_loses_it_whatever_comes_next() {
 
 /// The names are ours alone, so it comes back without the journal as well.
 #[test]
-fn a_lost_journal_does_not_lose_it() {
+fn state_of_others_comes_back_without_the_journal() {
     let mut installed = former();
     installed.converge(&install("none", "v1")).unwrap();
     for number in 0..installed.plan(&remove()).steps.len() {
         for cut in CUTS {
             let mut model = installed.clone();
             model.interrupt(&remove(), number, cut);
-            harm(&mut model, &Damage::LoseJournal);
+            corrupt(&mut model, &Damage::LoseJournal);
             assert_kept(&model, &format!("{number}"));
             model.converge(&remove()).unwrap();
             assert_kept(&model, &format!("{number} {cut:?}"));
@@ -126,11 +126,11 @@ fn a_lost_journal_does_not_lose_it() {
 }
 
 #[test]
-fn what_is_gone_meanwhile_is_no_error() {
+fn state_of_others_that_vanished_meanwhile_does_not_fail_the_removal() {
     let mut model = former();
     model.converge(&install("none", "v1")).unwrap();
     // A reboot empties /run, and somebody has no use for the old state.
-    harm(&mut model, &Damage::Reboot);
+    corrupt(&mut model, &Damage::Reboot);
     model.act(&FileAction::RemoveTree { path: node::ASIDE_STATE_DIR.into() }.into());
     model.converge(&install("none", "v1")).unwrap();
     model.converge(&remove()).unwrap();
@@ -138,7 +138,7 @@ fn what_is_gone_meanwhile_is_no_error() {
 }
 
 #[test]
-fn two_of_them_are_not_ours_to_choose_from() {
+fn state_of_others_at_both_paths_refuses_the_install() {
     let mut model = former();
     model.entries.insert(node::ASIDE_STATE_DIR.into(), Entry::Directory { empty: true });
     let before = model.tree();
@@ -150,7 +150,7 @@ fn two_of_them_are_not_ours_to_choose_from() {
 }
 
 #[test]
-fn a_roll_back_puts_it_back_too() {
+fn a_roll_back_puts_the_state_of_others_back() {
     let mut model = NodeState { kubelet_works_on_proxy: false, ..former() };
     let desired = install("none", "v1");
     assert_eq!(model.converge(&desired), Err(Proof::Kubelet { endpoint: Endpoint::Proxy }.into()));
@@ -169,7 +169,7 @@ fn a_roll_back_puts_it_back_too() {
 
 /// An installation of a version that knew nothing of this: what stands there is its daemon's.
 #[test]
-fn the_state_of_our_own_daemon_is_not_moved() {
+fn state_of_our_own_daemon_is_not_moved_aside() {
     let mut model = NodeState::default();
     model.converge(&install("none", "v1")).unwrap();
     model.journal = None;

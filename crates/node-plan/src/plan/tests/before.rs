@@ -20,11 +20,11 @@ fn failed(broken: &'static str, desired: &Desired) -> NodeState {
     model.daemon_works = broken != "any";
     model.now += 1000;
     assert_eq!(model.converge(desired), Err(Proof::DaemonAnswers.into()));
-    tell(&mut model, desired, &[]);
+    record_failure(&mut model, desired, &[]);
     model
 }
 
-fn tell(model: &mut NodeState, desired: &Desired, more: &[Change]) {
+fn record_failure(model: &mut NodeState, desired: &Desired, more: &[Change]) {
     let Desired::Installed(wanted) = desired else { unreachable!() };
     let last = model.journal.as_ref().and_then(|journal| journal.backoff.clone());
     let backoff = budget::after_failure(last.as_ref(), &wanted.attempt(), "it crashed".into(), model.now, 0);
@@ -40,7 +40,7 @@ fn daemon(model: &NodeState) -> Option<&Entry> {
 }
 
 #[test]
-fn a_new_daemon_that_fails_makes_room_for_the_one_before() {
+fn a_new_daemon_that_fails_is_replaced_by_the_previous_one() {
     let desired = install("none", "v2");
     let mut model = failed("v2", &desired);
     assert!(model.entries[node::KEPT_DAEMON].has_content("v1"), "kept until the new one is proven");
@@ -65,7 +65,7 @@ fn a_new_daemon_that_fails_makes_room_for_the_one_before() {
 }
 
 #[test]
-fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
+fn a_new_configuration_that_fails_is_replaced_by_the_previous_one() {
     let mut model = NodeState::default();
     model.converge(&install("none", "v1")).unwrap();
     let mut wanted = installation("none", "v1");
@@ -73,7 +73,7 @@ fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
     let desired = Desired::Installed(Box::new(wanted));
     model.daemon_works = false;
     assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));
-    tell(&mut model, &desired, &[]);
+    record_failure(&mut model, &desired, &[]);
     model.daemon_works = true;
     assert_eq!(model.converge(&desired), Ok(0));
     let before = installation("none", "v1").files();
@@ -83,11 +83,11 @@ fn a_new_configuration_that_fails_makes_room_for_the_one_before() {
 }
 
 #[test]
-fn where_that_fails_as_well_the_node_is_made_clean() {
+fn a_previous_installation_that_fails_too_leads_to_a_clean_node() {
     let desired = install("none", "v2");
     let mut model = failed("any", &desired);
     assert_eq!(model.converge(&desired), Err(Proof::DaemonAnswers.into()));
-    tell(&mut model, &desired, &[Change::NothingProven]);
+    record_failure(&mut model, &desired, &[Change::NothingProven]);
     assert_eq!(model.plan(&desired).target, Target::RolledBack);
     model.converge(&desired).unwrap();
     assert_eq!(model.tree(), NodeState::default().tree());
@@ -95,7 +95,7 @@ fn where_that_fails_as_well_the_node_is_made_clean() {
 }
 
 #[test]
-fn the_way_back_may_be_interrupted_anywhere() {
+fn a_roll_back_interrupted_at_any_step_converges() {
     let desired = install("none", "v2");
     let start = failed("v2", &desired);
     let mut straight = start.clone();
@@ -121,7 +121,7 @@ fn the_way_back_may_be_interrupted_anywhere() {
 }
 
 #[test]
-fn what_is_not_at_hand_any_more_is_not_gone_back_to() {
+fn a_previous_daemon_that_is_gone_from_the_host_is_not_rolled_back_to() {
     let desired = install("none", "v2");
     let mut model = failed("v2", &desired);
     model.entries.remove(node::KEPT_DAEMON);

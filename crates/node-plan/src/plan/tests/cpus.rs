@@ -23,7 +23,7 @@ fn desired(installation: Installation) -> Desired {
 }
 
 #[test]
-fn a_new_node_is_refused_before_anything_is_touched() {
+fn cpus_that_a_new_node_lacks_refuse_the_install() {
     let model = NodeState::default();
     for forced in [false, true] {
         let mut wanted = naming("0-7");
@@ -43,7 +43,7 @@ fn a_new_node_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn another_configuration_is_refused_and_the_node_stays_as_it_is() {
+fn a_new_configuration_with_absent_cpus_is_refused_and_the_node_stays() {
     let mut model = NodeState::default();
     model.converge(&desired(naming("0-3"))).unwrap();
     let plan = model.plan(&desired(naming("0-7")));
@@ -52,7 +52,7 @@ fn another_configuration_is_refused_and_the_node_stays_as_it_is() {
 
 /// The machine has lost CPUs, or an earlier agent did not look.
 #[test]
-fn what_was_in_effect_goes_on_with_a_warning() {
+fn absent_cpus_that_were_in_effect_already_stay_with_a_warning() {
     let mut model = NodeState::default();
     model.converge(&desired(naming("0-3"))).unwrap();
     model.cpus = "0-1";

@@ -99,7 +99,7 @@ pub(super) fn installation(policy: &str, version: &str) -> Installation {
         daemon: blob(version),
         daemon_is_kept: false,
     });
-    Installation { backend, gate: blob("gate"), renewal: None }
+    Installation { backend, gate: blob("gate"), restart_request: None }
 }
 
 pub(super) fn proxy(installation: &mut Installation) -> &mut ProxySpec {

@@ -28,7 +28,7 @@ pub(super) fn installation(policy: &str, version: &str) -> Installation {
         binary_is_kept: false,
         request_timeout_seconds: 2,
     });
-    Installation { backend, gate: model::blob("gate"), renewal: None }
+    Installation { backend, gate: model::blob("gate"), restart_request: None }
 }
 
 pub(super) fn install(policy: &str, version: &str) -> Desired {
@@ -116,7 +116,7 @@ fn a_document_that_its_program_does_not_take_changes_nothing_that_runs() {
 }
 
 #[test]
-fn every_interrupted_execution_converges_to_the_same_node() {
+fn execution_interrupted_at_any_step_converges_to_the_same_node() {
     let starts: [(&str, NodeState, Desired); 5] = [
         ("install", NodeState::default(), install("balloons", "v1")),
         ("upgrade", installed("balloons"), install("balloons", "v2")),
@@ -232,7 +232,7 @@ fn a_node_with_one_backend_is_not_moved_to_the_other() {
 }
 
 #[test]
-fn refusals_touch_nothing_and_name_the_reason() {
+fn a_refused_node_gets_no_step_and_a_hold_with_the_reason() {
     type Damage = fn(&mut NodeState);
     let other = |trace: &str| Refusal::OtherPolicy { trace: trace.into() };
     let cases: [(Refusal, Damage); 7] = [
@@ -301,7 +301,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-fn harm(model: &mut NodeState, damage: &Damage) {
+fn corrupt(model: &mut NodeState, damage: &Damage) {
     let footprint = Backend::Plugin.footprint();
     match damage {
         Damage::Delete(number) => drop(model.entries.remove(footprint.files[*number])),
@@ -338,7 +338,7 @@ proptest! {
     fn any_damage_is_healed_and_removed_without_kubelet(all in prop::collection::vec(damage(), 1..6), slot: bool) {
         let mut model = installed("balloons");
         for one in &all {
-            harm(&mut model, one);
+            corrupt(&mut model, one);
         }
         if !slot {
             model.slot = Slot::NotAsked;
@@ -390,12 +390,14 @@ proptest! {
             })
             .collect();
         let is_gone = model.journal.is_none() && super::super::present(&model.observe()).is_none();
-        if !proxy && !(other && is_gone) {
+        if other && is_gone {
+            // A node like any other.
+        } else if !proxy {
             prop_assert!(units.iter().all(|unit| unit == node::PLUGIN_UNIT), "{units:?}");
             let mut model = model.clone();
             drop(model.converge(&wanted));
             prop_assert!(other || model.kubelet.starts == 1);
-        } else if proxy && !(other && is_gone) {
+        } else {
             prop_assert!(units.iter().all(|unit| unit != node::PLUGIN_UNIT), "{units:?}");
         }
     }

@@ -51,7 +51,7 @@ fn path(number: usize) -> &'static str {
     footprint().files.get(number).copied().unwrap_or_else(|| links[number % links.len()].0)
 }
 
-pub(super) fn harm(model: &mut NodeState, damage: &Damage) {
+pub(super) fn corrupt(model: &mut NodeState, damage: &Damage) {
     match damage {
         Damage::Delete(number) => {
             model.entries.remove(path(*number));
@@ -100,11 +100,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_damage_is_healed(all in prop::collection::vec(damage(), 1..6)) {
+    fn random_damage_of_an_installed_node_is_healed(all in prop::collection::vec(damage(), 1..6)) {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
-            harm(&mut model, one);
+            corrupt(&mut model, one);
         }
         model.now += 1000;
         // A binary whose journal was lost has no marker: it stays ours only when it is the wanted one, which altering prevents.
@@ -128,12 +128,12 @@ proptest! {
     }
 
     #[test]
-    fn any_damage_can_be_removed(all in prop::collection::vec(damage(), 1..6)) {
+    fn a_randomly_damaged_node_can_be_made_clean(all in prop::collection::vec(damage(), 1..6)) {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         let keeps_journal = !all.iter().any(|one| matches!(one, Damage::LoseJournal));
         for one in &all {
-            harm(&mut model, one);
+            corrupt(&mut model, one);
         }
         let removed = model.converge(&remove());
         prop_assert!(removed.is_ok(), "{removed:?}");

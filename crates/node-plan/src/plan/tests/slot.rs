@@ -28,7 +28,7 @@ fn switches(plan: &Plan) -> bool {
 }
 
 #[test]
-fn everything_but_the_switch_is_done_without_a_slot() {
+fn install_without_a_slot_does_everything_but_the_switch() {
     for (slot, awaits) in [(Slot::NotAsked, true), (full(), true), (Slot::Stopped { rollbacks: 2 }, false)] {
         let mut model = without(slot.clone(), NodeState::default());
         assert_eq!(model.converge(&install("none", "v1")), Ok(0), "{slot:?}");
@@ -50,7 +50,7 @@ fn everything_but_the_switch_is_done_without_a_slot() {
 
 /// An upgrade of ours alone: its unit's text is another one.
 #[test]
-fn the_unit_of_an_earlier_version_is_replaced_by_one_restart_in_a_slot() {
+fn a_unit_of_an_earlier_version_is_replaced_with_one_restart_in_a_slot() {
     let desired = install("none", "v1");
     let mut model = without(full(), installed("none"));
     let earlier = Entry::File { sha256: "earlier".into(), mode: 0o644, own: true, marked: true };
@@ -67,7 +67,7 @@ fn the_unit_of_an_earlier_version_is_replaced_by_one_restart_in_a_slot() {
 }
 
 #[test]
-fn healing_going_back_and_removing_need_none() {
+fn healing_roll_back_and_removal_need_no_slot() {
     let start = without(Slot::Stopped { rollbacks: 2 }, installed("none"));
     let desired = install("none", "v1");
     let mut moved = NodeState { endpoint: Endpoint::Containerd, ..start.clone() };
@@ -92,7 +92,7 @@ fn healing_going_back_and_removing_need_none() {
 
 /// Another policy, configuration or version: the daemon that kubelet runs through stays as it is, and all else is healed meanwhile.
 #[test]
-fn a_daemon_in_use_changes_only_in_a_slot() {
+fn a_daemon_in_use_gets_new_inputs_only_in_a_slot() {
     for (name, desired) in [("policy", install("balloons", "v1")), ("version", install("none", "v2"))] {
         let start = without(full(), installed("none"));
         let mut model = start.clone();
@@ -120,7 +120,7 @@ fn a_daemon_in_use_changes_only_in_a_slot() {
 
 /// A change of the daemon that was begun is finished without a slot: half of it would be worse than all of it.
 #[test]
-fn what_was_begun_is_finished() {
+fn a_switch_that_was_begun_is_finished_without_a_slot() {
     let start = installed("none");
     let desired = install("balloons", "v1");
     let count = start.plan(&desired).steps.len();
@@ -141,11 +141,11 @@ fn what_was_begun_is_finished() {
 proptest! {
     /// Whatever happened to a node: without a slot nothing that is paced is planned, and the node stays on a runtime that answers.
     #[test]
-    fn nothing_paced_without_a_slot(all in prop::collection::vec(random::damage(), 0..6), version in 1..3, stopped: bool) {
+    fn no_switch_is_planned_without_a_slot(all in prop::collection::vec(random::damage(), 0..6), version in 1..3, stopped: bool) {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
-            random::harm(&mut model, one);
+            random::corrupt(&mut model, one);
         }
         model.now += 1000;
         model.slot = if stopped { Slot::Stopped { rollbacks: 2 } } else { full() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use e2e::{Artifacts, Endpoint, NodeFacts};
-use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection};
 use extension_config::names::node as host;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
@@ -134,7 +134,11 @@ impl<'w> Lab<'w> {
         let state = DesiredState {
             phase,
             selection: Selection::default(),
-            daemon: Daemon { fallback_config, force_config: None, extra_options: extra_options.to_owned() },
+            backend: Backend::CriResmgr(Daemon {
+                fallback_config,
+                force_config: None,
+                extra_options: extra_options.to_owned(),
+            }),
         };
         self.worker.write(&format!("{DIR}/desired/.next"), &state.encode()?, 0o644)?;
         self.shell(&format!("mv {DIR}/desired/.next {DIR}/desired/desired.json")).await.map(drop)

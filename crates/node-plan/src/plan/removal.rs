@@ -52,7 +52,7 @@ fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) ->
     }
     let mut steps = vec![begin(observed, footprint, because)];
     match backend {
-        Backend::Proxy => proxy::leave(observed, &journal, keep.cause(), &mut steps),
+        Backend::Proxy => proxy::switch_to_containerd(observed, &journal, keep.cause(), &mut steps),
         Backend::Plugin => {}
     }
     // Of the proxy: the restart above writes none, so what stands is from an earlier start; the guard would go by it.
@@ -165,8 +165,8 @@ fn put_back(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step>) {
 /// What a removal has left behind, as a list of paths and units; empty when the node is clean. Foreign files in directories that we made keep
 /// those directories alive, which is no residue of ours.
 #[must_use]
-pub fn residue(observed: &Observed) -> Vec<String> {
-    let of = |backend: Backend| residue_of(&observed.of(backend), backend.footprint());
+pub fn leftovers(observed: &Observed) -> Vec<String> {
+    let of = |backend: Backend| leftovers_of(&observed.of(backend), backend.footprint());
     let mut left: Vec<String> = Vec::new();
     for one in Backend::ALL.into_iter().flat_map(of) {
         // Some are of several.
@@ -183,7 +183,7 @@ pub fn residue(observed: &Observed) -> Vec<String> {
     left
 }
 
-fn residue_of(observed: &Observed, footprint: &Footprint) -> Vec<String> {
+fn leftovers_of(observed: &Observed, footprint: &Footprint) -> Vec<String> {
     let files = footprint.files_and_links().filter(|path| footprint.is_ours(observed, path));
     let directories = footprint.all_directories().filter(|path| {
         *observed.entry(path) == Entry::Directory { empty: true }

@@ -28,7 +28,7 @@ const FOLLOW: [&str; 3] = ["none", "topology-aware", "memtier"];
 /// What of a configuration stays in a daemon until it is restarted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Kept {
+pub struct RestartBoundState {
     /// The active policy: another one takes over at a restart only.
     pub active: String,
     /// Paths of all entries below sticky keys; for a key with more than [`limits::KEPT_ENTRIES`], the key with a hash of its value.
@@ -37,7 +37,7 @@ pub struct Kept {
     pub resources: BTreeMap<String, Value>,
 }
 
-impl Kept {
+impl RestartBoundState {
     pub(super) fn of(tree: &Map<String, Value>, active: &str) -> Self {
         let mut entries = BTreeSet::new();
         for (names, depth) in STICKY {
@@ -115,17 +115,17 @@ fn collect(value: &Value, path: &str, depth: usize, entries: &mut BTreeSet<Strin
 
 #[cfg(test)]
 mod tests {
-    use super::Kept;
+    use super::RestartBoundState;
     use crate::cri_resmgr::check;
 
-    fn kept(text: &str) -> Kept {
+    fn kept(text: &str) -> RestartBoundState {
         check(text).unwrap_or_else(|findings| panic!("{findings:?}")).kept()
     }
 
     const BALLOONS: &str = "policy: {Active: balloons, ReservedResources: {CPU: 750m}}";
 
     #[test]
-    fn what_needs_a_restart() {
+    fn changes_of_restart_bound_keys_name_the_reason_for_a_restart() {
         for (old, new, reason) in [
             (BALLOONS, BALLOONS, None),
             ("policy: {Active: none}", BALLOONS, Some("the policy changes from none to balloons")),
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_kept_once_stays_until_the_restart() {
+    fn a_restart_bound_key_stays_in_effect_until_the_restart() {
         let mut run = kept("blockio: {Classes: {a: [{Weight: '10'}]}}");
         run.absorb(kept("blockio: {Classes: {b: [{Weight: '10'}]}}"));
         assert!(run.restart_for(&kept("blockio: {Classes: {b: [{Weight: '10'}]}}")).is_some());
     }
 
     #[test]
-    fn many_entries_are_kept_as_one() {
+    fn a_large_restart_bound_list_is_kept_as_its_hash() {
         let name = "a".repeat(200);
         let pools = |lists: usize, socket: u32| {
             let list = format!("{{Socket: {socket}}},").repeat(lists);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn dotted_and_nested_are_the_same() {
+    fn dotted_and_nested_keys_have_the_same_restart_bound_state() {
         assert_eq!(
             kept("policy.podpools: {Pools: [{Name: a, CPU: '1'}]}"),
             kept("policy: {podpools: {Pools: [{Name: a, CPU: '1'}]}}")

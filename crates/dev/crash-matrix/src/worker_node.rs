@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use extension_config::desired_state::{Daemon, DesiredState, Phase, Selection};
+use extension_config::desired_state::{Backend, Daemon, DesiredState, Phase, Selection};
 use extension_config::names::{self, node as host};
 use fake_kube_api::ApiServer;
 use sandbox::{Binaries, Node};
@@ -44,7 +44,7 @@ impl Goal {
 
 /// A node.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct WorkerNode {
     binaries: Binaries,
     _shoot: ApiServer,
     pub(crate) node: Node,
@@ -70,7 +70,7 @@ fn former_state(root: &Path) -> anyhow::Result<()> {
     Ok(std::fs::write(root.join(host::DAEMON_PID_FILE.trim_start_matches('/')), "999999\n")?)
 }
 
-impl Lane {
+impl WorkerNode {
     pub(crate) async fn up(binaries: &Binaries) -> anyhow::Result<Self> {
         // Paths of sockets have about a hundred characters at most.
         let dir = tempfile::Builder::new().prefix("crash-").tempdir().context("no temporary folder")?;
@@ -79,7 +79,7 @@ impl Lane {
         for (payload, more) in [("payload", ""), ("payload-newer", "# newer\n")] {
             let daemon = dir.path().join(payload).join(host::DAEMON.trim_start_matches('/'));
             std::fs::create_dir_all(daemon.parent().context("the daemon has a folder")?)?;
-            std::fs::write(daemon, format!("{}{more}", sandbox::played_daemon()))?;
+            std::fs::write(daemon, format!("{}{more}", sandbox::faked_daemon()))?;
         }
         std::fs::create_dir_all(dir.path().join("desired"))?;
         let node = Node::boot("node-1", dir.path().join("node-1"), shoot.store()).await?;
@@ -93,14 +93,14 @@ impl Lane {
         let state = DesiredState {
             phase: goal.phase,
             selection: Selection::default(),
-            daemon: Daemon {
+            backend: Backend::CriResmgr(Daemon {
                 fallback_config: Some(format!(
                     "policy:\n  Active: {}\n  ReservedResources:\n    CPU: 750m\n",
                     goal.policy
                 )),
                 force_config: None,
                 extra_options: String::new(),
-            },
+            }),
         };
         let desired = self.dir.path().join("desired").join(names::DESIRED_STATE_KEY);
         std::fs::write(&desired, state.encode()?)?;
@@ -171,7 +171,7 @@ impl Lane {
     }
 
     /// What others do to an installation: the override is deleted, a unit is rewritten, and the daemon is killed.
-    pub(crate) async fn spoil(&self) -> anyhow::Result<()> {
+    pub(crate) async fn corrupt(&self) -> anyhow::Result<()> {
         let path = |path: &str| self.node.root().join(path.trim_start_matches('/'));
         std::fs::remove_file(path(host::KUBELET_DROP_IN))?;
         std::fs::write(path(host::DAEMON_UNIT_FILE), "[Service]\nExecStart=/bin/false\n")?;

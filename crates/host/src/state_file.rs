@@ -11,13 +11,13 @@ use crate::attributes::FileAttributes;
 use crate::error::HostError;
 use crate::root::{Change, HostRoot, Removal};
 
-/// Longest journal that is read, bytes; a longer one is damaged.
+/// Longest file that is read, bytes; a longer one is damaged.
 const LIMIT: u64 = 1 << 20;
 
-/// Why a journal could not be read or written.
+/// Why a state file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum JournalError {
+pub enum StateFileError {
     /// The file itself could not be read or written.
     #[error("cannot use the journal")]
     Host(#[from] HostError),
@@ -50,7 +50,7 @@ pub enum JournalError {
     Unwritable(#[source] serde_json::Error),
 }
 
-impl JournalError {
+impl StateFileError {
     /// The file is there but tells nothing: the caller must go by what it finds on the host.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
@@ -58,9 +58,9 @@ impl JournalError {
     }
 }
 
-/// One journal file with documents of type `T`: `{"version": …, "content": …}`.
+/// One state file with documents of type `T`: `{"version": …, "content": …}`.
 #[derive(Debug, Clone)]
-pub struct Journal<T> {
+pub struct StateFile<T> {
     root: HostRoot,
     path: PathBuf,
     versions: RangeInclusive<u32>,
@@ -79,7 +79,7 @@ struct VersionOnly {
     version: u32,
 }
 
-impl<T: Serialize + DeserializeOwned> Journal<T> {
+impl<T: Serialize + DeserializeOwned> StateFile<T> {
     /// The journal at this host-absolute path, in these versions of its format, all of which are read, with mode 0600.
     #[must_use]
     pub fn new(root: HostRoot, path: impl Into<PathBuf>, versions: RangeInclusive<u32>) -> Self {
@@ -93,33 +93,33 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 
     /// The document, or `None` when there is no file.
-    pub fn read(&self) -> Result<Option<T>, JournalError> {
+    pub fn read(&self) -> Result<Option<T>, StateFileError> {
         let Some(bytes) = self.root.read_optional(&self.path, LIMIT)? else {
             return Ok(None);
         };
         if bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
-            return Err(JournalError::Empty { path: self.path.clone() });
+            return Err(StateFileError::Empty { path: self.path.clone() });
         }
-        let unreadable = |source| JournalError::Unreadable { path: self.path.clone(), source };
+        let unreadable = |source| StateFileError::Unreadable { path: self.path.clone(), source };
         let VersionOnly { version } = serde_json::from_slice(&bytes).map_err(unreadable)?;
         if !self.versions.contains(&version) {
             let known = *self.versions.end();
-            return Err(JournalError::UnknownVersion { path: self.path.clone(), found: version, known });
+            return Err(StateFileError::UnknownVersion { path: self.path.clone(), found: version, known });
         }
         let envelope: Envelope<T> = serde_json::from_slice(&bytes).map_err(unreadable)?;
         Ok(Some(envelope.content))
     }
 
     /// Makes the file say this in one of the versions; an equal file is not touched. The directory must exist.
-    pub fn write(&self, version: u32, content: &T) -> Result<Change, JournalError> {
+    pub fn write(&self, version: u32, content: &T) -> Result<Change, StateFileError> {
         let envelope = Envelope { version, content };
-        let mut bytes = serde_json::to_vec_pretty(&envelope).map_err(JournalError::Unwritable)?;
+        let mut bytes = serde_json::to_vec_pretty(&envelope).map_err(StateFileError::Unwritable)?;
         bytes.push(b'\n');
         Ok(self.root.ensure_file(&self.path, &bytes, self.attributes)?)
     }
 
     /// Removes the file, whatever it says.
-    pub fn remove(&self) -> Result<Removal, JournalError> {
+    pub fn remove(&self) -> Result<Removal, StateFileError> {
         Ok(self.root.remove_file(&self.path, None)?)
     }
 }

@@ -1,4 +1,4 @@
-//! What is told about the configuration of a node.
+//! The status of the dynamic configuration of a node, for its report and its Events.
 
 use extension_config::names::event;
 
@@ -8,13 +8,13 @@ use crate::selection::Source;
 /// Most keys that a message names.
 const KEYS: usize = 5;
 
-/// Most warnings that are told, and characters of each.
+/// Most warnings that are reported, and characters of each.
 const WARNINGS: usize = 5;
 const WARNING: usize = 250;
 
-/// The run of the daemon that must end, once, and why.
+/// A restart of the daemon that is needed once, for a named run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Renewal {
+pub struct RestartRequest {
     /// systemd's name for the run.
     pub invocation: String,
     /// Names and hashes only.
@@ -30,17 +30,17 @@ pub struct Problem {
     pub message: String,
 }
 
-/// How it stands.
+/// The status of the dynamic configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct ConfigStatus {
     /// The configuration that the daemon was given and accepted, of the ones that are pushed.
     pub accepted: Option<Source>,
     /// What is wrong.
     pub problem: Option<Problem>,
     /// What its owner should know although it is in effect; a few, and how many more.
     pub warnings: Vec<String>,
-    /// The run that must end.
-    pub renewal: Option<Renewal>,
+    /// The restart that is needed.
+    pub restart_request: Option<RestartRequest>,
 }
 
 pub(crate) fn refusal(refused: &Refused) -> Problem {
@@ -77,14 +77,14 @@ pub(crate) fn refusal(refused: &Refused) -> Problem {
 /// The first few, cut.
 pub(crate) fn warnings<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut all = all.peekable();
-    let mut told: Vec<String> = all.by_ref().take(WARNINGS).map(|text| text.chars().take(WARNING).collect()).collect();
+    let mut shown: Vec<String> = all.by_ref().take(WARNINGS).map(|text| text.chars().take(WARNING).collect()).collect();
     if all.peek().is_some() {
-        told.push(format!("and {} more", all.count()));
+        shown.push(format!("and {} more", all.count()));
     }
-    told
+    shown
 }
 
-pub(crate) fn unsettled(source: &Source, because: &str) -> Problem {
+pub(crate) fn needs_repeated_restart(source: &Source, because: &str) -> Problem {
     Problem {
         reason: event::CONFIG_UNSETTLED,
         message: format!("cri-resmgr was restarted once for {source} and would have to be again: {because}"),

@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 
 /// A client and a namespace.
 #[derive(Clone)]
-pub(super) struct Ground {
+pub(super) struct Fixture {
     client: Client,
     namespace: String,
 }
 
-impl std::fmt::Debug for Ground {
+impl std::fmt::Debug for Fixture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ground").field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }
 
-impl Ground {
+impl Fixture {
     pub(super) async fn new(client: Client) -> anyhow::Result<Self> {
         let namespaces: Api<DynamicObject> =
             Api::all_with(client.clone(), &resource("", "v1", "Namespace", "namespaces"));

@@ -17,13 +17,13 @@ const REQUEST: &str = "request";
 
 /// A client that connects anew for each push: no connection outlives a run of the daemon.
 #[derive(Debug)]
-pub(crate) struct Handover {
+pub(crate) struct ConfigSocket {
     socket: PathBuf,
     node: String,
     limit: Duration,
 }
 
-impl Handover {
+impl ConfigSocket {
     pub(crate) fn new(socket: PathBuf, node: String) -> Self {
         Self { socket, node, limit: CALL }
     }
