@@ -128,7 +128,7 @@ pub(crate) fn is_nowhere(selection: &Selection, facts: &Facts, left_alone: &[Lef
 }
 
 /// What to warn of in the pools that are not left alone, and in the selection.
-pub(crate) fn settings_without_effect_are_warned_of(
+pub(crate) fn warnings(
     selection: &Selection,
     facts: &Facts,
     backend: BackendName,

@@ -64,7 +64,7 @@ impl Settings {
 
     /// Environment files in their order, true where one may be missing.
     #[must_use]
-    pub fn environment_files_are_read_as_systemd_does(&self) -> Vec<(&str, bool)> {
+    pub fn environment_files(&self) -> Vec<(&str, bool)> {
         let files = self.all("Service", "EnvironmentFile").into_iter();
         files.map(|path| path.strip_prefix('-').map_or((path, false), |path| (path, true))).collect()
     }

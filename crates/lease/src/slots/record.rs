@@ -151,7 +151,7 @@ impl Observer {
         now: Instant,
         wall: Timestamp,
     ) -> (Record, SlotResponse) {
-        self.observe(record, now);
+        self.look(record, now);
         let (mut next, stopped_now) = with_failure(record, request, config);
         let silent = |holder: &Holder| {
             self.seen.get(&holder.name).is_some_and(|(_, since)| now.duration_since(*since) >= config.duration)
@@ -179,7 +179,7 @@ impl Observer {
         (next, SlotResponse { decision, stopped_now, others, unreadable: None })
     }
 
-    fn observe(&mut self, record: &Record, now: Instant) {
+    fn look(&mut self, record: &Record, now: Instant) {
         self.seen.retain(|name, _| record.holders.iter().any(|holder| holder.name == *name));
         for holder in &record.holders {
             let seen = self.seen.entry(holder.name.clone()).or_insert((holder.renewed, now));

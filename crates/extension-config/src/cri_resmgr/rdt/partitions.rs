@@ -125,12 +125,7 @@ fn of(value: &Value) -> Shares {
     }
 }
 
-fn rdt_shares_are_parsed_as_the_daemon_does(
-    all: &Map<String, Value>,
-    cache: &str,
-    findings: &mut Report,
-    steps: &mut Steps,
-) -> Result<(), TooComplex> {
+fn shares(all: &Map<String, Value>, cache: &str, findings: &mut Report, steps: &mut Steps) -> Result<(), TooComplex> {
     let asks: Vec<(&str, Ask)> = all.iter().map(|(name, value)| (name.as_str(), Ask::read(value.get(cache)))).collect();
     let mut ids: BTreeSet<Option<u32>> = asks.iter().flat_map(|(_, ask)| ask.by_id.keys().copied().map(Some)).collect();
     // Where somebody leaves the rest open, the machine may have no other ids than those that are given.
