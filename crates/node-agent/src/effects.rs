@@ -48,6 +48,12 @@ pub(crate) enum EffectError {
     /// What a policy has written down.
     #[error("the policy's books")]
     Books(#[from] BooksError),
+    /// Containers of which nobody can say whether they are pinned.
+    #[error("the control groups of {unseen} running containers cannot be seen, so their pins cannot be reset")]
+    PinsUnseen {
+        /// How many.
+        unseen: usize,
+    },
     /// Containers that are still placed by a policy that is gone.
     #[error("{left} containers still have what the policy gave them after a reset")]
     PinsLeft {

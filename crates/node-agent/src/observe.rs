@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use node_plan::pins::Misses;
-use node_plan::{Observed, Plugin, Slot, Space, watched_paths};
+use node_plan::{Nri, Observed, Plugin, Slot, Space, watched_paths};
 use observability::ErrorChain;
 
 use crate::effects::{Clock, Files, Plugins, Probe, Result, Socket, Units};
@@ -32,7 +32,11 @@ pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Plugins 
         proxy_answers,
         containerd_answers: effects.answers(Socket::Containerd).await.is_ok(),
         runtime: effects.runtime().await,
-        nri: effects.nri()?,
+        nri: effects.nri().unwrap_or_else(|error| {
+            // Where the proxy runs this does not matter; a plugin is refused without a socket.
+            tracing::warn!(error = %ErrorChain(&error), "failed to look at containerd's plugins");
+            Nri::default()
+        }),
         plugin: plugin(effects).await?,
         space: Space {
             opt: effects.free_space("/opt")?,

@@ -96,20 +96,25 @@ impl OnHost<'_> {
         }))
     }
 
-    /// Containers that are alive, and what of each the runtime has written down; one that goes meanwhile is left out.
-    async fn pinned(&self, client: &RuntimeClient) -> Result<Vec<Pinned>> {
-        let mut pinned = Vec::new();
+    /// Containers that are alive, and what of each the runtime has written down, one that goes meanwhile left out; and how many run whose control
+    /// groups cannot be seen.
+    async fn pinned(&self, client: &RuntimeClient) -> Result<(Vec<Pinned>, usize)> {
+        let (mut pinned, mut unseen) = (Vec::new(), 0);
         for info in client.containers(CALL).await?.into_iter().take(limits::CONTAINERS) {
             if !matches!(info.state, ContainerState::Running | ContainerState::Created) {
                 continue;
             }
             let Some(record) = record(client, &info.id).await? else { continue };
             let cgroup = self.cgroup(record.cgroups_path.as_deref().unwrap_or_default())?;
-            if let Some(cgroup) = cgroup {
-                pinned.push(Pinned { id: info.id, shares: record.asked_shares, cgroup });
+            match cgroup {
+                Some(cgroup) => pinned.push(Pinned { id: info.id, shares: record.asked_shares, cgroup }),
+                // One that was made and not started has none yet, or one without CPUs of its own.
+                None if info.state == ContainerState::Created => {}
+                // It may have ended meanwhile: then the next round does not list it.
+                None => unseen += 1,
             }
         }
-        Ok(pinned)
+        Ok((pinned, unseen))
     }
 
     async fn misses(&self, registered_at: u64) -> Result<Misses> {
@@ -148,13 +153,17 @@ impl OnHost<'_> {
 
     async fn reset_pins(&self) -> Result<usize> {
         let client = self.containerd().await?;
-        let updates = reset(&self.pinned(&client).await?);
+        let (pinned, unseen) = self.pinned(&client).await?;
+        let updates = reset(&pinned);
         let count = updates.len();
         for one in updates {
             update(&client, one).await?;
         }
         // No claim without effect.
-        let left = if count == 0 { Vec::new() } else { reset(&self.pinned(&client).await?) };
+        if unseen > 0 {
+            return Err(EffectError::PinsUnseen { unseen });
+        }
+        let left = if count == 0 { Vec::new() } else { reset(&self.pinned(&client).await?.0) };
         if left.is_empty() { Ok(count) } else { Err(EffectError::PinsLeft { left: left.len() }) }
     }
 

@@ -135,6 +135,10 @@ async fn a_reset_updates_what_is_pinned_and_does_not_claim_what_it_does_not_see(
         host.cgroup("/cri-containerd-a.scope", "0-3", "0-1", Some(asked));
         assert_eq!(host.on_host().reset_pins().await.unwrap(), 0);
         assert_eq!(host.containerd.updates().len(), 1, "nothing to do costs no update");
+        // Nobody can say whether this one is pinned.
+        host.containers(&[("a", ContainerState::Running, "0"), ("c", ContainerState::Running, "0")]);
+        let error = host.on_host().reset_pins().await.unwrap_err();
+        assert!(matches!(error, EffectError::PinsUnseen { unseen: 1 }), "{error}");
     }
 }
 
