@@ -60,7 +60,7 @@ pub(super) fn steps(observed: &Observed, backend: Backend, keep: Keep, because: 
             steps.push(Step::new(UnitAction::Stop { unit: unit.into() }, format!("{unit} is {}", state.active_state)));
         }
     }
-    // While our files still tell that what stands there is our daemon's, should the journal be lost.
+    // While our files still show that what stands there is our daemon's, should the journal be lost.
     for &place in footprint.own_trees {
         let (path, _) = place;
         if !footprint.is_foreign_state(observed, place) {
