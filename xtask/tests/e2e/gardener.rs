@@ -220,7 +220,7 @@ impl Gardener {
 
     /// The shoot's API and its kubelets: a pod has run when it is created.
     fn pods(&self, request: &Request, rest: &str) -> Answer {
-        let mut pod = request.body.clone();
+        let pod = request.body.clone();
         match (request.method.as_str(), rest.split('/').collect::<Vec<_>>().as_slice()) {
             ("POST", [""]) => {
                 let node = self.sandbox.nodes().iter().find(|node| pod["spec"]["nodeName"] == node.name());
@@ -228,10 +228,8 @@ impl Gardener {
                 let printed = self.run(node, &pod);
                 let mut state = self.state();
                 state.probes += 1;
-                let prefix = pod["metadata"]["generateName"].as_str().unwrap_or_default();
-                let name = format!("{prefix}{}", state.probes);
-                pod["metadata"]["name"] = json!(name);
-                state.pods.insert(name, printed);
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                state.pods.insert(name.to_owned(), printed);
                 Answer::Object(201, pod)
             }
             ("GET", [name]) if self.state().pods.contains_key(*name) => {

@@ -1,5 +1,7 @@
 //! A shoot of a real Gardener: created, switched, looked at and deleted as its owner would.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -100,12 +102,19 @@ impl Landscape {
         let nodes = Api::<Node>::all(shoot.clone()).list(&ListParams::default()).await?;
         let names: Vec<String> = nodes.items.into_iter().filter_map(|node| node.metadata.name).collect();
         ensure!(!names.is_empty(), "the shoot has no nodes");
+        let pods: Api<Pod> = Api::namespaced(shoot, "kube-system");
         for name in &names {
-            wait_for(&format!("node {name} to be as it should"), self.patience, || async {
-                let facts = NodeFacts::parse(&self.probe(&shoot, name).await?)?;
+            let begun = ProbeNames::default();
+            let judged = wait_for(&format!("node {name} to be as it should"), self.patience, || async {
+                let facts = NodeFacts::parse(&self.probe(&pods, name, &begun).await?)?;
                 judge(&facts).map(Some)
             })
-            .await?;
+            .await;
+            // The end of our patience may have cut a probe off, whose pod may do everything on its node.
+            for pod in begun.all() {
+                delete_probe(&pods, &pod).await?;
+            }
+            judged?;
         }
         Ok(names)
     }
@@ -128,11 +137,10 @@ impl Landscape {
     }
 
     /// What [`NODE_SCRIPT`] prints on `node`, run by a pod that is then deleted.
-    async fn probe(&self, shoot: &Client, node: &str) -> anyhow::Result<String> {
-        let pods: Api<Pod> = Api::namespaced(shoot.clone(), "kube-system");
-        let pod: Pod = serde_json::from_value(probe_pod(node, &self.probe_image))?;
-        let pod = pods.create(&PostParams::default(), &pod).await?;
-        let name = pod.metadata.name.context("the probe's pod has no name")?;
+    async fn probe(&self, pods: &Api<Pod>, node: &str, begun: &ProbeNames) -> anyhow::Result<String> {
+        let name = begun.next();
+        let pod: Pod = serde_json::from_value(probe_pod(&name, node, &self.probe_image))?;
+        pods.create(&PostParams::default(), &pod).await?;
         let outcome = wait_for(&format!("the probe on {node}"), PROBE, || async {
             let status = pods.get(&name).await?.status.unwrap_or_default();
             match status.phase.as_deref() {
@@ -145,7 +153,8 @@ impl Landscape {
             Ok(()) => pods.logs(&name, &LogParams::default()).await.map_err(Into::into),
             Err(error) => Err(error),
         };
-        pods.delete(&name, &DeleteParams::default().grace_period(0)).await?;
+        delete_probe(pods, &name).await?;
+        begun.deleted(&name);
         printed
     }
 
@@ -190,12 +199,44 @@ fn not_ready(generation: Option<i64>, status: &Value) -> Option<String> {
     conditions.filter(|condition| condition["status"] != "True").map(Value::to_string).next()
 }
 
+/// Names of the pods of probes that may still be there.
+#[derive(Default)]
+struct ProbeNames(RefCell<BTreeSet<String>>);
+
+impl ProbeNames {
+    /// One that nobody has used.
+    fn next(&self) -> String {
+        let name = format!("cri-resmgr-e2e-{}", jiff::Timestamp::now().as_nanosecond());
+        self.0.borrow_mut().insert(name.clone());
+        name
+    }
+
+    fn deleted(&self, name: &str) {
+        self.0.borrow_mut().remove(name);
+    }
+
+    fn all(&self) -> BTreeSet<String> {
+        self.0.take()
+    }
+}
+
+/// Deletes the pod of a probe, which may be gone.
+async fn delete_probe(pods: &Api<Pod>, name: &str) -> anyhow::Result<()> {
+    match pods.delete(name, &DeleteParams::default().grace_period(0)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot delete the pod {name}, which may do everything on its node"))
+        }
+    }
+}
+
 /// A pod that enters the namespaces of the node's first process.
-fn probe_pod(node: &str, image: &str) -> Value {
+fn probe_pod(name: &str, node: &str, image: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": { "generateName": "cri-resmgr-e2e-", "namespace": "kube-system" },
+        "metadata": { "name": name, "namespace": "kube-system" },
         "spec": {
             "nodeName": node,
             "hostPID": true,

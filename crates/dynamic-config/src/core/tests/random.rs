@@ -95,7 +95,7 @@ fn happen(api_state: &mut ApiState, node: &mut Node, event: Event) {
         Event::Group(group) => api_state.group = group.map(|which| ["g", "h"][which].to_owned()).into(),
         Event::Adjustments(which) => api_state.adjustments = Some(which),
         Event::DaemonMode(which) => {
-            api_state.daemon_mode = [DaemonMode::Undecided, DaemonMode::Off, serve(), serve()][which].clone()
+            api_state.daemon_mode = [DaemonMode::Undecided, DaemonMode::Off, serve(), serve()][which].clone();
         }
         Event::DaemonRestarts => api_state.restart(node),
         Event::DaemonDies => {
