@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// Keys and texts of a ConfigMap, in the form in which the daemon takes them.
 pub type Data = BTreeMap<String, String>;
 
-/// A configuration by name and hash: all that is ever told of it.
+/// A configuration by name and hash: all that is ever shown of it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Source {
     /// Name of the ConfigMap, or what stands for the static configuration.

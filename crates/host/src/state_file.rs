@@ -51,7 +51,7 @@ pub enum StateFileError {
 }
 
 impl StateFileError {
-    /// The file is there but tells nothing: the caller must go by what it finds on the host.
+    /// The file is there but unusable: the caller must go by what it finds on the host.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         matches!(self, Self::Empty { .. } | Self::Unreadable { .. })

@@ -1,4 +1,4 @@
-//! Names of temporary files: dot-files, which systemd and cri-resmgr ignore, with a suffix that tells them from others'.
+//! Names of temporary files: dot-files, which systemd and cri-resmgr ignore, with a suffix that distinguishes them from others'.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-/// `<hostname>_<uuid>`: the host name tells people where the leader runs; the random part tells apart two processes that share
+/// `<hostname>_<uuid>`: the host name shows people where the leader runs; the random part distinguishes two processes that share
 /// it (a restarted pod). Random enough for that, and for nothing else.
 #[must_use]
 pub fn identity() -> String {

@@ -106,7 +106,7 @@ impl Slots {
         .await
     }
 
-    /// Gives a slot back, and tells a failure. Costs no write when there is nothing to change; makes no Lease but for a failure.
+    /// Gives a slot back, and records a failure. Costs no write when there is nothing to change; makes no Lease but for a failure.
     ///
     /// # Errors
     /// When the record could not be changed: the slot ends with its time.
@@ -227,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// Slots behind an API where somebody else is always faster; it tells when something was tried.
+    /// Slots behind an API where somebody else is always faster; it reports each attempt.
     fn contended() -> (Slots, mpsc::UnboundedReceiver<Instant>) {
         let (tried, attempts) = mpsc::unbounded_channel();
         let service = tower::service_fn(move |request: Request<Body>| {

@@ -1,4 +1,4 @@
-//! The agent's rounds: work on the node, then tell readiness, metrics, the Lease and the pod's gate what it is.
+//! The agent's rounds: work on the node, then report its state to readiness, metrics, the Lease and the pod's readiness gate.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -202,7 +202,7 @@ impl<N: Node> Agent<N> {
         }
     }
 
-    /// What people should see on the Node: changes of the stage. The first look of an agent at a node that is as desired is no news.
+    /// Records an Event on the Node when the stage changes. The first round of an agent on a node that is as desired is no change.
     async fn record_event(&self, last: Option<Stage>, stage: Stage, message: &str) {
         match stage {
             Stage::RolledBack if last != Some(stage) => {

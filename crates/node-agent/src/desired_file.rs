@@ -21,10 +21,10 @@ pub(crate) struct Mounted {
     pub(crate) hash: String,
 }
 
-/// Why there is none.
+/// Why there is no desired state to follow.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DesiredFileError {
-    /// The file.
+    /// The file cannot be read.
     #[error("cannot read the desired state {}", path.display())]
     Unreadable {
         /// Path in the agent's container.
@@ -63,7 +63,7 @@ pub(crate) struct DesiredFile {
 }
 
 impl DesiredFile {
-    /// As the pod was told.
+    /// Path and hash as the flags of the pod have them.
     pub(crate) fn of(options: &NodeOptions) -> Self {
         Self { path: options.desired_state.clone(), sha256: options.desired_state_sha256.clone() }
     }

@@ -1,6 +1,6 @@
 //! Dynamic configuration and Adjustments: handed to the running daemon, beside the work on the node and never in its way.
 //!
-//! What to do is decided by [`dynamic_config::Core`]; here it is told what happens, and what it says is carried out.
+//! What to do is decided by [`dynamic_config::Core`]; here its inputs are fed to it, and what it decides is carried out.
 
 mod cache;
 mod config_socket;
@@ -40,7 +40,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(15);
 /// A configuration that cannot be handed over for so long is a problem.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Something that the API server told.
+/// Something that came from the API server.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// All ConfigMaps with dynamic configurations.

@@ -34,7 +34,7 @@ pub(crate) enum EffectError {
     /// A job that did not end well.
     #[error("{what} ended with {result:?}")]
     Job {
-        /// The call.
+        /// The job with its unit: `restart of kubelet.service`.
         what: String,
         /// systemd's result.
         result: String,
@@ -236,7 +236,7 @@ pub(crate) struct SwitchRequest {
     pub(crate) failed_at: Option<u64>,
 }
 
-/// The answer.
+/// The answer to a request for a switch slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SwitchPermit {
     /// Whether the slot is held.

@@ -16,14 +16,14 @@ use crate::real::RealNode;
 use crate::report;
 use crate::shoot::ShootApi;
 
-struct Look {
+struct Observation {
     hash: String,
     observed: Observed,
     plan: Plan,
     desired: Desired,
 }
 
-async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
+async fn observe_once(options: &NodeOptions) -> anyhow::Result<Observation> {
     let mounted = DesiredFile::of(options).read()?;
     let binaries = PayloadBinaries::load(&options.payload, &options.gate)?;
     let root = HostRoot::open(&options.host_root)?;
@@ -37,24 +37,24 @@ async fn look(options: &NodeOptions) -> anyhow::Result<Look> {
     let desired =
         Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), binaries.daemon, binaries.gate);
     let plan = node_plan::plan(&observed, &desired);
-    Ok(Look { hash: mounted.hash, observed, plan, desired })
+    Ok(Observation { hash: mounted.hash, observed, plan, desired })
 }
 
 /// Prints what is observed and what is desired.
 pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
-    let look = look(options).await?;
+    let observation = observe_once(options).await?;
     let mut out = std::io::stdout().lock();
-    let desired = match &look.desired {
+    let desired = match &observation.desired {
         Desired::Installed(_) => "kubelet runs through cri-resmgr".to_owned(),
         Desired::Clean { because } => format!("clean: {because}"),
         Desired::Undecided { because } => format!("undecided: {because}"),
     };
-    writeln!(out, "desired    {desired} (desired state {})", look.hash)?;
-    writeln!(out, "stage      {}", report::stage(&look.plan).as_str())?;
-    for hold in &look.plan.holds {
+    writeln!(out, "desired    {desired} (desired state {})", observation.hash)?;
+    writeln!(out, "stage      {}", report::stage(&observation.plan).as_str())?;
+    for hold in &observation.plan.holds {
         writeln!(out, "held       {hold}")?;
     }
-    let observed = &look.observed;
+    let observed = &observation.observed;
     for (name, unit) in [
         ("kubelet", &observed.kubelet.unit),
         ("cri-resmgr", &observed.daemon),
@@ -83,15 +83,15 @@ fn not(yes: bool) -> &'static str {
 
 /// Prints the steps.
 pub(crate) async fn plan(options: &NodeOptions) -> anyhow::Result<()> {
-    let look = look(options).await?;
+    let observation = observe_once(options).await?;
     let mut out = std::io::stdout().lock();
-    for hold in &look.plan.holds {
+    for hold in &observation.plan.holds {
         writeln!(out, "held: {hold}")?;
     }
-    if look.plan.steps.is_empty() {
+    if observation.plan.steps.is_empty() {
         writeln!(out, "nothing to do")?;
     }
-    for (number, step) in look.plan.steps.iter().enumerate() {
+    for (number, step) in observation.plan.steps.iter().enumerate() {
         let restarts = match step.action.restarts() {
             node_plan::Restarts::Nothing => "",
             node_plan::Restarts::Daemon => " [cri-resmgr]",

@@ -8,7 +8,7 @@ use observability::ErrorChain;
 use crate::effects::{self, Result, Units};
 
 /// kubelet's unit, process and settings.
-pub(crate) async fn look(effects: &mut (impl effects::Files + Units)) -> Result<Kubelet> {
+pub(crate) async fn observe(effects: &mut (impl effects::Files + Units)) -> Result<Kubelet> {
     let view = effects.unit(node::KUBELET_UNIT).await?;
     let command_line = view.command_line.as_deref().map(kubelet_config::of_process);
     let in_unit = view.exec_start.first().map_or(&[][..], Vec::as_slice);

@@ -13,7 +13,7 @@ use crate::kubelet;
 
 /// Looks at everything that the planner wants to know.
 pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Plugins + Clock)) -> Result<Observed> {
-    let kubelet = kubelet::look(effects).await?;
+    let kubelet = kubelet::observe(effects).await?;
     let mut entries = BTreeMap::new();
     for path in watched_paths() {
         entries.insert(path.to_owned(), effects.entry(path)?);

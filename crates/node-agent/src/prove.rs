@@ -46,7 +46,7 @@ impl Timing {
     };
 }
 
-/// Waits for a condition; an error tells what was awaited.
+/// Waits for a condition; an error says what was missing.
 pub(crate) async fn prove(effects: &mut impl Effects, timing: &Timing, proof: Proof) -> Result<()> {
     match proof {
         Proof::DaemonAnswers => daemon(effects, timing).await,

@@ -1,4 +1,4 @@
-//! What a node tells: stage, and why.
+//! A node's stage, and why.
 
 use extension_config::node_report::Stage;
 use node_plan::{Hold, Journal, Phase, Plan, Restarts, Target};

@@ -13,7 +13,7 @@ pub struct Blob {
     /// Architecture of the ELF file by Rust's name (`x86_64`), or what stands for it when it is no ELF file.
     pub architecture: String,
     /// The newest version of the host's C library that it asks for (`GLIBC_2.34`); `None` when it is linked statically. The agent does not
-    /// see the host's own: it tells this when the program does not start.
+    /// see the host's own: it reports this when the program does not start.
     #[serde(default)]
     pub needs: Option<String>,
 }

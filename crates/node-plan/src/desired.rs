@@ -53,9 +53,9 @@ impl Installation {
 /// A run of the daemon that has to end although it runs with the right files: what was pushed to it cannot take effect in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestartRequest {
-    /// The run; when another one is up, all is done.
+    /// Invocation id of the run, 32 hexadecimal digits; when another run is up, nothing is left to do.
     pub invocation: String,
-    /// Why.
+    /// Reason, as evidence of the step: `cri-resmgr-config.default (1a2b3c4d): the policy changes`.
     pub because: String,
 }
 

@@ -116,7 +116,7 @@ impl Footprint {
         }
     }
 
-    /// A binary carries no marker, but a unit of ours that runs it tells the same.
+    /// A binary carries no marker, but a unit of ours that runs it says the same.
     fn our_unit_runs_it(&self, observed: &Observed) -> bool {
         matches!(observed.entry(self.service.file), Entry::File { marked: true, .. })
     }

@@ -35,7 +35,7 @@ pub enum FileRole {
 /// A file of the installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManagedFile {
-    /// Host path.
+    /// Absolute path on the host.
     pub path: &'static str,
     /// Permission bits.
     pub mode: u32,

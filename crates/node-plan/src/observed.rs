@@ -62,7 +62,7 @@ impl Unit {
 /// kubelet's unit, process and configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubelet {
-    /// The unit.
+    /// `kubelet.service` as systemd shows it.
     pub unit: Unit,
     /// `ExecStart` command lines, variables unresolved.
     pub exec_start: Vec<Vec<String>>,

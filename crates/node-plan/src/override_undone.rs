@@ -17,7 +17,7 @@ pub enum OverrideUndone {
     /// A file that is read after the gate's sets the same variable.
     #[error("a later drop-in of kubelet.service undoes ours: EnvironmentFile {path} sets {EXTRA_ARGUMENTS}")]
     VariableIsSetAgain {
-        /// The file.
+        /// Path of the environment file on the host.
         path: String,
     },
 }

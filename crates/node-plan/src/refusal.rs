@@ -92,7 +92,7 @@ pub enum Refusal {
     },
     /// Somebody has masked one of our units.
     Masked {
-        /// The unit.
+        /// Name of the masked unit.
         unit: &'static str,
     },
     /// What was there before us cannot be moved aside.
@@ -104,7 +104,7 @@ pub enum Refusal {
     },
     /// Somebody else's file stands where ours would.
     Foreign {
-        /// The file.
+        /// Absolute path on the host.
         path: &'static str,
     },
     /// The configuration names CPUs that the node does not have; which ones.

@@ -41,6 +41,6 @@ impl Cause {
 pub struct Restart {
     /// Seconds since 1970.
     pub at: u64,
-    /// Why.
+    /// What it was for.
     pub cause: Cause,
 }

@@ -25,12 +25,12 @@ pub enum Restarts {
 pub enum FileAction {
     /// Make a directory, 0755, owned by root.
     MakeDirectory {
-        /// Host path.
+        /// Absolute path on the host.
         path: String,
     },
     /// Put a file in place atomically.
     Write {
-        /// Host path.
+        /// Absolute path on the host.
         path: String,
         /// Permission bits.
         mode: u32,
@@ -41,31 +41,31 @@ pub enum FileAction {
     },
     /// Put a symbolic link in place atomically.
     MakeLink {
-        /// Host path.
+        /// Absolute path on the host.
         path: String,
         /// Target, as written into it.
         target: String,
     },
     /// Remove a file or a link.
     Remove {
-        /// Host path.
+        /// Absolute path on the host.
         path: String,
     },
     /// Remove a directory if nothing is in it.
     RemoveDirectory {
-        /// Host path.
+        /// Absolute path on the host.
         path: String,
     },
     /// Remove a directory with all that is in it (only the daemon's own).
     RemoveTree {
-        /// Host path.
+        /// Absolute path on the host.
         path: String,
     },
     /// Give an entry another name in the same directory; nothing may stand there. What is gone meanwhile is nobody's any more.
     Rename {
-        /// Host path.
+        /// Absolute path on the host.
         from: String,
-        /// Host path.
+        /// Absolute path on the host.
         to: String,
     },
 }
@@ -77,22 +77,22 @@ pub enum UnitAction {
     Reload,
     /// Start a unit (a running one is left alone).
     Start {
-        /// Unit.
+        /// Name with its suffix: `kubelet.service`.
         unit: String,
     },
     /// Stop a unit; one that does not exist is stopped.
     Stop {
-        /// Unit.
+        /// Name with its suffix: `kubelet.service`.
         unit: String,
     },
     /// Restart a unit, with its start counter set to zero first.
     Restart {
-        /// Unit.
+        /// Name with its suffix: `kubelet.service`.
         unit: String,
     },
     /// Forget that a unit failed.
     ResetFailed {
-        /// Unit.
+        /// Name with its suffix: `kubelet.service`.
         unit: String,
     },
 }
@@ -109,7 +109,7 @@ pub enum Proof {
     },
     /// kubelet runs well on an endpoint.
     Kubelet {
-        /// Which one.
+        /// The runtime that kubelet must use.
         endpoint: Endpoint,
     },
     /// Another observation of the node finds nothing that we made.
@@ -154,7 +154,7 @@ pub enum Action {
     /// Restart kubelet, with its start counter set to zero first. Not one of the units: it costs the node its runtime for a moment, so it
     /// has a cause and a budget.
     RestartKubelet {
-        /// Why.
+        /// What the restart is for.
         cause: Cause,
     },
     /// Give all containers what they would have if no policy had placed them.

@@ -10,7 +10,7 @@ pub enum SystemdError {
     /// The connection to the bus is gone: connect anew.
     #[error("the bus connection is lost ({what})")]
     Disconnected {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// What the connection said, where it said anything.
         source: Option<zbus::Error>,
@@ -19,7 +19,7 @@ pub enum SystemdError {
     /// was carried out is unknown.
     #[error("systemd is away from the bus ({what}): {message}")]
     Unavailable {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// The bus's text.
         message: String,
@@ -27,7 +27,7 @@ pub enum SystemdError {
     /// No such unit is loaded, or no such unit file exists.
     #[error("no such unit ({what}): {message}")]
     NoSuchUnit {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// systemd's text.
         message: String,
@@ -35,7 +35,7 @@ pub enum SystemdError {
     /// Not uid 0, or a security module is in the way.
     #[error("systemd or the bus denies access ({what}): {message}")]
     AccessDenied {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// systemd's text.
         message: String,
@@ -43,7 +43,7 @@ pub enum SystemdError {
     /// `/run` has less than 16 MiB free: systemd refuses to reload.
     #[error("systemd finds too little space ({what}): {message}")]
     DiskFull {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// systemd's text.
         message: String,
@@ -51,7 +51,7 @@ pub enum SystemdError {
     /// The unit's text has an error, so it can be neither started nor restarted.
     #[error("the unit has a bad setting ({what}): {message}")]
     BadUnitSetting {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// systemd's text.
         message: String,
@@ -59,7 +59,7 @@ pub enum SystemdError {
     /// Somebody masked the unit.
     #[error("the unit is masked ({what}): {message}")]
     Masked {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// systemd's text.
         message: String,
@@ -75,7 +75,7 @@ pub enum SystemdError {
     /// Any other error that systemd answered.
     #[error("systemd refuses with {name} ({what}): {message}")]
     Refused {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// D-Bus error name.
         name: String,
@@ -85,7 +85,7 @@ pub enum SystemdError {
     /// The exchange itself is not as expected: a type, a missing property.
     #[error("unexpected exchange with systemd ({what})")]
     Protocol {
-        /// The call.
+        /// The call with its argument: `GetAll kubelet.service`.
         what: String,
         /// What is wrong.
         source: zbus::Error,

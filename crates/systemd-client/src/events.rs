@@ -22,12 +22,12 @@ pub enum Event {
     Reloaded,
     /// A job of one of the named units has ended.
     JobRemoved {
-        /// The unit.
+        /// Name with its suffix: `kubelet.service`.
         unit: String,
     },
     /// State properties of one of the named units changed.
     UnitChanged {
-        /// The unit.
+        /// Name with its suffix: `kubelet.service`.
         unit: String,
     },
     /// A unit was enabled, disabled, masked or linked.

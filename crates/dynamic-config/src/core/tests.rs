@@ -153,7 +153,7 @@ fn a_configuration_with_absent_cpus_is_refused_and_names_them() {
     let sentence =
         "invalid: policy.AvailableResources.CPU is cpuset:0-15, but this node does not have the CPUs 8-15; it has 0-7";
     assert!(problem.message.contains(sentence), "{problem:?}");
-    assert!(node.core.config_status().warnings.is_empty(), "told once");
+    assert!(node.core.config_status().warnings.is_empty(), "reported once");
     // They were plugged in.
     node.core.set_cpus(CpuSet::of_kernel("0-15"));
     node.settle();

@@ -115,7 +115,7 @@ impl HostRoot {
                 None => untyped.push(name),
             }
         }
-        // Some file systems do not tell the kind while listing.
+        // Some file systems do not give the kind while listing.
         for name in untyped {
             let stat = fstatat(&stream, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
             match stat {

@@ -75,14 +75,14 @@ fn a_silent_holder_is_waited_for_by_the_own_monotonic_clock() {
     for (promised, endures) in [(Some(15), 15), (Some(60), 60), (Some(1), 15), (None, 15), (Some(-5), 15)] {
         let mut observer = Observer::default();
         let silent = lease(Some("other"), 0, promised);
-        let mut look =
+        let mut observe =
             |lease: &Lease, seconds| kind(&observer.decide(Some(lease), &who("me"), TIMING, after(seconds), wall(0)));
-        assert_eq!(look(&silent, 0), Kind::Wait);
-        assert_eq!(look(&silent, endures - 1), Kind::Wait, "{promised:?}");
+        assert_eq!(observe(&silent, 0), Kind::Wait);
+        assert_eq!(observe(&silent, endures - 1), Kind::Wait, "{promised:?}");
         let renewed = lease(Some("other"), 1, promised);
-        assert_eq!(look(&renewed, endures), Kind::Wait, "it renewed: the clock starts again");
-        assert_eq!(look(&renewed, 2 * endures - 1), Kind::Wait);
-        assert_eq!(look(&renewed, 2 * endures), Kind::Take);
+        assert_eq!(observe(&renewed, endures), Kind::Wait, "it renewed: the clock starts again");
+        assert_eq!(observe(&renewed, 2 * endures - 1), Kind::Wait);
+        assert_eq!(observe(&renewed, 2 * endures), Kind::Take);
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) struct Holder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failure {
     pub(super) name: String,
-    /// Seconds since 1970 by its own clock: tells two failures of one name apart.
+    /// Seconds since 1970 by its own clock: distinguishes two failures of one node.
     pub(super) at: u64,
     /// What it failed with.
     pub(super) change: String,
@@ -141,7 +141,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// The record with all that is due: the failure told, silent holders gone, and the slot taken if that may be. `now` is the own monotonic
+    /// The record with all that is due: the failure recorded, silent holders removed, and the slot taken if that may be. `now` is the own monotonic
     /// clock after the record was read; `wall` goes into the record.
     pub(super) fn take(
         &mut self,
@@ -151,7 +151,7 @@ impl Observer {
         now: Instant,
         wall: Timestamp,
     ) -> (Record, SlotResponse) {
-        self.look(record, now);
+        self.observe(record, now);
         let (mut next, stopped_now) = with_failure(record, request, config);
         let silent = |holder: &Holder| {
             self.seen.get(&holder.name).is_some_and(|(_, since)| now.duration_since(*since) >= config.duration)
@@ -179,7 +179,7 @@ impl Observer {
         (next, SlotResponse { decision, stopped_now, others, unreadable: None })
     }
 
-    fn look(&mut self, record: &Record, now: Instant) {
+    fn observe(&mut self, record: &Record, now: Instant) {
         self.seen.retain(|name, _| record.holders.iter().any(|holder| holder.name == *name));
         for holder in &record.holders {
             let seen = self.seen.entry(holder.name.clone()).or_insert((holder.renewed, now));
@@ -190,14 +190,14 @@ impl Observer {
     }
 }
 
-/// The record without the asker's slot, and with its failure told.
+/// The record without the slot of the node that asks, and with its failure.
 pub(super) fn give_back(record: &Record, request: &SlotRequest<'_>, config: &SlotsConfig) -> (Record, SlotResponse) {
     let (mut next, stopped_now) = with_failure(record, request, config);
     next.holders.retain(|holder| holder.name != request.name);
     (next, SlotResponse { decision: SlotDecision::Free, stopped_now, others: Vec::new(), unreadable: None })
 }
 
-/// The failure is told once; whether it is the one that reaches the limit.
+/// The record with the failure, which counts once; whether it is the one that reaches the limit.
 fn with_failure(record: &Record, request: &SlotRequest<'_>, config: &SlotsConfig) -> (Record, bool) {
     let mut next = record.clone();
     let Some(at) = request.failed_at else { return (next, false) };

@@ -197,7 +197,10 @@ async fn an_override_undone_by_a_later_drop_in_rolls_back_without_a_restart() {
         assert!(is_because_of(&outcome, &reason.clone().into()), "{:?}", outcome.plan.holds);
         assert_eq!(fake.state.kubelet.starts, 1, "{reason}");
         let journal = fake.state.journal.clone().unwrap();
-        assert!(journal.backoff.unwrap().reported, "the shoot would be told, and other nodes stopped");
+        assert!(
+            journal.backoff.unwrap().reported,
+            "the failure would be recorded in the shoot, and other nodes stopped"
+        );
     }
     let mut fake = Fake::new();
     fake.state.later_drop_in = Some(LaterDropIn::EnvironmentFile("/not-there"));
@@ -386,7 +389,7 @@ async fn a_roll_back_is_reported_to_the_shoot_once() {
     assert_eq!(outcome.plan.target, Target::RolledBack);
     let failed_at = fake.state.journal.as_ref().unwrap().backoff.as_ref().unwrap().failed_at;
     assert_eq!((fake.reported.as_slice(), fake.holds_slot), ([failed_at].as_slice(), false));
-    // The next try asks for a slot and has nothing new to tell.
+    // The next attempt asks for a slot and has nothing new to record.
     fake.state.kubelet_works_on_proxy = true;
     fake.state.now = outcome.plan.retry_at.unwrap();
     assert!(work(&mut fake, &install("none", "v1")).await.unwrap().plan.is_settled());

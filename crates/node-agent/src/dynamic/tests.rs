@@ -176,7 +176,7 @@ async fn a_new_agent_pushes_nothing_that_the_daemon_has() {
         inputs.unbounded_send(Input::Group(None)).unwrap();
         inputs.unbounded_send(maps("a")).unwrap();
         until(&mut agent, "the first hand-over", || daemon.configurations().len() == 1).await;
-        // It is told after it was remembered.
+        // It is reported after it was remembered.
         until(&mut agent, "the standing", || config_status.borrow().accepted.is_some()).await;
     }
     let (dynamic, inputs, _config_status) = fixture.agent();

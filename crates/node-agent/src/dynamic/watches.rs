@@ -1,4 +1,4 @@
-//! What the API server tells, as complete lists that are kept up to date.
+//! The API server's objects, as complete lists that are kept up to date.
 
 mod bounded;
 mod configurations;
@@ -29,7 +29,7 @@ const ADJUSTMENTS: usize = 500;
 const ADJUSTMENTS_BYTES: usize = 4 << 20;
 /// Adjustments in one answer of the API server: the status of each may take 8 MiB.
 const PAGE: u32 = 2;
-/// Label of the ConfigMaps of which every fault is told, with [`names::NODE_AGENT`].
+/// Label of the ConfigMaps of which every fault is reported, with [`names::NODE_AGENT`].
 const LABEL: &str = names::NODE_AGENT_LABEL;
 
 /// Watches what matters to this node. A watch that is lost is opened again; what it showed last stays true until then.

@@ -33,7 +33,7 @@ pub(crate) enum ShootError {
         action: &'static str,
         /// Kind and name.
         object: String,
-        /// The answer.
+        /// The API server's answer.
         source: Box<kube::Error>,
     },
     /// It did not answer.

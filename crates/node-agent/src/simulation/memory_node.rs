@@ -34,7 +34,7 @@ impl MemoryNode {
         Self { name, state: Arc::new(Mutex::new(state)), locked: Arc::default() }
     }
 
-    /// Its name.
+    /// Name of its Node.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

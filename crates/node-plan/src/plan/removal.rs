@@ -74,7 +74,7 @@ fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) ->
             plugin::after_stop(observed, journal.applied.as_ref(), footprint.any_trace(observed), &mut steps);
         }
     }
-    // While our files still tell that what stands there is our daemon's, should the journal be lost.
+    // While our files still show that what stands there is our daemon's, should the journal be lost.
     for &place in footprint.own_trees {
         let (path, _) = place;
         if !footprint.is_foreign_state(observed, place) {

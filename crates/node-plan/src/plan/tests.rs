@@ -290,7 +290,7 @@ fn without_labels_an_installed_node_is_healed_and_a_new_one_is_undecided() {
     assert!(matches!(decide(&state(Phase::Remove), journal.as_ref()), Desired::Clean { .. }));
 }
 
-/// Field case N20: the controller has excluded the node's pool for what the Shoot tells of its kubelets. The node is clean and as desired, also where
+/// Field case N20: the controller has excluded the node's pool for what the Shoot says of its kubelets. The node is clean and as desired, also where
 /// it was switched before; its agent has nothing to refuse.
 #[test]
 fn a_node_of_an_excluded_pool_is_clean_and_as_desired_whatever_its_kubelet() {

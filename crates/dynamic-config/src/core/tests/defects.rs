@@ -22,7 +22,7 @@ fn defect_a_nothing_is_pushed_before_the_first_complete_list() {
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
     node.settle();
     assert_eq!(node.daemon.pushed.len(), 1);
-    // A list that fails later changes nothing: the core is not told. A deleted map is answered by the next level, never by nothing.
+    // A list that fails later changes nothing: the core does not hear of it. A deleted map is answered by the next level, never by nothing.
     node.core.set_maps(BTreeMap::new());
     node.settle();
     assert!(node.daemon.pushed.iter().all(|(_, data)| !data.is_empty()));

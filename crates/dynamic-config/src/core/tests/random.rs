@@ -49,7 +49,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What an agent is told again after its start.
+/// What an agent is given again after its start.
 #[derive(Default)]
 struct ApiState {
     maps: Option<BTreeMap<String, BTreeMap<String, String>>>,

@@ -78,7 +78,7 @@ fn decision_for_every_state_of_the_record() {
 fn a_silent_holder_is_waited_for_by_the_own_monotonic_clock() {
     let start = Instant::now();
     let mut observer = Observer::default();
-    let mut look = |record: &Record, seconds: u64| {
+    let mut observe = |record: &Record, seconds: u64| {
         // The clock on the wall is far ahead, and means nothing.
         observer
             .take(record, &request("me", 1), &config(), start + Duration::from_secs(seconds), wall(1_000_000))
@@ -86,16 +86,16 @@ fn a_silent_holder_is_waited_for_by_the_own_monotonic_clock() {
             .decision
     };
     let mut silent = record(&["a"], &[]);
-    assert_eq!(look(&silent, 0), SlotDecision::Full);
-    assert_eq!(look(&silent, 299), SlotDecision::Full);
+    assert_eq!(observe(&silent, 0), SlotDecision::Full);
+    assert_eq!(observe(&silent, 299), SlotDecision::Full);
     silent.holders[0].renewed = wall(-50);
-    assert_eq!(look(&silent, 300), SlotDecision::Full, "any change is a sign of life");
-    assert_eq!(look(&silent, 599), SlotDecision::Full);
+    assert_eq!(observe(&silent, 300), SlotDecision::Full, "any change is a sign of life");
+    assert_eq!(observe(&silent, 599), SlotDecision::Full);
     // Gone and here again: counted anew.
-    assert_eq!(look(&record(&["b"], &[]), 600), SlotDecision::Full);
-    assert_eq!(look(&silent, 601), SlotDecision::Full);
-    assert_eq!(look(&silent, 900), SlotDecision::Full);
-    assert_eq!(look(&silent, 901), SlotDecision::Held);
+    assert_eq!(observe(&record(&["b"], &[]), 600), SlotDecision::Full);
+    assert_eq!(observe(&silent, 601), SlotDecision::Full);
+    assert_eq!(observe(&silent, 900), SlotDecision::Full);
+    assert_eq!(observe(&silent, 901), SlotDecision::Held);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_failure_counts_once_and_the_second_one_stops_the_roll_out() {
     assert_eq!((two.failures.len(), response.stopped_now), (2, true));
     let (more, response) = give_back(&two, &failed("b", 9), &config());
     assert_eq!((&more, response.stopped_now), (&two, false), "past the limit nothing grows");
-    // Told with the next try, because it could not be told before.
+    // Recorded with the next attempt, because it could not be recorded before.
     let (next, response) = Observer::default().take(&one, &failed("b", 9), &config(), Instant::now(), wall(0));
     assert_eq!((next.failures.len(), response.decision, response.stopped_now), (2, SlotDecision::Stopped, true));
 }

@@ -13,10 +13,10 @@ use crate::dynamic::Input;
 /// What stands at a name, now and at each change.
 pub(super) type Contents = LocalBoxStream<'static, Option<Data>>;
 
-/// Something that is looked at.
+/// Something that the API server was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Look<T> {
-    /// The first look is not complete.
+enum Listed<T> {
+    /// The first list is not complete.
     Awaited,
     /// What was seen last.
     Seen(T),
@@ -25,7 +25,7 @@ enum Look<T> {
 struct Level {
     name: String,
     contents: Contents,
-    content: Look<Option<Data>>,
+    content: Listed<Option<Data>>,
 }
 
 /// Follows at most three names (four for the moment in which the group changes), and the label that names the group.
@@ -35,9 +35,9 @@ pub(super) struct Configurations {
     /// The node's own and the default first, then the groups'.
     levels: Vec<Level>,
     /// What the label says.
-    group: Look<Option<String>>,
-    /// What was told of it.
-    reported: Look<Option<String>>,
+    group: Listed<Option<String>>,
+    /// What was published of it.
+    reported: Listed<Option<String>>,
     queue: VecDeque<Input>,
 }
 
@@ -55,8 +55,8 @@ impl Configurations {
             watch: Box::new(watch),
             groups,
             levels: Vec::new(),
-            group: Look::Awaited,
-            reported: Look::Awaited,
+            group: Listed::Awaited,
+            reported: Listed::Awaited,
             queue: VecDeque::new(),
         };
         for level in [format!("node.{node}"), "default".to_owned()] {
@@ -74,14 +74,14 @@ impl Configurations {
             let changes = select_all(self.levels.iter_mut().map(|level| level.contents.next()));
             tokio::select! {
                 (content, index, _) = changes => match content {
-                    Some(content) => self.levels[index].content = Look::Seen(content),
+                    Some(content) => self.levels[index].content = Listed::Seen(content),
                     // A watch never ends; should it, then what it showed last stays true.
                     None => self.levels[index].contents = futures::stream::pending().boxed_local(),
                 },
                 Some(group) = self.groups.next() => {
-                    let reported = if let Look::Seen(Some(reported)) = &self.reported { Some(name_of(reported)) } else { None };
+                    let reported = if let Listed::Seen(Some(reported)) = &self.reported { Some(name_of(reported)) } else { None };
                     let named: Vec<String> = reported.into_iter().chain(group.as_deref().map(name_of)).collect();
-                    self.group = Look::Seen(group);
+                    self.group = Listed::Seen(group);
                     self.drop_groups_but(&named);
                     for name in named {
                         self.follow(name);
@@ -95,7 +95,7 @@ impl Configurations {
 
     fn follow(&mut self, name: String) {
         if self.levels.iter().all(|level| level.name != name) {
-            self.levels.push(Level { contents: (self.watch)(&name), name, content: Look::Awaited });
+            self.levels.push(Level { contents: (self.watch)(&name), name, content: Listed::Awaited });
         }
     }
 
@@ -107,22 +107,22 @@ impl Configurations {
         });
     }
 
-    /// Nothing is told before all that decides is known. A new group is told when its ConfigMap is known and the old one's still is: in no moment
+    /// Nothing is published before all that decides is known. A new group is published when its ConfigMap is known and the old one's still is: in no moment
     /// does the default look like the node's configuration.
     fn report(&mut self) {
-        if self.levels.iter().take(2).any(|level| level.content == Look::Awaited) {
+        if self.levels.iter().take(2).any(|level| level.content == Listed::Awaited) {
             return;
         }
         self.queue.push_back(Input::Maps(self.maps()));
-        let Look::Seen(group) = self.group.clone() else { return };
+        let Listed::Seen(group) = self.group.clone() else { return };
         if self.reported == self.group {
             return;
         }
         let name = group.as_deref().map(name_of);
         let is_known =
-            |name: &String| self.levels.iter().any(|level| level.name == *name && level.content != Look::Awaited);
+            |name: &String| self.levels.iter().any(|level| level.name == *name && level.content != Listed::Awaited);
         if name.as_ref().is_none_or(is_known) {
-            self.reported = Look::Seen(group.clone());
+            self.reported = Listed::Seen(group.clone());
             self.queue.push_back(Input::Group(group));
             self.drop_groups_but(name.as_slice());
             self.queue.push_back(Input::Maps(self.maps()));
@@ -131,8 +131,8 @@ impl Configurations {
 
     fn maps(&self) -> BTreeMap<String, Data> {
         let there = self.levels.iter().filter_map(|level| match &level.content {
-            Look::Seen(Some(data)) => Some((level.name.clone(), data.clone())),
-            Look::Seen(None) | Look::Awaited => None,
+            Listed::Seen(Some(data)) => Some((level.name.clone(), data.clone())),
+            Listed::Seen(None) | Listed::Awaited => None,
         });
         there.collect()
     }

@@ -116,7 +116,7 @@ proptest! {
         let plan = model.plan(&desired);
         prop_assert!(plan.is_settled(), "{plan:?}");
         prop_assert_eq!(model.endpoint, Endpoint::Proxy);
-        // And then removed: nothing of ours is left, whatever was lost; directories can be told from others' only by the journal.
+        // And then removed: nothing of ours is left, whatever was lost; directories can be distinguished from others' only by the journal.
         model.now += 1000;
         prop_assert!(model.converge(&remove()).is_ok());
         prop_assert!(model.plan(&remove()).is_settled());
