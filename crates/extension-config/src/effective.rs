@@ -79,6 +79,7 @@ fn of_nri_plugins(shoot: &ProviderConfig, facts: &Facts) -> Result<Effective, Pr
     let policies = nri::resolve(shoot.nri.as_ref().unwrap_or(&none), shoot.nri.is_some())?;
     let mut warnings = Warnings::default();
     warnings.extend(policies.warnings);
+    warnings.more += policies.more_warnings;
     if !shoot.configs.is_empty() {
         warnings.push(Problem::new(Origin::Shoot, "configs", "", "has no effect with the backend nri-plugins"));
     }

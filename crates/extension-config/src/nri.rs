@@ -105,7 +105,10 @@ pub(crate) struct Checked {
     pub(crate) config_maps: BTreeMap<String, BTreeMap<String, String>>,
     /// Who each policy is for, as in the names of the ConfigMaps.
     pub(crate) keys: Vec<String>,
+    /// The first few.
     pub(crate) warnings: Vec<Problem>,
+    /// How many more there are.
+    pub(crate) more_warnings: usize,
 }
 
 /// Key of a policy's ConfigMap under which it stands as JSON, `{"kind":…,"spec":…}`, with every default written out.
@@ -160,7 +163,7 @@ pub(crate) fn resolve(config: &NriConfig, given: bool) -> Result<Checked, Proble
             }
         }
     }
-    let AllPolicies { problems, warnings, config_maps, keys, accepted, .. } = all;
+    let AllPolicies { problems, warnings, more_warnings, config_maps, keys, accepted, .. } = all;
     let settings = NriPlugins {
         runtime: match config.enable {
             Enable::Auto => RuntimeChanges::Auto,
@@ -172,13 +175,14 @@ pub(crate) fn resolve(config: &NriConfig, given: bool) -> Result<Checked, Proble
         },
         accepted,
     };
-    problems.none_or(Checked { settings, config_maps, keys, warnings })
+    problems.none_or(Checked { settings, config_maps, keys, warnings, more_warnings })
 }
 
 struct AllPolicies {
     accepted: BTreeSet<String>,
     problems: Problems,
     warnings: Vec<Problem>,
+    more_warnings: usize,
     config_maps: BTreeMap<String, BTreeMap<String, String>>,
     keys: Vec<String>,
     bytes: usize,
@@ -190,6 +194,7 @@ impl AllPolicies {
             accepted: accept.iter().filter_map(|id| Some(Risk::of_id(id)?.id().to_owned())).collect(),
             problems: Problems::default(),
             warnings: Vec::new(),
+            more_warnings: 0,
             config_maps: BTreeMap::new(),
             keys: Vec::new(),
             bytes: 0,
@@ -219,6 +224,7 @@ impl AllPolicies {
         };
         let room = limits::WARNINGS.saturating_sub(self.warnings.len());
         self.warnings.extend(checked.warnings().iter().take(room).map(told));
+        self.more_warnings += checked.warnings().len().saturating_sub(room);
         // Keys are sorted, and nothing but JSON's own escapes is needed: it is read as JSON again.
         let text = json!({"kind": kind.name(), "spec": checked.spec()}).to_string();
         self.bytes += text.len();

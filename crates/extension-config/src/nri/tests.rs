@@ -184,6 +184,18 @@ fn a_thousand_policies_of_the_worst_are_bounded() {
     let effective = of(&json!({"policies": {"default": balloons(), "nodes": nodes}})).unwrap();
     assert_eq!(effective.dynamic.len(), limits::CONFIGURATIONS + 1);
     assert!(effective.warnings.len() <= limits::WARNINGS + 1);
+    let risky = json!({"kind": "BalloonsPolicy", "spec": {
+        "reservedResources": {"cpu": "1"},
+        "balloonTypes": [{"name": "reserved", "minCPUs": 1, "maxCPUs": 1, "namespaces": ["kube-system"]}],
+    }});
+    let nodes: serde_json::Map<String, Value> = (0..50).map(|number| (format!("n{number}"), risky.clone())).collect();
+    let policies = json!({"default": balloons(), "nodes": nodes});
+    let warned = of(&json!({"accept": ["reserved-may-fill"], "policies": policies})).unwrap().warnings;
+    assert_eq!(warned.len(), limits::WARNINGS + 1);
+    assert!(
+        warned.last().unwrap().message.starts_with("and ")
+            && warned.last().unwrap().message.ends_with(" more warnings")
+    );
     let nodes: serde_json::Map<String, Value> = (0..100).map(|number| (format!("n{number}"), large.clone())).collect();
     let problems = of(&json!({"policies": {"default": balloons(), "nodes": nodes}})).unwrap_err();
     assert!(problems.to_string().contains("have") && problems.to_string().len() < 4096, "{problems}");
