@@ -333,7 +333,7 @@ async fn a_trial_tells_how_it_ended_can_do_nothing_and_leaves_nothing() {
     assert!(!said.contains("systemd-client-trial/x") && !said.ends_with("\n0\n"), "{said}");
     assert_eq!(tried("exit 0", 20).await, (Ended::Exit(0), String::new()));
     assert_eq!(tried("sleep 60", 1).await.0, Ended::TimeOver);
-    assert!(matches!(tried("kill -9 $$", 20).await.0, Ended::Otherwise(how) if how == "signal"));
+    assert!(matches!(tried("kill -9 $$$$", 20).await.0, Ended::Otherwise(how) if how == "signal"));
     // One that an earlier caller left.
     let left = trial("sleep 60", Duration::from_secs(60));
     let early = tokio::time::timeout(Duration::from_secs(1), machine.systemd.try_out(&left)).await;
