@@ -68,6 +68,8 @@ pub const DYNAMIC_CONFIG_MAP_PREFIX: &str = "cri-resmgr-config.";
 pub const POLICY_CONFIG_MAP_PREFIX: &str = "cri-resmgr-policy.";
 /// Node label that names the group whose dynamic configuration a node takes.
 pub const NODE_GROUP_LABEL: &str = "cri-resource-manager.intel.com/group";
+/// Node label that names the group whose policy of nri-plugins a node takes: theirs (nri-plugins v0.14.0, `pkg/agent/agent.go`).
+pub const NRI_GROUP_LABEL: &str = "config.nri/group";
 /// API group of the Adjustments: theirs, not ours, so that what people have written carries over.
 pub const ADJUSTMENT_GROUP: &str = "criresmgr.intel.com";
 /// Version of the Adjustments.

@@ -7,7 +7,7 @@ use dynamic_config::ConfigStatus;
 use extension_config::desired_state::Phase;
 use extension_config::names::event;
 use extension_config::node_report::{NodeReport, Stage};
-use node_plan::{Desired, RestartRequest, absent_cpus};
+use node_plan::{Backend, Desired, Journal, NodePolicy, RestartRequest, absent_cpus};
 use observability::ErrorChain;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -16,6 +16,7 @@ use crate::converge::{Outcome, converge};
 use crate::desired_file::{DesiredFileError, Mounted};
 use crate::effects::{EffectError, Node};
 use crate::inputs::{Goal, Inputs};
+use crate::policies::PolicySource;
 use crate::prove::Timing;
 use crate::report;
 use crate::shoot::ShootApi;
@@ -36,20 +37,37 @@ pub(crate) struct Agent<N> {
     reported: Option<NodeReport>,
     /// What the pod's readiness gate was set to.
     readiness_gate: Option<bool>,
+    /// The backend that the node has, or had last.
+    backend: Option<Backend>,
     /// The run of kubelet that was seen last.
     invocation: Option<String>,
     failures: u32,
     config_status: watch::Receiver<ConfigStatus>,
+    policies: PolicySource,
+    /// What was last said to be wrong with the node's policy.
+    policy_problem: Option<String>,
+}
+
+/// What a report says of the configuration in effect, beside what the dynamic configuration does.
+#[derive(Debug, Default)]
+struct InEffect {
+    warnings: Vec<String>,
+    /// Name of the ConfigMap with the policy.
+    policy: Option<String>,
+    /// Why what is wanted is not in effect.
+    problem: Option<String>,
 }
 
 impl<N: Node> Agent<N> {
-    /// An agent that writes the gate of `pod`, where it is given; what it hears of the dynamic configuration comes over `config_status`.
+    /// An agent that writes the gate of `pod`, where it is given; what it hears of the dynamic configuration comes over `config_status`, and the
+    /// node's policy for nri-plugins from `policies`.
     pub(crate) fn new(
         node: N,
         shoot: Rc<ShootApi>,
         pod: Option<String>,
         telemetry: Telemetry,
         config_status: watch::Receiver<ConfigStatus>,
+        policies: PolicySource,
     ) -> Self {
         Self {
             node,
@@ -58,9 +76,12 @@ impl<N: Node> Agent<N> {
             telemetry,
             reported: None,
             readiness_gate: None,
+            backend: None,
             invocation: None,
             failures: 0,
             config_status,
+            policies,
+            policy_problem: None,
         }
     }
 
@@ -82,14 +103,13 @@ impl<N: Node> Agent<N> {
             Ok(mounted) => mounted,
             Err(error) => return self.failed(&ErrorChain(&error).to_string(), None).await,
         };
-        let (daemon, gate) = self.node.payload();
         let inputs = Inputs {
             node: self.shoot.node_name().to_owned(),
             state: mounted.state.clone(),
             hash: mounted.hash.clone(),
             labels: self.shoot.labels().await,
-            daemon: daemon.clone(),
-            gate: gate.clone(),
+            programs: self.node.programs().clone(),
+            policy: self.policies.policy(&mounted.state),
             restart_request: self.config_status.borrow().restart_request.as_ref().map(|restart_request| {
                 RestartRequest {
                     invocation: restart_request.invocation.clone(),
@@ -97,6 +117,7 @@ impl<N: Node> Agent<N> {
                 }
             }),
         };
+        self.tell_policy_problem(&inputs.policy).await;
         match converge(&mut self.node, &Timing::REAL, &inputs).await {
             Ok(outcome) => {
                 self.failures = 0;
@@ -104,11 +125,10 @@ impl<N: Node> Agent<N> {
                 let stage = report::stage(&outcome.plan);
                 let message = report::message(&outcome.plan);
                 let restarts = report::restarts(outcome.observed.journal.as_ref());
-                let warnings = match inputs.desired(outcome.observed.journal.as_ref()) {
-                    Desired::Installed(installation) => absent_cpus(&outcome.observed, &installation).in_effect,
-                    Desired::Clean { .. } | Desired::Undecided { .. } => Vec::new(),
-                };
-                self.report(stage, &message, &mounted, (restarts, warnings), outcome.plan.retry_at).await;
+                let in_effect = in_effect(&inputs, &outcome);
+                self.backend =
+                    outcome.observed.journal.as_ref().and_then(Journal::backend).or(outcome.had).or(self.backend);
+                self.report(stage, &message, &mounted, (restarts, in_effect), outcome.plan.retry_at).await;
                 if outcome.plan.awaits_slot {
                     return outcome.ask_again.unwrap_or(FIRST_RETRY).min(RESYNC);
                 }
@@ -127,7 +147,7 @@ impl<N: Node> Agent<N> {
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
         tracing::error!(%reason, retry_in = ?wait, "failed to bring the node to the desired state");
         if let Some(mounted) = mounted {
-            self.report(Stage::Working, reason, mounted, (0, Vec::new()), None).await;
+            self.report(Stage::Working, reason, mounted, (0, InEffect::default()), None).await;
         } else {
             self.telemetry.metrics.stage_is(Stage::Undecided);
             self.telemetry.readiness.set(Err(reason.to_owned()));
@@ -141,14 +161,16 @@ impl<N: Node> Agent<N> {
         stage: Stage,
         message: &str,
         mounted: &Mounted,
-        (restarts, mut warnings): (usize, Vec<String>),
+        (restarts, in_effect): (usize, InEffect),
         retry_at: Option<u64>,
     ) {
         // Nothing about configurations may stand in the way of a removal.
         let config_status =
             if stage == Stage::Installed { self.config_status.borrow().clone() } else { ConfigStatus::default() };
+        let InEffect { mut warnings, policy, problem } =
+            if stage == Stage::Installed { in_effect } else { InEffect::default() };
         warnings.extend(config_status.warnings);
-        let problem = config_status.problem.map(|problem| problem.message);
+        let problem = config_status.problem.map(|problem| problem.message).or(problem);
         let message = problem.as_deref().filter(|_| message.is_empty()).unwrap_or(message);
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
         self.telemetry.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
@@ -161,7 +183,7 @@ impl<N: Node> Agent<N> {
             restarts,
             message: message.to_owned(),
             warnings,
-            config: config_status.accepted.map(|source| source.to_string()),
+            config: config_status.accepted.map(|source| source.to_string()).or(policy),
             retry_at,
         };
         if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
@@ -210,15 +232,38 @@ impl<N: Node> Agent<N> {
             }
             Stage::Blocked if last != Some(stage) => self.shoot.publish_event(true, event::BLOCKED, message).await,
             Stage::Installed if last.is_some_and(|last| last != stage) => {
-                self.shoot.publish_event(false, event::INSTALLED, "kubelet runs through cri-resmgr").await;
+                let note = match self.backend {
+                    Some(Backend::Plugin) => "a policy of nri-plugins places the containers",
+                    Some(Backend::Proxy) | None => "kubelet runs through cri-resmgr",
+                };
+                self.shoot.publish_event(false, event::INSTALLED, note).await;
             }
             Stage::Clean if last.is_some_and(|last| last != stage) => {
-                let note =
-                    "cri-resmgr is removed; CPU and memory pins of running containers stay until they are recreated";
+                let note = match self.backend {
+                    Some(Backend::Plugin) => {
+                        "the policy of nri-plugins is removed; running containers have the CPUs and memory back that they had without it"
+                    }
+                    Some(Backend::Proxy) | None => {
+                        "cri-resmgr is removed; CPU and memory pins of running containers stay until they are recreated"
+                    }
+                };
                 self.shoot.publish_event(false, event::REMOVED, note).await;
             }
             _ => {}
         }
+    }
+
+    /// Says what is wrong with the node's policy, once: the node keeps the one that it has, or waits for its first.
+    async fn tell_policy_problem(&mut self, policy: &NodePolicy) {
+        let problem = match policy {
+            NodePolicy::Awaited => return,
+            NodePolicy::Missing | NodePolicy::Invalid { .. } | NodePolicy::Valid { .. } => policy.problem(),
+        };
+        if let Some(problem) = problem.as_ref().filter(|_| problem != self.policy_problem) {
+            tracing::warn!(problem, "found a problem with the node's policy");
+            self.shoot.publish_event(true, event::CONFIG_INVALID, problem).await;
+        }
+        self.policy_problem = problem;
     }
 
     /// A new run of kubelet that no step of ours began was caused by somebody else.
@@ -229,4 +274,21 @@ impl<N: Node> Agent<N> {
             self.telemetry.metrics.kubelet_restarted("foreign");
         }
     }
+}
+
+/// What is to be said of what runs on the node.
+fn in_effect(inputs: &Inputs, outcome: &Outcome) -> InEffect {
+    let Desired::Installed(installation) = inputs.desired(outcome.observed.journal.as_ref()) else {
+        return InEffect::default();
+    };
+    let warnings = absent_cpus(&outcome.observed, &installation).in_effect;
+    let (policy, problem) = match &inputs.policy {
+        // Also where nothing is asked for.
+        NodePolicy::Awaited => (None, None),
+        NodePolicy::Valid { source, .. } => (Some(source.clone()), None),
+        problem @ (NodePolicy::Missing | NodePolicy::Invalid { .. }) => {
+            (None, problem.problem().map(|problem| format!("{problem}; the last policy goes on")))
+        }
+    };
+    InEffect { warnings, policy, problem }
 }

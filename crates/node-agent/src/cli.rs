@@ -46,7 +46,7 @@ pub(crate) struct NodeOptions {
     /// SHA-256 of the desired state's text, in hexadecimal digits; without it (a chart of an earlier version) any text is taken.
     #[arg(long, env = "DESIRED_STATE_SHA256")]
     pub(crate) desired_state_sha256: Option<String>,
-    /// Where the host's /etc, /opt, /run and /var/lib are mounted.
+    /// Where the host's /etc, /opt, /run, /var/lib and /sys/fs/cgroup are mounted.
     #[arg(long, env = "HOST_ROOT", default_value = "/host")]
     pub(crate) host_root: PathBuf,
     /// Directory with the files of the payload archive.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use node_plan::{
-    Action, Change, Desired, Hold, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget, plan,
+    Action, Backend, Change, Desired, Hold, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget,
+    plan,
 };
 use observability::ErrorChain;
 use tracing::Instrument;
@@ -23,6 +24,8 @@ const LOOK_FOR_UPDATE: Duration = Duration::from_secs(15);
 /// What a round of work led to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
+    /// The backend that the node had when the work began.
+    pub(crate) had: Option<Backend>,
     /// What was seen last.
     pub(crate) observed: Observed,
     /// What is still to do; settled when the node is as desired.
@@ -34,8 +37,10 @@ pub(crate) struct Outcome {
 /// Works until the node is as desired or something is in the way.
 pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs: &impl Goal) -> Result<Outcome> {
     let mut locked = false;
+    let mut had = None;
     for _ in 0..ROUNDS {
         let mut observed = observe(effects).await?;
+        had = had.or_else(|| observed.journal.as_ref().and_then(Journal::backend));
         let desired = inputs.desired(observed.journal.as_ref());
         effects.decided(&desired, observed.journal.as_ref());
         let mut planned = plan(&observed, &desired);
@@ -59,7 +64,7 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
             if observed.journal.is_none() {
                 effects.unlock();
             }
-            return Ok(Outcome { observed, plan: planned, ask_again });
+            return Ok(Outcome { had, observed, plan: planned, ask_again });
         }
         if !locked {
             // What was seen without the lock may be another agent's unfinished work.
@@ -86,7 +91,7 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
         let hold = Hold::Unsettled { action: Box::new(step.action.clone()), evidence: step.evidence.clone() };
         planned.holds.push(hold);
     }
-    Ok(Outcome { observed, plan: planned, ask_again: None })
+    Ok(Outcome { had, observed, plan: planned, ask_again: None })
 }
 
 async fn run(

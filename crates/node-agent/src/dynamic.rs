@@ -25,7 +25,7 @@ pub(crate) use config_socket::ConfigSocket;
 #[cfg(test)]
 pub(crate) use real::memory_file;
 pub(crate) use real::{RealDaemonEnvironment, remembered};
-pub(crate) use watches::watches;
+pub(crate) use watches::{TOO_LONG, policy_watches, watches};
 
 use crate::metrics::Metrics;
 use crate::shoot::ShootError;

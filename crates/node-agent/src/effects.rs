@@ -6,7 +6,7 @@ use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostError, StateFileError};
 use node_plan::pins::{BooksError, Misses};
-use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Nri, Plan, RuntimeVersion, Slot, Unit};
+use node_plan::{Action, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, Unit};
 use systemd_client::SystemdError;
 
 use crate::proof_failure::ProofFailure;
@@ -274,8 +274,8 @@ impl<T: Files + Units + Probe + Plugins + Clock + Slots + Progress> Effects for 
 
 /// A node that an agent can stay with.
 pub(crate) trait Node: Effects {
-    /// The daemon and the gate of the agent's image.
-    fn payload(&self) -> (&Blob, &Blob);
+    /// The programs of the agent's image.
+    fn programs(&self) -> &Programs;
     /// Whether we restarted kubelet since the last call.
     fn take_restarted(&mut self) -> bool;
 }

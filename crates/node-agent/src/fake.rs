@@ -8,7 +8,7 @@ use kubelet_config::Files as _;
 use node_plan::pins::Misses;
 use node_plan::testing::{NodeState, SPACE};
 use node_plan::{
-    Action, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, RuntimeVersion, Slot, UnitAction,
+    Action, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, UnitAction,
 };
 
 use crate::effects::{
@@ -31,6 +31,11 @@ pub(crate) fn blob(name: &str) -> Blob {
     Blob { sha256: name.into(), size: 1, architecture: std::env::consts::ARCH.into(), needs: None }
 }
 
+/// The programs of an agent's image of this version.
+pub(crate) fn programs(version: &str) -> Programs {
+    Programs { daemon: blob(version), gate: blob("gate"), balloons: blob(version), topology_aware: blob(version) }
+}
+
 pub(crate) struct Fake {
     pub(crate) state: NodeState,
     pub(crate) fail_at: Option<(usize, Failure)>,
@@ -39,8 +44,8 @@ pub(crate) struct Fake {
     pub(crate) locked: bool,
     /// The slot is taken.
     pub(crate) holds_slot: bool,
-    /// The daemon and the gate of the agent's image.
-    payload: (Blob, Blob),
+    /// The programs of the agent's image.
+    programs: Programs,
     /// Failures that were recorded in the shoot.
     pub(crate) reported: Vec<u64>,
 }
@@ -57,7 +62,7 @@ impl Fake {
             calls: Cell::new(0),
             locked: false,
             holds_slot: false,
-            payload: (blob("v1"), blob("gate")),
+            programs: programs("v1"),
             reported: Vec::new(),
         }
     }
@@ -95,8 +100,8 @@ impl Fake {
 }
 
 impl Node for Fake {
-    fn payload(&self) -> (&Blob, &Blob) {
-        (&self.payload.0, &self.payload.1)
+    fn programs(&self) -> &Programs {
+        &self.programs
     }
 
     fn take_restarted(&mut self) -> bool {

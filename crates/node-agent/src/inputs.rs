@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::DesiredState;
-use node_plan::{Blob, Desired, Journal, RestartRequest, Wait};
+use node_plan::{Desired, Journal, NodePolicy, Programs, RestartRequest, Wait};
 
 /// Labels of a Node whose machine is updated in place (machine-controller-manager v0.62.1, `pkg/apis/machine/v1alpha1/constants.go`). It is selected,
 /// drained and ready for the update, and all of them go when the update has succeeded; the condition `InPlaceUpdate` follows them.
@@ -21,10 +21,10 @@ pub(crate) struct Inputs {
     pub(crate) hash: String,
     /// Labels of the node; `None` when they cannot be read now.
     pub(crate) labels: Option<BTreeMap<String, String>>,
-    /// The daemon of the agent's image.
-    pub(crate) daemon: Blob,
-    /// The gate of the agent's image.
-    pub(crate) gate: Blob,
+    /// The programs of the agent's image.
+    pub(crate) programs: Programs,
+    /// The node's policy, which the backend nri-plugins asks for.
+    pub(crate) policy: NodePolicy,
     /// A run of the daemon that has to end, for the sake of the dynamic configuration.
     pub(crate) restart_request: Option<RestartRequest>,
 }
@@ -65,8 +65,7 @@ impl Goal for Inputs {
 
     /// What the node with this journal is to become.
     fn desired(&self, journal: Option<&Journal>) -> Desired {
-        let (daemon, gate) = (self.daemon.clone(), self.gate.clone());
-        let mut desired = Desired::decide(&self.state, self.labels.as_ref(), journal, daemon, gate);
+        let mut desired = Desired::decide(&self.state, self.labels.as_ref(), journal, &self.programs, &self.policy);
         if let Desired::Installed(installation) = &mut desired {
             installation.restart_request.clone_from(&self.restart_request);
         }
@@ -78,6 +77,7 @@ impl Goal for Inputs {
 mod tests {
     use super::*;
     use extension_config::desired_state::{Backend, Phase, Selection};
+    use node_plan::Blob;
 
     #[test]
     fn an_update_in_place_is_known_by_its_labels() {
@@ -87,8 +87,8 @@ mod tests {
             state: DesiredState { phase: Phase::Install, selection: Selection::default(), backend: Backend::default() },
             hash: String::new(),
             labels: labels.map(|all| all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
-            daemon: blob(),
-            gate: blob(),
+            programs: Programs { daemon: blob(), gate: blob(), balloons: blob(), topology_aware: blob() },
+            policy: NodePolicy::Awaited,
             restart_request: None,
         };
         let candidate = ("node.machine.sapcloud.io/candidate-for-update", "true");

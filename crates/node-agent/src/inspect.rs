@@ -2,19 +2,26 @@
 
 use std::io::Write;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::Context;
+use extension_config::desired_state::{Backend, DesiredState};
 use host::HostRoot;
-use node_plan::{Desired, Observed, Plan};
+use node_plan::{BackendSpec, Desired, NodePolicy, Observed, Plan};
 use tokio::sync::watch;
 
 use crate::cli::NodeOptions;
 use crate::desired_file::DesiredFile;
+use crate::dynamic::policy_watches;
 use crate::observe::observe;
 use crate::payload::PayloadBinaries;
+use crate::policies::{FoundPolicy, policies};
 use crate::real::RealNode;
 use crate::report;
 use crate::shoot::ShootApi;
+
+/// Longest wait for the API server's word about the node's policy.
+const POLICY: Duration = Duration::from_secs(5);
 
 struct Observation {
     hash: String,
@@ -34,10 +41,26 @@ async fn observe_once(options: &NodeOptions) -> anyhow::Result<Observation> {
     let mut observed = observe(&mut node).await.context("look at the node")?;
     // Steps that take a slot are shown, too.
     observed.slot = node_plan::Slot::Held;
-    let desired =
-        Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), binaries.daemon, binaries.gate);
+    let policy = policy(&options.node_name, &shoot, &mounted.state).await;
+    let programs = &binaries.programs;
+    let desired = Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), programs, &policy);
     let plan = node_plan::plan(&observed, &desired);
     Ok(Observation { hash: mounted.hash, observed, plan, desired })
+}
+
+/// The node's policy, if it is known within [`POLICY`].
+async fn policy(node: &str, shoot: &ShootApi, state: &DesiredState) -> NodePolicy {
+    let (source, following) = policies(node);
+    let found = source.policy(state);
+    let (Backend::NriPlugins(_), Some(client)) = (&state.backend, shoot.client()) else { return found };
+    let mut changes = source.changes();
+    let known = async { drop(changes.wait_for(|found| *found != FoundPolicy::Awaited).await) };
+    tokio::select! {
+        () = following.run(|| policy_watches(client, node)) => {}
+        () = known => {}
+        () = tokio::time::sleep(POLICY) => {}
+    }
+    source.policy(state)
 }
 
 /// Prints what is observed and what is desired.
@@ -45,7 +68,10 @@ pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
     let observation = observe_once(options).await?;
     let mut out = std::io::stdout().lock();
     let desired = match &observation.desired {
-        Desired::Installed(_) => "kubelet runs through cri-resmgr".to_owned(),
+        Desired::Installed(installation) => match &installation.backend {
+            BackendSpec::Proxy(_) => "kubelet runs through cri-resmgr".to_owned(),
+            BackendSpec::Plugin(plugin) => format!("a policy of nri-plugins places the containers: {}", plugin.kind),
+        },
         Desired::Clean { because } => format!("clean: {because}"),
         Desired::Undecided { because } => format!("undecided: {because}"),
     };
@@ -60,6 +86,7 @@ pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
         ("cri-resmgr", &observed.daemon),
         ("guard", &observed.guard),
         ("timer", &observed.timer),
+        ("policy", &observed.plugin.unit),
     ] {
         writeln!(out, "{name:<10} {} {}/{}", unit.load_state, unit.active_state, unit.sub_state)?;
     }

@@ -23,6 +23,7 @@ mod memory;
 mod metrics;
 mod observe;
 mod payload;
+mod policies;
 mod proof_failure;
 mod prove;
 mod real;

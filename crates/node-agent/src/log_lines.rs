@@ -17,6 +17,7 @@ use crate::agent::Agent;
 use crate::desired_file;
 use crate::fake::Fake;
 use crate::metrics::Metrics;
+use crate::policies::policies;
 use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
 
@@ -119,7 +120,7 @@ fn agent(fake: Fake) -> Agent<Fake> {
     let (readiness, _) = observability::readiness::readiness("not yet");
     let metrics = Metrics::register(&mut Registry::default());
     let telemetry = Telemetry { metrics, readiness, daemon_mode: watch::channel(DaemonMode::default()).0 };
-    Agent::new(fake, shoot, None, telemetry, watch::channel(ConfigStatus::default()).1)
+    Agent::new(fake, shoot, None, telemetry, watch::channel(ConfigStatus::default()).1, policies("n1").0)
 }
 
 /// Installs, heals, fails, rolls back and removes.

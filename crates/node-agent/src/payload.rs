@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use extension_config::names::node;
 use host::{Checksum, Owner};
-use node_plan::{Blob, Source};
+use node_plan::{Blob, Programs, Source};
 use nri_policy::Kind;
 use program_file::{Machine, Program};
 
@@ -22,22 +22,26 @@ pub(crate) struct PayloadBinaries {
     payload: PathBuf,
     daemon_path: PathBuf,
     gate_path: PathBuf,
-    /// The daemon.
-    pub(crate) daemon: Blob,
-    /// The gate.
-    pub(crate) gate: Blob,
+    /// What they are.
+    pub(crate) programs: Programs,
     /// Who we are: the owner of what we write.
     pub(crate) owner: Owner,
 }
 
 impl PayloadBinaries {
-    /// Reads them once. A missing file becomes a blob of the architecture `missing`, which the planner refuses with a clear reason.
+    /// Reads them once. A missing file becomes a blob of the architecture `missing`, which the planner refuses with a clear reason: an image need not
+    /// carry the programs of both backends.
     pub(crate) fn load(payload: &Path, gate: &Path) -> Result<Self> {
         let daemon_path = payload.join(node::DAEMON.trim_start_matches('/'));
+        let policy = |kind| blob(&payload.join(policy_program(kind)));
         let own = std::fs::metadata("/proc/self").map_err(|source| unreadable(Path::new("/proc/self"), source))?;
         Ok(Self {
-            daemon: blob(&daemon_path)?,
-            gate: blob(gate)?,
+            programs: Programs {
+                daemon: blob(&daemon_path)?,
+                gate: blob(gate)?,
+                balloons: policy(Kind::BalloonsPolicy)?,
+                topology_aware: policy(Kind::TopologyAwarePolicy)?,
+            },
             payload: payload.to_owned(),
             daemon_path,
             gate_path: gate.to_owned(),

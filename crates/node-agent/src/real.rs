@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostLock, HostRoot, StateFile};
-use node_plan::{Action, Blob, Desired, FIRST_VERSION, Journal, PLUGIN_VERSION, Plan, Restarts};
+use node_plan::{Action, Desired, FIRST_VERSION, Journal, PLUGIN_VERSION, Plan, Programs, Restarts};
 use tokio::sync::watch;
 
 use crate::effects::{
@@ -86,8 +86,8 @@ impl RealNode {
 }
 
 impl Node for RealNode {
-    fn payload(&self) -> (&Blob, &Blob) {
-        (&self.binaries.daemon, &self.binaries.gate)
+    fn programs(&self) -> &Programs {
+        &self.binaries.programs
     }
 
     fn take_restarted(&mut self) -> bool {

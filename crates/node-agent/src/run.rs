@@ -21,6 +21,7 @@ use crate::dynamic::{self, ConfigSocket, Dynamic, RealDaemonEnvironment};
 use crate::effects::Clock;
 use crate::metrics::Metrics;
 use crate::payload::PayloadBinaries;
+use crate::policies::{FoundPolicy, policies};
 use crate::real::RealNode;
 use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
@@ -61,7 +62,14 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     );
     let desired = DesiredFile::of(&options.node);
     let pod = options.node.pod_name.clone();
-    let mut agent = Agent::new(node, shoot, pod, telemetry, config_statuses.clone());
+    let (source, following) = policies(&options.node.node_name);
+    let watched = Rc::clone(&shoot);
+    let policy_watches = move || match watched.client() {
+        Some(client) => dynamic::policy_watches(client, watched.node_name()),
+        None => futures::stream::pending().boxed_local(),
+    };
+    let policy = source.changes();
+    let mut agent = Agent::new(node, shoot, pod, telemetry, config_statuses.clone(), source);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
@@ -73,7 +81,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
         stop.send_replace(true);
     });
     tokio::select! {
-        () = work(&mut agent, &root, &desired, config_statuses) => {}
+        () = work(&mut agent, &root, &desired, (config_statuses, policy)) => {}
+        () = following.run(policy_watches) => {}
         () = dynamic.run().instrument(tracing::info_span!("dynamic-config", node = options.node.node_name)) => {}
     }
     serving.await.context("serve HTTP")
@@ -83,7 +92,7 @@ async fn work(
     agent: &mut Agent<RealNode>,
     root: &HostRoot,
     desired: &DesiredFile,
-    mut config_status: watch::Receiver<ConfigStatus>,
+    (mut config_status, mut policy): (watch::Receiver<ConfigStatus>, watch::Receiver<FoundPolicy>),
 ) {
     let mut wake = Wake::new();
     loop {
@@ -93,6 +102,7 @@ async fn work(
         let why = tokio::select! {
             why = wake.next() => why,
             Ok(()) = config_status.changed() => "the dynamic configuration",
+            Ok(()) = policy.changed() => "the policy",
             stopped = agent.node_mut().pause(wait) => match stopped {
                 Err(_stopping) => return,
                 Ok(()) => "time",

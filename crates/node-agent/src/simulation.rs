@@ -28,6 +28,7 @@ use crate::agent::Agent;
 use crate::desired_file;
 use crate::effects::Clock as _;
 use crate::metrics::Metrics;
+use crate::policies::policies;
 use crate::shoot::{self, ShootApi};
 use crate::telemetry::Telemetry;
 use simulated::SimulatedNode;
@@ -185,7 +186,8 @@ async fn attend(order: Order, client: Client, clock: Clock, metrics: Metrics) {
     let telemetry = Telemetry { metrics, readiness: order.readiness, daemon_mode };
     let node = SimulatedNode::new(order.node, Rc::clone(&shoot), clock, order.stop, telemetry.clone());
     let (_config_status, config_statuses) = watch::channel(ConfigStatus::default());
-    let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, config_statuses);
+    let (source, _policies) = policies(shoot.node_name());
+    let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, config_statuses, source);
     loop {
         let wait = agent.round(desired_file::decode(&order.desired_state)).await;
         if agent.node_mut().pause(wait).await.is_err() {

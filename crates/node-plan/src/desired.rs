@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::{self, DesiredState, Phase};
+use extension_config::names;
+use nri_policy::Kind;
 
-use crate::backend::{BackendSpec, ProxySpec};
+use crate::backend::{BackendSpec, PluginSpec, ProxySpec};
 use crate::blob::{Blob, sha256};
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, Proven};
+use crate::kind::Backend;
 use crate::managed_file::{FileRole, ManagedFile};
 use crate::static_config::StaticConfig;
 
@@ -59,6 +62,75 @@ pub struct RestartRequest {
     pub because: String,
 }
 
+/// The programs that an agent has for its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// cri-resmgr.
+    pub daemon: Blob,
+    /// The gate.
+    pub gate: Blob,
+    /// nri-plugins' policy of balloons.
+    pub balloons: Blob,
+    /// nri-plugins' policy along the machine's topology.
+    pub topology_aware: Blob,
+}
+
+impl Programs {
+    /// The program of a policy.
+    #[must_use]
+    pub fn policy(&self, kind: Kind) -> &Blob {
+        match kind {
+            Kind::BalloonsPolicy => &self.balloons,
+            Kind::TopologyAwarePolicy => &self.topology_aware,
+        }
+    }
+}
+
+/// What is known of the policy that a node is to run with nri-plugins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodePolicy {
+    /// Whether there is one, and where, is not known yet.
+    Awaited,
+    /// There is none for this node.
+    Missing,
+    /// The one for this node cannot be used.
+    Invalid {
+        /// Name of its ConfigMap.
+        source: String,
+        /// What is wrong with it.
+        problems: Vec<String>,
+    },
+    /// One that passed all checks.
+    Valid {
+        /// Name of its ConfigMap.
+        source: String,
+        /// Which policy.
+        kind: Kind,
+        /// Its whole document ([`nri_policy::Checked::document`]).
+        document: String,
+    },
+}
+
+impl NodePolicy {
+    /// Why there is no policy to install, for people.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Awaited => Some("the node's policy has not been read from the API server yet".to_owned()),
+            Self::Missing => Some(format!(
+                "there is no policy for this node: none of the ConfigMaps {prefix}node.NAME, {prefix}group.NAME and {prefix}default is there for it",
+                prefix = names::POLICY_CONFIG_MAP_PREFIX
+            )),
+            Self::Invalid { source, problems } => Some(format!("ConfigMap {source}: {}", problems.join("; "))),
+            Self::Valid { .. } => None,
+        }
+    }
+}
+
+/// How long containerd waits for a plugin's answer unless its configuration says otherwise, seconds (containerd 2.3, `pkg/nri/config.go`:
+/// `plugin_request_timeout`).
+const REQUEST_TIMEOUT_SECONDS: u64 = 2;
+
 /// What the node is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Desired {
@@ -84,22 +156,24 @@ impl Desired {
         state: &DesiredState,
         labels: Option<&BTreeMap<String, String>>,
         journal: Option<&Journal>,
-        daemon: Blob,
-        gate: Blob,
+        programs: &Programs,
+        policy: &NodePolicy,
     ) -> Self {
-        let install = || match &state.backend {
-            desired_state::Backend::CriResmgr(wanted) => {
-                let backend = BackendSpec::Proxy(ProxySpec {
+        let install = || {
+            let backend = match &state.backend {
+                desired_state::Backend::CriResmgr(wanted) => BackendSpec::Proxy(ProxySpec {
                     config: StaticConfig::of(wanted),
                     extra_options: wanted.extra_options.clone(),
-                    daemon,
+                    daemon: programs.daemon.clone(),
                     daemon_is_kept: false,
-                });
-                Self::Installed(Box::new(Installation { backend, gate, restart_request: None }))
-            }
-            desired_state::Backend::NriPlugins(_) => {
-                Self::Undecided { because: "this agent does not know the backend nri-plugins".to_owned() }
-            }
+                }),
+                desired_state::Backend::NriPlugins(_) => match plugin(policy, journal, programs) {
+                    Ok(plugin) => BackendSpec::Plugin(plugin),
+                    Err(because) => return Self::Undecided { because },
+                },
+            };
+            let gate = programs.gate.clone();
+            Self::Installed(Box::new(Installation { backend, gate, restart_request: None }))
         };
         let under_way = journal.map(|journal| journal.phase);
         match (state.phase, labels) {
@@ -116,3 +190,22 @@ impl Desired {
         }
     }
 }
+
+/// The policy for this node. One that is missing or wrong makes no node faulty: what was proven here before stays, and is healed.
+fn plugin(policy: &NodePolicy, journal: Option<&Journal>, programs: &Programs) -> Result<PluginSpec, String> {
+    let (kind, document) = match (policy, journal.and_then(|journal| journal.of(Backend::Plugin).proven)) {
+        (NodePolicy::Valid { kind, document, .. }, _) => (*kind, document.clone()),
+        (_, Some(Proven::Plugin(proven))) => (proven.kind, proven.document),
+        (other, _) => return Err(other.problem().unwrap_or_default()),
+    };
+    Ok(PluginSpec {
+        kind,
+        document,
+        binary: programs.policy(kind).clone(),
+        binary_is_kept: false,
+        request_timeout_seconds: REQUEST_TIMEOUT_SECONDS,
+    })
+}
+
+#[cfg(test)]
+mod tests;

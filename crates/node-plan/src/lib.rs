@@ -34,7 +34,7 @@ pub mod texts;
 
 pub use backend::{BackendSpec, PluginSpec, ProxySpec, daemon_paths, watched_paths};
 pub use blob::Blob;
-pub use desired::{Desired, Installation, RestartRequest};
+pub use desired::{Desired, Installation, NodePolicy, Programs, RestartRequest};
 pub use entry::{Entry, MARKER};
 pub use footprint::{Footprint, Guard, Service};
 pub use hold::{Failure, Hold, KubeletOffProxy, PacedChange, SlotHold};

@@ -6,11 +6,11 @@ use std::time::Duration;
 use extension_config::desired_state::{self, Backend, Daemon, DesiredState, Selection};
 use kubelet_config::Endpoint;
 use node_plan::testing::{LaterDropIn, NodeState};
-use node_plan::{Hold, KubeletOffProxy, OverrideUndone, PacedChange, Phase, Slot, SlotHold, Target, Wait};
+use node_plan::{Hold, KubeletOffProxy, NodePolicy, OverrideUndone, PacedChange, Phase, Slot, SlotHold, Target, Wait};
 
 use super::{Outcome, converge};
 use crate::effects::{Result, Socket};
-use crate::fake::{Failure, Fake, blob};
+use crate::fake::{Failure, Fake, programs};
 use crate::inputs::{Goal, Inputs};
 use crate::proof_failure::{DaemonFault, ProofFailure, UnitState};
 use crate::prove::Timing;
@@ -33,8 +33,8 @@ fn inputs(phase: desired_state::Phase, policy: &str, version: &str) -> Inputs {
         state: DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon) },
         hash: "0123abcd".into(),
         labels: Some(BTreeMap::new()),
-        daemon: blob(version),
-        gate: blob("gate"),
+        programs: programs(version),
+        policy: NodePolicy::Awaited,
         restart_request: None,
     }
 }

@@ -20,7 +20,7 @@ use observability::ErrorChain;
 
 use super::Input;
 use configurations::{Configurations, Contents};
-use lean::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, Texts};
+use lean::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, POLICY_LIMIT, Texts};
 
 /// Most Adjustments that are read; the rest is logged and left out.
 const ADJUSTMENTS: usize = 500;
@@ -32,20 +32,36 @@ const PAGE: u32 = 2;
 /// Label of the ConfigMaps of which every fault is reported, with [`names::NODE_AGENT`].
 const LABEL: &str = names::NODE_AGENT_LABEL;
 
+/// Key in place of the texts of a policy's ConfigMap that is too long; no ConfigMap has such a key.
+pub(crate) const TOO_LONG: &str = "too long";
+
 /// Watches what matters to this node. A watch that is lost is opened again; what it showed last stays true until then.
 pub(crate) fn watches(client: &Client, node: &str) -> LocalBoxStream<'static, Input> {
     let maps = client.clone();
-    let configurations = Configurations::new(node, groups(client, node), move |name| configuration(&maps, name));
-    let configurations = stream::unfold(configurations, async |mut all| Some((all.next().await, all)));
-    stream::select_all([configurations.boxed_local(), adjustments(client, node)]).boxed_local()
+    let groups = groups(client, node, names::NODE_GROUP_LABEL);
+    let watch = move |name: &str| configuration(&maps, name, content);
+    let configurations = Configurations::new(names::DYNAMIC_CONFIG_MAP_PREFIX, node, groups, watch);
+    stream::select_all([inputs(configurations), adjustments(client, node)]).boxed_local()
 }
 
-/// The group in our Node's labels.
-fn groups(client: &Client, node: &str) -> LocalBoxStream<'static, Option<String>> {
+/// Watches the policies for nri-plugins that can be this node's, likewise.
+pub(crate) fn policy_watches(client: &Client, node: &str) -> LocalBoxStream<'static, Input> {
+    let maps = client.clone();
+    let groups = groups(client, node, names::NRI_GROUP_LABEL);
+    let watch = move |name: &str| configuration(&maps, name, policy);
+    inputs(Configurations::new(names::POLICY_CONFIG_MAP_PREFIX, node, groups, watch))
+}
+
+fn inputs(configurations: Configurations) -> LocalBoxStream<'static, Input> {
+    stream::unfold(configurations, async |mut all| Some((all.next().await, all))).boxed_local()
+}
+
+/// The group in this label of our Node.
+fn groups(client: &Client, node: &str, label: &'static str) -> LocalBoxStream<'static, Option<String>> {
     let nodes: Api<OwnNode> = Api::all(client.clone());
-    let label = |node: OwnNode| Some((node.labels().get(names::NODE_GROUP_LABEL).cloned(), 0));
+    let group = move |node: OwnNode| Some((node.labels().get(label).cloned(), 0));
     let name = node.to_owned();
-    let groups = listed("the node", Most::ONE, watcher(nodes, only(node)), label);
+    let groups = listed("the node", Most::ONE, watcher(nodes, only(node)), group);
     let known = groups.filter_map(move |change| {
         let (Listed::All(all) | Listed::Changed(all, _)) = change;
         // A Node that is not there (yet) has no labels that could be known.
@@ -55,10 +71,10 @@ fn groups(client: &Client, node: &str) -> LocalBoxStream<'static, Option<String>
     known.boxed_local()
 }
 
-/// What stands in the ConfigMap of this name.
-fn configuration(client: &Client, name: &str) -> Contents {
+/// What `read` makes of the ConfigMap of this name.
+fn configuration(client: &Client, name: &str, read: fn(Configuration) -> Option<Data>) -> Contents {
     let maps: Api<Configuration> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
-    let changes = listed("a ConfigMap", Most::ONE, watcher(maps, only(name)), |map| Some((content(map)?, 0)));
+    let changes = listed("a ConfigMap", Most::ONE, watcher(maps, only(name)), move |map| Some((read(map)?, 0)));
     let name = name.to_owned();
     let contents = changes.map(move |change| {
         let (Listed::All(mut all) | Listed::Changed(mut all, _)) = change;
@@ -87,7 +103,7 @@ fn content(map: Configuration) -> Option<Data> {
         );
         None
     };
-    Some(match map.data {
+    Some(match map.data.at_most(CONFIGURATION_LIMIT) {
         Texts::Whole(data) if is_labelled => data,
         Texts::Whole(data) => match cri_resmgr::check_modules(&data) {
             Ok(_) => data,
@@ -103,6 +119,17 @@ fn content(map: Configuration) -> Option<Data> {
         Texts::TooLong(bytes) => {
             let key = format!("its length, {bytes} bytes (at most {CONFIGURATION_LIMIT} are read)");
             Data::from([(key, "refused".to_owned())])
+        }
+    })
+}
+
+/// The texts of a policy's ConfigMap. Who wrote it does not matter: there are none from before this extension.
+#[expect(clippy::unnecessary_wraps, reason = "as the reader of dynamic configurations, which skips some")]
+fn policy(map: Configuration) -> Option<Data> {
+    Some(match map.data.at_most(POLICY_LIMIT) {
+        Texts::Whole(data) => data,
+        Texts::TooLong(bytes) => {
+            Data::from([(TOO_LONG.to_owned(), format!("has {bytes} bytes, at most {POLICY_LIMIT} are read"))])
         }
     })
 }

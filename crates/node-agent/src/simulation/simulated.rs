@@ -7,7 +7,9 @@ use extension_config::cri_resmgr::CpuSet;
 use kubelet_config::Files as _;
 use node_plan::pins::Misses;
 use node_plan::testing::SPACE;
-use node_plan::{Action, Blob, Desired, Entry, FileAction, Journal, Nri, Plan, Restarts, RuntimeVersion, UnitAction};
+use node_plan::{
+    Action, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, Restarts, RuntimeVersion, UnitAction,
+};
 use tokio::sync::watch;
 
 use super::{Clock, MemoryNode, blob};
@@ -28,8 +30,7 @@ pub(super) struct SimulatedNode {
     telemetry: Telemetry,
     locked: bool,
     restarted: bool,
-    daemon: Blob,
-    gate: Blob,
+    programs: Programs,
 }
 
 impl Drop for SimulatedNode {
@@ -55,8 +56,12 @@ impl SimulatedNode {
             telemetry,
             locked: false,
             restarted: false,
-            daemon: blob("daemon"),
-            gate: blob("gate"),
+            programs: Programs {
+                daemon: blob("daemon"),
+                gate: blob("gate"),
+                balloons: blob("balloons"),
+                topology_aware: blob("topology-aware"),
+            },
         }
     }
 
@@ -66,8 +71,8 @@ impl SimulatedNode {
 }
 
 impl Node for SimulatedNode {
-    fn payload(&self) -> (&Blob, &Blob) {
-        (&self.daemon, &self.gate)
+    fn programs(&self) -> &Programs {
+        &self.programs
     }
 
     fn take_restarted(&mut self) -> bool {

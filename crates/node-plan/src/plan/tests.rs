@@ -12,7 +12,7 @@ use kubelet_config::{Endpoint, Setting};
 use model::{CUTS, NodeState, install, installation, remove, restarts};
 
 use crate::budget;
-use crate::desired::{Desired, RestartRequest};
+use crate::desired::{Desired, NodePolicy, RestartRequest};
 use crate::entry::Entry;
 use crate::hold::Hold;
 use crate::journal::{Change, Phase};
@@ -282,8 +282,9 @@ fn without_labels_an_installed_node_is_healed_and_a_new_one_is_undecided() {
     use extension_config::desired_state::{self, DesiredState, Phase, Selection};
     let state =
         |phase| DesiredState { phase, selection: Selection::default(), backend: desired_state::Backend::default() };
-    let decide =
-        |state: &DesiredState, journal| Desired::decide(state, None, journal, model::blob("v1"), model::blob("gate"));
+    let decide = |state: &DesiredState, journal| {
+        Desired::decide(state, None, journal, &model::programs("v1"), &NodePolicy::Awaited)
+    };
     assert!(matches!(decide(&state(Phase::Install), None), Desired::Undecided { .. }));
     let journal = installed("none").journal;
     assert!(matches!(decide(&state(Phase::Install), journal.as_ref()), Desired::Installed(_)));
@@ -301,7 +302,8 @@ fn a_node_of_an_excluded_pool_is_clean_and_as_desired_whatever_its_kubelet() {
     for mut model in [NodeState::default(), installed("none")] {
         model.configure_kubelet("cpuManagerPolicy: static\n");
         let journal = model.journal.clone();
-        let desired = Desired::decide(&state, Some(&labels), journal.as_ref(), model::blob("v1"), model::blob("gate"));
+        let programs = model::programs("v1");
+        let desired = Desired::decide(&state, Some(&labels), journal.as_ref(), &programs, &NodePolicy::Awaited);
         model.converge(&desired).unwrap();
         let plan = model.plan(&desired);
         assert!(plan.is_settled() && plan.target == Target::Clean, "{plan:?}");

@@ -1,13 +1,14 @@
 //! The agent with a policy plugin, from what it is to become by hand.
 
+use extension_config::desired_state::{self, Backend, NriPlugins};
 use node_plan::testing::NodeState;
-use node_plan::{BackendSpec, Blob, Desired, Hold, Installation, Journal, Phase, PluginSpec, Target, Wait};
+use node_plan::{BackendSpec, Blob, Desired, Hold, Installation, Journal, NodePolicy, Phase, PluginSpec, Target, Wait};
 use nri_policy::Kind;
 
 use super::{Outcome, next_agent, work};
 use crate::effects::EffectError;
 use crate::fake::{Failure, Fake, blob};
-use crate::inputs::Goal;
+use crate::inputs::{Goal, Inputs};
 
 /// What the node is to become, whatever the journal says.
 struct HandMade(Desired);
@@ -167,4 +168,47 @@ async fn a_node_with_the_proxy_is_not_moved() {
     let outcome = work(&mut fake, &install("a", blob("v1"))).await.unwrap();
     assert!(matches!(outcome.plan.holds[..], [Hold::OtherBackend { .. }]), "{:?}", outcome.plan.holds);
     assert_eq!(fake.state.entries, before.entries);
+}
+
+/// A desired state of the second version, and what the ConfigMaps say of this node.
+fn wanted(policy: NodePolicy, version: &str) -> Inputs {
+    let mut inputs = super::inputs(desired_state::Phase::Install, "none", version);
+    inputs.state.backend = Backend::NriPlugins(NriPlugins::default());
+    inputs.policy = policy;
+    inputs
+}
+
+fn valid(policy: &str) -> NodePolicy {
+    let document = format!("{{\"policy\":\"{policy}\"}}\n");
+    NodePolicy::Valid { source: "cri-resmgr-policy.default".into(), kind: Kind::BalloonsPolicy, document }
+}
+
+#[tokio::test]
+async fn a_node_follows_its_policy_and_keeps_the_last_good_one() {
+    let invalid = || NodePolicy::Invalid { source: "cri-resmgr-policy.default".into(), problems: vec!["x".into()] };
+    let mut fake = Fake::new();
+    let before = fake.state.clone();
+    for policy in [NodePolicy::Awaited, NodePolicy::Missing, invalid()] {
+        let outcome = work(&mut fake, &wanted(policy, "v1")).await.unwrap();
+        assert_eq!(outcome.plan.target, Target::Unchanged);
+        assert_eq!(fake.state, before, "a node without a policy is left alone");
+    }
+    assert!(work(&mut fake, &wanted(valid("a"), "v1")).await.unwrap().plan.is_settled());
+    let installed = fake.state.clone();
+    assert_eq!(installed.plugin.starts, 1);
+    for policy in [NodePolicy::Awaited, NodePolicy::Missing, invalid()] {
+        let outcome = work(&mut fake, &wanted(policy, "v1")).await.unwrap();
+        assert!(outcome.plan.is_settled() && outcome.plan.target == Target::Installed, "{:?}", outcome.plan);
+        assert_eq!(fake.state, installed);
+    }
+    // It is healed without one, too.
+    fake.state.entries.remove(extension_config::names::node::PLUGIN_UNIT_FILE);
+    assert!(work(&mut fake, &wanted(invalid(), "v1")).await.unwrap().plan.is_settled());
+    assert_eq!((&fake.state.entries, fake.state.pinned), (&installed.entries, true));
+    let starts = fake.state.plugin.starts;
+    assert!(work(&mut fake, &wanted(valid("b"), "v1")).await.unwrap().plan.is_settled());
+    assert_eq!(fake.state.plugin.starts, starts + 1);
+    assert!(work(&mut fake, &super::remove()).await.unwrap().plan.is_settled());
+    assert_eq!((&fake.state.entries, &fake.state.journal), (&before.entries, &None));
+    assert_eq!(fake.state.kubelet.starts, before.kubelet.starts);
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use dynamic_config::Data;
-use extension_config::names;
 use futures::StreamExt;
 use futures::future::select_all;
 use futures::stream::LocalBoxStream;
@@ -30,6 +29,8 @@ struct Level {
 
 /// Follows at most three names (four for the moment in which the group changes), and the label that names the group.
 pub(super) struct Configurations {
+    /// What the names begin with.
+    prefix: &'static str,
     watch: Box<dyn Fn(&str) -> Contents>,
     groups: LocalBoxStream<'static, Option<String>>,
     /// The node's own and the default first, then the groups'.
@@ -41,17 +42,15 @@ pub(super) struct Configurations {
     queue: VecDeque<Input>,
 }
 
-fn name_of(group: &str) -> String {
-    format!("{}group.{group}", names::DYNAMIC_CONFIG_MAP_PREFIX)
-}
-
 impl Configurations {
     pub(super) fn new(
+        prefix: &'static str,
         node: &str,
         groups: LocalBoxStream<'static, Option<String>>,
         watch: impl Fn(&str) -> Contents + 'static,
     ) -> Self {
         let mut all = Self {
+            prefix,
             watch: Box::new(watch),
             groups,
             levels: Vec::new(),
@@ -60,9 +59,13 @@ impl Configurations {
             queue: VecDeque::new(),
         };
         for level in [format!("node.{node}"), "default".to_owned()] {
-            all.follow(format!("{}{level}", names::DYNAMIC_CONFIG_MAP_PREFIX));
+            all.follow(format!("{prefix}{level}"));
         }
         all
+    }
+
+    fn name_of(&self, group: &str) -> String {
+        format!("{}group.{group}", self.prefix)
     }
 
     /// What changed next.
@@ -79,8 +82,9 @@ impl Configurations {
                     None => self.levels[index].contents = futures::stream::pending().boxed_local(),
                 },
                 Some(group) = self.groups.next() => {
-                    let reported = if let Listed::Seen(Some(reported)) = &self.reported { Some(name_of(reported)) } else { None };
-                    let named: Vec<String> = reported.into_iter().chain(group.as_deref().map(name_of)).collect();
+                    let reported = if let Listed::Seen(Some(reported)) = &self.reported { Some(self.name_of(reported)) } else { None };
+                    let named = group.as_deref().map(|group| self.name_of(group));
+                    let named: Vec<String> = reported.into_iter().chain(named).collect();
                     self.group = Listed::Seen(group);
                     self.drop_groups_but(&named);
                     for name in named {
@@ -118,7 +122,7 @@ impl Configurations {
         if self.reported == self.group {
             return;
         }
-        let name = group.as_deref().map(name_of);
+        let name = group.as_deref().map(|group| self.name_of(group));
         let is_known =
             |name: &String| self.levels.iter().any(|level| level.name == *name && level.content != Listed::Awaited);
         if name.as_ref().is_none_or(is_known) {
@@ -169,7 +173,11 @@ mod tests {
                 watched.borrow_mut().insert(name.to_owned(), sender);
                 receiver.boxed_local()
             };
-            Self { open, groups, configurations: Configurations::new("n", labels.boxed_local(), watch) }
+            Self {
+                open,
+                groups,
+                configurations: Configurations::new("cri-resmgr-config.", "n", labels.boxed_local(), watch),
+            }
         }
 
         fn stands(&self, name: &str, text: Option<&str>) {

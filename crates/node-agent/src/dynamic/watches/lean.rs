@@ -17,6 +17,10 @@ use super::bounded::Bounded;
 /// Longest dynamic configuration, bytes of its keys and texts together. One that is longer is refused unread. As much as the controller
 /// accepts (its canonical form is counted there).
 pub(super) const CONFIGURATION_LIMIT: usize = 64 << 10;
+/// Longest policy for nri-plugins, bytes of its ConfigMap's keys and texts together: a whole specification and its kind.
+pub(super) const POLICY_LIMIT: usize = nri_policy::limits::DOCUMENT_BYTES;
+/// What is held of a ConfigMap: nobody wants more.
+const TEXTS_LIMIT: usize = if POLICY_LIMIT > CONFIGURATION_LIMIT { POLICY_LIMIT } else { CONFIGURATION_LIMIT };
 /// Longest specification of an Adjustment, bytes in memory.
 pub(super) const SPEC_LIMIT: usize = 256 << 10;
 /// Longest status of an Adjustment, bytes in memory: it has an entry for each node, of which there may be 5000.
@@ -125,6 +129,17 @@ impl Default for Texts {
     }
 }
 
+impl Texts {
+    /// The same for a reader that wants no more bytes than these.
+    pub(super) fn at_most(self, limit: usize) -> Self {
+        let bytes = |data: &Data| data.iter().map(|(key, text)| key.len() + text.len()).sum::<usize>();
+        match self {
+            Self::Whole(data) if bytes(&data) > limit => Self::TooLong(bytes(&data)),
+            other => other,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextsVisitor)
@@ -151,14 +166,14 @@ impl<'de> Visitor<'de> for TextsVisitor {
             // The API server holds a ConfigMap to 1 MiB, so one text at a time is little.
             let text = entries.next_value::<String>()?;
             bytes = bytes.saturating_add(key.len()).saturating_add(text.len());
-            if bytes > CONFIGURATION_LIMIT {
+            if bytes > TEXTS_LIMIT {
                 data.clear();
             } else {
                 data.insert(key, text);
             }
         }
         while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(if bytes > CONFIGURATION_LIMIT { Texts::TooLong(bytes) } else { Texts::Whole(data) })
+        Ok(if bytes > TEXTS_LIMIT { Texts::TooLong(bytes) } else { Texts::Whole(data) })
     }
 }
 
@@ -166,7 +181,7 @@ impl<'de> Visitor<'de> for TextsVisitor {
 mod tests {
     use serde_json::json;
 
-    use super::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, Texts};
+    use super::{Adjusting, CONFIGURATION_LIMIT, Configuration, OwnNode, POLICY_LIMIT, Texts};
 
     /// W1: what watches of metadata alone still choke on.
     #[test]
@@ -190,7 +205,11 @@ mod tests {
         };
         assert!(matches!(map(100), Texts::Whole(data) if data.len() == 2));
         assert_eq!(map(150_000), Texts::TooLong(150_012));
-        assert!(matches!(map(CONFIGURATION_LIMIT - 12), Texts::Whole(_)));
+        assert!(matches!(map(CONFIGURATION_LIMIT - 12).at_most(CONFIGURATION_LIMIT), Texts::Whole(_)));
+        let beyond = map(CONFIGURATION_LIMIT - 11).at_most(CONFIGURATION_LIMIT);
+        assert_eq!(beyond, Texts::TooLong(CONFIGURATION_LIMIT + 1));
+        assert!(matches!(map(POLICY_LIMIT - 12), Texts::Whole(_)));
+        assert_eq!(map(POLICY_LIMIT - 11), Texts::TooLong(POLICY_LIMIT + 1));
         let none: Configuration = serde_json::from_value(json!({"metadata": {"name": "c"}, "data": null})).unwrap();
         assert_eq!(none.data, Texts::default());
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::backend::{BackendSpec, ProxySpec};
 use crate::blob::Blob;
-use crate::desired::{Desired, Installation};
+use crate::desired::{Desired, Installation, Programs};
 use crate::entry::Entry;
 use crate::plan::{Plan, plan};
 use crate::static_config::StaticConfig;
@@ -86,6 +86,17 @@ pub(super) fn unmarked() -> Entry {
 /// A program that somebody put on the host.
 pub(super) fn file(content: &str) -> Entry {
     Entry::File { sha256: content.into(), mode: 0o755, own: true, marked: false }
+}
+
+/// Programs of an agent's image of this version.
+pub(super) fn programs(version: &str) -> Programs {
+    let policy = |name: &str| blob(&format!("{name} {version}"));
+    Programs {
+        daemon: blob(version),
+        gate: blob("gate"),
+        balloons: policy("balloons"),
+        topology_aware: policy("topology-aware"),
+    }
 }
 
 pub(super) fn blob(name: &str) -> Blob {
