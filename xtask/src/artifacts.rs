@@ -11,15 +11,28 @@ use image_builder::{binaries, payload};
 /// Registry part of the images' names on a bed; nothing is ever pulled from it.
 pub(crate) const REGISTRY: &str = "testbed.local";
 
-/// Builds both images with the daemon's payload from source.
-pub(crate) fn build(root: &Path) -> anyhow::Result<Artifacts> {
+/// What the image under test carries for nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// cri-resmgr alone.
+    CriResmgr,
+    /// cri-resmgr and the policies of nri-plugins.
+    Both,
+}
+
+/// Builds both images, what they carry for nodes from source.
+pub(crate) fn build(root: &Path, payload: Payload) -> anyhow::Result<Artifacts> {
     let dist = testbed::cache_dir()?.join("dist");
     remove_former(&dist)?;
     let dir = dist.join(std::process::id().to_string());
     let tag = env!("CARGO_PKG_VERSION");
     let folder = dir.display().to_string();
     let words = ["images", "--registry", REGISTRY, "--tag", tag, "--payload", "from-source"];
-    crate::within(&[&words[..], &["--output", "docker-archive", "--dir", &folder]].concat(), root)
+    let more: &[&str] = match payload {
+        Payload::CriResmgr => &[],
+        Payload::Both => &["--nri-plugins", "from-source"],
+    };
+    crate::within(&[&words[..], more, &["--output", "docker-archive", "--dir", &folder]].concat(), root)
         .context("cannot build the images under test")?;
     let name = names::INSTALLATION_IMAGE;
     let programs = binaries::build(root, Platform::LinuxAmd64)?;

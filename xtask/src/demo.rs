@@ -69,7 +69,7 @@ pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
         return sandbox_demo::run(root, args.stand_ins()?, args.record.as_ref());
     }
     bed::ensure_machine()?;
-    let artifacts = artifacts::build(root)?;
+    let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
     let progress = Progress::default();
     let options = StageOptions {
         name: NAME.into(),

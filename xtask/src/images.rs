@@ -27,7 +27,10 @@ give cri-resource-manager's payload in one of three ways:
   --cri-resmgr-archive FILE                     a release's archive, cri-resource-manager-<version>.x86_64.tar.gz;
                                                 with --payload-sha256 HEX refused when the sha256 differs
   --payload-url URL --payload-sha256 HEX        the same, downloaded; refused when the sha256 differs
-  --payload from-source                         built from its Go module (needs Go)";
+  --payload from-source                         built from its Go module (needs Go)
+The policies of nri-plugins, the other backend, come into the same image:
+  --nri-plugins from-source                     built from their Go module (needs Go); with no way to cri-resource-manager
+                                                given, the image is for this backend alone";
 
 /// Builds both images, with a software bill of materials for each, and packs the chart, reproducibly; pushes them where
 /// asked, and writes down their digests.
@@ -61,6 +64,9 @@ pub(crate) struct ImagesArgs {
     /// Build the payload.
     #[arg(long, value_enum, group = "way")]
     payload: Option<PayloadSource>,
+    /// Build the policies of nri-plugins, too.
+    #[arg(long, value_enum)]
+    nri_plugins: Option<PayloadSource>,
     /// Push the images to the registry too.
     #[arg(long, requires = "registry")]
     push: bool,
@@ -114,7 +120,7 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let platforms: BTreeSet<Platform> = args.platforms.iter().copied().collect();
     check(args, &definitions, &chart, &platforms)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let payload = runtime.block_on(find_payload(args, root))?;
+    let payload = with_nri_plugins(runtime.block_on(find_payload(args, root))?, args, root)?;
     let facts = facts(args, root);
     let mut grounds = Vec::new();
     for platform in platforms {
@@ -243,6 +249,16 @@ async fn find_payload(args: &ImagesArgs, root: &Path) -> anyhow::Result<Option<P
         return local(&payload::payload_from_source(root, &cache)?, None);
     }
     Ok(None)
+}
+
+/// The payload with the policies of nri-plugins in it, where they are asked for.
+fn with_nri_plugins(payload: Option<Payload>, args: &ImagesArgs, root: &Path) -> anyhow::Result<Option<Payload>> {
+    let Some(PayloadSource::FromSource) = args.nri_plugins else { return Ok(payload) };
+    say("building the policies of nri-plugins from their Go module (minutes the first time)");
+    let policies = payload::read_nri_plugins(&payload::nri_plugins_from_source(root, &cache_dir()?)?)?;
+    let Payload { mut tree, version } = payload.unwrap_or_else(|| Payload { tree: Tree::new(), version: None });
+    tree.graft("", &policies)?;
+    Ok(Some(Payload { tree, version }))
 }
 
 /// The user's cache folder for this project.

@@ -5,6 +5,7 @@ mod crash;
 mod fuzz;
 mod hostile;
 mod longer;
+mod nri_plugins;
 mod reproducible;
 mod upgrade;
 
@@ -40,7 +41,7 @@ impl SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 13] = [
+const MEMBERS: [Member; 14] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -66,6 +67,11 @@ const MEMBERS: [Member; 13] = [
         "new-generation",
         "what does not hold on a worker with the newest kubelet and containerd that are supported",
         longer::new_generation,
+    ),
+    (
+        "nri-plugins",
+        "what does not hold on workers with a policy of nri-plugins, from the Shoot to the kernel",
+        nri_plugins::on_the_new_generation,
     ),
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
     ("upgrade", "what the way from an earlier revision (`--from`) restarts or leaves behind", upgrade::upgrade),

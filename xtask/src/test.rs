@@ -185,7 +185,7 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     }
     let generation = args.generation.unwrap_or_default();
     say("== building the images under test");
-    let artifacts = artifacts::build(root)?;
+    let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
     if args.only.is_none() {
         check("the chart, linted and rendered by Helm", tally, || crate::within(&["chart"], root));
         say("== the real daemon's verdict on the corpus of configurations, and on what upstream publishes");
@@ -221,7 +221,7 @@ pub(crate) fn on_real_components(
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     say("== building the images under test");
-    e2e(root, &artifacts::build(root)?, only, more, tally)
+    e2e(root, &artifacts::build(root, artifacts::Payload::CriResmgr)?, only, more, tally)
 }
 
 fn e2e(

@@ -35,7 +35,7 @@ fn every_provider_config_is_accepted() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 5);
+    assert_eq!(seen, 6);
 }
 
 #[test]

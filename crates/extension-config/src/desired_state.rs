@@ -54,35 +54,9 @@ impl Default for Backend {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NriPlugins {
-    /// What the agent may do where containerd's NRI is off.
-    #[serde(default)]
-    pub runtime: RuntimeChanges,
-    /// What becomes of the containers' CPUs and memory when the plugin is taken away.
-    #[serde(default)]
-    pub on_removal: OnRemoval,
     /// Ids of the risks (`nri_policy::Risk`) that the owner accepts in policies.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub accepted: BTreeSet<String>,
-}
-
-/// Whether the agent may change containerd's configuration, which restarts containerd once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RuntimeChanges {
-    /// Where it has to.
-    #[default]
-    Auto,
-    /// Nowhere: a node that would need it is refused.
-    Never,
-}
-
-/// What becomes of pins when the plugin is taken away. The plugin itself leaves them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OnRemoval {
-    /// Each container gets back what it would have without the plugin.
-    #[default]
-    ResetPins,
-    /// They stay until their containers end.
-    Keep,
 }
 
 /// Direction in which agents work.

@@ -18,9 +18,6 @@ use crate::workers::{self, Facts, LeftAlone};
 /// What a daemon runs with when nobody configured anything: it passes every request through.
 pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
 
-/// What agents of this version install. They do not know the other backend yet, and would hold.
-const INSTALLABLE: [BackendName; 1] = [BackendName::CriResmgr];
-
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
@@ -52,22 +49,7 @@ pub fn resolve(
     facts: &Facts,
 ) -> Result<Effective, Problems> {
     let shoot = provider_config::decode(provider_config)?;
-    let backend = shoot.backend.unwrap_or(BackendName::CriResmgr);
-    if !INSTALLABLE.contains(&backend) {
-        let message = format!("is {backend}, allowed in this version: {}", BackendName::CriResmgr);
-        return Err(Problem::new(Origin::Shoot, "backend", "", &message).into());
-    }
-    resolve_for(backend, base, shoot, facts)
-}
-
-/// As [`resolve`], for any backend.
-pub(crate) fn resolve_for(
-    backend: BackendName,
-    base: Option<&BTreeMap<String, String>>,
-    shoot: ProviderConfig,
-    facts: &Facts,
-) -> Result<Effective, Problems> {
-    match backend {
+    match shoot.backend.unwrap_or(BackendName::CriResmgr) {
         BackendName::CriResmgr => of_cri_resmgr(base, shoot, facts),
         BackendName::NriPlugins => of_nri_plugins(&shoot, facts),
     }

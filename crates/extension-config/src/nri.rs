@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::absent::null_as_default;
-use crate::desired_state::{NriPlugins, OnRemoval, RuntimeChanges};
+use crate::desired_state::NriPlugins;
 use crate::key::ConfigKey;
 use crate::limits;
 use crate::names;
@@ -18,40 +18,12 @@ use crate::problem::{Origin, Problem, Problems};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NriConfig {
-    /// What the agent may do where containerd's NRI is off; left out: `auto`.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub enable: Enable,
     /// Policies. A node takes its own, else its group's, else the default one; nothing is merged.
     #[serde(default, deserialize_with = "null_as_default")]
     pub policies: Policies,
     /// Ids of risks in policies that you take. A policy that may refuse pods of kube-system is refused otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub accept: Vec<String>,
-    /// What becomes of the containers' CPUs and memory when the plugin is taken away; left out: `resetPins`.
-    #[serde(default, deserialize_with = "null_as_default")]
-    pub on_removal: Pins,
-}
-
-/// Whether the agent may switch on NRI, which restarts containerd once. containerd 2 has it on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Enable {
-    /// Where it is off.
-    #[default]
-    Auto,
-    /// Nowhere: nodes where it is off are left as they are, with the reason.
-    Never,
-}
-
-/// What becomes of pins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Pins {
-    /// Each container gets back what it would have without a policy.
-    #[default]
-    ResetPins,
-    /// They stay until their containers end.
-    Keep,
 }
 
 /// Policies by whom they are for.
@@ -164,17 +136,7 @@ pub(crate) fn resolve(config: &NriConfig, given: bool) -> Result<Checked, Proble
         }
     }
     let AllPolicies { problems, warnings, more_warnings, config_maps, keys, accepted, .. } = all;
-    let settings = NriPlugins {
-        runtime: match config.enable {
-            Enable::Auto => RuntimeChanges::Auto,
-            Enable::Never => RuntimeChanges::Never,
-        },
-        on_removal: match config.on_removal {
-            Pins::ResetPins => OnRemoval::ResetPins,
-            Pins::Keep => OnRemoval::Keep,
-        },
-        accepted,
-    };
+    let settings = NriPlugins { accepted };
     problems.none_or(Checked { settings, config_maps, keys, warnings, more_warnings })
 }
 

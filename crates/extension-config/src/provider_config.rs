@@ -31,16 +31,13 @@ pub struct CriResourceManagerConfig {
     /// Always `CriResourceManagerConfig`.
     pub kind: String,
     /// What decides about the CPUs and memory of containers; left out: `cri-resmgr`.
-    // Not in the schema before it can be chosen: `effective::INSTALLABLE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub backend: Option<BackendName>,
     /// Configurations of the daemon. Those left out come from the operator's base configuration.
     #[serde(default, deserialize_with = "null_as_default")]
     pub configs: Configs,
     /// Settings of nri-plugins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     pub nri: Option<NriConfig>,
     /// Which nodes get the daemon; left out: all that use containerd.
     #[serde(default, deserialize_with = "null_as_default")]

@@ -1,6 +1,7 @@
-//! The payload: the archive of a cri-resource-manager release, or one of the same layout.
+//! The payload: the archive of a cri-resource-manager release, or one of the same layout; and the policies of nri-plugins.
 
 mod download;
+mod nri_plugins;
 mod source;
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use crate::tree::{Node, Tree};
 use crate::{Digest, Error, gzip};
 
 pub use download::{Limits, Progress, Source, download};
+pub use nri_plugins::{nri_plugins_from_source, read_nri_plugins};
 pub use source::{payload_from_source, payload_module};
 
 /// The daemon's path in the archive, and on the node.
@@ -44,13 +46,22 @@ pub fn read_verified(path: &Path, expected: Digest) -> Result<Tree, Error> {
 }
 
 fn unpack(packed: &[u8], path: &Path) -> Result<Tree, Error> {
+    let tree = entries(packed, path)?;
+    ensure_program(&tree, DAEMON, path)?;
+    Ok(tree)
+}
+
+fn entries(packed: &[u8], path: &Path) -> Result<Tree, Error> {
     let name = path.display().to_string();
-    let tree = uniform(&Tree::from_tar(&gzip::decompress(packed, &name)?, &name)?)?;
-    let wrong = |reason: String| Error::Payload { path: path.to_path_buf(), reason };
-    match tree.get(DAEMON) {
-        Some(Node::File { content, mode: 0o755 }) if content.starts_with(b"\x7fELF") => Ok(tree),
-        Some(Node::File { .. }) => Err(wrong(format!("{DAEMON} is no executable ELF file"))),
-        _ => Err(wrong(format!("{DAEMON} is missing"))),
+    uniform(&Tree::from_tar(&gzip::decompress(packed, &name)?, &name)?)
+}
+
+fn ensure_program(tree: &Tree, program: &str, archive: &Path) -> Result<(), Error> {
+    let wrong = |reason: String| Err(Error::Payload { path: archive.to_path_buf(), reason });
+    match tree.get(program) {
+        Some(Node::File { content, mode: 0o755 }) if content.starts_with(b"\x7fELF") => Ok(()),
+        Some(Node::File { .. }) => wrong(format!("{program} is no executable ELF file")),
+        _ => wrong(format!("{program} is missing")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use extension_config::desired_state::{Backend, Daemon, NriPlugins, OnRemoval, RuntimeChanges};
+use extension_config::desired_state::{Backend, Daemon};
 use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, names, resolve};
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ fn finding(kind: Kind, at: &str, problem: &Problem) -> Finding {
 pub(crate) fn outcome(effective: &Effective) -> String {
     let mut parts = match &effective.backend {
         Backend::CriResmgr(daemon) => of_cri_resmgr(daemon, effective),
-        Backend::NriPlugins(settings) => of_nri_plugins(settings, &effective.dynamic),
+        Backend::NriPlugins(_) => of_nri_plugins(&effective.dynamic),
     };
     let selection = &effective.selection;
     parts.push(match &selection.worker_pools {
@@ -90,15 +90,8 @@ fn of_cri_resmgr(daemon: &Daemon, effective: &Effective) -> Vec<String> {
     parts
 }
 
-fn of_nri_plugins(settings: &NriPlugins, policies: &ConfigMaps) -> Vec<String> {
-    let mut parts = vec![format!("nri-plugins with policies: {}", several(policies.keys()))];
-    if settings.runtime == RuntimeChanges::Never {
-        parts.push("containerd's configuration is left as it is".to_owned());
-    }
-    if settings.on_removal == OnRemoval::Keep {
-        parts.push("pins stay after removal".to_owned());
-    }
-    parts
+fn of_nri_plugins(policies: &ConfigMaps) -> Vec<String> {
+    vec![format!("nri-plugins with policies: {}", several(policies.keys()))]
 }
 
 /// The first few names, and how many more there are.

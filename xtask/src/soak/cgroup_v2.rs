@@ -23,7 +23,7 @@ const HANDED_ON: [&str; 8] =
 /// Needs what `cargo xtask test --real` needs, and Debian's packages.
 pub(super) fn node(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     bed::ensure_machine()?;
-    let artifacts = artifacts::build(root)?;
+    let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
     let tests = tests(root)?;
     let mut variables: Vec<(&str, String)> = artifacts.to_env().into();
     variables.extend(HANDED_ON.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))));

@@ -69,7 +69,7 @@ pub(super) fn new_generation(root: &Path, _: &SoakArgs) -> anyhow::Result<String
     Ok("the main cases hold with the newest kubelet and containerd".to_owned())
 }
 
-fn all_passed(tally: &Tally) -> anyhow::Result<()> {
+pub(super) fn all_passed(tally: &Tally) -> anyhow::Result<()> {
     ensure!(tally.failed == 0 && tally.passed > 0, "{} passed, {} failed", tally.passed, tally.failed);
     Ok(())
 }

@@ -19,7 +19,7 @@ pub(super) const DEFAULT_FROM: &str = "593e16a";
 pub(super) fn upgrade(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
     crate::bed::ensure_machine()?;
     let former = build(root, &args.from)?;
-    let artifacts = artifacts::build(root)?;
+    let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
     let mut tally = Tally::default();
     let words = ["test", "--package", "e2e", "--test", "real", "--locked", "--", "--test-threads=1", "--nocapture"];
     let words = [&words[..], &["--ignored", "upgrade::"]].concat();

@@ -137,9 +137,7 @@ impl Stage {
     /// When that does not happen in time.
     pub async fn switch_on(&self, provider_config: Option<&Value>) -> anyhow::Result<Duration> {
         let start = Instant::now();
-        self.gardenlet.sync_cluster(&self.shoot(provider_config, false)).await?;
-        let timestamp = self.gardenlet.deploy_extension("reconcile", provider_config).await?;
-        self.gardenlet.wait_ready(&timestamp, EXTENSION_TIMEOUT).await?;
+        self.reconcile(provider_config).await?;
         self.progress.step(&format!("the Extension is ready after {:.1?}; waiting for the workers", start.elapsed()));
         for worker in self.bed.workers() {
             wait_for(&format!("{} to run through the proxy", worker.name()), ROLL_OUT, || async {
@@ -151,6 +149,17 @@ impl Stage {
         }
         self.wait_healthy().await?;
         Ok(start.elapsed())
+    }
+
+    /// Reconciles the Extension with this configuration as gardenlet does, and waits until it is ready; its nodes may not be so far.
+    ///
+    /// # Errors
+    /// When that does not happen in time.
+    pub async fn reconcile(&self, provider_config: Option<&Value>) -> anyhow::Result<()> {
+        self.gardenlet.sync_cluster(&self.shoot(provider_config, false)).await?;
+        let timestamp = self.gardenlet.deploy_extension("reconcile", provider_config).await?;
+        self.gardenlet.wait_ready(&timestamp, EXTENSION_TIMEOUT).await?;
+        Ok(())
     }
 
     /// Waits until the shoot's ManagedResource is applied, healthy and rolled out: every agent says that its node is as

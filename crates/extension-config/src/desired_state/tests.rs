@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -18,11 +18,7 @@ fn install() -> DesiredState {
 
 fn nri() -> DesiredState {
     DesiredState {
-        backend: Backend::NriPlugins(NriPlugins {
-            runtime: RuntimeChanges::Never,
-            on_removal: OnRemoval::ResetPins,
-            accepted: BTreeSet::from(["reserved-not-held".to_owned()]),
-        }),
+        backend: Backend::NriPlugins(NriPlugins { accepted: BTreeSet::from(["reserved-not-held".to_owned()]) }),
         ..install()
     }
 }
@@ -35,7 +31,7 @@ fn a_state_with_nri_plugins_is_v1alpha2_and_names_its_backend() {
         concat!(
             r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha2","kind":"DesiredState","phase":"Install","#,
             r#""selection":{"workerPools":["pool-a"],"matchLabels":{}},"#,
-            r#""backend":{"nriPlugins":{"runtime":"Never","onRemoval":"ResetPins","accepted":["reserved-not-held"]}}}"#
+            r#""backend":{"nriPlugins":{"accepted":["reserved-not-held"]}}}"#
         )
     );
     assert_eq!(DesiredState::decode(&text).unwrap(), nri());
@@ -73,8 +69,7 @@ fn exactly_one_backend_that_is_known_with_all_its_fields_is_read() {
         r#","backend":{"cpuManager":{}}"#,
         r#","backend":{"criResmgr":{},"nriPlugins":{}}"#,
         r#","backend":{"nriPlugins":{"dra":true}}"#,
-        r#","backend":{"nriPlugins":{"runtime":"Sometimes"}}"#,
-        r#","backend":{"nriPlugins":{"onRemoval":"Forget"}}"#,
+        r#","backend":{"nriPlugins":{"runtime":"Never"}}"#,
     ] {
         assert!(matches!(DesiredState::decode(&text(bad)), Err(DecodeError::Malformed(_))), "{bad} was accepted");
     }

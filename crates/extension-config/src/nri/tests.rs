@@ -2,10 +2,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::desired_state::{Backend, NriPlugins, OnRemoval, RuntimeChanges};
-use crate::effective::resolve_for;
+use crate::desired_state::{Backend, NriPlugins};
+use crate::effective::resolve;
 use crate::problem::Origin;
-use crate::provider_config::{BackendName, decode};
 use crate::workers::{CpuManager, WorkerFacts};
 use crate::{Effective, Facts, Problems, limits};
 
@@ -16,25 +15,12 @@ fn typed(rest: &Value) -> Value {
     value
 }
 
-/// As if this version installed every backend.
-fn resolve(
-    base: Option<&BTreeMap<String, String>>,
-    value: Option<&Value>,
-    facts: &Facts,
-) -> Result<Effective, Problems> {
-    let shoot = decode(value)?;
-    resolve_for(shoot.backend.unwrap_or(BackendName::CriResmgr), base, shoot, facts)
-}
-
 fn of(nri: &Value) -> Result<Effective, Problems> {
     resolve(None, Some(&typed(&json!({"backend": "nri-plugins", "nri": nri}))), &Facts::default())
 }
 
 #[test]
-fn a_backend_that_agents_do_not_know_is_refused() {
-    let value = typed(&json!({"backend": "nri-plugins", "nri": {"policies": {"default": balloons()}}}));
-    let problems = crate::resolve(None, Some(&value), &Facts::default()).unwrap_err();
-    assert_eq!(problems.to_string(), "providerConfig: backend: is nri-plugins, allowed in this version: cri-resmgr");
+fn cri_resmgr_is_the_backend_of_whoever_names_none() {
     let named = typed(&json!({"backend": "cri-resmgr"}));
     let unnamed = crate::resolve(None, None, &Facts::default()).unwrap();
     assert_eq!(crate::resolve(None, Some(&named), &Facts::default()).unwrap(), unnamed);
@@ -52,16 +38,10 @@ fn topology_aware() -> Value {
 #[test]
 fn each_policy_travels_in_a_config_map_of_its_own_and_settings_in_the_desired_state() {
     let effective = of(&json!({
-        "enable": "never",
-        "onRemoval": "keep",
         "policies": {"default": balloons(), "groups": {"gold": topology_aware()}, "nodes": {"n1": balloons()}},
     }))
     .unwrap();
-    let settings = NriPlugins {
-        runtime: RuntimeChanges::Never,
-        on_removal: OnRemoval::Keep,
-        accepted: std::collections::BTreeSet::new(),
-    };
+    let settings = NriPlugins { accepted: std::collections::BTreeSet::new() };
     assert_eq!(effective.backend, Backend::NriPlugins(settings));
     let names: Vec<_> = effective.dynamic.keys().map(String::as_str).collect();
     assert_eq!(names, ["cri-resmgr-policy.default", "cri-resmgr-policy.group.gold", "cri-resmgr-policy.node.n1"]);
@@ -95,7 +75,6 @@ fn a_mistake_is_named_with_its_place_in_the_provider_config() {
         (json!({"policies": {"default": {"kind": "BalloonsPolicy"}}}), "nri.policies.default"),
         (json!({"policies": {"standard": balloons()}}), "nri.policies.standard"),
         (json!({"enable": "always", "policies": {"default": balloons()}}), "nri.enable"),
-        (json!({"onRemoval": "reset", "policies": {"default": balloons()}}), "nri.onRemoval"),
         (json!({"policies": {"default": balloons(), "groups": {"Gold": balloons()}}}), "nri.policies.groups.Gold"),
         (json!({"accept": ["everything"], "policies": {"default": balloons()}}), "nri.accept[0]"),
         (

@@ -19,6 +19,7 @@ mod faults;
 mod kind;
 mod main_job;
 mod node;
+mod nri_plugins;
 mod pools_and_sleep;
 mod publish;
 mod registration;

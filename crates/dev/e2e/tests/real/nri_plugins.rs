@@ -1,0 +1,154 @@
+//! The backend nri-plugins, as a Shoot's owner has it: judged by what the kernel says of each container's first process, and by nothing of ours.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use e2e::{Stage, Workload};
+use extension_config::names;
+use extension_config::names::node::{CONTAINERD_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
+use serde_json::{Value, json};
+use testbed::{Progress, Worker, wait_for};
+
+use crate::on_stage;
+
+/// A new policy is read, tried out, put in place, started and seen to live for as long as it takes to trust it.
+const POLICY: Duration = Duration::from_secs(180);
+/// The agent looks at containers at least once a minute.
+const HEALED: Duration = Duration::from_secs(180);
+/// systemd starts a policy that has ended again after two seconds.
+const BACK: Duration = Duration::from_secs(30);
+
+/// Everybody's containers on the CPUs that are not `reserved`, and those of kube-system on the one that is.
+fn config(reserved: u8) -> Value {
+    json!({
+        "apiVersion": "cri-resmgr.extensions.gardener.cloud/v1alpha1",
+        "kind": "CriResourceManagerConfig",
+        "backend": "nri-plugins",
+        "nri": { "policies": { "default": {
+            "kind": "BalloonsPolicy",
+            "spec": {
+                "reservedResources": { "cpu": format!("cpuset:{reserved}") },
+                "balloonTypes": [{ "name": "work", "namespaces": ["default"], "minCPUs": 1, "maxCPUs": 1, "minBalloons": 1 }],
+            },
+        } } },
+    })
+}
+
+/// CPUs that each running container's first process may use, by container id: the kernel's own word.
+async fn cpus(worker: &Worker) -> anyhow::Result<BTreeMap<String, String>> {
+    let script = "ctr --namespace k8s.io tasks list | tail -n +2 | while read -r id pid status; do
+        sed -n \"s/^Cpus_allowed_list:/$id/p\" /proc/$pid/status; done";
+    let said = worker.shell(script).await?;
+    let words = said.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    Ok(words.map(|(id, cpus)| (id.to_owned(), cpus.trim().to_owned())).collect())
+}
+
+/// The CPUs of the container with this id, `containerd://…`.
+async fn cpus_of(worker: &Worker, id: &str) -> anyhow::Result<String> {
+    let id = id.strip_prefix("containerd://").unwrap_or(id);
+    cpus(worker).await?.remove(id).with_context(|| format!("container {id} does not run on {}", worker.name()))
+}
+
+async fn wait_cpus(worker: &Worker, id: &str, wanted: &str, limit: Duration) -> anyhow::Result<()> {
+    wait_for(&format!("container {id} to have the CPUs {wanted}"), limit, || async {
+        let found = cpus_of(worker, id).await?;
+        ensure!(found == wanted, "it has {found}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// What must not be restarted by any of it.
+async fn invocations(worker: &Worker) -> anyhow::Result<String> {
+    worker.run(&["systemctl", "show", "--property=InvocationID", KUBELET_UNIT, CONTAINERD_UNIT]).await
+}
+
+/// What agents, the policy and containerd say of it, for a test that fails.
+async fn explained<T>(worker: &Worker, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+    let Err(error) = outcome else { return outcome };
+    let script = format!(
+        "systemctl --no-pager --lines=40 status {PLUGIN_UNIT}; cat /run/gardener-extension-cri-resmgr/*trial* 2>/dev/null; \
+         journalctl --no-pager -u containerd | grep -i nri | tail -n 20; ctr --namespace k8s.io tasks list; find /sys/fs/cgroup/cpuset -name 'cri-containerd*'"
+    );
+    let said =
+        worker.exec(&["sh", "-c", &script]).await.map_or_else(|error| format!("{error:#}"), |output| output.stdout);
+    Err(error.context(said))
+}
+
+/// On, another policy, faults, and off, with a pod on each worker that runs throughout: restarts of kubelet and containerd, none.
+#[test]
+#[ignore = "needs workers of the new generation: `cargo xtask soak --only nri-plugins`"]
+fn containers_are_where_the_policy_has_them_and_where_they_were_after_its_removal() {
+    on_stage("nri-plugins", 1, async |stage, progress| {
+        let worker = &stage.bed.workers()[0];
+        let outcome = whole_life(stage, worker, progress).await;
+        explained(worker, outcome).await
+    });
+}
+
+async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyhow::Result<()> {
+    let workload = Workload::deploy(stage.bed.shoot().admin().await?, 1).await?;
+    let container = workload.containers().await?.remove(worker.name()).context("no workload")?;
+    let (before, tree) = (invocations(worker).await?, stage.trees()?);
+    let everywhere = cpus_of(worker, &container.id).await?;
+    ensure!(everywhere == "0-1", "a container without a policy has the CPUs {everywhere}, not 0-1");
+
+    let start = Instant::now();
+    stage.reconcile(Some(&config(0))).await?;
+    stage.wait_healthy().await?;
+    progress.step(&format!("the node is as desired after {:.1?}", start.elapsed()));
+    wait_cpus(worker, &container.id, "1", BACK).await?;
+    let new = workload.start_pod("new", worker.name()).await?;
+    wait_cpus(worker, &new.id, "1", BACK).await?;
+    let all = cpus(worker).await?;
+    ensure!(all.values().any(|cpus| cpus == "0"), "no container of kube-system is on the reserved CPU: {all:?}");
+    progress.step(&format!("CPUs by container: {all:?}"));
+
+    progress.step("another policy: the other CPU is reserved");
+    let agents = agents(stage).await?;
+    stage.reconcile(Some(&config(1))).await?;
+    wait_cpus(worker, &container.id, "0", POLICY).await?;
+    wait_cpus(worker, &new.id, "0", BACK).await?;
+    stage.wait_healthy().await?;
+    ensure!(self::agents(stage).await? == agents, "a policy rolled out agents");
+    let starts = stage.starts(PLUGIN_UNIT).await?;
+    ensure!(starts == [2], "the policy was started {starts:?} times for two policies");
+
+    progress.step("a cpuset that somebody changes by hand");
+    let id = container.id.trim_start_matches("containerd://");
+    let group = format!("$(dirname $(find /sys/fs/cgroup -path '*{id}*' -name cpuset.cpus | head -n 1))");
+    worker.shell(&format!("echo 0-1 > {group}/cpuset.cpus")).await?;
+    wait_cpus(worker, &container.id, "0-1", BACK).await?;
+    wait_cpus(worker, &container.id, "0", HEALED).await?;
+
+    progress.step("a policy that is killed");
+    worker.shell(&format!("systemctl kill --signal=KILL {PLUGIN_UNIT}")).await?;
+    wait_for("the policy to run again", BACK, || async {
+        Ok((worker.run(&["systemctl", "is-active", PLUGIN_UNIT]).await?.trim() == "active").then_some(()))
+    })
+    .await?;
+    stage.wait_healthy().await?;
+    wait_cpus(worker, &container.id, "0", BACK).await?;
+
+    progress.step("switching off");
+    let took = stage.switch_off().await?;
+    progress.step(&format!("off after {took:.1?}"));
+    for id in [&container.id, &new.id] {
+        let found = cpus_of(worker, id).await?;
+        ensure!(found == everywhere, "after the removal {id} has the CPUs {found}, not {everywhere}");
+    }
+    workload.remove_pod("new").await?;
+    ensure!(workload.containers().await?.remove(worker.name()) == Some(container), "the workload was restarted");
+    ensure!(invocations(worker).await? == before, "kubelet or containerd was restarted");
+    stage.ensure_trees_equal(&tree)
+}
+
+/// Names of the agents' pods.
+async fn agents(stage: &Stage) -> anyhow::Result<Vec<String>> {
+    use k8s_openapi::api::core::v1::Pod;
+    let pods: kube::Api<Pod> = kube::Api::namespaced(stage.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
+    let label = format!("app.kubernetes.io/name={}", names::NODE_AGENT);
+    let pods = pods.list_metadata(&kube::api::ListParams::default().labels(&label)).await?;
+    Ok(pods.items.into_iter().filter_map(|pod| pod.metadata.name).collect())
+}

@@ -1,0 +1,24 @@
+//! The second backend on real workers.
+
+use std::path::Path;
+
+use testbed::Generation;
+
+use super::SoakArgs;
+use crate::artifacts::{self, Payload};
+use crate::terminal::say;
+use crate::test::{Tally, cargo_test};
+
+/// The whole way from the Shoot's providerConfig to the CPUs that the kernel lets a container have, and back.
+pub(super) fn on_the_new_generation(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
+    crate::bed::ensure_machine()?;
+    say("== building the images under test, with the policies of nri-plugins");
+    let artifacts = artifacts::build(root, Payload::Both)?;
+    let words = ["test", "--package", "e2e", "--test", "real", "--locked", "--", "--test-threads=1", "--nocapture"];
+    let words = [&words[..], &["--ignored", "nri_plugins::"]].concat();
+    let generation = (Generation::VARIABLE, Generation::New.to_string());
+    let mut tally = Tally::default();
+    cargo_test(root, &words, &[&artifacts.to_env()[..], &[generation]].concat(), &mut tally)?;
+    super::longer::all_passed(&tally)?;
+    Ok("a policy is installed, followed, healed and removed on the newest kubelet and containerd".to_owned())
+}
