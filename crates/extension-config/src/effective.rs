@@ -65,7 +65,7 @@ fn of_nri_plugins(shoot: &ProviderConfig, facts: &Facts) -> Result<Effective, Pr
     if !shoot.configs.is_empty() {
         warnings.push(Problem::new(Origin::Shoot, "configs", "", "has no effect with the backend nri-plugins"));
     }
-    let pools = Pools::of(&shoot.selection, facts, BackendName::NriPlugins, &mut warnings);
+    let pools = Pools::of(&shoot.selection, shoot.backend.is_some(), facts, BackendName::NriPlugins, &mut warnings);
     Ok(Effective {
         backend: Backend::NriPlugins(policies.settings),
         dynamic: policies.config_maps,
@@ -84,10 +84,10 @@ struct Pools {
 }
 
 impl Pools {
-    fn of(selection: &Selection, facts: &Facts, backend: BackendName, warnings: &mut Warnings) -> Self {
+    fn of(selection: &Selection, is_named: bool, facts: &Facts, backend: BackendName, warnings: &mut Warnings) -> Self {
         let left_alone = workers::left_alone(selection, facts, backend);
         let is_nowhere = workers::is_nowhere(selection, facts, &left_alone);
-        warnings.extend(workers::warnings(selection, facts, backend, &left_alone));
+        warnings.extend(workers::warnings(selection, facts, backend, is_named, &left_alone));
         Self { left_alone, is_nowhere }
     }
 
@@ -159,7 +159,7 @@ fn of_cri_resmgr(
     if shoot.nri.is_some() {
         warnings.push(Problem::new(Origin::Shoot, "nri", "", "has no effect with the backend cri-resmgr"));
     }
-    let pools = Pools::of(&shoot.selection, facts, BackendName::CriResmgr, &mut warnings);
+    let pools = Pools::of(&shoot.selection, shoot.backend.is_some(), facts, BackendName::CriResmgr, &mut warnings);
 
     let text = |key| checked.get(&key).map(|good: &Checked| good.canonical().to_owned());
     let dynamic = checked.iter().filter(|(key, _)| key.is_dynamic());

@@ -15,6 +15,8 @@ use crate::{limits, names, selection};
 const OLDEST_KUBERNETES: (u64, u64) = (1, 23);
 /// The first that is supported with containerd 1.7 (containerd's own table of supported Kubernetes: 1.7 from 1.26 on), of which NRI 1.0 is a part.
 const OLDEST_KUBERNETES_OF_NRI: (u64, u64) = (1, 26);
+/// The first Kubernetes whose CRI cri-resmgr v0.9.2 does not have.
+const NEWER_THAN_CRI_RESMGR: (u64, u64) = (1, 30);
 /// The first whose CRI has what the daemon, of the CRI of 1.29, drops with an effect that is seen: resizing of running pods.
 const LOSES_RESIZING_SINCE: (u64, u64) = (1, 33);
 /// The CPU manager's policy that works, and what kubelet takes an empty one for.
@@ -127,11 +129,12 @@ pub(crate) fn is_nowhere(selection: &Selection, facts: &Facts, left_alone: &[Lef
     !left.is_empty() && selected(selection, facts).all(|worker| left.contains(worker.name.as_str()))
 }
 
-/// What to warn of in the pools that are not left alone, and in the selection.
+/// What to warn of in the pools that are not left alone, and in the selection. `is_named`: the shoot says which backend it wants.
 pub(crate) fn warnings(
     selection: &Selection,
     facts: &Facts,
     backend: BackendName,
+    is_named: bool,
     left_alone: &[LeftAlone],
 ) -> Vec<Problem> {
     let known: HashSet<&str> = facts.workers.iter().map(|worker| worker.name.as_str()).collect();
@@ -141,8 +144,14 @@ pub(crate) fn warnings(
         .map(|pool| warning("selection.workerPools", &format!("there is no worker pool {pool:?}")));
     let left: HashSet<&str> = left_alone.iter().map(|pool| pool.name.as_str()).collect();
     let served = selected(selection, facts).filter(|worker| !left.contains(worker.name.as_str()));
-    let served = served.filter(|_| backend == BackendName::CriResmgr);
-    let losing = served.filter(|worker| worker.kubernetes.is_some_and(|version| version >= LOSES_RESIZING_SINCE));
+    let served: Vec<&WorkerFacts> = served.filter(|_| backend == BackendName::CriResmgr).collect();
+    let since = |worker: &WorkerFacts, first| worker.kubernetes.is_some_and(|version| version >= first);
+    let is_outgrown = served.iter().any(|worker| since(worker, NEWER_THAN_CRI_RESMGR));
+    let unnamed = (!is_named && is_outgrown).then(|| {
+        let message = "is not given, so it is cri-resmgr, which ended with the CRI of Kubernetes 1.29; its successor is nri-plugins. Name the one that you want, and this warning goes";
+        warning("backend", message)
+    });
+    let losing = served.into_iter().filter(|worker| since(worker, LOSES_RESIZING_SINCE));
     let losing = losing.map(|worker| {
         let message = format!(
             "worker pool {:?} runs Kubernetes 1.33 or later: the daemon loses newer fields of the CRI, and resizing of running pods has no effect",
@@ -150,7 +159,7 @@ pub(crate) fn warnings(
         );
         warning("", &message)
     });
-    unknown.chain(losing).collect()
+    unknown.chain(unnamed).chain(losing).collect()
 }
 
 fn warning(field: &str, message: &str) -> Problem {

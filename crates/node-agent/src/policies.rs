@@ -91,16 +91,22 @@ impl PolicySource {
 pub(crate) fn policies(node: &str) -> (PolicySource, Policies) {
     let (want, wanted) = watch::channel(false);
     let (sender, found) = watch::channel(FoundPolicy::default());
-    let policies = Policies { node: node.to_owned(), maps: None, group: None, wanted, found: sender };
+    let policies = Policies { node: node.to_owned(), maps: None, group: GroupLabel::Unread, wanted, found: sender };
     (PolicySource { wanted: want, found }, policies)
+}
+
+/// The label that names the node's group.
+enum GroupLabel {
+    Unread,
+    Absent,
+    Named(String),
 }
 
 /// Follows the ConfigMaps of one node.
 pub(crate) struct Policies {
     node: String,
     maps: Option<BTreeMap<String, Data>>,
-    /// The label, once it was read.
-    group: Option<Option<String>>,
+    group: GroupLabel,
     wanted: watch::Receiver<bool>,
     found: watch::Sender<FoundPolicy>,
 }
@@ -121,7 +127,7 @@ impl Policies {
     fn take(&mut self, input: Input) {
         match input {
             Input::Maps(maps) => self.maps = Some(maps),
-            Input::Group(group) => self.group = Some(group),
+            Input::Group(group) => self.group = group.map_or(GroupLabel::Absent, GroupLabel::Named),
             // There are none for policies.
             Input::Adjustments(_) | Input::Adjustment(..) => return,
         }
@@ -147,8 +153,11 @@ impl Policies {
         if let Some(own) = found(&format!("node.{}", self.node)) {
             return own;
         }
-        let Some(group) = &self.group else { return FoundPolicy::Awaited };
-        let of_group = group.as_ref().and_then(|group| found(&format!("group.{group}")));
+        let of_group = match &self.group {
+            GroupLabel::Unread => return FoundPolicy::Awaited,
+            GroupLabel::Absent => None,
+            GroupLabel::Named(group) => found(&format!("group.{group}")),
+        };
         of_group.or_else(|| found("default")).unwrap_or(FoundPolicy::Missing)
     }
 }

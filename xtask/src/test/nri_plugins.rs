@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use testbed::Progress;
 use testbed::components::{self, Component};
 
@@ -17,10 +18,15 @@ pub(crate) fn run(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     say("== the policies of nri-plugins on a made-up machine");
     let progress = Progress::default();
     let obtain = |component: Component| bed::runtime()?.block_on(component.obtain(root, &progress));
-    let programs = [
-        ("NRI_BALLOONS", obtain(components::NRI_BALLOONS)?.display().to_string()),
-        ("NRI_TOPOLOGY_AWARE", obtain(components::NRI_TOPOLOGY_AWARE)?.display().to_string()),
-    ];
+    let mut programs = Vec::new();
+    for (variable, component) in
+        [("NRI_BALLOONS", components::NRI_BALLOONS), ("NRI_TOPOLOGY_AWARE", components::NRI_TOPOLOGY_AWARE)]
+    {
+        let program = obtain(component)?;
+        let content = std::fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+        say(&format!("{} {}", program.display(), image_builder::Digest::of(&content)));
+        programs.push((variable, program.display().to_string()));
+    }
     let words = ["test", "--package", "fake-nri-runtime", "--test", "nri_plugins", "--locked", "--", "--ignored"];
     cargo_test(root, &words, &programs, tally)
 }

@@ -126,6 +126,7 @@ fn settings_without_effect_are_warned_of() {
     insta::assert_debug_snapshot!(warnings(json!({"configs": {"fallback": NONE, "default": STATIC}}), &facts), @r#"
     [
         "providerConfig: configs.default: policy.Active: static differs from the fallback's policy none: the daemon changes its policy only when it is restarted and its policy state reset",
+        "providerConfig: backend: is not given, so it is cri-resmgr, which ended with the CRI of Kubernetes 1.29; its successor is nri-plugins. Name the one that you want, and this warning goes",
         "providerConfig: worker pool \"b\" runs Kubernetes 1.33 or later: the daemon loses newer fields of the CRI, and resizing of running pods has no effect",
     ]
     "#);
@@ -139,6 +140,7 @@ fn settings_without_effect_are_warned_of() {
     insta::assert_debug_snapshot!(warnings(typed, &facts), @r#"
     [
         "providerConfig: selection.workerPools: there is no worker pool \"c\"",
+        "providerConfig: backend: is not given, so it is cri-resmgr, which ended with the CRI of Kubernetes 1.29; its successor is nri-plugins. Name the one that you want, and this warning goes",
         "providerConfig: worker pool \"b\" runs Kubernetes 1.33 or later: the daemon loses newer fields of the CRI, and resizing of running pods has no effect",
     ]
     "#);

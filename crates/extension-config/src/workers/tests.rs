@@ -95,7 +95,7 @@ fn only_selected_pools_are_excluded_and_warned_of() {
         let names: Vec<&str> = found.iter().map(|pool| pool.name.as_str()).collect();
         assert_eq!(names, expected, "{selection:?}");
         assert_eq!(is_nowhere(&selection, &facts, &found), all, "{selection:?}");
-        let warnings = warnings(&selection, &facts, BackendName::CriResmgr, &found);
+        let warnings = warnings(&selection, &facts, BackendName::CriResmgr, true, &found);
         assert_eq!(warnings.len(), about.len(), "{selection:?}: {warnings:?}");
         for (warning, about) in warnings.iter().zip(about) {
             assert!(warning.message.contains(about), "{warning:?}");
@@ -110,7 +110,7 @@ fn a_shoot_without_workers_excludes_no_pool() {
     for selection in [Selection::default(), by_name(&["a"])] {
         let found = left_alone(&selection, &facts, BackendName::CriResmgr);
         assert_eq!((found.len(), is_nowhere(&selection, &facts, &found)), (0, false));
-        assert_eq!(warnings(&selection, &facts, BackendName::CriResmgr, &found), []);
+        assert_eq!(warnings(&selection, &facts, BackendName::CriResmgr, true, &found), []);
     }
 }
 
@@ -138,4 +138,20 @@ fn excluded_pools_are_bounded_in_number_and_length() {
     };
     let found = left_alone(&Selection::default(), &twice, BackendName::CriResmgr);
     assert_eq!((found.len(), found[0].reasons.len()), (1, 2));
+}
+
+#[test]
+fn who_names_no_backend_is_told_of_the_successor_where_kubernetes_has_outgrown_cri_resmgr() {
+    let facts = |minor| Facts { workers: vec![WorkerFacts { kubernetes: Some((1, minor)), ..pool("a") }, pool("b")] };
+    for (minor, backend, is_named, told) in [
+        (29, BackendName::CriResmgr, false, false),
+        (30, BackendName::CriResmgr, false, true),
+        (37, BackendName::CriResmgr, false, true),
+        (37, BackendName::CriResmgr, true, false),
+        (37, BackendName::NriPlugins, true, false),
+    ] {
+        let warnings = warnings(&Selection::default(), &facts(minor), backend, is_named, &[]);
+        let of_backend = warnings.iter().filter(|warning| warning.to_string().contains("backend: is not given"));
+        assert_eq!(of_backend.count(), usize::from(told), "1.{minor}, {backend}, {is_named}: {warnings:?}");
+    }
 }

@@ -60,7 +60,7 @@ async fn nothing_is_watched_before_it_is_wanted_and_a_repeated_list_is_no_change
         futures::stream::iter(all).boxed_local()
     };
     let mut following = std::pin::pin!(following.run(inputs));
-    for backend in [Backend::default(), Backend::NriPlugins(Default::default())] {
+    for backend in [Backend::default(), Backend::NriPlugins(extension_config::desired_state::NriPlugins::default())] {
         assert!(futures::poll!(&mut following).is_pending());
         assert!(!changes.has_changed().unwrap(), "{backend:?}");
         assert_eq!(source.policy(&state(backend)), NodePolicy::Awaited);

@@ -29,7 +29,11 @@ fn config(reserved: u8) -> Value {
             "kind": "BalloonsPolicy",
             "spec": {
                 "reservedResources": { "cpu": format!("cpuset:{reserved}") },
-                "balloonTypes": [{ "name": "work", "namespaces": ["default"], "minCPUs": 1, "maxCPUs": 1, "minBalloons": 1 }],
+                "balloonTypes": [
+                    // Held from the start, or other balloons might take it and leave nothing for pods of kube-system.
+                    { "name": "reserved", "minCPUs": 1 },
+                    { "name": "work", "namespaces": ["default"], "minCPUs": 1, "maxCPUs": 1, "minBalloons": 1 },
+                ],
             },
         } } },
     })
