@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use gardener_api::constants::TIMESTAMP_ANNOTATION;
-use gardener_api::{Extension, ManagedResource, NotAShoot, Shoot};
+use gardener_api::constants::{FORCE_DELETION_ANNOTATION, GENERIC_KUBECONFIG_ANNOTATION, TIMESTAMP_ANNOTATION};
+use gardener_api::{Cluster, Extension, ManagedResource, NotAShoot, Shoot};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use tokio::sync::watch;
 
@@ -29,6 +30,57 @@ impl Digest {
             annotation: extension.operation_annotation().map(str::to_owned),
             timestamp: extension.annotations().get(TIMESTAMP_ANNOTATION).cloned(),
         }
+    }
+}
+
+/// A Cluster as last seen.
+#[derive(Clone, Debug)]
+struct SeenCluster {
+    facts: ClusterFacts,
+    /// What an operation needs of it; `None` where it has to be read.
+    lean: Option<LeanCluster>,
+}
+
+/// What an operation needs of a Cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct LeanCluster {
+    /// Of the object that it was made of.
+    pub(crate) version: String,
+    /// Without the Shoot.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Without other extensions' entries and others' annotations.
+    pub(crate) shoot: Option<Arc<Shoot>>,
+}
+
+/// Longest configuration in a Shoot that is kept, in bytes of JSON, and most worker pools. A Cluster with more is read for each operation.
+const CONFIGURATION_LIMIT: usize = 4 << 10;
+const WORKERS_LIMIT: usize = 100;
+
+impl LeanCluster {
+    /// `None` when it is too large to be kept, or cannot be read as a whole.
+    pub(crate) fn of(cluster: &Cluster, shoot: &Result<Option<Shoot>, NotAShoot>, extension_type: &str) -> Option<Self> {
+        let mut shoot = shoot.as_ref().ok()?.clone();
+        if let Some(shoot) = &mut shoot {
+            shoot.spec.extensions.retain(|extension| extension.type_ == extension_type);
+            shoot.metadata.annotations.retain(|name, _| name == FORCE_DELETION_ANNOTATION);
+            let configurations = shoot.spec.extensions.iter().filter_map(|extension| extension.provider_config.as_ref());
+            let bytes: usize = configurations.map(|configuration| configuration.get().len()).sum();
+            if bytes > CONFIGURATION_LIMIT || shoot.spec.provider.workers.len() > WORKERS_LIMIT {
+                return None;
+            }
+        }
+        let metadata = ObjectMeta {
+            name: cluster.metadata.name.clone(),
+            resource_version: cluster.metadata.resource_version.clone(),
+            annotations: cluster.metadata.annotations.clone().map(|mut annotations| {
+                annotations.retain(|name, _| name == GENERIC_KUBECONFIG_ANNOTATION);
+                annotations
+            }),
+            ..ObjectMeta::default()
+        };
+        let version = cluster.metadata.resource_version.clone()?;
+        let cluster = Cluster { metadata, shoot: None, faults: cluster.faults.clone() };
+        Some(Self { version, cluster: Arc::new(cluster), shoot: shoot.map(Arc::new) })
     }
 }
 
@@ -85,7 +137,27 @@ struct Content {
     /// What was last published as unreadable of each.
     faults: HashMap<Key, String>,
     managed_resources: HashMap<Key, Seen<ManagedResource>>,
-    clusters: HashMap<String, ClusterFacts>,
+    clusters: HashMap<String, SeenCluster>,
+}
+
+/// What is kept: the configurations are read anew for each operation, and of any size.
+fn facts(mut extension: Extension) -> Extension {
+    extension.spec.provider_config = None;
+    if let Some(status) = &mut extension.status {
+        status.provider_status = None;
+    }
+    extension
+}
+
+/// Whether `one` is of before `other`. Versions of one cluster are numbers that grow (KEP-5504); of what is none nothing is known.
+fn is_older(one: &Extension, other: &Extension) -> bool {
+    let number = |extension: &Extension| -> Option<u64> { extension.metadata.resource_version.as_ref()?.parse().ok() };
+    number(one).zip(number(other)).is_some_and(|(one, other)| one < other)
+}
+
+/// The watch of the ManagedResources of one name, as it is called among [`Cache::missing`].
+pub(crate) fn managed_resources_watch(name: &str) -> String {
+    format!("ManagedResource {name}")
 }
 
 /// See the module.
@@ -106,26 +178,26 @@ impl Cache {
         self.missing.subscribe()
     }
 
+    /// Every watch has delivered.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.missing.borrow().is_empty()
+    }
+
     /// A watch has delivered its first list.
     pub(crate) fn synced(&self, watch: &str) {
         self.missing.send_if_modified(|missing| missing.remove(watch));
     }
 
-    /// Takes an Extension in; tells whether it is new, and if not, whether it asks for something it did not ask for before.
+    /// Takes a listed Extension in; tells whether it is new, and if not, whether it asks for something it did not ask for before.
     /// `bytes` is its size.
-    pub(crate) fn put_extension(&self, mut extension: Extension, bytes: usize) -> News {
+    pub(crate) fn put_extension(&self, extension: Extension, bytes: usize) -> News {
         let key = Key::of(&extension);
         let digest = Digest::of(&extension);
-        // Read anew for each operation, and of any size.
-        extension.spec.provider_config = None;
-        if let Some(status) = &mut extension.status {
-            status.provider_status = None;
-        }
         let mut content = self.write();
         if bytes > EXTENSION_LIMIT {
             content.extensions.remove(&key);
         } else {
-            content.extensions.insert(key.clone(), Arc::new(extension));
+            content.extensions.insert(key.clone(), Arc::new(facts(extension)));
         }
         match content.digests.insert(key, digest.clone()) {
             None => News::New,
@@ -134,13 +206,39 @@ impl Cache {
         }
     }
 
-    /// Remembers what a worker made of an Extension, so that the same request made again counts as a new one, even if the
+    /// As [`Self::put_extension`], of an event. One of before our own last write tells nothing any more; the one of that write is still to come.
+    pub(crate) fn put_changed_extension(&self, extension: Extension, bytes: usize) -> News {
+        if self.extension(&Key::of(&extension)).is_some_and(|kept| is_older(&extension, &kept)) {
+            return News::Old;
+        }
+        self.put_extension(extension, bytes)
+    }
+
+    /// Remembers what a worker made of a request, so that the same request made again counts as a new one, even if the
     /// watch never shows what was in between.
     pub(crate) fn record(&self, extension: &Extension) {
         let key = Key::of(extension);
         if let Some(digest) = self.write().digests.get_mut(&key) {
             *digest = Digest::of(extension);
         }
+        self.record_write(extension);
+    }
+
+    /// Remembers what our own write made of an Extension: the next one is based on it. Whatever others have asked for meanwhile is told by its event.
+    pub(crate) fn record_write(&self, extension: &Extension) {
+        let mut content = self.write();
+        if let Some(kept) = content.extensions.get_mut(&Key::of(extension))
+            && !is_older(extension, kept)
+        {
+            *kept = Arc::new(facts(extension.clone()));
+        }
+    }
+
+    /// Whether nothing newer is known of it.
+    pub(crate) fn is_last(&self, extension: &Extension) -> bool {
+        let version = &extension.metadata.resource_version;
+        let kept = self.extension(&Key::of(extension));
+        version.is_some() && kept.is_some_and(|kept| kept.metadata.resource_version == *version)
     }
 
     pub(crate) fn remove_extension(&self, key: &Key) {
@@ -226,13 +324,24 @@ impl Cache {
         self.read().managed_resources.get(key).cloned()
     }
 
-    /// Whether that is something new.
-    pub(crate) fn put_cluster(&self, name: &str, facts: ClusterFacts) -> bool {
-        let mut content = self.write();
-        if content.clusters.get(name) == Some(&facts) {
-            return false;
+    /// As it was last seen, or that there is none; `None` before its watch has delivered.
+    pub(crate) fn synced_managed_resource(&self, key: &Key) -> Option<Result<Option<Arc<ManagedResource>>, String>> {
+        if self.missing.borrow().contains(&managed_resources_watch(&key.name)) {
+            return None;
         }
-        content.clusters.insert(name.to_owned(), facts);
+        Some(self.managed_resource(key).transpose())
+    }
+
+    /// Whether its facts are something new.
+    pub(crate) fn put_cluster(&self, name: &str, facts: ClusterFacts, lean: Option<LeanCluster>) -> bool {
+        let mut content = self.write();
+        if let Some(seen) = content.clusters.get_mut(name) {
+            seen.lean = lean;
+            let is_news = seen.facts != facts;
+            seen.facts = facts;
+            return is_news;
+        }
+        content.clusters.insert(name.to_owned(), SeenCluster { facts, lean });
         true
     }
 
@@ -245,7 +354,12 @@ impl Cache {
     }
 
     pub(crate) fn cluster(&self, name: &str) -> Option<ClusterFacts> {
-        self.read().clusters.get(name).cloned()
+        self.read().clusters.get(name).map(|seen| seen.facts.clone())
+    }
+
+    /// What of it an operation needs, if that is kept.
+    pub(crate) fn lean_cluster(&self, name: &str) -> Option<LeanCluster> {
+        self.read().clusters.get(name)?.lean.clone()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Content> {
@@ -267,6 +381,8 @@ pub(crate) enum News {
     Changed,
     /// Nothing that concerns us.
     None,
+    /// Of before our own last write.
+    Old,
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ const LEVELS: [(&str, u8); 32] = [
     ("fake-kube-api", 7),
     ("fake-nri-runtime", 7),
     ("fake-systemd", 7),
+    ("bench", 8),
     ("sandbox", 8),
     ("crash-matrix", 9),
     ("e2e", 9),
