@@ -36,9 +36,23 @@ impl Digest {
 /// A Cluster as last seen.
 #[derive(Clone, Debug)]
 struct SeenCluster {
+    version: Option<String>,
     facts: ClusterFacts,
     /// What an operation needs of it; `None` where it has to be read.
     lean: Option<LeanCluster>,
+    /// Version of the last Extension that was worked on with what is kept, without looking whether there is a newer one.
+    trusted_by: Option<String>,
+}
+
+/// What an event on a Cluster means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClusterNews {
+    /// Nothing that matters.
+    None,
+    /// Its facts are others.
+    Facts,
+    /// It was written before a request that has been served with an older one.
+    Late,
 }
 
 /// What an operation needs of a Cluster.
@@ -58,12 +72,17 @@ const WORKERS_LIMIT: usize = 100;
 
 impl LeanCluster {
     /// `None` when it is too large to be kept, or cannot be read as a whole.
-    pub(crate) fn of(cluster: &Cluster, shoot: &Result<Option<Shoot>, NotAShoot>, extension_type: &str) -> Option<Self> {
+    pub(crate) fn of(
+        cluster: &Cluster,
+        shoot: &Result<Option<Shoot>, NotAShoot>,
+        extension_type: &str,
+    ) -> Option<Self> {
         let mut shoot = shoot.as_ref().ok()?.clone();
         if let Some(shoot) = &mut shoot {
             shoot.spec.extensions.retain(|extension| extension.type_ == extension_type);
             shoot.metadata.annotations.retain(|name, _| name == FORCE_DELETION_ANNOTATION);
-            let configurations = shoot.spec.extensions.iter().filter_map(|extension| extension.provider_config.as_ref());
+            let configurations =
+                shoot.spec.extensions.iter().filter_map(|extension| extension.provider_config.as_ref());
             let bytes: usize = configurations.map(|configuration| configuration.get().len()).sum();
             if bytes > CONFIGURATION_LIMIT || shoot.spec.provider.workers.len() > WORKERS_LIMIT {
                 return None;
@@ -149,10 +168,16 @@ fn facts(mut extension: Extension) -> Extension {
     extension
 }
 
-/// Whether `one` is of before `other`. Versions of one cluster are numbers that grow (KEP-5504); of what is none nothing is known.
+/// Whether `one` is of before `other`; `None` where nobody knows. Versions of one cluster are numbers that grow (KEP-5504), those of all custom
+/// resources by one count.
+fn is_before(one: Option<&str>, other: Option<&str>) -> Option<bool> {
+    let number = |version: Option<&str>| version?.parse::<u64>().ok();
+    Some(number(one)? < number(other)?)
+}
+
 fn is_older(one: &Extension, other: &Extension) -> bool {
-    let number = |extension: &Extension| -> Option<u64> { extension.metadata.resource_version.as_ref()?.parse().ok() };
-    number(one).zip(number(other)).is_some_and(|(one, other)| one < other)
+    let version = |extension: &Extension| extension.metadata.resource_version.clone();
+    is_before(version(one).as_deref(), version(other).as_deref()).unwrap_or(false)
 }
 
 /// The watch of the ManagedResources of one name, as it is called among [`Cache::missing`].
@@ -332,17 +357,30 @@ impl Cache {
         Some(self.managed_resource(key).transpose())
     }
 
-    /// Whether its facts are something new.
-    pub(crate) fn put_cluster(&self, name: &str, facts: ClusterFacts, lean: Option<LeanCluster>) -> bool {
+    /// Takes a Cluster in, as a watch has shown it.
+    pub(crate) fn put_cluster(
+        &self,
+        name: &str,
+        version: Option<String>,
+        facts: ClusterFacts,
+        lean: Option<LeanCluster>,
+    ) -> ClusterNews {
         let mut content = self.write();
-        if let Some(seen) = content.clusters.get_mut(name) {
-            seen.lean = lean;
-            let is_news = seen.facts != facts;
-            seen.facts = facts;
-            return is_news;
+        let Some(seen) = content.clusters.get_mut(name) else {
+            content.clusters.insert(name.to_owned(), SeenCluster { version, facts, lean, trusted_by: None });
+            return ClusterNews::Facts;
+        };
+        // Where nobody knows, it is safer to work once more.
+        let is_late = seen.trusted_by.is_some()
+            && seen.version != version
+            && is_before(version.as_deref(), seen.trusted_by.as_deref()).unwrap_or(true);
+        let is_news = seen.facts != facts;
+        (seen.version, seen.facts, seen.lean) = (version, facts, lean);
+        match (is_late, is_news) {
+            (true, _) => ClusterNews::Late,
+            (false, true) => ClusterNews::Facts,
+            (false, false) => ClusterNews::None,
         }
-        content.clusters.insert(name.to_owned(), SeenCluster { facts, lean });
-        true
     }
 
     pub(crate) fn remove_cluster(&self, name: &str) {
@@ -360,6 +398,15 @@ impl Cache {
     /// What of it an operation needs, if that is kept.
     pub(crate) fn lean_cluster(&self, name: &str) -> Option<LeanCluster> {
         self.read().clusters.get(name)?.lean.clone()
+    }
+
+    /// The same for who does not look whether there is a newer one: [`ClusterNews::Late`] tells if there was.
+    pub(crate) fn trusted_cluster(&self, name: &str, request: &Extension) -> Option<LeanCluster> {
+        let mut content = self.write();
+        let seen = content.clusters.get_mut(name)?;
+        let lean = seen.lean.clone()?;
+        seen.trusted_by.clone_from(&request.metadata.resource_version);
+        Some(lean)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Content> {
@@ -421,6 +468,61 @@ mod tests {
         assert!(cache.extension(&key).is_some());
         assert_eq!(cache.retain_extensions(&BTreeSet::new()), std::slice::from_ref(&key));
         assert!(!cache.knows(&key) && !cache.is_too_large(&key));
+    }
+
+    #[test]
+    fn cluster_that_comes_after_the_request_that_it_was_written_before_is_late() {
+        let put = |cache: &Cache, version: &str, generation: i64| {
+            let object = json!({
+                "metadata": { "name": "ns", "resourceVersion": version },
+                "spec": { "shoot": { "metadata": { "generation": generation } } },
+            });
+            let cluster: Cluster = serde_json::from_value(object).expect("a Cluster");
+            let shoot = cluster.shoot();
+            let lean = LeanCluster::of(&cluster, &shoot, "t");
+            cache.put_cluster("ns", cluster.metadata.resource_version.clone(), ClusterFacts::of(&shoot), lean)
+        };
+        let request = |version: &str| {
+            let mut request = extension(1);
+            request.metadata.resource_version = Some(version.to_owned());
+            request
+        };
+        let cache = Cache::new([]);
+        assert!(cache.trusted_cluster("ns", &request("9")).is_none(), "nothing is known of it yet");
+        assert_eq!(put(&cache, "3", 1), ClusterNews::Facts);
+        assert_eq!(put(&cache, "5", 1), ClusterNews::None, "nobody has worked with the one before");
+        let trusted = cache.trusted_cluster("ns", &request("9")).expect("it is known");
+        assert_eq!(trusted.version, "5");
+        assert_eq!(put(&cache, "5", 1), ClusterNews::None, "it is listed again");
+        assert_eq!(put(&cache, "7", 1), ClusterNews::Late);
+        assert_eq!(put(&cache, "10", 1), ClusterNews::None, "it was written after the request");
+        assert_eq!(put(&cache, "11", 2), ClusterNews::Facts);
+        assert_eq!(put(&cache, "odd", 2), ClusterNews::Late, "nobody knows");
+    }
+
+    #[test]
+    fn event_of_before_our_own_write_tells_nothing() {
+        let at = |version: &str, generation: i64| {
+            let mut extension = extension(generation);
+            extension.metadata.resource_version = Some(version.to_owned());
+            extension
+        };
+        let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
+        let known = |version: &str| {
+            cache.extension(&key).and_then(|kept| kept.metadata.resource_version.clone()) == Some(version.to_owned())
+        };
+        assert_eq!(cache.put_changed_extension(at("5", 1), 1), News::New);
+        cache.record_write(&at("7", 1));
+        assert!(known("7") && cache.is_last(&at("7", 1)) && !cache.is_last(&at("5", 1)));
+        assert_eq!(cache.put_changed_extension(at("6", 2), 1), News::Old);
+        assert!(known("7"));
+        assert_eq!(cache.put_changed_extension(at("7", 1), 1), News::None);
+        assert_eq!(cache.put_changed_extension(at("8", 2), 1), News::Changed);
+        cache.record_write(&at("7", 1));
+        assert!(known("8"), "an answer that comes late changes nothing");
+        // A list is the truth, whatever the numbers say: etcd may have been restored.
+        cache.put_extension(at("2", 2), 1);
+        assert!(known("2"));
     }
 
     #[test]

@@ -28,7 +28,9 @@ use crate::call::call;
 use crate::config::ControllerConfig;
 use crate::health::HealthKeeper;
 use crate::key::Key;
-use crate::operation::{Decision, Ignored, Operation, ShootSituation, Situation, Trigger, Triggers, decide};
+use crate::operation::{
+    Annotation, Decision, Ignored, Operation, ShootSituation, Situation, Trigger, Triggers, decide,
+};
 use crate::queue::Next;
 use crate::reason;
 use crate::writers::Writers;
@@ -163,7 +165,7 @@ impl Lifecycle {
         let mut surroundings = Surroundings::default();
         // Most looks end without another call: the Shoot can only forbid, never ask.
         if !matches!(decision, Decision::Ignore { .. }) {
-            surroundings = self.surroundings(&key.namespace).await?;
+            surroundings = self.surroundings(&extension, decision).await?;
             decision = decision.given(ShootSituation::of(surroundings.shoot.as_deref()));
         }
         match decision {
@@ -201,7 +203,7 @@ impl Lifecycle {
         if !self.config.serves(known) || !status::announces(known, operation, triggers) {
             return Ok(None);
         }
-        let surroundings = self.surroundings(&api.key.namespace).await?;
+        let surroundings = self.surroundings(known, decision).await?;
         let decision = decision.given(ShootSituation::of(surroundings.shoot.as_deref()));
         let Decision::Run(operation) = decision else { return Ok(None) };
         self.tracks.reset_if_recreated(&api.key, known.uid());
@@ -229,12 +231,17 @@ impl Lifecycle {
     }
 
     /// Cluster and Shoot, in the namespace of a shoot; elsewhere there is neither.
-    async fn surroundings(&self, namespace: &str) -> Result<Surroundings, Error> {
+    async fn surroundings(&self, extension: &Extension, decision: Decision) -> Result<Surroundings, Error> {
+        let namespace = &*extension.namespace().unwrap_or_default();
         let clusters: Api<Cluster> = Api::all(self.client.clone());
         let object = format!("Cluster {namespace}");
+        if trusts_known_cluster(extension, decision)
+            && let Some(LeanCluster { cluster, shoot, .. }) = self.cache.trusted_cluster(namespace, extension)
+        {
+            return Ok(Surroundings { cluster: Some(cluster), shoot });
+        }
         if let Some(LeanCluster { version, cluster, shoot }) = self.cache.lean_cluster(namespace) {
-            // gardenlet writes it before it asks for anything, and its event may come later than that of the request, or never: whether it is
-            // the last one is asked, and not its whole text.
+            // Its event may be late: whether what is known is the last is asked, and not its whole text.
             let now = call("get metadata of", object.clone(), clusters.get_metadata(namespace)).await?;
             if now.metadata.resource_version.as_ref() == Some(&version) {
                 return Ok(Surroundings { cluster: Some(cluster), shoot });
@@ -274,4 +281,12 @@ impl Lifecycle {
     fn api(&self, key: &Key) -> ExtensionClient {
         ExtensionClient::new(&self.client, &self.config.name, key.clone())
     }
+}
+
+/// Whether the Cluster that the watch has shown is good enough. Who asks for an installation has written the Cluster before, and done much else in
+/// between; if its event is late all the same, the Extension is worked on once more when it comes. What we begin by ourselves, and what takes
+/// something away, looks whether there is a newer one.
+fn trusts_known_cluster(extension: &Extension, decision: Decision) -> bool {
+    matches!(decision, Decision::Run(Operation::Create | Operation::Reconcile))
+        && Annotation::of(extension) == Annotation::Reconcile
 }

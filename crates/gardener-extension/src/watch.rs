@@ -11,7 +11,10 @@ use kube::{Client, ResourceExt as _};
 use serde_json::value::RawValue;
 
 use crate::Metrics;
-use crate::cache::{Cache, ClusterFacts, EXTENSION_LIMIT, LeanCluster, MANAGED_RESOURCE_LIMIT, News, managed_resources_watch};
+use crate::cache::{
+    Cache, ClusterFacts, ClusterNews, EXTENSION_LIMIT, LeanCluster, MANAGED_RESOURCE_LIMIT, News,
+    managed_resources_watch,
+};
 use crate::config::ControllerConfig;
 use crate::key::Key;
 use crate::operation::Trigger;
@@ -192,7 +195,7 @@ impl Watches {
         follow.await;
     }
 
-    /// Of a Cluster only facts are kept, so that it may be of any size.
+    /// Of a Cluster only facts and what an operation needs are kept, so that it may be of any size.
     fn cluster(&self, raw: &RawValue) -> Option<String> {
         let cluster = self.read(CLUSTERS, raw, Cluster::from_raw)?;
         let name = cluster.name_any();
@@ -200,16 +203,18 @@ impl Watches {
         let facts = ClusterFacts::of(&shoot);
         let undecodable = facts.undecodable.clone();
         let lean = LeanCluster::of(&cluster, &shoot, &self.config.extension_type);
-        if !self.cache.put_cluster(&name, facts, lean) {
-            return Some(name);
-        }
+        let trigger = match self.cache.put_cluster(&name, cluster.metadata.resource_version, facts, lean) {
+            ClusterNews::None => return Some(name),
+            ClusterNews::Facts => Trigger::Awaited,
+            ClusterNews::Late => Trigger::External,
+        };
         let keys = self.cache.extensions_in(&name);
         if let Some(fault) = undecodable.filter(|_| !keys.is_empty()) {
             self.metrics.undecodable(CLUSTERS);
             tracing::error!(object.r#ref = name, fault, "the Shoot in a Cluster cannot be read as a whole");
         }
         for key in keys {
-            self.work.add(key.clone(), Trigger::Awaited);
+            self.work.add(key.clone(), trigger);
             self.health.add(key, Trigger::Changed);
         }
         Some(name)

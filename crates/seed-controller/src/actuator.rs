@@ -61,7 +61,8 @@ impl Actuator for CriResmgr {
             return Ok(Outcome::done());
         }
         let found = context.managed_resource(RESOURCE).await?;
-        let former = || Outcome::pending(format!("waiting until the former ManagedResource {RESOURCE} is gone"), LOOK_AGAIN);
+        let former =
+            || Outcome::pending(format!("waiting until the former ManagedResource {RESOURCE} is gone"), LOOK_AGAIN);
         if removal::found(found.as_ref()) == Found::Deleting {
             return Ok(former());
         }

@@ -82,7 +82,8 @@ pub(crate) fn conflicts(calls: &Calls) -> u64 {
 
 /// Those about what an Extension is made of: neither watches and lists nor Leases.
 pub(crate) fn of_extensions(calls: &Calls) -> u64 {
-    let is_other = |call: &str| ["watch ", "list "].iter().any(|verb| call.starts_with(verb)) || call.contains(" leases ");
+    let is_other =
+        |call: &str| ["watch ", "list "].iter().any(|verb| call.starts_with(verb)) || call.contains(" leases ");
     calls.iter().filter(|(call, _)| !is_other(call)).map(|(_, count)| count).sum()
 }
 

@@ -138,7 +138,8 @@ impl ControllerArgs {
         std::fs::write(&kubeconfig, seed.kubeconfig(User::Controller, port).to_string())?;
         let shoot_api = ShootApi::start(seed.authority(), self.slow_shoots).await?;
         let (count, cluster_kib) = (landscape.extensions, landscape.cluster_kib);
-        let content = Content { shoot: &shoot, cluster_kib, foreign: landscape.foreign, kubeconfig: &shoot_api.kubeconfig };
+        let content =
+            Content { shoot: &shoot, cluster_kib, foreign: landscape.foreign, kubeconfig: &shoot_api.kubeconfig };
         progress.step(&format!("{count} shoots, Clusters of {cluster_kib} KiB, {workers} workers: preparing"));
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
         let namespaces = Kind::Namespace.all(&client);

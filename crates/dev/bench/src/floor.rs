@@ -139,7 +139,12 @@ async fn drain(api: Api<DynamicObject>, config: watcher::Config) {
     while events.next().await.is_some() {}
 }
 
-async fn serve(client: &Client, templates: &Templates, namespace: &str, extension: &DynamicObject) -> anyhow::Result<()> {
+async fn serve(
+    client: &Client,
+    templates: &Templates,
+    namespace: &str,
+    extension: &DynamicObject,
+) -> anyhow::Result<()> {
     let is_new = extension.metadata.finalizers.is_none();
     let extensions = Kind::Extension.of(client, namespace);
     let (name, parameters) = (names::EXTENSION_TYPE, PatchParams::default());

@@ -61,7 +61,8 @@ impl Shoots {
 
     async fn prepare_one(&self, name: String, content: &Content<'_>) -> anyhow::Result<()> {
         let labels = json!({ "gardener.cloud/role": "shoot" });
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
         create(&Kind::Namespace.all(&self.client), namespace).await?;
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": { "name": GENERIC_KUBECONFIG, "namespace": name },
@@ -83,12 +84,7 @@ impl Shoots {
     /// Switches the extension on.
     pub(crate) async fn create(&self) -> anyhow::Result<()> {
         each(self.namespaces.clone(), |namespace| async move {
-            let extension = json!({
-                "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Extension",
-                "metadata": { "name": names::EXTENSION_TYPE, "namespace": namespace, "annotations": request() },
-                "spec": { "type": names::EXTENSION_TYPE },
-            });
-            create(&Kind::Extension.of(&self.client, &namespace), extension).await
+            create(&Kind::Extension.of(&self.client, &namespace), extension(&namespace)).await
         })
         .await
     }
@@ -124,7 +120,10 @@ impl Shoots {
             let api = Kind::Extension.of(&self.client, &namespace);
             api.patch(names::EXTENSION_TYPE, &PatchParams::default(), &released).await?;
             api.delete(names::EXTENSION_TYPE, &parameters).await?;
-            Kind::ManagedResource.of(&self.client, &namespace).delete(names::SHOOT_MANAGED_RESOURCE, &parameters).await?;
+            Kind::ManagedResource
+                .of(&self.client, &namespace)
+                .delete(names::SHOOT_MANAGED_RESOURCE, &parameters)
+                .await?;
             for secret in [names::SHOOT_MANAGED_RESOURCE_SECRET, names::SHOOT_ACCESS_SECRET] {
                 Kind::Secret.of(&self.client, &namespace).delete(secret, &parameters).await?;
             }
@@ -134,7 +133,17 @@ impl Shoots {
     }
 }
 
-fn request() -> Value {
+/// An Extension that asks.
+pub(crate) fn extension(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Extension",
+        "metadata": { "name": names::EXTENSION_TYPE, "namespace": namespace, "annotations": request() },
+        "spec": { "type": names::EXTENSION_TYPE },
+    })
+}
+
+/// Annotations of a request.
+pub(crate) fn request() -> Value {
     json!({
         "gardener.cloud/operation": "reconcile",
         "gardener.cloud/timestamp": jiff::Timestamp::now().to_string(),
@@ -148,7 +157,7 @@ async fn create(api: &kube::Api<DynamicObject>, object: Value) -> anyhow::Result
 }
 
 /// A Cluster of about this size. As in a landscape, most of it is the cloud profile.
-fn cluster(name: &str, shoot: &Value, kib: usize) -> Value {
+pub(crate) fn cluster(name: &str, shoot: &Value, kib: usize) -> Value {
     let mut shoot = shoot.clone();
     shoot["status"] = json!({
         "technicalID": name, "hibernated": false,

@@ -58,7 +58,9 @@ impl Observer {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => note(&shared, &object, false),
+                    Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                        note(&shared, &object, false)
+                    }
                     Ok(watcher::Event::Delete(object)) => note(&shared, &object, true),
                     Ok(_) | Err(_) => {}
                 }
@@ -83,7 +85,11 @@ impl Observer {
         self.all(namespaces, |state| if let State::Gone(at) = state { Some(at) } else { None }).await
     }
 
-    async fn all(&self, namespaces: &[String], done: impl Fn(State) -> Option<Instant>) -> anyhow::Result<Vec<Instant>> {
+    async fn all(
+        &self,
+        namespaces: &[String],
+        done: impl Fn(State) -> Option<Instant>,
+    ) -> anyhow::Result<Vec<Instant>> {
         let (mut most, mut progress) = (0, Instant::now());
         loop {
             let changed = self.changed.notified();
@@ -98,7 +104,11 @@ impl Observer {
                 (most, progress) = (times.len(), Instant::now());
             }
             if progress.elapsed() > STANDSTILL {
-                bail!("{most} of {} are done, and nothing has happened for {} s", namespaces.len(), STANDSTILL.as_secs());
+                bail!(
+                    "{most} of {} are done, and nothing has happened for {} s",
+                    namespaces.len(),
+                    STANDSTILL.as_secs()
+                );
             }
             // A walk over all of them for each event would be most of the load.
             tokio::time::sleep(Duration::from_millis(if namespaces.len() > 1 { 20 } else { 0 })).await;
@@ -168,7 +178,11 @@ mod tests {
             ("2026-01-01T00:00:01Z", none.clone(), "Processing", 2, false),
             ("2026-01-01T00:00:01Z", none, "Succeeded", 1, false),
         ] {
-            assert_eq!(is_ready(&object(asked, annotation, state, observed), since), ready, "{asked} {state} {observed}");
+            assert_eq!(
+                is_ready(&object(asked, annotation, state, observed), since),
+                ready,
+                "{asked} {state} {observed}"
+            );
         }
     }
 }

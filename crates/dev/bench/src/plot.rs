@@ -85,7 +85,8 @@ fn svg(sets: &[(&str, Report)]) -> String {
     let groups = groups(sets);
     let most = groups.iter().flat_map(|(_, bars)| bars).map(|bar| bar.ratio).fold(GOAL, f64::max).ceil();
     let scale = |ratio: f64| f64::from(LEFT) + ratio / most * f64::from(WIDTH - LEFT - RIGHT);
-    let height = TOP + groups.iter().map(|(_, bars)| u32::try_from(bars.len()).unwrap_or(1) * BAR + GAP).sum::<u32>() + GAP;
+    let height =
+        TOP + groups.iter().map(|(_, bars)| u32::try_from(bars.len()).unwrap_or(1) * BAR + GAP).sum::<u32>() + GAP;
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n\
@@ -100,17 +101,42 @@ fn svg(sets: &[(&str, Report)]) -> String {
     for (ratio, label, dash) in [(1.0, "floor", "none"), (GOAL, "goal", "4 3")] {
         let at = scale(ratio);
         let (top, bottom) = (TOP - 6, height - GAP);
-        line(&mut text, format_args!("<line x1=\"{at:.1}\" y1=\"{top}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"#57606a\" stroke-dasharray=\"{dash}\"/>"));
+        line(
+            &mut text,
+            format_args!(
+                "<line x1=\"{at:.1}\" y1=\"{top}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"#57606a\" stroke-dasharray=\"{dash}\"/>"
+            ),
+        );
         let anchor = if ratio > 1.0 { "start" } else { "end" };
-        line(&mut text, format_args!("<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"{anchor}\" fill=\"#57606a\">{label}</text>", top - 4));
+        line(
+            &mut text,
+            format_args!(
+                "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"{anchor}\" fill=\"#57606a\">{label}</text>",
+                top - 4
+            ),
+        );
     }
     let mut y = TOP;
     for (label, bars) in &groups {
-        line(&mut text, format_args!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", LEFT - 10, y + 12, escape(label)));
+        line(
+            &mut text,
+            format_args!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", LEFT - 10, y + 12, escape(label)),
+        );
         for Bar { set, name, ratio } in bars {
             let width = scale(*ratio) - f64::from(LEFT);
-            line(&mut text, format_args!("<rect x=\"{LEFT}\" y=\"{y}\" width=\"{width:.1}\" height=\"{}\" fill=\"{}\"><title>{}</title></rect>", BAR - 3, colour(*set), escape(name)));
-            line(&mut text, format_args!("<text x=\"{:.1}\" y=\"{}\">{ratio:.2} ×</text>", scale(*ratio) + 5.0, y + 11));
+            line(
+                &mut text,
+                format_args!(
+                    "<rect x=\"{LEFT}\" y=\"{y}\" width=\"{width:.1}\" height=\"{}\" fill=\"{}\"><title>{}</title></rect>",
+                    BAR - 3,
+                    colour(*set),
+                    escape(name)
+                ),
+            );
+            line(
+                &mut text,
+                format_args!("<text x=\"{:.1}\" y=\"{}\">{ratio:.2} ×</text>", scale(*ratio) + 5.0, y + 11),
+            );
             y += BAR;
         }
         y += GAP;

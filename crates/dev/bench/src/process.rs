@@ -28,7 +28,12 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    pub(crate) fn start(program: &Path, kubeconfig: &Path, log: PathBuf, workers: NonZeroUsize) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        program: &Path,
+        kubeconfig: &Path,
+        log: PathBuf,
+        workers: NonZeroUsize,
+    ) -> anyhow::Result<Self> {
         let (metrics, health) = (free_port()?, free_port()?);
         let mut command = Command::new(program);
         command.env_clear().arg("--kubeconfig").arg(kubeconfig);
@@ -68,6 +73,17 @@ impl Controller {
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(&self.process.0.id().to_string())
+    }
+
+    /// Asks it to end, and waits.
+    #[cfg(test)]
+    pub(crate) async fn end(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGTERM)?;
+        wait_for("the controller to end", READY, || {
+            let ended = self.process.0.try_wait();
+            async { Ok(ended?.map(drop)) }
+        })
+        .await
     }
 
     /// How many operations its log says to have begun.

@@ -46,9 +46,10 @@ async fn follow(client: Client, kind: Kind, config: watcher::Config, workers: Ar
     }
 }
 
-/// The one write that an object needs next.
+/// A merge patch.
 #[derive(Debug, PartialEq)]
-enum Write {
+pub(crate) enum Write {
+    /// Of everything but the status.
     Metadata(Value),
     Status(Value),
 }
@@ -65,7 +66,8 @@ impl Write {
     }
 }
 
-fn next(kind: Kind, object: &DynamicObject) -> Option<Write> {
+/// The one write that an object needs next.
+pub(crate) fn next(kind: Kind, object: &DynamicObject) -> Option<Write> {
     match kind {
         Kind::Secret => {
             let is_filled = !object.data["data"]["token"].is_null();

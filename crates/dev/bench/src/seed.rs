@@ -128,11 +128,13 @@ impl Seed {
         let identity = self.authority.server()?;
         let signing = rcgen::KeyPair::generate()?;
         // The group is exempt from priority and fairness: what is measured is work, and not a queue's share.
-        let tokens: String =
-            USERS.map(|user| format!("{0},{0},{0},system:masters\n", user.name())).concat();
+        let tokens: String = USERS.map(|user| format!("{0},{0},{0},system:masters\n", user.name())).concat();
         let mut command = Command::new(program);
         command.args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--authorization-mode=AlwaysAllow"]);
-        command.args(["--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/24"]);
+        command.args([
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-cluster-ip-range=10.96.0.0/24",
+        ]);
         command.arg(format!("--secure-port={}", self.port)).arg(format!("--etcd-servers={etcd}"));
         for (flag, path) in [
             ("tls-cert-file", file("server.crt", &identity.certificate)?),

@@ -49,12 +49,23 @@ fn of_run(run: &Run, committed: Option<&Run>) -> String {
     }
     if let Some(start) = &run.start {
         let (ready, first, peak) = (start.ready_seconds, start.first_done_seconds, mib(start.peak_kib));
-        line(&mut text, format_args!("Start with all of them there: ready after {ready:.2} s, the first done after {first:.2} s, {peak} at its peak."));
+        line(
+            &mut text,
+            format_args!(
+                "Start with all of them there: ready after {ready:.2} s, the first done after {first:.2} s, {peak} at its peak."
+            ),
+        );
     }
     if let Some(idle) = &run.idle {
         let calls: u64 = idle.calls.values().sum();
         let (seconds, cpu, wake_ups) = (idle.seconds, idle.cpu_seconds, idle.wake_ups);
-        line(&mut text, format_args!("Idle for {seconds:.0} s: {cpu:.2} s of CPU, {wake_ups} wake-ups, {calls} calls, {}.", mib(idle.rss_kib)));
+        line(
+            &mut text,
+            format_args!(
+                "Idle for {seconds:.0} s: {cpu:.2} s of CPU, {wake_ups} wake-ups, {calls} calls, {}.",
+                mib(idle.rss_kib)
+            ),
+        );
     }
     for (name, phase) in phases {
         let calls = |phase: &Phase| {
@@ -76,7 +87,8 @@ fn row(text: &mut String, name: &str, floor: Option<&Phase>, ours: &Phase, ratio
     let floor_seconds = floor.map_or_else(|| "–".to_owned(), seconds);
     let ratio = ratio.map_or_else(|| "–".to_owned(), |ratio| format!("**{ratio:.2} ×**"));
     let begun = ours.begun_twice().map_or_else(|| "–".to_owned(), |count| count.to_string());
-    let of_floor = |value: &dyn Fn(&Phase) -> String| floor.map_or_else(String::new, |phase| format!(" ({})", value(phase)));
+    let of_floor =
+        |value: &dyn Fn(&Phase) -> String| floor.map_or_else(String::new, |phase| format!(" ({})", value(phase)));
     line(
         text,
         format_args!(

@@ -6,9 +6,9 @@ use gardener_api::constants::OPERATION_ANNOTATION;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::Lifecycle;
 use super::extension_client::ExtensionClient;
 use super::run::Run;
-use super::Lifecycle;
 use crate::operation::{Annotation, Operation};
 use crate::writers::Turn;
 use crate::{Error, status, transition};
@@ -49,7 +49,9 @@ impl Lifecycle {
                 step.patch["metadata"] = json!({ "resourceVersion": run.extension.metadata.resource_version });
             }
             run.extension = match self.write(&turn, api, &run, step).await {
-                Err(error) if basis == Basis::Known && error.is_conflict() => return Ok(Begun::Outdated),
+                Err(error) if basis == Basis::Known && (error.is_conflict() || error.is_not_found()) => {
+                    return Ok(Begun::Outdated);
+                }
                 written => written?,
             };
         }

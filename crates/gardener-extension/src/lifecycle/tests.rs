@@ -4,7 +4,7 @@ mod log_lines;
 
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::model::{Act, FINALIZER, Fate, Shared, TYPE, Verdict, finalizers};
 use super::*;
@@ -252,7 +252,7 @@ async fn a_shoot_with_an_odd_field_is_served_and_told_of_once() {
         process.observe(&shared);
         let odd =
             serde_json::value::to_raw_value(&serde_json::json!({ "spec": { "hibernation": "hunter2" } })).unwrap();
-        process.cache.put_cluster("ns", ClusterFacts::of(&Shoot::from_raw(&odd)), None);
+        process.cache.put_cluster("ns", None, ClusterFacts::of(&Shoot::from_raw(&odd)), None);
         while process.look(&shared).await {
             process.observe(&shared);
         }
@@ -266,6 +266,31 @@ async fn a_shoot_with_an_odd_field_is_served_and_told_of_once() {
         .map(|(_, note)| note.clone())
         .collect();
     assert_eq!(told, ["the Shoot in Cluster ns is not of the shape that is known here: spec.hibernation"]);
+}
+
+/// Who asks has written the Cluster before; what begins by itself looks whether there is a newer one.
+#[tokio::test(start_paused = true)]
+async fn request_is_served_without_a_read_where_the_cluster_is_known() {
+    let shared = Shared::default();
+    let mut process = Process::start(&shared);
+    let object =
+        json!({ "metadata": { "name": "ns", "resourceVersion": "1" }, "spec": { "shoot": { "metadata": {} } } });
+    let cluster: Cluster = serde_json::from_value(object).unwrap();
+    let lean = LeanCluster::of(&cluster, &cluster.shoot(), TYPE);
+    process.cache.put_cluster("ns", Some("1".to_owned()), ClusterFacts::of(&cluster.shoot()), lean);
+    for _ in 0..2 {
+        shared.world().act(Act::Ask("reconcile"));
+        process.observe(&shared);
+        process.look(&shared).await;
+        process.observe(&shared);
+        assert_eq!(shared.world().reads, Vec::<String>::new());
+    }
+    process.plan(Trigger::External);
+    process.look(&shared).await;
+    // The one that is there has another version.
+    let clusters = "/apis/extensions.gardener.cloud/v1alpha1/clusters/ns";
+    assert_eq!(shared.world().reads, [clusters, "/api/v1/namespaces/ns", clusters]);
+    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
 }
 
 /// A status that the API refuses shows where it is looked for, once, and the work goes on when it is taken again.

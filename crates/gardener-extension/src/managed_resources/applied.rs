@@ -112,8 +112,10 @@ impl Applied {
         let missing = |field| Error::Incomplete { object: kind.to_owned(), field };
         let namespace = metadata.namespace.as_deref().ok_or_else(|| missing("namespace"))?;
         let name = metadata.name.as_deref().ok_or_else(|| missing("name"))?;
-        let text = serde_json::to_vec(desired)
-            .map_err(|_| Error::Undecodable { object: format!("{kind} {namespace}/{name}"), fault: "no JSON".to_owned() })?;
+        let text = serde_json::to_vec(desired).map_err(|_| Error::Undecodable {
+            object: format!("{kind} {namespace}/{name}"),
+            fault: "no JSON".to_owned(),
+        })?;
         Ok((namespace, name, self.hasher.hash_one(text)))
     }
 

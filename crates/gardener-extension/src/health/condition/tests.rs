@@ -146,7 +146,9 @@ fn our_condition_is_written_anew_where_it_cannot_be_read() {
 #[test]
 fn first_operation_is_not_judged_until_it_ends() {
     let under_way = |type_: &str, state: &str| {
-        extension(&json!({ "status": { "lastOperation": { "type": type_, "state": state, "progress": 1, "description": "" } } }))
+        extension(
+            &json!({ "status": { "lastOperation": { "type": type_, "state": state, "progress": 1, "description": "" } } }),
+        )
     };
     for (type_, state, judged) in [
         ("Create", "Processing", false),
@@ -180,7 +182,8 @@ fn first_judgement_waits_for_a_first_report() {
     assert_eq!((failing.status, failing.message.as_str()), (ConditionStatus::False, "r."));
     assert_eq!(wait(&young, false, vec![Check::Good], at(4)), None, "what is reported is judged");
     assert_eq!(wait(&young, true, unreported(), at(4)), None, "nothing is checked while it sleeps");
-    let condition = json!({ "type": HealthConfig::default().condition_type, "status": "True", "reason": "r", "message": "m" });
+    let condition =
+        json!({ "type": HealthConfig::default().condition_type, "status": "True", "reason": "r", "message": "m" });
     let known = done(json!({ "conditions": [condition] }));
     assert_eq!(wait(&known, false, unreported(), at(4)), None, "what vanished fails at once");
 }
