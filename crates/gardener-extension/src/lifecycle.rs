@@ -191,16 +191,25 @@ impl Lifecycle {
         }
     }
 
-    /// What is known is enough to begin with where an operation runs whose beginning is written. `None`: it has to be read.
+    /// What is known is enough where it asks for nothing (whatever comes later has an event of its own), and to begin with where an operation runs
+    /// whose beginning is written. `None`: it has to be read.
     async fn attempt_known(
         &self,
         api: &ExtensionClient,
         known: &Extension,
         triggers: Triggers,
     ) -> Result<Option<Ending>, Error> {
+        if !self.config.serves(known) {
+            return Ok(None);
+        }
         let decision = self.decide(known, triggers);
+        if let Decision::Ignore { reason: Ignored::NotRequested, .. } = decision {
+            self.tracks.reset_if_recreated(&api.key, known.uid());
+            self.publish_faults(&api.key, known).await;
+            return Ok(Some(Ending::Ignored(Ignored::NotRequested)));
+        }
         let Decision::Run(operation) = decision else { return Ok(None) };
-        if !self.config.serves(known) || !status::announces(known, operation, triggers) {
+        if !status::announces(known, operation, triggers) {
             return Ok(None);
         }
         let surroundings = self.surroundings(known, decision).await?;

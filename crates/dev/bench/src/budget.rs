@@ -2,7 +2,7 @@
 //! a call, so that all calls are the controller's. They are counted exactly, phase by phase: what trails behind one is too much for the next, and
 //! the last phase ends with the process. No time is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -142,9 +142,22 @@ impl Bed {
         let since: Calls = since.filter(|(call, count)| *count > 0 && is_about_extensions(call)).collect();
         let expected: BTreeMap<String, u64> =
             expected.iter().map(|(call, count)| ((*call).to_owned(), *count)).collect();
-        ensure!(since == expected, "{phase}: the calls were {since:?}, and the budget is {expected:?}");
+        ensure!(
+            since == expected,
+            "{phase}: the calls were {since:?}, and the budget is {expected:?}; Events: {:?}",
+            self.events()
+        );
         self.counted = now;
         Ok(())
+    }
+
+    /// Reasons and notes of all Events.
+    fn events(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        self.store().visit("events.k8s.io", "events", "", |event| {
+            all.insert(format!("{} {}", event["reason"], event["note"]));
+        });
+        all
     }
 
     /// Somebody edits an object.

@@ -156,13 +156,15 @@ async fn create(api: &kube::Api<DynamicObject>, object: Value) -> anyhow::Result
     Ok(())
 }
 
-/// A Cluster of about this size. As in a landscape, most of it is the cloud profile.
+/// A Cluster of about this size. As in a landscape, most of it is the cloud profile. Its shoot gives no occasion for a warning, which would be an
+/// Event more.
 pub(crate) fn cluster(name: &str, shoot: &Value, kib: usize) -> Value {
     let mut shoot = shoot.clone();
     shoot["status"] = json!({
         "technicalID": name, "hibernated": false,
         "lastOperation": { "type": "Reconcile", "state": "Succeeded", "progress": 100, "description": "", "lastUpdateTime": "2026-01-01T00:00:00Z" },
     });
+    shoot["spec"]["kubernetes"]["version"] = json!("1.32.0");
     let mut cluster = json!({
         "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Cluster", "metadata": { "name": name },
         "spec": {
@@ -176,7 +178,9 @@ pub(crate) fn cluster(name: &str, shoot: &Value, kib: usize) -> Value {
             "storage": { "class": "standard", "type": "default", "size": "50Gi" } })
     };
     let missing = (kib << 10).saturating_sub(cluster.to_string().len());
-    let count = missing / (type_(1000).to_string().len() + 1);
+    // The numbers of most have as many digits as that of the middle one.
+    let estimate = missing / type_(1000).to_string().len();
+    let count = missing / (type_(estimate / 2).to_string().len() + 1);
     cluster["spec"]["cloudProfile"]["spec"] = json!({ "machineTypes": (0..count).map(type_).collect::<Vec<_>>() });
     cluster
 }
