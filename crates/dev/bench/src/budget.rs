@@ -114,8 +114,8 @@ impl Bed {
             if found == count {
                 return Ok(());
             }
-            let changed = tokio::time::timeout(PATIENCE, changes.changed()).await;
-            changed.with_context(|| format!("{found} of {count} Extensions are {what}"))??;
+            let awaited = tokio::time::timeout(PATIENCE, changes.changed()).await;
+            awaited.with_context(|| format!("{found} of {count} Extensions are {what}"))??;
         }
     }
 

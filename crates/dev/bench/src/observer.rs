@@ -59,7 +59,7 @@ impl Observer {
             while let Some(event) = events.next().await {
                 match event {
                     Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
-                        note(&shared, &object, false)
+                        note(&shared, &object, false);
                     }
                     Ok(watcher::Event::Delete(object)) => note(&shared, &object, true),
                     Ok(_) | Err(_) => {}

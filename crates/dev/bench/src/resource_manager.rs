@@ -110,7 +110,7 @@ fn status(generation: i64) -> Value {
 mod tests {
     use super::*;
 
-    fn resource(value: Value) -> DynamicObject {
+    fn resource(value: &Value) -> DynamicObject {
         let mut object = json!({ "apiVersion": "resources.gardener.cloud/v1alpha1", "kind": "ManagedResource" });
         object["metadata"] = value["metadata"].clone();
         object["status"] = value["status"].clone();
@@ -119,15 +119,15 @@ mod tests {
 
     #[test]
     fn resource_gets_finalizer_then_status_then_nothing() {
-        let young = resource(json!({ "metadata": { "name": "r", "generation": 2 } }));
+        let young = resource(&json!({ "metadata": { "name": "r", "generation": 2 } }));
         assert!(matches!(next(Kind::ManagedResource, &young), Some(Write::Metadata(_))));
         let held = json!({ "metadata": { "name": "r", "generation": 2, "finalizers": [FINALIZER] } });
-        assert!(matches!(next(Kind::ManagedResource, &resource(held.clone())), Some(Write::Status(_))));
+        assert!(matches!(next(Kind::ManagedResource, &resource(&held)), Some(Write::Status(_))));
         let mut done = held;
         done["status"] = status(2);
-        assert_eq!(next(Kind::ManagedResource, &resource(done.clone())), None);
+        assert_eq!(next(Kind::ManagedResource, &resource(&done)), None);
         done["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         let released = json!({ "metadata": { "finalizers": null } });
-        assert_eq!(next(Kind::ManagedResource, &resource(done)), Some(Write::Metadata(released)));
+        assert_eq!(next(Kind::ManagedResource, &resource(&done)), Some(Write::Metadata(released)));
     }
 }

@@ -131,8 +131,8 @@ impl Round<'_> {
         let took = times.iter().max().map(|last| last.saturating_duration_since(start)).unwrap_or_default();
         let cpu = self.contestant.cpu()?;
         tokio::time::sleep(TRAIL).await;
-        let times = times.iter().map(|at| at.saturating_duration_since(start)).collect();
-        before.phase(self, times, took, cpu)
+        let times: Vec<Duration> = times.iter().map(|at| at.saturating_duration_since(start)).collect();
+        before.phase(self, &times, took, cpu)
     }
 
     /// One after the other, so many at a time.
@@ -153,7 +153,7 @@ impl Round<'_> {
             .await?;
         let (took, cpu) = (start.elapsed(), self.contestant.cpu()?);
         tokio::time::sleep(TRAIL).await;
-        before.phase(self, times, took, cpu)
+        before.phase(self, &times, took, cpu)
     }
 }
 
@@ -174,7 +174,7 @@ impl Before {
         })
     }
 
-    fn phase(self, round: &Round<'_>, times: Vec<Duration>, took: Duration, cpu: Duration) -> anyhow::Result<Phase> {
+    fn phase(self, round: &Round<'_>, times: &[Duration], took: Duration, cpu: Duration) -> anyhow::Result<Phase> {
         let contestant = round.contestant;
         let mut milliseconds: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
         milliseconds.sort_by(f64::total_cmp);

@@ -24,13 +24,16 @@ fn same<'a>(report: &'a Report, landscape: &Landscape) -> Option<&'a Run> {
     report.runs.iter().find(|run| run.landscape == *landscape)
 }
 
+/// A phase, and where it stands.
+type Named = (&'static str, fn(&Figures) -> &Phase);
+
 fn of_run(run: &Run, committed: Option<&Run>) -> String {
     let Landscape { extensions, cluster_kib, workers, latency_ms, foreign } = &run.landscape;
     let mut text = format!(
         "\n**{extensions} Extensions, Clusters of {cluster_kib} KiB, {workers} workers, {latency_ms} ms of latency, {foreign} foreign Extensions each**\n\n\
          | | floor | ours | ratio | p50 / p99 | calls each (floor) | conflicts | begun twice | CPU (floor) |\n|---|---|---|---|---|---|---|---|---|\n"
     );
-    let phases: [(&str, fn(&Figures) -> &Phase); 4] = [
+    let phases: [Named; 4] = [
         ("new", |figures| &figures.new),
         ("again, after the token", |figures| &figures.again_first),
         ("again", |figures| &figures.again),

@@ -239,7 +239,7 @@ fn verdict(shared: &Shared) -> Vec<String> {
 
 fn run(history: &History) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(async { verdict(&play(history).await) })
+    runtime.block_on(async { verdict(&Box::pin(play(history)).await) })
 }
 
 /// What others' objects are like is told once, on the Extension, and holds up nothing.

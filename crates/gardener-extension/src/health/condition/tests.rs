@@ -176,7 +176,7 @@ fn first_judgement_waits_for_a_first_report() {
         extension(&json!({ "status": status }))
     };
     let young = done(json!({}));
-    assert_eq!(wait(&young, false, unreported(), at(4)), Some(FIRST_REPORT - Duration::from_secs(4)));
+    assert_eq!(wait(&young, false, unreported(), at(4)), Some(Duration::from_secs(6)));
     assert_eq!(wait(&young, false, unreported(), at(10)), None, "then it fails");
     let failing = verdict(&young, false, unreported(), at(10)).expect("a verdict");
     assert_eq!((failing.status, failing.message.as_str()), (ConditionStatus::False, "r."));
