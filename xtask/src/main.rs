@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod bed;
+mod bench;
 mod chart;
 mod controller_registration;
 mod demo;
@@ -37,6 +38,9 @@ enum Command {
     /// Shows the main job: on, off, and a node as it was.
     Demo(demo::DemoArgs),
     E2e(e2e::E2eArgs),
+    /// Measures it beside a floor, on real components.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Checks everything that has to be green before a commit.
     Test(test::TestArgs),
     /// What takes too long for every change: fuzzing, the crash matrix, long fault runs and others.
@@ -93,6 +97,7 @@ impl Command {
             }
             Self::Demo(args) => demo::run(&args, root),
             Self::E2e(args) => e2e::run(&args, root),
+            Self::Bench(command) => bench::run(&command, root),
             Self::Test(args) => test::run(&args, root),
             Self::Soak(args) => soak::run(&args, root),
             Self::Testbed(command) => bed::run(&command, root),

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gardener_api::{Cluster, Extension, RawJson, Shoot};
+use gardener_api::{Cluster, Extension, ManagedResource, RawJson, Shoot};
 use kube::Client;
 use serde_json::Value;
 
+use crate::cache::Cache;
 use crate::events::{EventSink, Notice};
-use crate::reason;
+use crate::key::Key;
+use crate::{Error, reason};
 
 /// Does the work of one extension type.
 ///
@@ -106,9 +108,24 @@ pub struct Context {
     pub events: EventSink,
     /// See [`crate::ControllerConfig::provider_config_limit`].
     pub provider_config_limit: usize,
+    /// What the watches have shown.
+    pub(crate) cache: Arc<Cache>,
 }
 
 impl Context {
+    /// One of the ManagedResources of [`crate::ControllerConfig::managed_resources`], as its watch has shown it; read where that tells nothing. What
+    /// is about to be applied needs no more: the answer says what was there. What is about to be taken away does.
+    ///
+    /// # Errors
+    /// When it has to be read, and that fails.
+    pub async fn managed_resource(&self, name: &str) -> Result<Option<ManagedResource>, Error> {
+        let key = Key { namespace: self.namespace.clone(), name: name.to_owned() };
+        match self.cache.synced_managed_resource(&key) {
+            Some(Ok(seen)) => Ok(seen.map(|seen| ManagedResource::clone(&seen))),
+            Some(Err(_)) | None => crate::managed_resources::get(&self.client, &self.namespace, name).await,
+        }
+    }
+
     /// Reads a providerConfig. Call it where it is needed and nowhere else: what cannot be read must not hold up a deletion.
     ///
     /// # Errors

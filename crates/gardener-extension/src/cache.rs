@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use gardener_api::constants::TIMESTAMP_ANNOTATION;
-use gardener_api::{Extension, ManagedResource, NotAShoot, Shoot};
+use gardener_api::constants::{FORCE_DELETION_ANNOTATION, GENERIC_KUBECONFIG_ANNOTATION, TIMESTAMP_ANNOTATION};
+use gardener_api::{Cluster, Extension, ManagedResource, NotAShoot, Shoot};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use tokio::sync::watch;
 
@@ -29,6 +30,76 @@ impl Digest {
             annotation: extension.operation_annotation().map(str::to_owned),
             timestamp: extension.annotations().get(TIMESTAMP_ANNOTATION).cloned(),
         }
+    }
+}
+
+/// A Cluster as last seen.
+#[derive(Clone, Debug)]
+struct SeenCluster {
+    version: Option<String>,
+    facts: ClusterFacts,
+    /// What an operation needs of it; `None` where it has to be read.
+    lean: Option<LeanCluster>,
+    /// Version of the last Extension that was worked on with what is kept, without looking whether there is a newer one.
+    trusted_by: Option<String>,
+}
+
+/// What an event on a Cluster means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClusterNews {
+    /// Nothing that matters.
+    None,
+    /// Its facts are others.
+    Facts,
+    /// It was written before a request that has been served with an older one.
+    Late,
+}
+
+/// What an operation needs of a Cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct LeanCluster {
+    /// Of the object that it was made of.
+    pub(crate) version: String,
+    /// Without the Shoot.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Without other extensions' entries and others' annotations.
+    pub(crate) shoot: Option<Arc<Shoot>>,
+}
+
+/// Longest configuration in a Shoot that is kept, in bytes of JSON, and most worker pools. A Cluster with more is read for each operation.
+const CONFIGURATION_LIMIT: usize = 4 << 10;
+const WORKERS_LIMIT: usize = 100;
+
+impl LeanCluster {
+    /// `None` when it is too large to be kept, or cannot be read as a whole.
+    pub(crate) fn of(
+        cluster: &Cluster,
+        shoot: &Result<Option<Shoot>, NotAShoot>,
+        extension_type: &str,
+    ) -> Option<Self> {
+        let mut shoot = shoot.as_ref().ok()?.clone();
+        if let Some(shoot) = &mut shoot {
+            shoot.spec.extensions.retain(|extension| extension.type_ == extension_type);
+            shoot.metadata.annotations.retain(|name, _| name == FORCE_DELETION_ANNOTATION);
+            let configurations =
+                shoot.spec.extensions.iter().filter_map(|extension| extension.provider_config.as_ref());
+            let bytes: usize = configurations.map(|configuration| configuration.get().len()).sum();
+            if bytes > CONFIGURATION_LIMIT || shoot.spec.provider.workers.len() > WORKERS_LIMIT {
+                return None;
+            }
+        }
+        let metadata = ObjectMeta {
+            name: cluster.metadata.name.clone(),
+            resource_version: cluster.metadata.resource_version.clone(),
+            annotations: cluster.metadata.annotations.clone().map(|mut annotations| {
+                annotations.retain(|name, _| name == GENERIC_KUBECONFIG_ANNOTATION);
+                annotations
+            }),
+            ..ObjectMeta::default()
+        };
+        let version = cluster.metadata.resource_version.clone()?;
+        let cluster = Cluster { metadata, shoot: None, faults: cluster.faults.clone() };
+        Some(Self { version, cluster: Arc::new(cluster), shoot: shoot.map(Arc::new) })
     }
 }
 
@@ -85,7 +156,33 @@ struct Content {
     /// What was last published as unreadable of each.
     faults: HashMap<Key, String>,
     managed_resources: HashMap<Key, Seen<ManagedResource>>,
-    clusters: HashMap<String, ClusterFacts>,
+    clusters: HashMap<String, SeenCluster>,
+}
+
+/// What is kept: the configurations are read anew for each operation, and of any size.
+fn facts(mut extension: Extension) -> Extension {
+    extension.spec.provider_config = None;
+    if let Some(status) = &mut extension.status {
+        status.provider_status = None;
+    }
+    extension
+}
+
+/// Whether `one` is of before `other`; `None` where nobody knows. Versions of one cluster are numbers that grow (KEP-5504), those of all custom
+/// resources by one count.
+fn is_before(one: Option<&str>, other: Option<&str>) -> Option<bool> {
+    let number = |version: Option<&str>| version?.parse::<u64>().ok();
+    Some(number(one)? < number(other)?)
+}
+
+fn is_older(one: &Extension, other: &Extension) -> bool {
+    let version = |extension: &Extension| extension.metadata.resource_version.clone();
+    is_before(version(one).as_deref(), version(other).as_deref()).unwrap_or(false)
+}
+
+/// The watch of the ManagedResources of one name, as it is called among [`Cache::missing`].
+pub(crate) fn managed_resources_watch(name: &str) -> String {
+    format!("ManagedResource {name}")
 }
 
 /// See the module.
@@ -106,26 +203,26 @@ impl Cache {
         self.missing.subscribe()
     }
 
+    /// Every watch has delivered.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.missing.borrow().is_empty()
+    }
+
     /// A watch has delivered its first list.
     pub(crate) fn synced(&self, watch: &str) {
         self.missing.send_if_modified(|missing| missing.remove(watch));
     }
 
-    /// Takes an Extension in; tells whether it is new, and if not, whether it asks for something it did not ask for before.
+    /// Takes a listed Extension in; tells whether it is new, and if not, whether it asks for something it did not ask for before.
     /// `bytes` is its size.
-    pub(crate) fn put_extension(&self, mut extension: Extension, bytes: usize) -> News {
+    pub(crate) fn put_extension(&self, extension: Extension, bytes: usize) -> News {
         let key = Key::of(&extension);
         let digest = Digest::of(&extension);
-        // Read anew for each operation, and of any size.
-        extension.spec.provider_config = None;
-        if let Some(status) = &mut extension.status {
-            status.provider_status = None;
-        }
         let mut content = self.write();
         if bytes > EXTENSION_LIMIT {
             content.extensions.remove(&key);
         } else {
-            content.extensions.insert(key.clone(), Arc::new(extension));
+            content.extensions.insert(key.clone(), Arc::new(facts(extension)));
         }
         match content.digests.insert(key, digest.clone()) {
             None => News::New,
@@ -134,13 +231,39 @@ impl Cache {
         }
     }
 
-    /// Remembers what a worker made of an Extension, so that the same request made again counts as a new one, even if the
+    /// As [`Self::put_extension`], of an event. One of before our own last write tells nothing any more; the one of that write is still to come.
+    pub(crate) fn put_changed_extension(&self, extension: Extension, bytes: usize) -> News {
+        if self.extension(&Key::of(&extension)).is_some_and(|kept| is_older(&extension, &kept)) {
+            return News::Old;
+        }
+        self.put_extension(extension, bytes)
+    }
+
+    /// Remembers what a worker made of a request, so that the same request made again counts as a new one, even if the
     /// watch never shows what was in between.
     pub(crate) fn record(&self, extension: &Extension) {
         let key = Key::of(extension);
         if let Some(digest) = self.write().digests.get_mut(&key) {
             *digest = Digest::of(extension);
         }
+        self.record_write(extension);
+    }
+
+    /// Remembers what our own write made of an Extension: the next one is based on it. Whatever others have asked for meanwhile is told by its event.
+    pub(crate) fn record_write(&self, extension: &Extension) {
+        let mut content = self.write();
+        if let Some(kept) = content.extensions.get_mut(&Key::of(extension))
+            && !is_older(extension, kept)
+        {
+            *kept = Arc::new(facts(extension.clone()));
+        }
+    }
+
+    /// Whether nothing newer is known of it.
+    pub(crate) fn is_last(&self, extension: &Extension) -> bool {
+        let version = &extension.metadata.resource_version;
+        let kept = self.extension(&Key::of(extension));
+        version.is_some() && kept.is_some_and(|kept| kept.metadata.resource_version == *version)
     }
 
     pub(crate) fn remove_extension(&self, key: &Key) {
@@ -226,14 +349,38 @@ impl Cache {
         self.read().managed_resources.get(key).cloned()
     }
 
-    /// Whether that is something new.
-    pub(crate) fn put_cluster(&self, name: &str, facts: ClusterFacts) -> bool {
-        let mut content = self.write();
-        if content.clusters.get(name) == Some(&facts) {
-            return false;
+    /// As it was last seen, or that there is none; `None` before its watch has delivered.
+    pub(crate) fn synced_managed_resource(&self, key: &Key) -> Option<Result<Option<Arc<ManagedResource>>, String>> {
+        if self.missing.borrow().contains(&managed_resources_watch(&key.name)) {
+            return None;
         }
-        content.clusters.insert(name.to_owned(), facts);
-        true
+        Some(self.managed_resource(key).transpose())
+    }
+
+    /// Takes a Cluster in, as a watch has shown it.
+    pub(crate) fn put_cluster(
+        &self,
+        name: &str,
+        version: Option<String>,
+        facts: ClusterFacts,
+        lean: Option<LeanCluster>,
+    ) -> ClusterNews {
+        let mut content = self.write();
+        let Some(seen) = content.clusters.get_mut(name) else {
+            content.clusters.insert(name.to_owned(), SeenCluster { version, facts, lean, trusted_by: None });
+            return ClusterNews::Facts;
+        };
+        // Where nobody knows, it is safer to work once more.
+        let is_late = seen.trusted_by.is_some()
+            && seen.version != version
+            && is_before(version.as_deref(), seen.trusted_by.as_deref()).unwrap_or(true);
+        let is_news = seen.facts != facts;
+        (seen.version, seen.facts, seen.lean) = (version, facts, lean);
+        match (is_late, is_news) {
+            (true, _) => ClusterNews::Late,
+            (false, true) => ClusterNews::Facts,
+            (false, false) => ClusterNews::None,
+        }
     }
 
     pub(crate) fn remove_cluster(&self, name: &str) {
@@ -245,7 +392,21 @@ impl Cache {
     }
 
     pub(crate) fn cluster(&self, name: &str) -> Option<ClusterFacts> {
-        self.read().clusters.get(name).cloned()
+        self.read().clusters.get(name).map(|seen| seen.facts.clone())
+    }
+
+    /// What of it an operation needs, if that is kept.
+    pub(crate) fn lean_cluster(&self, name: &str) -> Option<LeanCluster> {
+        self.read().clusters.get(name)?.lean.clone()
+    }
+
+    /// The same for who does not look whether there is a newer one: [`ClusterNews::Late`] tells if there was.
+    pub(crate) fn trusted_cluster(&self, name: &str, request: &Extension) -> Option<LeanCluster> {
+        let mut content = self.write();
+        let seen = content.clusters.get_mut(name)?;
+        let lean = seen.lean.clone()?;
+        seen.trusted_by.clone_from(&request.metadata.resource_version);
+        Some(lean)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Content> {
@@ -267,6 +428,8 @@ pub(crate) enum News {
     Changed,
     /// Nothing that concerns us.
     None,
+    /// Of before our own last write.
+    Old,
 }
 
 #[cfg(test)]
@@ -305,6 +468,61 @@ mod tests {
         assert!(cache.extension(&key).is_some());
         assert_eq!(cache.retain_extensions(&BTreeSet::new()), std::slice::from_ref(&key));
         assert!(!cache.knows(&key) && !cache.is_too_large(&key));
+    }
+
+    #[test]
+    fn cluster_that_comes_after_the_request_that_it_was_written_before_is_late() {
+        let put = |cache: &Cache, version: &str, generation: i64| {
+            let object = json!({
+                "metadata": { "name": "ns", "resourceVersion": version },
+                "spec": { "shoot": { "metadata": { "generation": generation } } },
+            });
+            let cluster: Cluster = serde_json::from_value(object).expect("a Cluster");
+            let shoot = cluster.shoot();
+            let lean = LeanCluster::of(&cluster, &shoot, "t");
+            cache.put_cluster("ns", cluster.metadata.resource_version.clone(), ClusterFacts::of(&shoot), lean)
+        };
+        let request = |version: &str| {
+            let mut request = extension(1);
+            request.metadata.resource_version = Some(version.to_owned());
+            request
+        };
+        let cache = Cache::new([]);
+        assert!(cache.trusted_cluster("ns", &request("9")).is_none(), "nothing is known of it yet");
+        assert_eq!(put(&cache, "3", 1), ClusterNews::Facts);
+        assert_eq!(put(&cache, "5", 1), ClusterNews::None, "nobody has worked with the one before");
+        let trusted = cache.trusted_cluster("ns", &request("9")).expect("it is known");
+        assert_eq!(trusted.version, "5");
+        assert_eq!(put(&cache, "5", 1), ClusterNews::None, "it is listed again");
+        assert_eq!(put(&cache, "7", 1), ClusterNews::Late);
+        assert_eq!(put(&cache, "10", 1), ClusterNews::None, "it was written after the request");
+        assert_eq!(put(&cache, "11", 2), ClusterNews::Facts);
+        assert_eq!(put(&cache, "odd", 2), ClusterNews::Late, "nobody knows");
+    }
+
+    #[test]
+    fn event_of_before_our_own_write_tells_nothing() {
+        let at = |version: &str, generation: i64| {
+            let mut extension = extension(generation);
+            extension.metadata.resource_version = Some(version.to_owned());
+            extension
+        };
+        let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
+        let known = |version: &str| {
+            cache.extension(&key).and_then(|kept| kept.metadata.resource_version.clone()) == Some(version.to_owned())
+        };
+        assert_eq!(cache.put_changed_extension(at("5", 1), 1), News::New);
+        cache.record_write(&at("7", 1));
+        assert!(known("7") && cache.is_last(&at("7", 1)) && !cache.is_last(&at("5", 1)));
+        assert_eq!(cache.put_changed_extension(at("6", 2), 1), News::Old);
+        assert!(known("7"));
+        assert_eq!(cache.put_changed_extension(at("7", 1), 1), News::None);
+        assert_eq!(cache.put_changed_extension(at("8", 2), 1), News::Changed);
+        cache.record_write(&at("7", 1));
+        assert!(known("8"), "an answer that comes late changes nothing");
+        // A list is the truth, whatever the numbers say: etcd may have been restored.
+        cache.put_extension(at("2", 2), 1);
+        assert!(known("2"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::operation::Trigger;
 use crate::queue::Queue;
 use crate::watch::{Watches, names, synced};
+use crate::writers::Writers;
 use crate::{Actuator, ControllerConfig, Metrics, backoff};
 
 /// Workers for the health conditions: the work is a comparison in memory and now and then one write.
@@ -97,11 +98,19 @@ impl Controller {
             work: Arc::clone(&work),
             health: Arc::new(Queue::new()),
         };
-        let health = HealthKeeper { client: client.clone(), config: Arc::clone(&config), cache: Arc::clone(&cache) };
+        let writers = Arc::new(Writers::default());
+        let health = Arc::new(HealthKeeper {
+            client: client.clone(),
+            config: Arc::clone(&config),
+            cache: Arc::clone(&cache),
+            writers: Arc::clone(&writers),
+        });
         let handle = ControllerHandle { missing: cache.missing(), cache: Arc::clone(&cache), work };
         let tracks = crate::lifecycle::Tracks::default();
-        let lifecycle = Lifecycle { client, config, actuator, recorder, metrics, cache, tracks };
-        Self { lifecycle: Arc::new(lifecycle), health: Arc::new(health), watches: Arc::new(watches), handle }
+        let keeper = Arc::clone(&health);
+        let lifecycle =
+            Lifecycle { client, config, actuator, recorder, metrics, cache, writers, health: keeper, tracks };
+        Self { lifecycle: Arc::new(lifecycle), health, watches: Arc::new(watches), handle }
     }
 
     /// For readiness and triggers.

@@ -5,8 +5,9 @@ mod condition;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gardener_api::Extension;
+use gardener_api::{AnyCondition, Extension, LastOperationState, ManagedResource};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use observability::ErrorChain;
@@ -20,6 +21,7 @@ use crate::key::Key;
 use crate::managed_resources;
 use crate::operation::{Trigger, Triggers};
 use crate::queue::Next;
+use crate::writers::Writers;
 use crate::{Error, backoff};
 #[cfg(test)]
 pub(crate) use condition::REASONS;
@@ -33,6 +35,20 @@ pub(crate) struct HealthKeeper {
     pub(crate) client: Client,
     pub(crate) config: Arc<ControllerConfig>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) writers: Arc<Writers>,
+}
+
+/// What is due.
+#[derive(Debug, PartialEq)]
+enum Due {
+    /// The status says it already.
+    Nothing,
+    /// There is nothing to say of it, until something changes.
+    Unjudged,
+    /// There is nothing to say of it yet.
+    Later(Duration),
+    /// The whole list, upon this version.
+    Conditions(String, Vec<AnyCondition>),
 }
 
 impl HealthKeeper {
@@ -41,10 +57,10 @@ impl HealthKeeper {
         if self.config.health.managed_resources.is_empty() {
             return Next::Nothing;
         }
-        let Some(extension) = self.cache.extension(key) else { return Next::Nothing };
-        match self.write(key, &extension).await {
-            Ok(true) => Next::After(self.config.health.resync, Trigger::Resync.into()),
-            Ok(false) => Next::Nothing,
+        match self.write(key).await {
+            Ok(Due::Nothing | Due::Conditions(..)) => Next::After(self.config.health.resync, Trigger::Resync.into()),
+            Ok(Due::Later(wait)) => Next::After(wait, Trigger::Resync.into()),
+            Ok(Due::Unjudged) => Next::Nothing,
             Err(error) if error.is_not_found() => Next::Nothing,
             Err(error) => {
                 // After a conflict the watch delivers the newer object, which leads here again anyway.
@@ -57,33 +73,63 @@ impl HealthKeeper {
         }
     }
 
-    /// Answers whether to look again.
-    async fn write(&self, key: &Key, extension: &Extension) -> Result<bool, Error> {
-        let now = Timestamp::now();
+    async fn write(&self, key: &Key) -> Result<Due, Error> {
+        // Most looks find nothing, and need no turn for that.
+        let due = self.due(key, self.cache.extension(key).as_deref(), Timestamp::now())?;
+        if !matches!(due, Due::Conditions(..)) {
+            return Ok(due);
+        }
+        let _turn = self.writers.turn(key).await;
+        let due = self.due(key, self.cache.extension(key).as_deref(), Timestamp::now())?;
+        let Due::Conditions(version, conditions) = &due else { return Ok(due) };
+        // The list is atomic: with the version, nobody else's condition can get lost.
+        let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": conditions } });
+        let api: Api<Extension> = Api::namespaced(self.client.clone(), &key.namespace);
+        let parameters = PatchParams { field_manager: Some(self.config.name.clone()), ..PatchParams::default() };
+        let written = call("patch status of", object(key), async {
+            api.patch_status(&key.name, &parameters, &Patch::Merge(&patch)).await
+        })
+        .await?;
+        self.cache.record_write(&written);
+        Ok(due)
+    }
+
+    /// The list that belongs into the write that ends an operation, and the version upon which it is made.
+    pub(crate) fn due_when_complete(&self, key: &Key, now: Timestamp) -> Option<(String, Vec<AnyCondition>)> {
+        // Before everything is listed, what is not there yet would look as if it were missing.
+        if !self.cache.is_synced() {
+            return None;
+        }
+        let mut extension = Extension::clone(&*self.cache.extension(key)?);
+        let last = extension.status.as_mut()?.last_operation.as_mut()?;
+        (last.state, last.last_update_time) = (LastOperationState::Succeeded, Some(Time(now)));
+        match self.due(key, Some(&extension), now) {
+            Ok(Due::Conditions(version, conditions)) => Some((version, conditions)),
+            _ => None,
+        }
+    }
+
+    fn due(&self, key: &Key, extension: Option<&Extension>, now: Timestamp) -> Result<Due, Error> {
+        let Some(extension) = extension.filter(|_| !self.config.health.managed_resources.is_empty()) else {
+            return Ok(Due::Unjudged);
+        };
         let cluster = self.cache.cluster(&key.namespace);
         let subject = Subject {
             extension,
             hibernated: cluster.is_some_and(|facts| facts.hibernation_requested),
             checks: self.checks(key),
         };
-        let Some(wanted) = condition::judge(&subject, &self.config.health, now) else { return Ok(false) };
+        if let Some(wait) = condition::too_early(&subject, &self.config.health, now) {
+            return Ok(Due::Later(wait));
+        }
+        let Some(wanted) = condition::judge(&subject, &self.config.health, now) else { return Ok(Due::Unjudged) };
         let before = extension.conditions();
         let Some(conditions) = condition::merge(before, wanted, self.config.health.refresh_after, now) else {
-            return Ok(true);
+            return Ok(Due::Nothing);
         };
-        let object = format!("Extension {key}");
-        let Some(version) = extension.metadata.resource_version.as_deref() else {
-            return Err(Error::Incomplete { object, field: "resourceVersion" });
-        };
-        // The list is atomic: with the version, nobody else's condition can get lost.
-        let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": conditions } });
-        let api: Api<Extension> = Api::namespaced(self.client.clone(), &key.namespace);
-        let parameters = PatchParams { field_manager: Some(self.config.name.clone()), ..PatchParams::default() };
-        call("patch status of", object, async {
-            api.patch_status(&key.name, &parameters, &Patch::Merge(&patch)).await
-        })
-        .await?;
-        Ok(true)
+        let version = extension.metadata.resource_version.clone();
+        let version = version.ok_or_else(|| Error::Incomplete { object: object(key), field: "resourceVersion" })?;
+        Ok(Due::Conditions(version, conditions))
     }
 
     fn checks(&self, key: &Key) -> Vec<Check> {
@@ -94,12 +140,15 @@ impl HealthKeeper {
             .map(|name| {
                 let resource = Key { namespace: key.namespace.clone(), name: name.clone() };
                 match self.cache.managed_resource(&resource) {
-                    None => Check::Failing(format!("ManagedResource {resource} does not exist")),
+                    None => Check::Unreported(format!("ManagedResource {resource} does not exist")),
                     Some(Err(error)) => Check::Unknown(format!("ManagedResource {resource} cannot be read: {error}")),
                     Some(Ok(found)) => match managed_resources::health(&found) {
                         managed_resources::Health::Healthy => Check::Good,
                         managed_resources::Health::Progressing(text) => {
                             Check::Progressing(format!("ManagedResource {resource}: {text}"))
+                        }
+                        managed_resources::Health::Unhealthy(text) if is_unreported(&found) => {
+                            Check::Unreported(format!("ManagedResource {resource}: {text}"))
                         }
                         managed_resources::Health::Unhealthy(text) => {
                             Check::Failing(format!("ManagedResource {resource}: {text}"))
@@ -109,4 +158,13 @@ impl HealthKeeper {
             })
             .collect()
     }
+}
+
+/// gardener-resource-manager has not said anything of it yet.
+fn is_unreported(resource: &ManagedResource) -> bool {
+    resource.status.as_ref().is_none_or(|status| status.conditions.is_empty())
+}
+
+fn object(key: &Key) -> String {
+    format!("Extension {key}")
 }

@@ -28,6 +28,7 @@ mod status;
 pub mod text;
 mod transition;
 mod watch;
+mod writers;
 
 pub use actuator::{Actuator, ActuatorError, Context, ErrorClass, Outcome, Progress, ProviderStatus};
 pub use config::{ControllerConfig, HealthConfig};

@@ -1,6 +1,7 @@
 //! One look at one Extension: read, decide, act, report. The order of the writes is such that a crash between any two loses no
 //! request: the status says Processing before the annotation goes.
 
+mod begin;
 mod extension_client;
 #[cfg(test)]
 mod model;
@@ -22,14 +23,19 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use crate::backoff::Backoff;
-use crate::cache::{Cache, EXTENSION_LIMIT};
+use crate::cache::{Cache, EXTENSION_LIMIT, LeanCluster};
 use crate::call::call;
 use crate::config::ControllerConfig;
+use crate::health::HealthKeeper;
 use crate::key::Key;
-use crate::operation::{Decision, Ignored, Operation, ShootSituation, Situation, Trigger, Triggers, decide};
+use crate::operation::{
+    Annotation, Decision, Ignored, Operation, ShootSituation, Situation, Trigger, Triggers, decide,
+};
 use crate::queue::Next;
 use crate::reason;
-use crate::{Actuator, Error, EventSink, Metrics, Notice, backoff};
+use crate::writers::Writers;
+use crate::{Actuator, Error, EventSink, Metrics, Notice, backoff, status};
+use begin::{Basis, Begun};
 use extension_client::ExtensionClient;
 use run::Run;
 pub(crate) use track::Tracks;
@@ -46,6 +52,8 @@ pub(crate) struct Lifecycle {
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) writers: Arc<Writers>,
+    pub(crate) health: Arc<HealthKeeper>,
     pub(crate) tracks: Tracks,
 }
 
@@ -141,18 +149,23 @@ impl Lifecycle {
 
     async fn attempt(&self, key: &Key, triggers: Triggers) -> Result<Ending, Error> {
         let api = self.api(key);
+        // Most requests need no read: the first write is made upon the version that the watch has shown, so that it says whether that was the last.
+        if let Some(known) = self.cache.extension(key)
+            && let Some(ending) = self.attempt_known(&api, &known, triggers).await?
+        {
+            return Ok(ending);
+        }
         let Some(extension) = api.get().await? else { return Ok(Ending::Gone) };
         if !self.config.serves(&extension) {
             return Ok(Ending::Gone);
         }
         self.tracks.reset_if_recreated(key, extension.uid());
         self.publish_faults(key, &extension).await;
-        let act_on_spec = self.config.ignore_operation_annotation;
-        let mut decision = decide(Situation::of(&extension, &self.config.finalizer, act_on_spec), triggers);
+        let mut decision = self.decide(&extension, triggers);
         let mut surroundings = Surroundings::default();
         // Most looks end without another call: the Shoot can only forbid, never ask.
         if !matches!(decision, Decision::Ignore { .. }) {
-            surroundings = self.surroundings(&key.namespace).await?;
+            surroundings = self.surroundings(&extension, decision).await?;
             decision = decision.given(ShootSituation::of(surroundings.shoot.as_deref()));
         }
         match decision {
@@ -164,32 +177,90 @@ impl Lifecycle {
                 Ok(Ending::Ignored(reason))
             }
             Decision::DropAnnotation => {
+                let _turn = self.writers.turn(key).await;
                 let extension = api.remove_annotation(&extension).await?;
                 self.cache.record(&extension);
                 Ok(Ending::AnnotationDropped)
             }
             Decision::Run(operation) => {
-                let span = tracing::Span::current();
-                span.record("operation", operation.as_str());
-                if let Some(generation) = extension.metadata.generation {
-                    span.record("generation", generation);
-                }
-                let events = self.events(&extension);
-                let run = Run { extension, operation, triggers, events, generation: None };
-                self.operate(&api, run, surroundings).await
+                let run = self.run(extension, operation, triggers);
+                let begun = self.begin(&api, run, Basis::Read).await?;
+                let Begun::Run(run) = begun else { return Ok(Ending::Overtaken) };
+                self.operate(&api, *run, surroundings).await
             }
         }
     }
 
+    /// What is known is enough where it asks for nothing (whatever comes later has an event of its own), and to begin with where an operation runs
+    /// whose beginning is written. `None`: it has to be read.
+    async fn attempt_known(
+        &self,
+        api: &ExtensionClient,
+        known: &Extension,
+        triggers: Triggers,
+    ) -> Result<Option<Ending>, Error> {
+        if !self.config.serves(known) {
+            return Ok(None);
+        }
+        let decision = self.decide(known, triggers);
+        if let Decision::Ignore { reason: Ignored::NotRequested, .. } = decision {
+            self.tracks.reset_if_recreated(&api.key, known.uid());
+            self.publish_faults(&api.key, known).await;
+            return Ok(Some(Ending::Ignored(Ignored::NotRequested)));
+        }
+        let Decision::Run(operation) = decision else { return Ok(None) };
+        if !status::announces(known, operation, triggers) {
+            return Ok(None);
+        }
+        let surroundings = self.surroundings(known, decision).await?;
+        let decision = decision.given(ShootSituation::of(surroundings.shoot.as_deref()));
+        let Decision::Run(operation) = decision else { return Ok(None) };
+        self.tracks.reset_if_recreated(&api.key, known.uid());
+        self.publish_faults(&api.key, known).await;
+        match self.begin(api, self.run(known.clone(), operation, triggers), Basis::Known).await? {
+            Begun::Run(run) => self.operate(api, *run, surroundings).await.map(Some),
+            Begun::Overtaken => Ok(Some(Ending::Overtaken)),
+            Begun::Outdated => Ok(None),
+        }
+    }
+
+    fn decide(&self, extension: &Extension, triggers: Triggers) -> Decision {
+        let act_on_spec = self.config.ignore_operation_annotation;
+        decide(Situation::of(extension, &self.config.finalizer, act_on_spec), triggers)
+    }
+
+    fn run(&self, extension: Extension, operation: Operation, triggers: Triggers) -> Run {
+        let span = tracing::Span::current();
+        span.record("operation", operation.as_str());
+        if let Some(generation) = extension.metadata.generation {
+            span.record("generation", generation);
+        }
+        let events = self.events(&extension);
+        Run { extension, operation, triggers, events, announced: false, generation: None }
+    }
+
     /// Cluster and Shoot, in the namespace of a shoot; elsewhere there is neither.
-    async fn surroundings(&self, namespace: &str) -> Result<Surroundings, Error> {
+    async fn surroundings(&self, extension: &Extension, decision: Decision) -> Result<Surroundings, Error> {
+        let namespace = &*extension.namespace().unwrap_or_default();
+        let clusters: Api<Cluster> = Api::all(self.client.clone());
+        let object = format!("Cluster {namespace}");
+        if trusts_known_cluster(extension, decision)
+            && let Some(LeanCluster { cluster, shoot, .. }) = self.cache.trusted_cluster(namespace, extension)
+        {
+            return Ok(Surroundings { cluster: Some(cluster), shoot });
+        }
+        if let Some(LeanCluster { version, cluster, shoot }) = self.cache.lean_cluster(namespace) {
+            // Its event may be late: whether what is known is the last is asked, and not its whole text.
+            let now = call("get metadata of", object.clone(), clusters.get_metadata(namespace)).await?;
+            if now.metadata.resource_version.as_ref() == Some(&version) {
+                return Ok(Surroundings { cluster: Some(cluster), shoot });
+            }
+        }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let found = call("get", format!("Namespace {namespace}"), namespaces.get(namespace)).await?;
         if found.labels().get(ROLE_LABEL).is_none_or(|label| label != role::SHOOT) {
             return Ok(Surroundings::default());
         }
-        let clusters: Api<Cluster> = Api::all(self.client.clone());
-        let object = format!("Cluster {namespace}");
         let cluster = call("get", object.clone(), clusters.get(namespace)).await?;
         // Without any Shoot nobody knows whether it may be touched. One of which a part cannot be read is worked on all the same.
         let shoot = cluster.shoot().map_err(|error| Error::Undecodable { object, fault: error.to_string() })?;
@@ -219,4 +290,12 @@ impl Lifecycle {
     fn api(&self, key: &Key) -> ExtensionClient {
         ExtensionClient::new(&self.client, &self.config.name, key.clone())
     }
+}
+
+/// Whether the Cluster that the watch has shown is good enough. Who asks for an installation has written the Cluster before, and done much else in
+/// between; if its event is late all the same, the Extension is worked on once more when it comes. What we begin by ourselves, and what takes
+/// something away, looks whether there is a newer one.
+fn trusts_known_cluster(extension: &Extension, decision: Decision) -> bool {
+    matches!(decision, Decision::Run(Operation::Create | Operation::Reconcile))
+        && Annotation::of(extension) == Annotation::Reconcile
 }

@@ -1,8 +1,9 @@
-//! ManagedResources: apply, delete, let go, and what their status proves.
+//! ManagedResources: delete, let go, and what their status proves.
 
+mod applied;
 mod client;
 mod proof;
 
-pub(crate) use client::apply_one;
-pub use client::{Deletion, apply, delete, delete_now, get, set_keep_objects};
+pub use applied::Applied;
+pub use client::{Deletion, delete, delete_now, get, set_keep_objects};
 pub use proof::{Health, health, is_applied, is_proven};

@@ -114,11 +114,6 @@ impl ShootAccess {
         }
     }
 
-    /// Applies the Secret, in the name of `field_manager`.
-    pub async fn apply(&self, seed: &Client, field_manager: &str, namespace: &str) -> Result<(), Error> {
-        crate::managed_resources::apply_one(seed, field_manager, &self.secret(namespace)).await.map(drop)
-    }
-
     /// Deletes the Secret; one that is gone is fine. Nothing has to be waited for.
     pub async fn delete(&self, seed: &Client, namespace: &str) -> Result<(), Error> {
         let api: Api<Secret> = Api::namespaced(seed.clone(), namespace);

@@ -75,7 +75,7 @@ pub(crate) fn failed(
     Some(Transition { patch, log: Some(Log::Failed { reason, error: failure.note.clone() }), events })
 }
 
-/// The operation is complete.
+/// The operation is complete. The status says so; an Event does where Events have told of a failure, or where the Extension comes or goes.
 pub(crate) fn completed(
     extension: &Extension,
     operation: Operation,
@@ -84,7 +84,9 @@ pub(crate) fn completed(
     now: Timestamp,
 ) -> Option<Transition> {
     let patch = status::succeeded(extension, operation, generation, triggers, now)?;
-    let events = vec![Notice::normal(reason::SUCCEEDED, operation.as_str(), format!("{} is done", operation.as_str()))];
+    let is_news = extension.last_error().is_some() || !matches!(operation, Operation::Create | Operation::Reconcile);
+    let note = || Notice::normal(reason::SUCCEEDED, operation.as_str(), format!("{} is done", operation.as_str()));
+    let events = is_news.then(note).into_iter().collect();
     Some(Transition { patch, log: Some(Log::Completed), events })
 }
 

@@ -11,7 +11,10 @@ use kube::{Client, ResourceExt as _};
 use serde_json::value::RawValue;
 
 use crate::Metrics;
-use crate::cache::{Cache, ClusterFacts, EXTENSION_LIMIT, MANAGED_RESOURCE_LIMIT, News};
+use crate::cache::{
+    Cache, ClusterFacts, ClusterNews, EXTENSION_LIMIT, LeanCluster, MANAGED_RESOURCE_LIMIT, News,
+    managed_resources_watch,
+};
 use crate::config::ControllerConfig;
 use crate::key::Key;
 use crate::operation::Trigger;
@@ -38,7 +41,7 @@ pub(crate) struct Watches {
 
 /// Names of all watches, for [`Cache::new`].
 pub(crate) fn names(config: &ControllerConfig) -> Vec<String> {
-    let resources = config.managed_resources.iter().map(|name| format!("{MANAGED_RESOURCES} {name}"));
+    let resources = config.managed_resources.iter().map(|name| managed_resources_watch(name));
     [EXTENSIONS.to_owned(), CLUSTERS.to_owned()].into_iter().chain(resources).collect()
 }
 
@@ -50,8 +53,8 @@ impl Watches {
         let source = self.source::<Extension>(EXTENSIONS, self.config.extension_name.clone(), PAGE);
         let follow = source.follow(|event| match event {
             Event::Begin => listed.clear(),
-            Event::Listed(raw) => listed.extend(self.extension(raw, &mut reported)),
-            Event::Changed(raw) => drop(self.extension(raw, &mut reported)),
+            Event::Listed(raw) => listed.extend(self.extension(raw, &mut reported, Cache::put_extension)),
+            Event::Changed(raw) => drop(self.extension(raw, &mut reported, Cache::put_changed_extension)),
             Event::Complete => {
                 for key in self.cache.retain_extensions(&listed) {
                     self.work.add(key, Trigger::Changed);
@@ -74,7 +77,12 @@ impl Watches {
         follow.await;
     }
 
-    fn extension(&self, raw: &RawValue, reported: &mut HashMap<Key, String>) -> Option<Key> {
+    fn extension(
+        &self,
+        raw: &RawValue,
+        reported: &mut HashMap<Key, String>,
+        put: impl FnOnce(&Cache, Extension, usize) -> News,
+    ) -> Option<Key> {
         let extension = self.read(EXTENSIONS, raw, Extension::from_raw)?;
         let (key, bytes) = (Key::of(&extension), raw.get().len());
         if !self.config.serves(&extension) {
@@ -87,10 +95,11 @@ impl Watches {
             _ => None,
         };
         self.report(EXTENSIONS, &key, fault, reported);
-        match self.cache.put_extension(extension, bytes) {
+        match put(&self.cache, extension, bytes) {
             News::New => self.work.add(key.clone(), Trigger::Seen),
             News::Changed => self.work.add(key.clone(), Trigger::Changed),
             News::None => {}
+            News::Old => return Some(key),
         }
         self.metrics.extensions(self.cache.extension_count());
         self.health.add(key.clone(), Trigger::Changed);
@@ -114,7 +123,7 @@ impl Watches {
     pub(crate) async fn managed_resources(self: Arc<Self>, name: String) {
         let mut listed = BTreeSet::new();
         let mut reported: HashMap<Key, String> = HashMap::new();
-        let watch = format!("{MANAGED_RESOURCES} {name}");
+        let watch = managed_resources_watch(&name);
         // Of the dozens of ManagedResources in a shoot's namespace only ours leave the API server.
         let source = self.source::<ManagedResource>(MANAGED_RESOURCES, Some(name.clone()), PAGE);
         let follow = source.follow(|event| match event {
@@ -186,22 +195,26 @@ impl Watches {
         follow.await;
     }
 
-    /// Of a Cluster only facts are kept, so that it may be of any size.
+    /// Of a Cluster only facts and what an operation needs are kept, so that it may be of any size.
     fn cluster(&self, raw: &RawValue) -> Option<String> {
         let cluster = self.read(CLUSTERS, raw, Cluster::from_raw)?;
         let name = cluster.name_any();
-        let facts = ClusterFacts::of(&cluster.shoot());
+        let shoot = cluster.shoot();
+        let facts = ClusterFacts::of(&shoot);
         let undecodable = facts.undecodable.clone();
-        if !self.cache.put_cluster(&name, facts) {
-            return Some(name);
-        }
+        let lean = LeanCluster::of(&cluster, &shoot, &self.config.extension_type);
+        let trigger = match self.cache.put_cluster(&name, cluster.metadata.resource_version, facts, lean) {
+            ClusterNews::None => return Some(name),
+            ClusterNews::Facts => Trigger::Awaited,
+            ClusterNews::Late => Trigger::External,
+        };
         let keys = self.cache.extensions_in(&name);
         if let Some(fault) = undecodable.filter(|_| !keys.is_empty()) {
             self.metrics.undecodable(CLUSTERS);
             tracing::error!(object.r#ref = name, fault, "the Shoot in a Cluster cannot be read as a whole");
         }
         for key in keys {
-            self.work.add(key.clone(), Trigger::Awaited);
+            self.work.add(key.clone(), trigger);
             self.health.add(key, Trigger::Changed);
         }
         Some(name)

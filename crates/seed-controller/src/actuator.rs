@@ -49,6 +49,8 @@ pub(crate) struct CriResmgr {
     /// The way to the shoots' APIs, and what is seen there.
     pub(crate) access: ShootAccess,
     pub(crate) looks: Looks,
+    /// What need not be applied again.
+    pub(crate) applied: mr::Applied,
 }
 
 #[async_trait]
@@ -58,10 +60,11 @@ impl Actuator for CriResmgr {
             // gardenlet has already taken our ManagedResource away; to write it again would hold up the deletion.
             return Ok(Outcome::done());
         }
-        let found = mr::get(&context.client, &context.namespace, RESOURCE).await?;
+        let found = context.managed_resource(RESOURCE).await?;
+        let former =
+            || Outcome::pending(format!("waiting until the former ManagedResource {RESOURCE} is gone"), LOOK_AGAIN);
         if removal::found(found.as_ref()) == Found::Deleting {
-            let message = format!("waiting until the former ManagedResource {RESOURCE} is gone");
-            return Ok(Outcome::pending(message, LOOK_AGAIN));
+            return Ok(former());
         }
         let owner = Owner { extension: Arc::clone(&context.extension), shoot: context.shoot.clone() };
         let resolved = match self.resolve(context, &owner).await {
@@ -73,7 +76,11 @@ impl Actuator for CriResmgr {
         };
         let image = self.image(context)?;
         let bundle = self.manifests.install(target(context, &image), &resolved.effective).map_err(defect)?;
-        self.apply(context, &bundle).await?;
+        let applied = self.apply(context, &bundle, found).await?;
+        if removal::found(Some(&applied)) == Found::Deleting {
+            // Its deletion was asked for before the watch told of it.
+            return Ok(former());
+        }
         Ok(Outcome::done().with_provider_status(Some(reported(&resolved, &owner))))
     }
 
@@ -100,6 +107,7 @@ impl Actuator for CriResmgr {
 
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         self.looks.forget(&id(context));
+        self.applied.forget(&context.namespace);
         mr::delete_now(&context.client, &context.namespace, RESOURCE, SECRET).await?;
         self.access.delete(&context.client, &context.namespace).await?;
         self.removals.forget(&id(context));
@@ -141,7 +149,7 @@ impl CriResmgr {
     /// Writes the removal phase and looks how far it is.
     async fn remove(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         let bundle = self.manifests.remove(target(context, &self.image(context)?)).map_err(defect)?;
-        let applied = self.apply(context, &bundle).await?;
+        let applied = self.apply(context, &bundle, None).await?;
         if !Sleep::of(context.shoot.as_deref()).can_prove() {
             self.looks.forget(&id(context));
             return Ok(Outcome::pending(removal::AWAITED, LOOK_AGAIN));
@@ -194,6 +202,7 @@ impl CriResmgr {
 
     async fn delete_resource(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         self.looks.forget(&id(context));
+        self.applied.forget(&context.namespace);
         // First, or the token requestor could make the account anew that the ManagedResource takes away.
         self.access.delete(&context.client, &context.namespace).await?;
         let deletion = mr::delete(&context.client, &context.namespace, RESOURCE, SECRET).await?;
@@ -203,10 +212,19 @@ impl CriResmgr {
         Ok(deletion.into_outcome(LOOK_AGAIN))
     }
 
-    async fn apply(&self, context: &Context, bundle: &Bundle) -> Result<ManagedResource, ActuatorError> {
+    /// Applies everything. `seen`: the ManagedResource as it was last seen, if it may be left as it is.
+    async fn apply(
+        &self,
+        context: &Context,
+        bundle: &Bundle,
+        seen: Option<ManagedResource>,
+    ) -> Result<ManagedResource, ActuatorError> {
         let (secret, resource) = bundle.build().map_err(|error| defect(error.into()))?;
-        self.access.apply(&context.client, names::CONTROLLER_NAME, &context.namespace).await?;
-        Ok(mr::apply(&context.client, names::CONTROLLER_NAME, &secret, &resource).await?)
+        let (client, owner) = (&context.client, names::CONTROLLER_NAME);
+        self.applied.secret(client, owner, &self.access.secret(&context.namespace)).await?;
+        // Before what refers to it.
+        self.applied.secret(client, owner, &secret).await?;
+        Ok(self.applied.managed_resource(client, owner, &resource, seen).await?)
     }
 }
 

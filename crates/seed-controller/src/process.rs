@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use extension_config::{limits, names};
 use gardener_api::constants::HEARTBEAT_LEASE_NAME;
+use gardener_extension::managed_resources::Applied;
 use gardener_extension::retry::retrying_client;
 use gardener_extension::{Controller, ControllerConfig, ControllerHandle, HealthConfig, Metrics};
 use kube::Client;
@@ -47,7 +48,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let fenced = lease::fenced_client(retrying_client(client.clone()).context("set up the client")?, fence.clone());
     let access = shoot::access(options.shoot_ca.into());
     let (looks, looked) = Looks::new(access);
-    let actuator = CriResmgr { manifests, images, base, removals: Removals::default(), access, looks };
+    let (removals, applied) = (Removals::default(), Applied::default());
+    let actuator = CriResmgr { manifests, images, base, removals, access, looks, applied };
     let controller = Controller::new(fenced.clone(), config(&options), Arc::new(actuator), metrics);
     let handle = controller.handle();
 

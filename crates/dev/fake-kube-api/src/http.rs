@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::Failure;
-use super::calls::Calls;
+use super::calls::{Asked, Calls};
 use super::object::{only_metadata, text};
 use super::resource::Resource;
 use super::selector::Selector;
@@ -43,17 +43,27 @@ pub(super) async fn serve(stream: TcpStream, front: Front) {
     // Answers are small and awaited.
     let _only_slower_without = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request| {
-        count(&front.calls, &request);
-        answer(request, front.clone())
+        let (front, asked) = (front.clone(), asked(&request));
+        async move {
+            front.calls.ask(asked);
+            let calls = front.calls.clone();
+            let answer = answer(request, front).await;
+            if let Ok(answer) = &answer {
+                calls.answer(asked, answer.status().as_u16());
+            }
+            answer
+        }
     });
     // A client that goes away ends its connection with an error; that is its business.
     drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
-fn count(calls: &Calls, request: &Request<Incoming>) {
-    let named = Target::parse(request.uri().path()).ok().map(|target| target.name.is_some());
+fn asked(request: &Request<Incoming>) -> Asked {
+    let target = Target::parse(request.uri().path()).ok();
     let query = parse_query(request.uri().query().unwrap_or_default());
-    calls.count(request.method(), named, query.get("watch").is_some_and(|value| asks_to_watch(value)));
+    let watches = query.get("watch").is_some_and(|value| asks_to_watch(value));
+    let about = target.as_ref().map(|target| (target.resource.plural, target.status));
+    Asked::of(request.method(), target.map(|target| target.name.is_some()), watches, about)
 }
 
 fn asks_to_watch(value: &str) -> bool {

@@ -18,6 +18,7 @@ mod watch;
 mod write;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -93,6 +94,12 @@ impl ApiServer {
     /// Requests so far by what they ask for, in the words of RBAC.
     pub fn requests_by_verb(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.calls.counts().filter(|(_, count)| *count > 0)
+    }
+
+    /// Answers so far, as an audit log tells of them: `patch extensions/status 409`. A watch is answered when it begins.
+    #[must_use]
+    pub fn answers(&self) -> BTreeMap<String, u64> {
+        self.calls.answers()
     }
 
     /// What goes wrong with requests, described as `PATCH /api/v1/…?…`; a refusal is an HTTP status.

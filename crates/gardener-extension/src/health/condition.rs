@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use gardener_api::constants::error_code::CONFIGURATION_PROBLEM;
 use gardener_api::constants::operation::MIGRATE;
-use gardener_api::{AnyCondition, Condition, ConditionStatus, Extension, LastOperationType};
+use gardener_api::{
+    AnyCondition, Condition, ConditionStatus, Extension, LastOperation, LastOperationState, LastOperationType,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -28,6 +30,8 @@ pub(super) enum Check {
     Good,
     Progressing(String),
     Failing(String),
+    /// Whoever reports it has not done so; failing, unless it is too early for a report.
+    Unreported(String),
     /// It could not be carried out.
     Unknown(String),
 }
@@ -50,13 +54,28 @@ pub(super) struct Verdict {
     pub(super) codes: Vec<String>,
 }
 
+/// How long a first report may take.
+const FIRST_REPORT: Duration = Duration::from_secs(10);
+
+/// How long to wait before the first judgement: what has just been made for the first time is not failing because it is not reported yet. A
+/// condition that says so would be wrong within a second, and one more write.
+pub(super) fn too_early(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp) -> Option<Duration> {
+    let is_unreported = subject.checks.iter().any(|check| matches!(check, Check::Unreported(_)));
+    if !is_unreported || subject.hibernated || subject.extension.condition(&config.condition_type).is_some() {
+        return None;
+    }
+    let last = subject.extension.last_operation()?;
+    let left = FIRST_REPORT.saturating_sub(age(last.last_update_time.as_ref(), now));
+    (!left.is_zero()).then_some(left)
+}
+
 /// Judges; `None` when there is nothing to judge: the Extension was never worked on (its state may still be on its way from
-/// another seed), is being deleted, or goes to another seed.
+/// another seed), is worked on for the first time, is being deleted, or goes to another seed.
 pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp) -> Option<Verdict> {
     let extension = subject.extension;
     let untouched_or_leaving = extension.metadata.deletion_timestamp.is_some()
         || extension.operation_annotation() == Some(MIGRATE)
-        || extension.last_operation().is_none_or(|last| last.type_ == LastOperationType::Migrate);
+        || extension.last_operation().is_none_or(|last| last.type_ == LastOperationType::Migrate || is_first(last));
     if untouched_or_leaving {
         return None;
     }
@@ -74,7 +93,10 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
     if !unknown.is_empty() {
         return verdict(ConditionStatus::Unknown, ERROR, enumerate(&unknown), Vec::new());
     }
-    let failing = texts(|check| if let Check::Failing(text) = check { Some(text) } else { None });
+    let failing = texts(|check| match check {
+        Check::Failing(text) | Check::Unreported(text) => Some(text),
+        _ => None,
+    });
     if !failing.is_empty() {
         return verdict(ConditionStatus::False, UNSUCCESSFUL, enumerate(&failing), codes(&failing));
     }
@@ -89,6 +111,12 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
         };
     }
     verdict(ConditionStatus::True, SUCCESSFUL, "All health checks are successful.".to_owned(), Vec::new())
+}
+
+/// Until it ends there is nothing that could be healthy; its end brings the condition.
+fn is_first(last: &LastOperation) -> bool {
+    matches!(last.type_, LastOperationType::Create | LastOperationType::Restore)
+        && last.state == LastOperationState::Processing
 }
 
 /// The whole list with the verdict in it, or `None` when it says so already. `lastTransitionTime` moves with the status,

@@ -44,16 +44,6 @@ impl ExtensionClient {
         call("get", self.object(), self.api.get_opt(&self.key.name)).await
     }
 
-    /// Adds the finalizer unless it is there; fails with a conflict when somebody else wrote in between.
-    pub(super) async fn add_finalizer(&self, extension: Extension, finalizer: &str) -> Result<Extension, Error> {
-        let mut finalizers = extension.metadata.finalizers.clone().unwrap_or_default();
-        if finalizers.iter().any(|found| found == finalizer) {
-            return Ok(extension);
-        }
-        finalizers.push(finalizer.to_owned());
-        self.patch_locked(&extension, json!({ "finalizers": finalizers })).await
-    }
-
     /// Takes the operation annotation away; fails with a conflict when somebody else wrote in between, so that no newer
     /// request is lost.
     pub(super) async fn remove_annotation(&self, extension: &Extension) -> Result<Extension, Error> {
@@ -111,7 +101,8 @@ impl ExtensionClient {
         .await
     }
 
-    async fn patch_locked(&self, seen: &Extension, mut metadata: Value) -> Result<Extension, Error> {
+    /// Patches the metadata; fails with a conflict when somebody else wrote in between.
+    pub(super) async fn patch_locked(&self, seen: &Extension, mut metadata: Value) -> Result<Extension, Error> {
         let version = seen.metadata.resource_version.as_deref();
         let version = version.ok_or_else(|| Error::Incomplete { object: self.object(), field: "resourceVersion" })?;
         metadata["resourceVersion"] = json!(version);

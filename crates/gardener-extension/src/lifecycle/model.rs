@@ -80,6 +80,8 @@ pub(super) struct World {
     pub(super) results: VecDeque<Verdict>,
     /// What the actuator wanted last, when an installation was done.
     pub(super) provider_status: Option<Value>,
+    /// What was read.
+    pub(super) reads: Vec<String>,
     /// Writes of the status.
     pub(super) status_writes: usize,
     /// Every status is refused.
@@ -143,6 +145,9 @@ impl World {
             && let Some(act) = self.acts.pop_front()
         {
             self.act(act);
+        }
+        if method == Method::GET {
+            self.reads.push(path.to_owned());
         }
         match self.fates.pop_front().unwrap_or(Fate::Served) {
             Fate::Served => self.answer(method, path, body),

@@ -7,13 +7,15 @@ use gardener_api::{Extension, LastOperationState};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use observability::ErrorChain;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::extension_client::ExtensionClient;
 use super::{Ending, Lifecycle, Surroundings};
-use crate::operation::{Annotation, Operation, Triggers};
-use crate::status::{self, Failure};
+use crate::operation::{Operation, Triggers};
+use crate::status::Failure;
 use crate::transition::{self, Log, Transition};
+use crate::writers::Turn;
 use crate::{ActuatorError, Context, Error, EventSink, Notice, Outcome, Progress, ProviderStatus, reason};
 
 /// Shortest time between two looks at something pending; what is awaited wakes us sooner through its watch.
@@ -28,6 +30,8 @@ pub(super) struct Run {
     pub(super) operation: Operation,
     pub(super) triggers: Triggers,
     pub(super) events: EventSink,
+    /// The status says that it has begun.
+    pub(super) announced: bool,
     /// Generation that the actuator is shown.
     pub(super) generation: Option<i64>,
 }
@@ -35,7 +39,13 @@ pub(super) struct Run {
 impl Lifecycle {
     /// Carries one step out: the one place where an operation writes the status, logs and publishes. What the API refuses will be refused
     /// again: that shows where it is looked for, and not in a log alone.
-    async fn write(&self, api: &ExtensionClient, run: &Run, transition: Transition) -> Result<Extension, Error> {
+    pub(super) async fn write(
+        &self,
+        _turn: &Turn<'_>,
+        api: &ExtensionClient,
+        run: &Run,
+        transition: Transition,
+    ) -> Result<Extension, Error> {
         let is_failure = matches!(transition.log, Some(Log::Failed { .. }));
         // What failed shows even if the status cannot be written.
         if is_failure {
@@ -52,6 +62,7 @@ impl Lifecycle {
             }
         }
         let extension = written?;
+        self.cache.record_write(&extension);
         if !is_failure {
             log(api, run, transition.log.as_ref());
         }
@@ -67,20 +78,6 @@ impl Lifecycle {
         mut run: Run,
         surroundings: Surroundings,
     ) -> Result<Ending, Error> {
-        let asked = Annotation::of(&run.extension);
-        if matches!(run.operation, Operation::Create | Operation::Reconcile | Operation::Restore) {
-            run.extension = api.add_finalizer(run.extension, &self.config.finalizer).await?;
-        }
-        let announced = status::announces(&run.extension, run.operation, run.triggers);
-        if announced {
-            run.extension = self.write(api, &run, transition::started(run.operation, Timestamp::now())).await?;
-        }
-        if asked == Annotation::Reconcile {
-            run.extension = api.remove_annotation(&run.extension).await?;
-            self.cache.record(&run.extension);
-        } else if Annotation::of(&run.extension) != asked {
-            return Ok(Ending::Overtaken);
-        }
         let context = Context {
             client: self.client.clone(),
             namespace: run.extension.namespace().unwrap_or_default(),
@@ -89,12 +86,13 @@ impl Lifecycle {
             shoot: surroundings.shoot,
             events: run.events.clone(),
             provider_config_limit: self.config.provider_config_limit,
+            cache: Arc::clone(&self.cache),
         };
         run.generation = run.extension.metadata.generation;
         let started = Instant::now();
         let deadline = self.config.operation_deadline;
         let retries = run.extension.last_operation().is_some_and(|last| last.state == LastOperationState::Error);
-        let announce_late = !announced && retries && !self.tracks.is_pending(&api.key);
+        let announce_late = !run.announced && retries && !self.tracks.is_pending(&api.key);
         let outcome = {
             let mut acting = std::pin::pin!(tokio::time::timeout(deadline, self.act(run.operation, &context)));
             tokio::select! {
@@ -103,7 +101,11 @@ impl Lifecycle {
                 () = tokio::time::sleep(SILENT_RETRY), if announce_late => {
                     // The actuator goes on meanwhile; the error before stays visible.
                     let late = transition::started(run.operation, Timestamp::now());
-                    let (outcome, announced) = tokio::join!(acting, self.write(api, &run, late));
+                    let announcing = async {
+                        let turn = self.writers.turn(&api.key).await;
+                        self.write(&turn, api, &run, late).await
+                    };
+                    let (outcome, announced) = tokio::join!(acting, announcing);
                     // Not its annotation: the actuator serves the request that it was shown.
                     run.extension.status = announced?.status;
                     outcome
@@ -148,9 +150,40 @@ impl Lifecycle {
     ) -> Result<(), Error> {
         let limit = self.config.provider_config_limit;
         match transition::with_provider_status(step, &run.extension, provider_status, limit) {
-            Some(step) => self.write(api, run, step).await.map(drop),
+            Some(step) => {
+                let turn = self.writers.turn(&api.key).await;
+                self.write(&turn, api, run, step).await.map(drop)
+            }
             None => Ok(()),
         }
+    }
+
+    /// The end of an operation, with the health condition that is due by then: one write for both.
+    async fn complete(
+        &self,
+        api: &ExtensionClient,
+        run: &Run,
+        provider_status: Option<ProviderStatus>,
+    ) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let step = transition::completed(&run.extension, run.operation, run.generation, run.triggers, now);
+        let limit = self.config.provider_config_limit;
+        let step = transition::with_provider_status(step, &run.extension, provider_status, limit);
+        let Some(step) = step else { return Ok(()) };
+        let turn = self.writers.turn(&api.key).await;
+        let due = self.health.due_when_complete(&api.key, now);
+        if let Some((version, conditions)) = due {
+            // The list is atomic: with the version, nobody else's condition can get lost.
+            let mut both = step.clone();
+            both.patch["metadata"] = json!({ "resourceVersion": version });
+            both.patch["status"]["conditions"] = json!(conditions);
+            match self.write(&turn, api, run, both).await {
+                // Somebody else wrote. The end has no need of the version, and the condition comes later.
+                Err(error) if error.is_conflict() => {}
+                written => return written.map(drop),
+            }
+        }
+        self.write(&turn, api, run, step).await.map(drop)
     }
 
     async fn done(
@@ -160,13 +193,12 @@ impl Lifecycle {
         provider_status: Option<ProviderStatus>,
     ) -> Result<Ending, Error> {
         let operation = run.operation;
-        let now = Timestamp::now();
-        let step = transition::completed(&run.extension, operation, run.generation, run.triggers, now);
-        self.write_with(api, &run, step, provider_status).await?;
+        self.complete(api, &run, provider_status).await?;
         match operation {
             Operation::Delete | Operation::ForceDelete => api.remove_finalizer(&self.config.finalizer).await?,
             Operation::Migrate => api.release().await?,
             Operation::Restore => {
+                let _turn = self.writers.turn(&api.key).await;
                 if let Some(extension) = api.finish_request(&run.extension).await? {
                     self.cache.record(&extension);
                 }

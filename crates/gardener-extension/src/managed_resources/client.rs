@@ -40,22 +40,9 @@ pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<
     call("get", object::<ManagedResource>(namespace, name), api.get_opt(name)).await
 }
 
-/// Applies Secret and ManagedResource, in this order, by server-side apply in the name of `field_manager`. The API server
-/// writes nothing when nothing changed. What others added is kept, what others changed of ours is put right.
-///
-/// Returns the ManagedResource as it is now.
-pub async fn apply(
-    client: &Client,
-    field_manager: &str,
-    secret: &Secret,
-    managed_resource: &ManagedResource,
-) -> Result<ManagedResource, Error> {
-    apply_one(client, field_manager, secret).await?;
-    apply_one(client, field_manager, managed_resource).await
-}
-
-/// Applies one object by server-side apply.
-pub(crate) async fn apply_one<K>(client: &Client, field_manager: &str, desired: &K) -> Result<K, Error>
+/// Applies one object by server-side apply. The API server writes nothing when nothing changed. What others added is kept, what others changed
+/// of ours is put right.
+pub(super) async fn apply_one<K>(client: &Client, field_manager: &str, desired: &K) -> Result<K, Error>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone

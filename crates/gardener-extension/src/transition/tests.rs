@@ -37,7 +37,7 @@ fn completion_and_provider_status_are_one_write() {
     assert_eq!(both.patch["status"]["providerStatus"], json!({ "a": null, "b": 2, "c": 3 }));
     assert_eq!(both.log, Some(Log::Completed));
     let reasons: Vec<&str> = both.events.iter().map(|event| event.reason).collect();
-    assert_eq!(reasons, ["ConfigurationWarning", "Succeeded"]);
+    assert_eq!(reasons, ["ConfigurationWarning"], "the status says that it is done");
     let complete = after(&begun, &both);
     assert_eq!(complete.last_operation().unwrap().state, LastOperationState::Succeeded);
     assert_eq!(provider_status(&complete), json!({ "b": 2, "c": 3 }));
@@ -100,5 +100,23 @@ proptest! {
         let mut target = old.clone();
         json_patch::merge(&mut target, &difference(&old, &new));
         prop_assert_eq!(target, new);
+    }
+}
+
+#[test]
+fn completion_is_an_event_after_a_failure_and_where_the_extension_comes_or_goes() {
+    let well = extension(&json!({}));
+    let failed = extension(&json!({ "lastError": { "description": "d" } }));
+    for (object, operation, told) in [
+        (&well, Operation::Create, false),
+        (&well, Operation::Reconcile, false),
+        (&failed, Operation::Reconcile, true),
+        (&well, Operation::Delete, true),
+        (&well, Operation::Migrate, true),
+        (&well, Operation::Restore, true),
+    ] {
+        let done = completed(object, operation, Some(3), Trigger::Changed.into(), now()).unwrap();
+        let reasons: Vec<&str> = done.events.iter().map(|event| event.reason).collect();
+        assert_eq!(reasons, if told { vec!["Succeeded"] } else { vec![] }, "{operation:?}");
     }
 }

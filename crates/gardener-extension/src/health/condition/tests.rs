@@ -142,3 +142,48 @@ fn our_condition_is_written_anew_where_it_cannot_be_read() {
     let written = merge(&[odd], judged, None, at(0)).expect("a write");
     assert!(written.len() == 1 && written[0].known("SystemComponentsHealthy").is_some());
 }
+
+#[test]
+fn first_operation_is_not_judged_until_it_ends() {
+    let under_way = |type_: &str, state: &str| {
+        extension(
+            &json!({ "status": { "lastOperation": { "type": type_, "state": state, "progress": 1, "description": "" } } }),
+        )
+    };
+    for (type_, state, judged) in [
+        ("Create", "Processing", false),
+        ("Restore", "Processing", false),
+        ("Create", "Error", true),
+        ("Create", "Succeeded", true),
+        ("Reconcile", "Processing", true),
+    ] {
+        let found = verdict(&under_way(type_, state), false, vec![bad("x")], at(0));
+        assert_eq!(found.is_some(), judged, "{type_} {state}");
+    }
+}
+
+#[test]
+fn first_judgement_waits_for_a_first_report() {
+    let unreported = || vec![Check::Unreported("r".to_owned())];
+    let wait = |extension: &Extension, hibernated: bool, checks: Vec<Check>, now: Timestamp| {
+        too_early(&Subject { extension, hibernated, checks }, &HealthConfig::default(), now)
+    };
+    let done = |more: Value| {
+        let mut status = json!({ "lastOperation": {
+            "type": "Create", "state": "Succeeded", "progress": 100, "description": "", "lastUpdateTime": at(0).to_string(),
+        } });
+        json_patch::merge(&mut status, &more);
+        extension(&json!({ "status": status }))
+    };
+    let young = done(json!({}));
+    assert_eq!(wait(&young, false, unreported(), at(4)), Some(Duration::from_secs(6)));
+    assert_eq!(wait(&young, false, unreported(), at(10)), None, "then it fails");
+    let failing = verdict(&young, false, unreported(), at(10)).expect("a verdict");
+    assert_eq!((failing.status, failing.message.as_str()), (ConditionStatus::False, "r."));
+    assert_eq!(wait(&young, false, vec![Check::Good], at(4)), None, "what is reported is judged");
+    assert_eq!(wait(&young, true, unreported(), at(4)), None, "nothing is checked while it sleeps");
+    let condition =
+        json!({ "type": HealthConfig::default().condition_type, "status": "True", "reason": "r", "message": "m" });
+    let known = done(json!({ "conditions": [condition] }));
+    assert_eq!(wait(&known, false, unreported(), at(4)), None, "what vanished fails at once");
+}
