@@ -164,7 +164,7 @@ pub(crate) fn cluster(name: &str, shoot: &Value, kib: usize) -> Value {
         "technicalID": name, "hibernated": false,
         "lastOperation": { "type": "Reconcile", "state": "Succeeded", "progress": 100, "description": "", "lastUpdateTime": "2026-01-01T00:00:00Z" },
     });
-    shoot["spec"]["kubernetes"]["version"] = json!("1.32.0");
+    shoot["spec"]["kubernetes"]["version"] = json!("1.29.0");
     let mut cluster = json!({
         "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Cluster", "metadata": { "name": name },
         "spec": {

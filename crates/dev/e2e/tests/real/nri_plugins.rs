@@ -63,6 +63,22 @@ async fn wait_cpus(worker: &Worker, id: &str, wanted: &str, limit: Duration) -> 
     .await
 }
 
+/// Waits until the policy has run for longer than its proof takes, and the agent says that the node is as desired.
+async fn wait_proven(stage: &Stage, worker: &Worker) -> anyhow::Result<()> {
+    const PROOF: f64 = 15.0;
+    let property = "--property=ActiveEnterTimestampMonotonic";
+    wait_for("the policy to run for as long as its proof takes", POLICY, || async {
+        let active = worker.run(&["systemctl", "show", "--value", property, PLUGIN_UNIT]).await?;
+        let up = worker.run(&["cat", "/proc/uptime"]).await?;
+        let since =
+            up.split_whitespace().next().context("no uptime")?.parse::<f64>()? - active.trim().parse::<f64>()? / 1e6;
+        ensure!(since > PROOF, "it runs for {since} s");
+        Ok(Some(()))
+    })
+    .await?;
+    stage.wait_healthy().await
+}
+
 /// What must not be restarted by any of it.
 async fn invocations(worker: &Worker) -> anyhow::Result<String> {
     worker.run(&["systemctl", "show", "--property=InvocationID", KUBELET_UNIT, CONTAINERD_UNIT]).await
@@ -114,7 +130,7 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
     stage.reconcile(Some(&config(1))).await?;
     wait_cpus(worker, &container.id, "0", POLICY).await?;
     wait_cpus(worker, &new.id, "0", BACK).await?;
-    stage.wait_healthy().await?;
+    wait_proven(stage, worker).await?;
     ensure!(self::agents(stage).await? == agents, "a policy rolled out agents");
     let starts = stage.starts(PLUGIN_UNIT).await?;
     ensure!(starts == [2], "the policy was started {starts:?} times for two policies");
@@ -125,6 +141,7 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
     worker.shell(&format!("echo 0-1 > {group}/cpuset.cpus")).await?;
     wait_cpus(worker, &container.id, "0-1", BACK).await?;
     wait_cpus(worker, &container.id, "0", HEALED).await?;
+    wait_proven(stage, worker).await?;
 
     progress.step("a policy that is killed");
     worker.shell(&format!("systemctl kill --signal=KILL {PLUGIN_UNIT}")).await?;
@@ -132,7 +149,7 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
         Ok((worker.run(&["systemctl", "is-active", PLUGIN_UNIT]).await?.trim() == "active").then_some(()))
     })
     .await?;
-    stage.wait_healthy().await?;
+    wait_proven(stage, worker).await?;
     wait_cpus(worker, &container.id, "0", BACK).await?;
 
     progress.step("switching off");
