@@ -56,13 +56,13 @@ fn document(data: &Data, accepted: &BTreeSet<String>) -> Result<(nri_policy::Kin
     // serde_json names the place and never repeats the text around it; deep nesting is an error.
     let policy: Policy = serde_json::from_str(text).map_err(|error| vec![format!("{POLICY_KEY}: {error}")])?;
     let accepted: Vec<&String> = accepted.iter().collect();
-    let told = |finding: Finding| match (finding.omitted, finding.path.as_str()) {
+    let sentence = |finding: Finding| match (finding.omitted, finding.path.as_str()) {
         (0, "") => finding.message,
         (0, path) => format!("{path}: {}", finding.message),
         (omitted, _) => format!("and {omitted} more"),
     };
     let checked =
-        policy.check(&accepted).map_err(|findings| findings.into_iter().map(told).collect::<Vec<String>>())?;
+        policy.check(&accepted).map_err(|findings| findings.into_iter().map(sentence).collect::<Vec<String>>())?;
     // The name is not where it comes from: another ConfigMap with the same policy needs no restart.
     Ok((checked.kind(), checked.document("default")))
 }
