@@ -12,6 +12,8 @@ use kube::{Api, ResourceExt as _};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use testbed::wait_for;
+
 use super::place::{Place, SOON, is_untouched, last};
 use super::{BUNDLE, Ground, QUIET};
 
@@ -108,13 +110,7 @@ pub(super) async fn conformance_27_status_only_through_its_subresource(ground: &
     // The authorizer takes a moment to notice.
     tokio::time::sleep(Duration::from_secs(2)).await;
     place.ask("reconcile").await?;
-    let finalizer = |extension: &Value| extension["metadata"]["finalizers"] == json!([names::FINALIZER]);
-    place.until("the finalizer", SOON, finalizer).await?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let extension = place.extension().await?;
-    ensure!(extension["status"].is_null(), "{}", extension["status"]);
     let path = ground.bed.seed().audit_log();
-    let log = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let is_refused = |event: &Value| {
         let object = &event["objectRef"];
         object["namespace"] == "shoot--p--c27"
@@ -122,8 +118,18 @@ pub(super) async fn conformance_27_status_only_through_its_subresource(ground: &
             && event["stage"] == "ResponseComplete"
             && event["responseStatus"]["code"] == 403
     };
-    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let tries = events.filter(is_refused).count();
+    let tries = || {
+        let log = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok::<_, anyhow::Error>(events.filter(is_refused).count())
+    };
+    wait_for("writes of the status to be refused", SOON, || async { Ok((tries()? > 0).then_some(())) }).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The status says Processing before anything is done: nothing was.
+    let extension = place.extension().await?;
+    ensure!(extension["status"].is_null() && extension["metadata"]["finalizers"].is_null(), "{extension}");
+    ensure!(place.gardenlet.managed_resources().list(&ListParams::default()).await?.items.is_empty(), "it has begun");
+    let tries = tries()?;
     ensure!((2..=15).contains(&tries), "{tries} tries within seconds of what is refused: it must back off");
     roles.patch(&ours.name_any(), &PatchParams::default(), &set(json!(ours.rules))).await?;
     place.until_last("Create/Succeeded", Duration::from_secs(60)).await?;
