@@ -6,6 +6,8 @@ mod source;
 
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::tree::{Node, Tree};
 use crate::{Digest, Error, gzip};
 
@@ -49,6 +51,27 @@ fn unpack(packed: &[u8], path: &Path) -> Result<Tree, Error> {
     let tree = entries(packed, path)?;
     ensure_program(&tree, DAEMON, path)?;
     Ok(tree)
+}
+
+/// Names what is built by everything that it depends on: the way of building, the toolchain, and these files of the recipe.
+fn key<'a>(
+    recipe_version: &[u8],
+    go_version: &[u8],
+    recipe: &Path,
+    files: impl IntoIterator<Item = &'a str>,
+) -> Result<String, Error> {
+    let mut hasher = Sha256::new();
+    let mut add = |part: &[u8]| {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    };
+    add(recipe_version);
+    add(go_version);
+    for name in files {
+        let path = recipe.join(name);
+        add(&std::fs::read(&path).map_err(Error::io("read", path))?);
+    }
+    Ok(Digest::finish(hasher).hex()[..12].to_owned())
 }
 
 fn entries(packed: &[u8], path: &Path) -> Result<Tree, Error> {

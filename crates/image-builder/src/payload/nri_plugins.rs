@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::tree::{Node, Tree};
-use crate::{Digest, Error, gzip, layout, program};
+use crate::{Error, gzip, layout, program};
 
 const MODULE: &str = "github.com/containers/nri-plugins";
 /// The pinned version with all that it is built from, and our own `pkg/topology`, which no archive of the module has.
@@ -56,7 +55,7 @@ struct Replacement {
 pub fn nri_plugins_from_source(root: &Path, cache_dir: &Path) -> Result<PathBuf, Error> {
     let recipe = root.join(RECIPE);
     let go_version = program::output(Command::new("go").current_dir(&recipe).arg("version"))?;
-    let folder = cache_dir.join(format!("nri-plugins-{}", key(&recipe, &go_version)?));
+    let folder = cache_dir.join(format!("nri-plugins-{}", super::key(RECIPE_VERSION, &go_version, &recipe, INPUTS)?));
     let archive = folder.join("nri-plugins.x86_64.tar.gz");
     if archive.exists() {
         return Ok(archive);
@@ -93,22 +92,6 @@ fn pinned(recipe: &Path) -> Result<String, Error> {
         rest.split_whitespace().next().map(str::to_owned)
     });
     version.ok_or_else(|| Error::Payload { path, reason: format!("it does not require {MODULE}") })
-}
-
-/// Names a result by everything that it depends on.
-fn key(recipe: &Path, go_version: &[u8]) -> Result<String, Error> {
-    let mut hasher = Sha256::new();
-    let mut add = |part: &[u8]| {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    };
-    add(RECIPE_VERSION);
-    add(go_version);
-    for name in INPUTS {
-        let path = recipe.join(name);
-        add(&fs::read(&path).map_err(Error::io("read", path))?);
-    }
-    Ok(Digest::finish(hasher).hex()[..12].to_owned())
 }
 
 fn build(recipe: &Path, version: &str, work: &Path) -> Result<Tree, Error> {
@@ -181,7 +164,8 @@ mod tests {
     fn the_repository_pins_the_policies_and_all_that_they_are_built_from() {
         let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(RECIPE);
         assert_eq!(pinned(&recipe).unwrap(), "v0.14.0");
-        assert_ne!(key(&recipe, b"go1").unwrap(), key(&recipe, b"go2").unwrap());
+        let key = |go_version| super::super::key(RECIPE_VERSION, go_version, &recipe, INPUTS).unwrap();
+        assert_ne!(key(b"go1"), key(b"go2"));
     }
 
     #[test]

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::tree::{Node, Tree};
-use crate::{Digest, Error, gzip, layout, program};
+use crate::{Error, gzip, layout, program};
 
 const MODULE: &str = "github.com/intel/cri-resource-manager";
 /// Our part of the build: the pinned version, its hash, and what the module's archive lacks.
@@ -119,20 +118,10 @@ impl Pin {
     }
 }
 
-/// Names a result by everything that it depends on.
+/// Names a result.
 fn key(recipe: &Path, go_version: &[u8]) -> Result<String, Error> {
-    let mut hasher = Sha256::new();
-    let mut add = |part: &[u8]| {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    };
-    add(RECIPE_VERSION);
-    add(go_version);
-    for name in ["go.mod", "go.sum"].into_iter().chain(ADDITIONS.map(|(from, _)| from)) {
-        let path = recipe.join(name);
-        add(&fs::read(&path).map_err(Error::io("read", path))?);
-    }
-    Ok(Digest::finish(hasher).hex()[..12].to_owned())
+    let files = ["go.mod", "go.sum"].into_iter().chain(ADDITIONS.map(|(from, _)| from));
+    super::key(RECIPE_VERSION, go_version, recipe, files)
 }
 
 fn build(recipe: &Path, module: &Path, work: &Path, version: &str) -> Result<Vec<u8>, Error> {
