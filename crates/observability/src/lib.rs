@@ -4,6 +4,7 @@
 //! Logs go to stderr, one JSON object a line, so that stdout stays free for a command's own output.
 
 pub mod build_info;
+pub mod connections;
 pub mod error_chain;
 #[cfg(test)]
 mod golden;

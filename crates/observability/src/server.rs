@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,17 +16,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
 
+use crate::connections::{Asked, accept};
 use crate::{ErrorChain, Readiness, SharedRegistry};
 
 /// Longest time for a client to send its request head; keeps idle connections from piling up.
 const HEADER_DEADLINE: Duration = Duration::from_secs(2);
 /// Longest life of a connection; a scrape takes far less.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(30);
-/// Most connections at a time: for one more, the oldest that has asked nothing yet has to go. Bounds memory against a client gone wild without
-/// keeping kubelet's probes out, which ask at once.
-const MAX_CONNECTIONS: usize = 128;
 /// Longest request head, bytes, and so what a connection may hold.
 const HEAD_LIMIT: usize = 16 << 10;
 
@@ -49,6 +45,20 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Reads `host:port`, or `:port` for all addresses, as Go does.
+///
+/// # Errors
+/// When it is neither; the text says what is expected.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    match text.strip_prefix(':') {
+        Some(port) => port
+            .parse()
+            .map(|port| SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port))
+            .map_err(|_| format!("{port:?} is not a port")),
+        None => text.parse().map_err(|_| "expected ADDRESS:PORT or :PORT".to_owned()),
+    }
 }
 
 /// What to serve. A path whose content was not given answers 404.
@@ -149,59 +159,15 @@ impl BoundServer {
 
     /// Serves until `shutdown` resolves. Connections under way are cut then: a probe is repeated anyway.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let mut connections = Connections::default();
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                Some(_) = connections.tasks.join_next(), if !connections.tasks.is_empty() => connections.forget_ended(),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => connections.add(Arc::clone(&self.server), stream),
-                    Err(error) => {
-                        tracing::warn!(error = %ErrorChain(&error), "cannot accept a connection");
-                        // Out of file descriptors: accepting at once again would spin. Not a wait for a condition.
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                },
-            }
-        }
-    }
-}
-
-/// The connections that are open, oldest first.
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    open: Vec<Connection>,
-}
-
-struct Connection {
-    task: AbortHandle,
-    /// A request head has come.
-    has_asked: Arc<AtomicBool>,
-}
-
-impl Connections {
-    fn add(&mut self, server: Arc<Server>, stream: TcpStream) {
-        self.forget_ended();
-        if self.open.len() >= MAX_CONNECTIONS {
-            let oldest = self.open.iter().position(|open| !open.has_asked.load(Ordering::Relaxed)).unwrap_or(0);
-            self.open.remove(oldest).task.abort();
-        }
-        let has_asked = Arc::new(AtomicBool::new(false));
-        let task = self.tasks.spawn(serve(server, stream, Arc::clone(&has_asked)));
-        self.open.push(Connection { task, has_asked });
-    }
-
-    fn forget_ended(&mut self) {
-        self.open.retain(|open| !open.task.is_finished());
+        let server = self.server;
+        accept(&self.listener, |stream, asked| serve(Arc::clone(&server), stream, asked), shutdown).await;
     }
 }
 
 /// One request each: a client that keeps its connection could not be told from one that only holds it.
-async fn serve(server: Arc<Server>, stream: TcpStream, has_asked: Arc<AtomicBool>) {
+async fn serve(server: Arc<Server>, stream: TcpStream, asked: Asked) {
     let service = service_fn(move |request: Request<Incoming>| {
-        has_asked.store(true, Ordering::Relaxed);
+        asked.set();
         let response = server.respond(request.method(), request.uri().path());
         async move { Ok::<_, Infallible>(response) }
     });
@@ -252,6 +218,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::connections::MAX_CONNECTIONS;
 
     fn full() -> (crate::ReadinessHandle, Server) {
         let mut registry = Registry::default();
