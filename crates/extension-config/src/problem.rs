@@ -39,6 +39,18 @@ impl Problem {
         }
     }
 
+    /// The field, for whoever has the configuration at `root`: `spec.extensions[0].providerConfig.configs.fallback`.
+    #[must_use]
+    pub fn field(&self, root: &str) -> String {
+        if self.config.is_empty() { root.to_owned() } else { format!("{root}.{}", self.config) }
+    }
+
+    /// What stands at that field is text itself: where in it, if not the whole, and what is wrong.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        if self.path.is_empty() { self.message.clone() } else { format!("{}: {}", self.path, self.message) }
+    }
+
     fn place(&self) -> String {
         let author = match self.origin {
             Origin::BuiltIn => "built-in configuration",
@@ -91,6 +103,13 @@ impl Problems {
     /// Each of those that are told.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.first.iter()
+    }
+
+    /// All of it as text, for whoever has the configuration at `root`.
+    #[must_use]
+    pub fn below(&self, root: &str) -> String {
+        let texts = self.first.iter().map(|problem| format!("{}: {}", problem.field(root), problem.detail()));
+        self.told("", &texts.collect::<Vec<_>>())
     }
 
     /// How many more there are than are told.

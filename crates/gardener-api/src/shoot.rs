@@ -58,6 +58,8 @@ pub struct ShootExtension {
     pub type_: String,
     /// Its configuration.
     pub provider_config: Option<RawJson>,
+    /// Switched off, although it stands there.
+    pub disabled: bool,
 }
 
 /// `spec.kubernetes`.
@@ -143,8 +145,12 @@ impl Part for ShootSpec {
 
 impl Part for ShootExtension {
     fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
-        let [type_, provider_config] = reader.members(raw, ["type", "providerConfig"])?;
-        Some(Self { type_: reader.leaf(type_).unwrap_or_default(), provider_config: provider_config.raw() })
+        let [type_, provider_config, disabled] = reader.members(raw, ["type", "providerConfig", "disabled"])?;
+        Some(Self {
+            type_: reader.leaf(type_).unwrap_or_default(),
+            provider_config: provider_config.raw(),
+            disabled: reader.leaf(disabled).unwrap_or_default(),
+        })
     }
 }
 
