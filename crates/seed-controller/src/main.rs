@@ -21,21 +21,27 @@ use std::process::ExitCode;
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    if let Some(Command::Check(check)) = &options.command {
-        return Ok(check.run().into());
+    match options.command {
+        Some(Command::Check(check)) => Ok(check.run().into()),
+        Some(Command::Admission(args)) => {
+            let log = LogConfig { level: args.log_level.clone(), format: args.log_format };
+            work(&log, process::admission(*args))
+        }
+        None => {
+            let log = LogConfig { level: options.log_level.clone(), format: options.log_format };
+            work(&log, process::run(options))
+        }
     }
-    work(options).map(|()| ExitCode::SUCCESS)
 }
 
-fn work(options: Options) -> anyhow::Result<()> {
-    observability::logging::init(&LogConfig { level: options.log_level.clone(), format: options.log_format })
-        .context("set up logging")?;
+fn work(log: &LogConfig, process: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    observability::logging::init(log).context("set up logging")?;
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         anyhow::bail!("a TLS provider is already installed");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let ended = runtime.block_on(process::run(options));
+    let ended = runtime.block_on(process);
     // Not waiting for what still runs: after a lost lease nothing may.
     runtime.shutdown_background();
-    ended
+    ended.map(|()| ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! Command line and environment: those of the original, so that it can be replaced in place.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use extension_config::names;
 use gardener_extension::shoot_access::Authority;
 use observability::LogFormat;
+use observability::server::parse_address;
 
 /// The cri-resmgr extension for Gardener: the controller in the seed.
 #[derive(Debug, Clone, Parser)]
@@ -46,11 +47,11 @@ pub(crate) struct Options {
     pub(crate) ignore_operation_annotation: bool,
 
     /// Address of /metrics, as host:port or :port.
-    #[arg(long, default_value = ":8080", value_parser = address)]
+    #[arg(long, default_value = ":8080", value_parser = parse_address)]
     pub(crate) metrics_bind_address: SocketAddr,
 
     /// Address of /healthz and /readyz, as host:port or :port.
-    #[arg(long, default_value = ":8081", value_parser = address)]
+    #[arg(long, default_value = ":8081", value_parser = parse_address)]
     pub(crate) health_bind_address: SocketAddr,
 
     /// error, warn, info, debug or trace, or directives of tracing's filter.
@@ -87,10 +88,11 @@ pub(crate) struct Options {
     pub(crate) node_agent_pull_secrets: Vec<String>,
 }
 
-/// What a person does with this program.
+/// What this program does, if it is not the controller.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     Check(preview::CheckArgs),
+    Admission(Box<admission::AdmissionArgs>),
 }
 
 /// Where the certificate authority of a shoot's API server comes from.
@@ -114,17 +116,6 @@ impl From<ShootCa> for Authority {
 /// An object, or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Json(pub(crate) Option<serde_json::Value>);
-
-/// As Go reads it: without a host all addresses are meant.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    match text.strip_prefix(':') {
-        Some(port) => port
-            .parse()
-            .map(|port| SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port))
-            .map_err(|_| format!("{port:?} is not a port")),
-        None => text.parse().map_err(|_| "expected ADDRESS:PORT or :PORT".to_owned()),
-    }
-}
 
 fn json(text: &str) -> Result<Json, String> {
     if text.is_empty() {

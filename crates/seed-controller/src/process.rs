@@ -104,6 +104,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Judges Shoots for a garden until a signal asks to stop.
+pub(crate) async fn admission(args: admission::AdmissionArgs) -> anyhow::Result<()> {
+    let stop = signals().context("listen for signals")?;
+    let runtime = client(args.kubeconfig.as_deref()).await?;
+    let garden = match &args.garden_kubeconfig {
+        Some(path) if !path.as_os_str().is_empty() => client(Some(path)).await.context("the garden")?,
+        _ => runtime.clone(),
+    };
+    let mut registry = Registry::default();
+    BuildInfo { name: names::CONTROLLER_NAME, version: env!("CARGO_PKG_VERSION"), revision: "" }
+        .register(&mut registry);
+    Ok(admission::run(&args, runtime, garden, registry, || stopped(stop.clone())).await?)
+}
+
 /// Works once this process may write, until told to stop.
 async fn lead(
     mut fence: Fence,
