@@ -1,4 +1,4 @@
-//! `cargo xtask chart`: the controller's chart under the real Helm.
+//! `cargo xtask chart`: the charts under the real Helm.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use image_builder::chart::Chart;
 use image_builder::layout;
 use serde_json::Value;
 
-use crate::controller_registration::CHART;
+use crate::controller_registration::{ADMISSION_APPLICATION_CHART, ADMISSION_RUNTIME_CHART, CHART};
 use crate::terminal::say;
 
 /// Kubernetes versions of the oldest seed and of one of today.
@@ -42,7 +42,21 @@ const CONSEQUENCES: [(&str, &str, &str, &str); 9] = [
     ("bootstrap-values", "Deployment", "/spec/template/spec/containers/0/ports/1/containerPort", "41002"),
 ];
 
-/// Lints and renders the controller's chart with the real Helm (built once from its Go module), for every set of
+/// Kubernetes versions of a garden's runtime cluster: the oldest and the newest that gardener-operator v1.149 takes.
+const KUBERNETES_OF_GARDENS: [&str; 2] = ["1.32.0", "1.36.0"];
+/// What the webhook may do, in the cluster that it runs in and in the garden: what it makes itself, by name.
+const ADMISSION_RIGHTS: [(&str, &str); 2] = [
+    (
+        ADMISSION_RUNTIME_CHART,
+        r#"[{"apiGroups":[""],"resourceNames":["gardener-extension-cri-resmgr-admission-certificates"],"resources":["secrets"],"verbs":["get","patch"]}]"#,
+    ),
+    (
+        ADMISSION_APPLICATION_CHART,
+        r#"[{"apiGroups":["admissionregistration.k8s.io"],"resourceNames":["gardener-extension-cri-resmgr"],"resources":["validatingwebhookconfigurations"],"verbs":["create","get","patch"]},{"apiGroups":[""],"resourceNames":["extension-cri-resmgr"],"resources":["namespaces"],"verbs":["get"]}]"#,
+    ),
+];
+
+/// Lints and renders the charts with the real Helm (built once from its Go module), for every set of
 /// values in its folder `ci`, from the folder and from the archive, and checks what comes out.
 #[derive(Debug, Args)]
 pub(crate) struct ChartArgs {}
@@ -54,16 +68,45 @@ pub(crate) fn run(_: &ChartArgs, root: &Path) -> anyhow::Result<()> {
 
 async fn check_all(root: &Path) -> anyhow::Result<()> {
     let helm = testbed::components::HELM.obtain(root, &testbed::Progress::default()).await?.display().to_string();
-    let folder = root.join(CHART);
+    let controller = |objects: &[Value], set: &str| {
+        let secrets = check_secrets(objects, WIDE.contains(&set));
+        [check(objects, &CONTROLLER_LABELS), secrets, check_consequences(objects, set)].concat()
+    };
+    check_chart(&helm, root, CHART, KUBERNETES, controller).await?;
+    for (chart, rights) in ADMISSION_RIGHTS {
+        let admission = |objects: &[Value], _: &str| {
+            let pods = if chart == ADMISSION_RUNTIME_CHART { check(objects, &ADMISSION_LABELS) } else { Vec::new() };
+            [pods, check_rights(objects, rights)].concat()
+        };
+        check_chart(&helm, root, chart, KUBERNETES_OF_GARDENS, admission).await?;
+    }
+    Ok(())
+}
+
+/// Every set of values in the chart's folder `ci`, from the folder and from the archive.
+async fn check_chart(
+    helm: &str,
+    root: &Path,
+    chart: &str,
+    versions: [&str; 2],
+    check: impl Fn(&[Value], &str) -> Vec<String>,
+) -> anyhow::Result<()> {
+    let folder = root.join(chart);
     let chart = Chart::pack(&folder)?;
     let archive = testbed::cache_dir()?.join(format!("{}-{}", std::process::id(), chart.file_name()));
     layout::write_file(&archive, &chart.archive)?;
-    let result = check_sets(&helm, &folder, &archive).await;
+    let result = check_sets(helm, &folder, &archive, versions, check).await;
     std::fs::remove_file(&archive)?;
-    result
+    result.with_context(|| chart.name)
 }
 
-async fn check_sets(helm: &str, folder: &Path, archive: &Path) -> anyhow::Result<()> {
+async fn check_sets(
+    helm: &str,
+    folder: &Path,
+    archive: &Path,
+    versions: [&str; 2],
+    check: impl Fn(&[Value], &str) -> Vec<String>,
+) -> anyhow::Result<()> {
     let mut sets: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(folder.join("ci"))? {
         sets.push(entry?.path());
@@ -75,7 +118,7 @@ async fn check_sets(helm: &str, folder: &Path, archive: &Path) -> anyhow::Result
         let (chart, archive, values) =
             (folder.display().to_string(), archive.display().to_string(), values.display().to_string());
         testbed::run(helm, &["lint", "--strict", &chart, "--values", &values]).await?;
-        for version in KUBERNETES {
+        for version in versions {
             let render = async |chart: &str| {
                 let options = ["--namespace", NAMESPACE, "--kube-version", version, "--values", &values];
                 testbed::run(helm, &[&["template", RELEASE, chart][..], &options].concat()).await
@@ -86,11 +129,10 @@ async fn check_sets(helm: &str, folder: &Path, archive: &Path) -> anyhow::Result
             }
             let objects: Vec<Value> =
                 serde_saphyr::from_multiple(&rendered).with_context(|| format!("{name} renders no YAML"))?;
-            let secrets = check_secrets(&objects, WIDE.contains(&name.as_str()));
-            let found = [check(&objects), secrets, check_consequences(&objects, &name)].concat();
+            let found = check(&objects, &name);
             findings.extend(found.into_iter().map(|finding| format!("{name}, Kubernetes {version}: {finding}")));
         }
-        say(&format!("{name}: linted and rendered for Kubernetes {}", KUBERNETES.join(" and ")));
+        say(&format!("{name}: linted and rendered for Kubernetes {}", versions.join(" and ")));
     }
     if findings.is_empty() {
         return Ok(());
@@ -98,8 +140,33 @@ async fn check_sets(helm: &str, folder: &Path, archive: &Path) -> anyhow::Result
     bail!("{}", findings.join("\n"))
 }
 
-/// What a seed demands of every rendering.
-fn check(objects: &[Value]) -> Vec<String> {
+/// Labels of the controller's pods and Deployment.
+const CONTROLLER_LABELS: [(&str, &str); 4] = [
+    ("/spec/template/metadata/labels/networking.gardener.cloud~1to-dns", "\"allowed\""),
+    ("/spec/template/metadata/labels/networking.gardener.cloud~1to-runtime-apiserver", "\"allowed\""),
+    ("/spec/template/metadata/labels/networking.gardener.cloud~1to-seed-apiserver", "\"allowed\""),
+    ("/metadata/labels/high-availability-config.resources.gardener.cloud~1type", "\"controller\""),
+];
+/// Those of the webhook's.
+const ADMISSION_LABELS: [(&str, &str); 4] = [
+    ("/spec/template/metadata/labels/networking.gardener.cloud~1to-dns", "\"allowed\""),
+    ("/spec/template/metadata/labels/networking.gardener.cloud~1to-runtime-apiserver", "\"allowed\""),
+    (
+        "/spec/template/metadata/labels/networking.resources.gardener.cloud~1to-virtual-garden-kube-apiserver-tcp-443",
+        "\"allowed\"",
+    ),
+    ("/metadata/labels/high-availability-config.resources.gardener.cloud~1type", "\"server\""),
+];
+
+/// All rules of all roles.
+fn check_rights(objects: &[Value], expected: &str) -> Vec<String> {
+    let rules = objects.iter().flat_map(|object| object["rules"].as_array().into_iter().flatten().cloned());
+    let found = Value::Array(rules.collect()).to_string();
+    if found == expected { Vec::new() } else { vec![format!("the rights are {found}, expected {expected}")] }
+}
+
+/// What a seed, or a garden's runtime cluster, demands of every rendering.
+fn check(objects: &[Value], labels: &[(&str, &str)]) -> Vec<String> {
     let mut findings = Vec::new();
     for object in objects.iter().filter(|object| !object.is_null()) {
         let kind = object["kind"].as_str().unwrap_or_default();
@@ -119,17 +186,13 @@ fn check(objects: &[Value]) -> Vec<String> {
     let template = &deployment["spec"]["template"];
     let container = &template["spec"]["containers"][0];
     let expected = [
-        ("/spec/template/metadata/labels/networking.gardener.cloud~1to-dns", "\"allowed\""),
-        ("/spec/template/metadata/labels/networking.gardener.cloud~1to-runtime-apiserver", "\"allowed\""),
-        ("/spec/template/metadata/labels/networking.gardener.cloud~1to-seed-apiserver", "\"allowed\""),
-        ("/metadata/labels/high-availability-config.resources.gardener.cloud~1type", "\"controller\""),
         ("/spec/template/spec/securityContext/runAsNonRoot", "true"),
         ("/spec/template/spec/securityContext/seccompProfile/type", "\"RuntimeDefault\""),
         ("/spec/template/spec/containers/0/securityContext/allowPrivilegeEscalation", "false"),
         ("/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem", "true"),
         ("/spec/template/spec/containers/0/securityContext/capabilities/drop", "[\"ALL\"]"),
     ];
-    for (path, value) in expected {
+    for (path, value) in labels.iter().copied().chain(expected) {
         let found = deployment.pointer(path).map(Value::to_string).unwrap_or_default();
         if found != value {
             findings.push(format!("{path} of the Deployment is {found:?}, expected {value}"));
@@ -188,7 +251,7 @@ mod tests {
     fn a_deployment_without_any_hardening_violates_every_rule() {
         let bare = json!({ "kind": "Deployment", "metadata": { "namespace": NAMESPACE },
             "spec": { "template": { "spec": { "containers": [{ "image": "x:latest" }] } } } });
-        assert_eq!(check(&[bare]).len(), 11);
+        assert_eq!(check(&[bare], &CONTROLLER_LABELS).len(), 11);
     }
 
     #[test]
@@ -225,6 +288,6 @@ mod tests {
     fn wildcards_foreign_namespaces_and_a_missing_deployment_are_found() {
         let role = json!({ "kind": "ClusterRole", "metadata": {}, "rules": [{ "resources": ["*"] }] });
         let service = json!({ "kind": "Service", "metadata": { "namespace": "default" } });
-        assert_eq!(check(&[role, service, Value::Null]).len(), 3);
+        assert_eq!(check(&[role, service, Value::Null], &CONTROLLER_LABELS).len(), 3);
     }
 }

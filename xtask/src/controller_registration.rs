@@ -15,10 +15,16 @@ use serde_json::{Map, Value};
 
 use crate::pins::Pins;
 use crate::terminal::say;
-use manifest::{Deployment, Gardener, Image, Images, Manifest, OciRepository, Values};
+use manifest::{Admission, Deployment, Gardener, Image, Images, Manifest, OciRepository, Values, ensure_no_image};
 
 /// The chart of the controller.
 pub(crate) const CHART: &str = "charts/gardener-extension-cri-resmgr";
+/// The chart of the webhook, which runs next to the garden.
+pub(crate) const ADMISSION_RUNTIME_CHART: &str = "charts/gardener-extension-cri-resmgr-admission/runtime";
+/// The chart of its rights in the garden.
+pub(crate) const ADMISSION_APPLICATION_CHART: &str = "charts/gardener-extension-cri-resmgr-admission/application";
+/// All of them.
+pub(crate) const CHARTS: [&str; 3] = [CHART, ADMISSION_RUNTIME_CHART, ADMISSION_APPLICATION_CHART];
 /// Where a registration is written; nothing there is committed.
 const DEFAULT_OUTPUT: &str = "dist/ctrldeploy-ctrlreg.yaml";
 /// The committed examples and the arguments that make them. Nothing is published, so registries are made up and digests are placeholders.
@@ -70,6 +76,8 @@ pub(crate) struct ControllerRegistrationArgs {
     /// `cargo xtask images --push` puts it.
     #[arg(long, value_name = "REF")]
     chart_ref: Option<String>,
+    #[command(flatten)]
+    webhook: WebhookArgs,
     /// Secret in namespace `garden` with which gardenlet pulls that chart.
     #[arg(long, value_name = "SECRET")]
     chart_pull_secret: Option<String>,
@@ -94,6 +102,17 @@ pub(crate) struct ControllerRegistrationArgs {
     write_examples: bool,
 }
 
+/// About the webhook, which only `operator-extension` has.
+#[derive(Debug, Args)]
+struct WebhookArgs {
+    /// Leave the webhook out that judges Shoots at `kubectl apply`.
+    #[arg(long)]
+    without_admission: bool,
+    /// Values of your own for the webhook's charts, as `--values` for the controller's.
+    #[arg(long = "admission-values", value_name = "FILE", conflicts_with = "without_admission")]
+    admission_values: Vec<PathBuf>,
+}
+
 /// Where a chart lives next to the images of `registry`, by the convention of `helm push`.
 pub(crate) fn chart_reference(registry: &str, chart: &Chart) -> Result<Reference, image_builder::Error> {
     let below = format!("{}/charts", registry.trim_end_matches('/'));
@@ -113,10 +132,14 @@ pub(crate) fn run(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Res
 }
 
 fn write(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Result<()> {
-    let chart = Chart::pack(&root.join(CHART))?;
+    let charts = Charts::pack(root)?;
     let pins = args.digests.as_ref().map(|path| Pins::read(&root.join(path))).transpose()?;
-    let own = values::read(root, &args.values, &root.join(CHART))?;
-    let text = manifest(args, &chart, pins.as_ref(), own)?.to_string();
+    let own = Own {
+        controller: values::read(root, &args.values, &root.join(CHART))?.unwrap_or_default(),
+        admission: values::read(root, &args.webhook.admission_values, &root.join(ADMISSION_RUNTIME_CHART))?
+            .unwrap_or_default(),
+    };
+    let text = manifest(args, &charts, pins.as_ref(), own)?.to_string();
     let path = root.join(&args.output);
     let present = match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -137,11 +160,33 @@ fn write(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The three charts.
+struct Charts {
+    controller: Chart,
+    runtime: Chart,
+    application: Chart,
+}
+
+impl Charts {
+    fn pack(root: &Path) -> Result<Self, image_builder::Error> {
+        let pack = |folder: &str| Chart::pack(&root.join(folder));
+        let (runtime, application) = (pack(ADMISSION_RUNTIME_CHART)?, pack(ADMISSION_APPLICATION_CHART)?);
+        Ok(Self { controller: pack(CHART)?, runtime, application })
+    }
+}
+
+/// Values of the operator's own.
+#[derive(Default)]
+struct Own {
+    controller: Map<String, Value>,
+    admission: Map<String, Value>,
+}
+
 fn manifest(
     args: &ControllerRegistrationArgs,
-    chart: &Chart,
+    charts: &Charts,
     pins: Option<&Pins>,
-    own: Option<Map<String, Value>>,
+    own: Own,
 ) -> anyhow::Result<Manifest> {
     if args.gardener == Gardener::Old && args.deployment != Deployment::V1beta1 {
         bail!("this kind of deployment needs `--gardener new`: old versions know v1beta1 only");
@@ -150,17 +195,53 @@ fn manifest(
     if secrets && !args.deployment.needs_registry() {
         bail!("`--chart-pull-secret` and `--chart-ca-bundle` are for a chart in a registry");
     }
+    if args.deployment != Deployment::OperatorExtension && (args.webhook.without_admission || !own.admission.is_empty())
+    {
+        bail!(
+            "`--without-admission` and `--admission-values` are for `--deployment operator-extension`, which alone has the webhook"
+        );
+    }
+    let images = images(args, pins)?;
+    let repository = |reference: String| OciRepository {
+        reference,
+        pull_secret: args.chart_pull_secret.clone(),
+        ca_bundle: args.chart_ca_bundle.clone(),
+    };
+    let admission = if args.deployment == Deployment::OperatorExtension && !args.webhook.without_admission {
+        let find = |chart| {
+            let found = chart_in_registry(args, chart, pins);
+            found.context("the webhook's charts are in no registry that is known here: name it, or leave the webhook out by `--without-admission`")
+        };
+        let image = images.as_ref().map(|images| images.controller.clone());
+        if image.is_some() {
+            ensure_no_image(&own.admission, "--admission-values")?;
+        }
+        let (runtime, application) = (find(&charts.runtime)?, find(&charts.application)?);
+        Some(Admission {
+            runtime: repository(runtime),
+            application: repository(application),
+            own: own.admission,
+            image,
+        })
+    } else {
+        None
+    };
+    let own_chart = match &args.chart_ref {
+        Some(reference) => {
+            check_chart_ref(reference)?;
+            reference.clone()
+        }
+        None if args.deployment.needs_registry() => chart_in_registry(args, &charts.controller, pins)?,
+        None => String::new(),
+    };
     Ok(Manifest {
         gardener: args.gardener,
         deployment: args.deployment,
         enable_for_all: args.enable_for_all,
-        archive: chart.archive.clone(),
-        repository: OciRepository {
-            reference: chart_in_registry(args, chart, pins)?,
-            pull_secret: args.chart_pull_secret.clone(),
-            ca_bundle: args.chart_ca_bundle.clone(),
-        },
-        values: Values { images: images(args, pins)?, own: own.unwrap_or_default() }.checked()?,
+        archive: charts.controller.archive.clone(),
+        repository: repository(own_chart),
+        values: Values { images, own: own.controller }.checked()?,
+        admission,
     })
 }
 
@@ -188,23 +269,19 @@ fn images(args: &ControllerRegistrationArgs, pins: Option<&Pins>) -> anyhow::Res
     Ok(Some(Images { controller: image(CONTROLLER_NAME)?, installation: image(INSTALLATION_IMAGE)? }))
 }
 
-/// Where the chart is, for the deployments that have it in a registry.
+/// Where a chart is, for the deployments that have it in a registry.
 fn chart_in_registry(args: &ControllerRegistrationArgs, chart: &Chart, pins: Option<&Pins>) -> anyhow::Result<String> {
-    if let Some(reference) = &args.chart_ref {
-        check_chart_ref(reference)?;
-        return Ok(reference.clone());
-    }
-    if !args.deployment.needs_registry() {
-        return Ok(String::new());
-    }
     let Some(pins) = pins else {
         let registry =
             args.registry.as_deref().context("a chart in a registry needs `--chart-ref`, or `--registry`")?;
         return Ok(chart_reference(registry, chart)?.to_string());
     };
-    let pinned = pins.chart()?.context(
-        "`--digests` has none of the chart, which was not pushed: push it by `cargo xtask images --push`, or give `--chart-ref`",
-    )?;
+    let pinned = pins.chart(&chart.name)?.with_context(|| {
+        format!(
+            "`--digests` has none of the chart {}, which was not pushed: push it by `cargo xtask images --push`, or give `--chart-ref`",
+            chart.name
+        )
+    })?;
     match &args.registry {
         // A copy that keeps the digest, by `skopeo` for one.
         Some(registry) => {
@@ -253,19 +330,22 @@ mod tests {
     fn pins(registry: &str, pushed: bool) -> Pins {
         let controller = format!("image {registry}{CONTROLLER_NAME}:1.10@{}", digest("a"));
         let installation = format!("image {registry}{INSTALLATION_IMAGE}:1.10@{}", digest("b"));
-        let chart = format!("chart {registry}charts/{CONTROLLER_NAME}:0.9.0@{}", digest("c"));
-        [controller, installation, if pushed { chart } else { String::new() }].join("\n").parse().unwrap()
+        let charts = [CONTROLLER_NAME, "runtime", "application"]
+            .map(|name| format!("chart {registry}charts/{name}:0.9.0@{}", digest("c")));
+        [controller, installation, if pushed { charts.join("\n") } else { String::new() }].join("\n").parse().unwrap()
     }
 
     fn written(words: &[&str], pins: &Pins) -> anyhow::Result<Vec<Value>> {
         let args = Line::try_parse_from([&["x"][..], words].concat())?.args;
-        let chart = Chart {
-            name: CONTROLLER_NAME.to_owned(),
+        let chart = |name: &str| Chart {
+            name: name.to_owned(),
             version: "0.9.0".to_owned(),
             metadata: String::new(),
             archive: b"archive".to_vec(),
         };
-        Ok(serde_saphyr::from_multiple(&manifest(&args, &chart, Some(pins), None)?.to_string())?)
+        let charts =
+            Charts { controller: chart(CONTROLLER_NAME), runtime: chart("runtime"), application: chart("application") };
+        Ok(serde_saphyr::from_multiple(&manifest(&args, &charts, Some(pins), Own::default())?.to_string())?)
     }
 
     #[test]
@@ -313,6 +393,30 @@ mod tests {
             "r.example.com/c:1",
             "the chart is somebody's own"
         );
+    }
+
+    #[test]
+    fn the_webhook_comes_with_an_operator_extension_unless_it_is_left_out() {
+        let operator = ["--gardener", "new", "--deployment", "operator-extension"];
+        let admission = |words: &[&str], pins: &Pins| {
+            written(&[&operator[..], words].concat(), pins).map(|all| all[0]["spec"]["deployment"]["admission"].clone())
+        };
+        let pushed = pins(&format!("{TEAM}/"), true);
+        let found = admission(&[], &pushed).unwrap();
+        for (cluster, name) in [("runtimeCluster", "runtime"), ("virtualCluster", "application")] {
+            let chart = format!("{TEAM}/charts/{name}:0.9.0@{}", digest("c"));
+            assert_eq!(found[cluster]["helm"]["ociRepository"], json!({ "ref": chart }), "{cluster}");
+        }
+        let image = json!({ "repository": format!("{TEAM}/{CONTROLLER_NAME}"), "tag": digest("a") });
+        assert_eq!(found["values"], json!({ "image": image }));
+        assert_eq!(admission(&["--without-admission"], &pushed).unwrap(), Value::Null);
+        // A chart of somebody's own says nothing about the webhook's.
+        let own = ["--chart-ref", "r.example.com/c:1"];
+        let error = format!("{:#}", admission(&own, &pins("", false)).unwrap_err());
+        assert!(error.contains("--without-admission"), "{error}");
+        assert!(admission(&[&own[..], &["--without-admission"]].concat(), &pins("", false)).is_ok());
+        let other = ["--gardener", "new", "--deployment", "oci-repository", "--without-admission"];
+        assert!(written(&other, &pushed).is_err());
     }
 
     #[test]

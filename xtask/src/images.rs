@@ -1,4 +1,4 @@
-//! `cargo xtask images`: both images, without a container engine.
+//! `cargo xtask images`: both images and the charts, without a container engine.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use image_builder::sbom::{self, Packages};
 use image_builder::tree::Tree;
 use image_builder::{Digest, binaries, payload, toolchain};
 
-use crate::controller_registration::{CHART, chart_reference};
+use crate::controller_registration::{CHARTS, chart_reference};
 use crate::pins::{Kind, Pins};
 use crate::terminal::{Transfer, say};
 
@@ -32,7 +32,7 @@ The policies of nri-plugins, the other backend, come into the same image:
   --nri-plugins from-source                     built from their Go module (needs Go); with no way to cri-resource-manager
                                                 given, the image is for this backend alone";
 
-/// Builds both images, with a software bill of materials for each, and packs the chart, reproducibly; pushes them where
+/// Builds both images, with a software bill of materials for each, and packs the charts, reproducibly; pushes them where
 /// asked, and writes down their digests.
 #[derive(Debug, Args)]
 #[command(after_help = WAYS)]
@@ -116,9 +116,9 @@ struct Ground {
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let definitions = ImageDefinition::read_all(&root.join("deploy/images"))?;
-    let chart = Chart::pack(&root.join(CHART))?;
+    let charts = CHARTS.iter().map(|chart| Chart::pack(&root.join(chart))).collect::<Result<Vec<_>, _>>()?;
     let platforms: BTreeSet<Platform> = args.platforms.iter().copied().collect();
-    check(args, &definitions, &chart, &platforms)?;
+    check(args, &definitions, &charts, &platforms)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let payload = with_nri_plugins(runtime.block_on(find_payload(args, root))?, args, root)?;
     let facts = facts(args, root);
@@ -132,7 +132,9 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let buildable = without.into_iter().chain(with.iter().copied().filter(|_| payload.is_some()));
     let mut pins = Pins::default();
     let mut not_attached = Vec::new();
-    write_chart(args, &chart, root, &runtime, &mut pins)?;
+    for chart in &charts {
+        write_chart(args, chart, root, &runtime, &mut pins)?;
+    }
     for definition in buildable {
         let tree = payload.as_ref().map(|payload| &payload.tree);
         let images = build(definition, &grounds, root, tree, &facts)?;
@@ -158,11 +160,12 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
 fn check(
     args: &ImagesArgs,
     definitions: &[ImageDefinition],
-    chart: &Chart,
+    charts: &[Chart],
     platforms: &BTreeSet<Platform>,
 ) -> anyhow::Result<()> {
     args.payload_url.as_deref().map(str::parse::<Source>).transpose().context("--payload-url")?;
-    if let Some(registry) = &args.registry {
+    for (registry, chart) in args.registry.iter().flat_map(|registry| charts.iter().map(move |chart| (registry, chart)))
+    {
         chart_reference(registry, chart)?;
     }
     for definition in definitions {
@@ -183,7 +186,7 @@ fn check(
     platforms.iter().try_for_each(|platform| Ok(toolchain::ensure(*platform)?))
 }
 
-/// The chart, too, leaves as a file, and goes where `helm push` would put it.
+/// A chart, too, leaves as a file, and goes where `helm push` would put it.
 fn write_chart(
     args: &ImagesArgs,
     chart: &Chart,

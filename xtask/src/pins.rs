@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail, ensure};
 use image_builder::reference::Pinned;
 
-/// Largest file that is read, in bytes: three lines have less than 1500.
+/// Largest file that is read, in bytes: five lines have less than 2500.
 const SIZE: u64 = 64 * 1024;
 
 /// What a line is about.
@@ -62,9 +62,9 @@ impl Pins {
             .with_context(|| format!("there is no digest of {name}: was it built?"))
     }
 
-    /// The chart, which has a digest where it was pushed.
-    pub(crate) fn chart(&self) -> anyhow::Result<Option<&Pinned>> {
-        self.one(Kind::Chart, |_| true)
+    /// The chart of that name, which has a digest where it was pushed.
+    pub(crate) fn chart(&self, name: &str) -> anyhow::Result<Option<&Pinned>> {
+        self.one(Kind::Chart, |pinned| pinned.reference.base_name() == name)
     }
 
     fn one(&self, kind: Kind, wanted: impl Fn(&Pinned) -> bool) -> anyhow::Result<Option<&Pinned>> {
@@ -117,7 +117,7 @@ mod tests {
         let pins: Pins = text.parse().unwrap();
         assert_eq!(pins.image("a").unwrap().to_string(), pinned("localhost:5001/charts/a:1", "a"));
         assert_eq!(pins.image("b").unwrap().reference.tag(), "1");
-        assert_eq!(pins.chart().unwrap().unwrap().reference.tag(), "2");
+        assert_eq!(pins.chart("a").unwrap().unwrap().reference.tag(), "2");
         assert_eq!(pins.to_string(), text.replace("\n\n", "\n"));
         assert!(pins.image("c").unwrap_err().to_string().contains("no digest of c"));
     }
@@ -129,6 +129,6 @@ mod tests {
         }
         let twice: Pins = format!("image {}\nimage {}\n", pinned("a:1", "a"), pinned("x/a:1", "b")).parse().unwrap();
         assert!(twice.image("a").unwrap_err().to_string().contains("two digests"));
-        assert_eq!(Pins::default().chart().unwrap(), None);
+        assert_eq!(twice.chart("a").unwrap(), None);
     }
 }

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use image_builder::{Digest, layout};
 
-use crate::controller_registration::CHART;
+use crate::controller_registration::CHARTS;
 use crate::pins::Pins;
 use crate::terminal::say;
 use readiness::{Facts, obstacles};
@@ -115,17 +115,20 @@ fn subjects(dir: &Path) -> anyhow::Result<Vec<(String, Digest)>> {
     Ok(found)
 }
 
-/// The chart's own version and that of its application.
-fn chart_versions(root: &Path) -> anyhow::Result<(String, String)> {
+/// Each chart's folder, its own version and that of its application.
+fn chart_versions(root: &Path) -> anyhow::Result<Vec<(&'static str, String, String)>> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Metadata {
         version: String,
         app_version: String,
     }
-    let path = root.join(CHART).join("Chart.yaml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let metadata: Metadata =
-        serde_saphyr::from_str(&text).with_context(|| format!("{} is no chart's", path.display()))?;
-    Ok((metadata.version, metadata.app_version))
+    let read = |chart: &'static str| {
+        let path = root.join(chart).join("Chart.yaml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let metadata: Metadata =
+            serde_saphyr::from_str(&text).with_context(|| format!("{} is no chart's", path.display()))?;
+        Ok((chart, metadata.version, metadata.app_version))
+    };
+    CHARTS.into_iter().map(read).collect()
 }

@@ -58,15 +58,7 @@ impl Values {
     /// Which image runs is said once: by the arguments or by the operator's values.
     pub(super) fn checked(self) -> anyhow::Result<Self> {
         if self.images.is_some() {
-            let image = self.own.get("image");
-            let twice = ["ref", "repository", "tag"]
-                .into_iter()
-                .find(|key| image.is_some_and(|image| image.get(key).is_some()));
-            if let Some(key) = twice {
-                bail!(
-                    "--registry, --tag and --digests name the controller's image, and --values has image.{key}, too: take it out there"
-                );
-            }
+            ensure_no_image(&self.own, "--values")?;
             if self.own.contains_key(IMAGE_VECTOR) {
                 bail!(
                     "--registry, --tag and --digests name the agent's image, and --values has {IMAGE_VECTOR}, too: take it out there"
@@ -75,6 +67,19 @@ impl Values {
         }
         Ok(self)
     }
+}
+
+/// Which image runs is said once.
+pub(super) fn ensure_no_image(own: &Map<String, Value>, option: &str) -> anyhow::Result<()> {
+    let image = own.get("image");
+    let twice =
+        ["ref", "repository", "tag"].into_iter().find(|key| image.is_some_and(|image| image.get(key).is_some()));
+    if let Some(key) = twice {
+        bail!(
+            "--registry, --tag and --digests name the controller's image, and {option} has image.{key}, too: take it out there"
+        );
+    }
+    Ok(())
 }
 
 /// The chart's value with the override of the image vector.
@@ -124,6 +129,36 @@ pub(super) struct Manifest {
     pub(super) archive: Vec<u8>,
     pub(super) repository: OciRepository,
     pub(super) values: Values,
+    /// The webhook, where it comes with the extension.
+    pub(super) admission: Option<Admission>,
+}
+
+/// The webhook that judges Shoots at `kubectl apply`.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    /// The chart for the cluster that it runs in.
+    pub(super) runtime: OciRepository,
+    /// The chart for the garden.
+    pub(super) application: OciRepository,
+    /// The operator's values; both charts are given them.
+    pub(super) own: Map<String, Value>,
+    /// Its image, which is the controller's.
+    pub(super) image: Option<Image>,
+}
+
+impl Admission {
+    fn text(&self) -> String {
+        let (runtime, application) = (self.runtime.text("          "), self.application.text("          "));
+        let values = chart_values(self.image.as_ref(), None, &self.own, "      ");
+        format!(
+            "    admission:
+      runtimeCluster:
+        helm:
+{runtime}      virtualCluster:
+        helm:
+{application}{values}"
+        )
+    }
 }
 
 /// What the pods of the chart allow; see the chart's security contexts.
@@ -209,10 +244,11 @@ metadata:
 {}  deployment:
     extension:
       helm:
-{}{}",
+{}{}{}",
             self.resource(),
             self.repository.text("        "),
-            self.values("      ")
+            self.values("      "),
+            self.admission.as_ref().map(Admission::text).unwrap_or_default()
         )
     }
 
@@ -246,38 +282,44 @@ metadata:
 
     /// The chart's values, when they are not its own.
     fn values(&self, indent: &str) -> String {
-        let mut lines = Vec::new();
-        let mut own = self.values.own.clone();
-        // The operator's part of what the images are a part of.
-        let image = own.remove("image").filter(|image| image.as_object().is_some_and(|image| !image.is_empty()));
-        if let Some(Images { controller, .. }) = &self.values.images {
-            lines.extend([
-                "image:".to_owned(),
-                format!("  repository: {}", plain(controller.reference.repository())),
-                format!("  tag: {}", controller.tag()),
-            ]);
-            lines.extend(yaml(&image.unwrap_or_default()).into_iter().map(|line| format!("  {line}")));
-        } else if let Some(image) = image {
-            lines.extend(yaml(&json!({ "image": image })));
-        }
-        if let Some(Images { controller, installation }) = &self.values.images {
-            lines.extend([format!("{IMAGE_VECTOR}: |"), "  images:".to_owned()]);
-            for (image, name) in [(controller, CONTROLLER_NAME), (installation, INSTALLATION_IMAGE)] {
-                lines.extend([
-                    format!("  - name: {name}"),
-                    format!("    repository: {}", plain(image.reference.repository())),
-                    format!("    tag: {}", image.tag()),
-                ]);
-            }
-        }
-        lines.extend(yaml(&Value::Object(own)));
-        if lines.is_empty() {
-            return String::new();
-        }
-        let below = lines.iter().map(|line| format!("  {line}"));
-        let lines: Vec<String> = std::iter::once("values:".to_owned()).chain(below).collect();
-        indented(lines.iter().map(String::as_str), indent)
+        let Values { images, own } = &self.values;
+        chart_values(images.as_ref().map(|images| &images.controller), images.as_ref(), own, indent)
     }
+}
+
+/// Values of a chart, none where all are its own: the image that runs, the image vector, and what the operator wants.
+fn chart_values(image: Option<&Image>, vector: Option<&Images>, own: &Map<String, Value>, indent: &str) -> String {
+    let mut lines = Vec::new();
+    let mut own = own.clone();
+    // The operator's part of what the image is a part of.
+    let own_image = own.remove("image").filter(|image| image.as_object().is_some_and(|image| !image.is_empty()));
+    if let Some(image) = image {
+        lines.extend([
+            "image:".to_owned(),
+            format!("  repository: {}", plain(image.reference.repository())),
+            format!("  tag: {}", image.tag()),
+        ]);
+        lines.extend(yaml(&own_image.unwrap_or_default()).into_iter().map(|line| format!("  {line}")));
+    } else if let Some(image) = own_image {
+        lines.extend(yaml(&json!({ "image": image })));
+    }
+    if let Some(Images { controller, installation }) = vector {
+        lines.extend([format!("{IMAGE_VECTOR}: |"), "  images:".to_owned()]);
+        for (image, name) in [(controller, CONTROLLER_NAME), (installation, INSTALLATION_IMAGE)] {
+            lines.extend([
+                format!("  - name: {name}"),
+                format!("    repository: {}", plain(image.reference.repository())),
+                format!("    tag: {}", image.tag()),
+            ]);
+        }
+    }
+    lines.extend(yaml(&Value::Object(own)));
+    if lines.is_empty() {
+        return String::new();
+    }
+    let below = lines.iter().map(|line| format!("  {line}"));
+    let lines: Vec<String> = std::iter::once("values:".to_owned()).chain(below).collect();
+    indented(lines.iter().map(String::as_str), indent)
 }
 
 /// A map as lines of YAML; none for an empty one.
@@ -325,6 +367,7 @@ mod tests {
                 images: Some(Images { controller: image(CONTROLLER_NAME), installation: image(INSTALLATION_IMAGE) }),
                 own: Map::new(),
             },
+            admission: None,
         }
     }
 

@@ -2,19 +2,20 @@
 //! (open-component-model/ocm-spec: doc/04-extensions/00-component-descriptor/v2.md).
 
 use anyhow::Context as _;
+use extension_config::names::CONTROLLER_NAME;
 use image_builder::reference::Pinned;
 use serde_json::{Value, json};
 
 use crate::pins::{Kind, Pins};
 
-/// As YAML. Images and the chart are named by digest; a chart that was not pushed is left out.
+/// As YAML. Images and charts are named by digest; a chart that was not pushed is left out.
 pub(super) fn descriptor(version: &str, revision: &str, pins: &Pins) -> anyhow::Result<String> {
     let repository = env!("CARGO_PKG_REPOSITORY");
     let name = repository.strip_prefix("https://").context("the repository's address is no https one")?;
     let owner = name.split('/').nth(1).context("the repository's address names no owner")?;
     let mut resources: Vec<Value> =
         pins.of(Kind::Image).map(|image| resource(version, image.reference.base_name(), "ociImage", image)).collect();
-    resources.extend(pins.of(Kind::Chart).map(|chart| resource(version, "chart", "helmChart", chart)));
+    resources.extend(pins.of(Kind::Chart).map(|chart| resource(version, &chart_name(chart), "helmChart", chart)));
     let document = json!({
         "meta": { "schemaVersion": "v2" },
         "component": {
@@ -45,6 +46,12 @@ fn resource(version: &str, name: &str, kind: &str, pinned: &Pinned) -> Value {
     })
 }
 
+/// `chart` for the controller's, `admission-runtime-chart` for another: no two resources have one name.
+fn chart_name(chart: &Pinned) -> String {
+    let name = chart.reference.base_name().strip_prefix(CONTROLLER_NAME).unwrap_or_default();
+    format!("{name}-chart").trim_start_matches('-').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,9 +59,11 @@ mod tests {
     #[test]
     fn the_component_descriptor_names_what_was_pushed_by_digest() {
         let digest = format!("sha256:{}", "ab".repeat(32));
-        let pins: Pins = format!("image r.io/x/controller:1.2.0@{digest}\nchart r.io/x/charts/some:1.2.0@{digest}\n")
-            .parse()
-            .unwrap();
+        let pins: Pins = format!(
+            "image r.io/x/controller:1.2.0@{digest}\nchart r.io/x/charts/gardener-extension-cri-resmgr:1.2.0@{digest}\n"
+        )
+        .parse()
+        .unwrap();
         let text = descriptor("1.2.0", "abc", &pins).unwrap();
         let read: Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(read["component"]["provider"], "intel");

@@ -11,8 +11,8 @@ use crate::images::git;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) version: String,
-    /// The chart's version, and its application's.
-    pub(super) chart: (String, String),
+    /// Folder, version and application's version of each chart.
+    pub(super) charts: Vec<(&'static str, String, String)>,
     /// The commit that is checked out.
     pub(super) revision: Option<String>,
     /// The commit of the tag `vVERSION`, where there is one.
@@ -37,7 +37,7 @@ impl Facts {
                 .collect();
         Ok(Self {
             version: version.to_owned(),
-            chart: chart_versions(root)?,
+            charts: chart_versions(root)?,
             revision: git(root, &["rev-parse", "--verify", "HEAD"]),
             tagged: git(root, &["rev-parse", "--verify", "--quiet", &tag]),
             modified,
@@ -51,9 +51,11 @@ impl Facts {
 pub(super) fn obstacles(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     let version = &facts.version;
-    for (what, is) in [("version", &facts.chart.0), ("appVersion", &facts.chart.1)] {
-        if is != version {
-            found.push(format!("{what} in Chart.yaml is {is}, must be {version}"));
+    for (chart, own, application) in &facts.charts {
+        for (what, is) in [("version", own), ("appVersion", application)] {
+            if is != version {
+                found.push(format!("{what} in {chart}/Chart.yaml is {is}, must be {version}"));
+            }
         }
     }
     match &facts.notes {
@@ -86,7 +88,7 @@ mod tests {
     fn ready() -> Facts {
         Facts {
             version: "1.2.0".into(),
-            chart: ("1.2.0".into(), "1.2.0".into()),
+            charts: vec![("charts/a", "1.2.0".into(), "1.2.0".into())],
             revision: Some("abc".into()),
             notes: Some("- a\n".into()),
             ..Facts::default()
@@ -98,8 +100,14 @@ mod tests {
         assert_eq!(obstacles(&ready()), Vec::<String>::new());
         assert_eq!(obstacles(&Facts { tagged: Some("abc".into()), ..ready() }), Vec::<String>::new());
         for (facts, told) in [
-            (Facts { chart: ("1.1.0".into(), "1.2.0".into()), ..ready() }, "version in Chart.yaml is 1.1.0"),
-            (Facts { chart: ("1.2.0".into(), "1.1.0".into()), ..ready() }, "appVersion in Chart.yaml is 1.1.0"),
+            (
+                Facts { charts: vec![("charts/a", "1.1.0".into(), "1.2.0".into())], ..ready() },
+                "version in charts/a/Chart.yaml is 1.1.0",
+            ),
+            (
+                Facts { charts: vec![("charts/a", "1.2.0".into(), "1.1.0".into())], ..ready() },
+                "appVersion in charts/a/Chart.yaml is 1.1.0",
+            ),
             (Facts { notes: None, ..ready() }, "no section `## 1.2.0`"),
             (Facts { notes: Some("\n".into()), ..ready() }, "is empty"),
             (Facts { revision: None, ..ready() }, "no checkout"),
