@@ -296,6 +296,18 @@ impl Bed {
         Ok(server)
     }
 
+    /// Address of the API servers, and of what runs beside them.
+    #[must_use]
+    pub fn hub_address(&self) -> String {
+        self.network.hub_address()
+    }
+
+    /// Address of this process for them.
+    #[must_use]
+    pub fn outer_address(&self) -> String {
+        self.network.outer_address()
+    }
+
     /// A proxy in front of the seed's API server, for programs of the bed.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub use prerequisites::{Lack, check, ensure_programs};
 pub use process::Daemon;
 pub use progress::Progress;
 pub use registry::Registry;
-pub use seed::Seed;
+pub use seed::{ChartInstallation, Seed};
 pub use virtual_machine::VirtualMachine;
 pub use worker::Worker;
 

@@ -1,6 +1,6 @@
 //! A seed of the bed: what gardenlet, Helm and the Deployment of the controller do in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,6 +27,19 @@ const RELEASE: &str = "cri-resmgr-extension";
 pub struct Seed<'a> {
     pub(crate) bed: &'a Bed,
     pub(crate) server: &'a ApiServer,
+}
+
+/// A chart as it is installed in a seed.
+#[derive(Debug, Clone, Copy)]
+pub struct ChartInstallation<'a> {
+    /// The chart.
+    pub folder: &'a Path,
+    /// Name of the ManagedResource.
+    pub name: &'a str,
+    /// Namespace of the release; it exists.
+    pub namespace: &'a str,
+    /// Text of a values file.
+    pub values: &'a str,
 }
 
 /// Its seeds.
@@ -164,41 +177,72 @@ impl Seed<'_> {
     /// # Errors
     /// When Helm or the resource manager refuses it.
     pub async fn install_chart_of(&self, checkout: &Path, values: &str) -> anyhow::Result<()> {
+        let folder = checkout.join("charts/gardener-extension-cri-resmgr");
+        self.install(&ChartInstallation { folder: &folder, name: RELEASE, namespace: EXTENSION_NAMESPACE, values })
+            .await
+    }
+
+    /// Installs a chart: rendered by Helm, applied by the seed's resource manager out of a ManagedResource in `garden`.
+    ///
+    /// # Errors
+    /// When Helm or the resource manager refuses it.
+    pub async fn install(&self, chart: &ChartInstallation<'_>) -> anyhow::Result<()> {
         let helm = HELM.obtain(&self.bed.options.root, &self.bed.options.progress).await?;
-        let file = self.bed.dir.join("chart-values.yaml");
-        std::fs::write(&file, values)?;
-        let chart = checkout.join("charts/gardener-extension-cri-resmgr");
-        let (chart, file) = (chart.display().to_string(), file.display().to_string());
+        let file = self.bed.dir.join(format!("{}-values.yaml", chart.name));
+        std::fs::write(&file, chart.values)?;
+        let (folder, file) = (chart.folder.display().to_string(), file.display().to_string());
         let client = self.server.admin().await?;
-        // gardenlet renders with the capabilities of the seed it runs in.
+        // gardenlet and gardener-operator render with the capabilities of the cluster.
         let version = client.apiserver_version().await?.git_version;
-        let namespace = ["--namespace", EXTENSION_NAMESPACE, "--kube-version", &version];
-        let args = [&["template", RELEASE, &chart, "--values", &file], namespace.as_slice()].concat();
+        let namespace = ["--namespace", chart.namespace, "--kube-version", &version];
+        let args = [&["template", RELEASE, &folder, "--values", &file], namespace.as_slice()].concat();
         let rendered = command::run(&helm.display().to_string(), &args).await?;
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
-            "metadata": { "name": RELEASE, "namespace": "garden" },
+            "metadata": { "name": chart.name, "namespace": "garden" },
             "stringData": { "chart.yaml": rendered },
         });
         let managed = json!({
             "apiVersion": "resources.gardener.cloud/v1alpha1", "kind": "ManagedResource",
-            "metadata": { "name": RELEASE, "namespace": "garden" },
-            "spec": { "class": "seed", "secretRefs": [{ "name": RELEASE }] },
+            "metadata": { "name": chart.name, "namespace": "garden" },
+            "spec": { "class": "seed", "secretRefs": [{ "name": chart.name }] },
         });
         let secrets: Api<Secret> = Api::namespaced(client.clone(), "garden");
-        secrets.patch(RELEASE, &PatchParams::apply("testbed").force(), &Patch::Apply(secret)).await?;
+        secrets.patch(chart.name, &PatchParams::apply("testbed").force(), &Patch::Apply(secret)).await?;
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("resources.gardener.cloud", "v1alpha1", "ManagedResource"));
         let resources: Api<DynamicObject> = Api::namespaced_with(client, "garden", &resource);
-        resources.patch(RELEASE, &PatchParams::apply("testbed").force(), &Patch::Apply(managed)).await?;
-        wait_for("the extension's chart to be applied", Duration::from_secs(60), || async {
-            let managed = resources.get(RELEASE).await?;
+        resources.patch(chart.name, &PatchParams::apply("testbed").force(), &Patch::Apply(managed)).await?;
+        wait_for(&format!("the chart {} to be applied", chart.name), Duration::from_secs(60), || async {
+            let managed = resources.get(chart.name).await?;
             let conditions = managed.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
             let applied = conditions.iter().find(|c| c["type"] == "ResourcesApplied").context("no condition yet")?;
             anyhow::ensure!(applied["status"] == "True", "{}", applied["message"]);
             Ok(Some(()))
         })
         .await
+    }
+
+    /// File with a kubeconfig for this seed of a ServiceAccount that exists.
+    ///
+    /// # Errors
+    /// When the ServiceAccount does not exist.
+    pub async fn account_kubeconfig(&self, namespace: &str, account: &str) -> anyhow::Result<PathBuf> {
+        let text = self.server.service_account_kubeconfig(self.server.url(), namespace, account).await?;
+        let file = self.bed.dir.join(format!("{account}.kubeconfig"));
+        std::fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    /// Starts a program of ours where the API servers run, with nothing but these arguments.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_program(&self, name: &str, program: &Path, args: &[String]) -> anyhow::Result<Daemon> {
+        let hub = self.bed.network.hub();
+        let launch =
+            Launch { name, program, args: args.to_vec(), env: Vec::new(), netns: Some(&hub), logs: &self.bed.dir };
+        Daemon::start(launch, &self.bed.ledger)
     }
 
     /// Starts the seed controller as its Deployment would: with the ServiceAccount of the chart and nothing more.

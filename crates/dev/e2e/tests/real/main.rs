@@ -8,6 +8,7 @@
     reason = "a test program: how it ends and what it prints is for people"
 )]
 
+mod admission;
 mod agent_rights;
 mod configuration;
 mod conformance;

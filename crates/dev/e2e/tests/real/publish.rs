@@ -32,8 +32,15 @@ struct Shelf {
     progress: Progress,
 }
 
+/// Below `charts/`.
+const CHARTS: [&str; 3] = [
+    CONTROLLER_NAME,
+    "gardener-extension-cri-resmgr-admission/runtime",
+    "gardener-extension-cri-resmgr-admission/application",
+];
+
 #[test]
-fn published_images_and_chart_are_what_their_readers_expect() {
+fn published_images_and_charts_are_what_their_readers_expect() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async {
         testbed::ensure_programs(&[("skopeo", "skopeo"), ("umoci", "umoci")]).await?;
@@ -65,7 +72,7 @@ impl Shelf {
             self.ensure_bill(name, &digest).await.with_context(|| format!("the bill of {name}"))?;
         }
         self.ensure_index().await.context("an index of two platforms")?;
-        self.ensure_chart().await?;
+        self.ensure_charts().await?;
         self.ensure_pinned(&first).await.context("a registration by digest")
     }
 
@@ -222,7 +229,7 @@ impl Shelf {
         ensure!(text == second, "two builds have other digests:\n{text}\n{second}");
         let told: BTreeSet<String> =
             text.lines().filter_map(|line| Some(format!("pushed {}", line.split_once(' ')?.1))).collect();
-        ensure!(told.len() == 3 && told.is_subset(said), "{told:#?} were not pushed: {said:#?}");
+        ensure!(told.len() == 2 + CHARTS.len() && told.is_subset(said), "{told:#?} were not pushed: {said:#?}");
 
         let [from, to] =
             [CONTROLLER_NAME, INSTALLATION_IMAGE].map(|name| format!("docker://{}/{name}:{TAG}", self.repository()));
@@ -230,16 +237,24 @@ impl Shelf {
 
         let (xtask, file) = (self.xtask.display().to_string(), self.text("registration.yaml"));
         let pins = self.text(&format!("first/{digests}"));
-        let words = ["controller-registration", "--digests", &pins, "--output", &file];
-        run(&xtask, &[&words[..], &["--gardener", "new", "--deployment", "oci-repository"]].concat()).await?;
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(&file)?)?;
-        let helm = &documents[0]["helm"];
+        let words = ["controller-registration", "--digests", &pins, "--output", &file, "--gardener", "new"];
+        let write = async |deployment: &str| {
+            run(&xtask, &[&words[..], &["--deployment", deployment]].concat()).await?;
+            let documents: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(&file)?)?;
+            anyhow::Ok(documents[0].clone())
+        };
+        let helm = &write("oci-repository").await?["helm"];
         let vector = helm["values"]["imageVectorOverwrite"].as_str().context("no image vector")?;
         let vector: Value = serde_saphyr::from_str(vector)?;
         let mut named = vec![helm["ociRepository"]["ref"].as_str().context("no chart")?.to_owned()];
         for image in vector["images"].as_array().context("no images")?.iter().chain([&helm["values"]["image"]]) {
             let text = |field: &str| image[field].as_str().map(str::to_owned).with_context(|| format!("no {field}"));
             named.push(format!("{}:{TAG}@{}", text("repository")?, text("tag")?));
+        }
+        let operator = write("operator-extension").await?;
+        for cluster in ["runtimeCluster", "virtualCluster"] {
+            let chart = &operator["spec"]["deployment"]["admission"][cluster]["helm"]["ociRepository"]["ref"];
+            named.push(chart.as_str().with_context(|| format!("no chart for the {cluster}"))?.to_owned());
         }
         for name in &named {
             ensure!(told.contains(&format!("pushed {name}")), "{name} is not among {told:#?}");
@@ -253,19 +268,21 @@ impl Shelf {
         Ok(())
     }
 
-    async fn ensure_chart(&self) -> anyhow::Result<()> {
+    async fn ensure_charts(&self) -> anyhow::Result<()> {
         let root = crate::root();
         let helm = HELM.obtain(&root, &self.progress).await?.display().to_string();
-        let chart = Chart::pack(&root.join("charts").join(CONTROLLER_NAME))?;
-        let reference = format!("oci://{}/charts/{}", self.repository(), chart.name);
         let (config, out) = (self.text("docker/config.json"), self.text("chart"));
         std::fs::create_dir(&out)?;
-        let options =
-            ["--version", &chart.version, "--plain-http", "--registry-config", &config, "--destination", &out];
-        run(&helm, &[&["pull", &reference], options.as_slice()].concat()).await?;
-        let pulled = std::fs::read(Path::new(&out).join(chart.file_name()))?;
-        ensure!(pulled == chart.archive, "Helm pulled another chart");
-        self.progress.step(&format!("Helm pulled {} {}", chart.name, chart.version));
+        for folder in CHARTS {
+            let chart = Chart::pack(&root.join("charts").join(folder))?;
+            let reference = format!("oci://{}/charts/{}", self.repository(), chart.name);
+            let options =
+                ["--version", &chart.version, "--plain-http", "--registry-config", &config, "--destination", &out];
+            run(&helm, &[&["pull", &reference], options.as_slice()].concat()).await?;
+            let pulled = std::fs::read(Path::new(&out).join(chart.file_name()))?;
+            ensure!(pulled == chart.archive, "Helm pulled another chart");
+            self.progress.step(&format!("Helm pulled {} {}", chart.name, chart.version));
+        }
         Ok(())
     }
 }
