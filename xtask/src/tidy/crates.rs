@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. From level
 /// [`DEVELOPMENT`] on they are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 33] = [
+const LEVELS: [(&str, u8); 34] = [
     ("gardener-api", 0),
     ("nri-policy", 0),
     ("extension-config", 1),
@@ -19,6 +19,7 @@ const LEVELS: [(&str, u8); 33] = [
     ("lease", 2),
     ("managed-resource", 2),
     ("observability", 2),
+    ("policy-convert", 2),
     ("program-file", 2),
     ("systemd-client", 2),
     ("unit-files", 2),
