@@ -80,9 +80,10 @@ fn built_in(section: &mut Section, of: &mut BalloonType, report: &mut Report) {
     if is_default {
         of.min_cpus = of.target.count(section.take("MinCPUs"), "minCPUs", report);
         of.max_cpus = max_cpus(section, &mut of.target, report);
-        if of.min_cpus > 0 || of.max_cpus > 0 {
-            of.target.put("maxBalloons", 1);
-        }
+        // One, from the start; a listed type without these keys would have none at first, and a second one later.
+        of.min_balloons = 1;
+        of.target.put("minBalloons", 1);
+        of.target.put("maxBalloons", 1);
     }
     priority(section, of, report);
     let refused: &[&'static str] = if is_default { &["MinBalloons"] } else { &["MinCPUs", "MaxCPUs", "MinBalloons"] };

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::balloon_types::{self, BalloonType, DEFAULT, RESERVED, in_order};
+use crate::limits;
 use crate::path;
 use crate::report::Report;
 use crate::resources::Reserved;
@@ -55,6 +56,7 @@ pub(crate) fn convert(
     say_of_built_in(&types, at, report);
     say_of_order(&types, at, report);
     if let Some(number) = reserved.by_number {
+        say_of_reserved(&types, at, report);
         hold_reserved(&mut types, number);
     }
     found.types.extend(types.iter().map(|of| of.name.clone()));
@@ -119,6 +121,20 @@ fn say_of_order(types: &[BalloonType], at: &str, report: &mut Report) {
             pair[1].name, pair[0].name
         );
         report.whole(path::below(at, "BalloonTypes"), Rule::StaticOrder, &text);
+    }
+}
+
+/// The reserved balloon prefers CPUs that are reserved by number, and is made after those of high priority (fillBuiltinBalloonDefs and
+/// applyBalloonDefs in cmd/plugins/balloons/policy/balloons-policy.go).
+fn say_of_reserved(types: &[BalloonType], at: &str, report: &mut Report) {
+    let is_before = |of: &&BalloonType| of.name != RESERVED && of.priority == 0 && of.min_balloons.min(of.min_cpus) > 0;
+    if let Some(first) = types.iter().find(is_before) {
+        let text = format!(
+            "CPUs that are reserved by number were kept from all balloons; those of high priority that are there from the start choose first and may take \
+             them, and system pods run on others: here those of the type {}; with AllocatorPriority 1 they choose after the reserved balloon",
+            limits::cut(&first.name, limits::VALUE_CHARACTERS)
+        );
+        report.whole(path::below(at, RESERVED), Rule::ReservedChosenLater, &text);
     }
 }
 

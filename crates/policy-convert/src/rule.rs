@@ -79,6 +79,8 @@ rules! {
     DefaultOwnBalloon = "balloons-default-own-balloon" ChangedMeaning,
     /// The reserved balloon grows beyond the reserved CPUs.
     ReservedGrows = "balloons-reserved-grows" ChangedMeaning,
+    /// Balloons of high priority may take CPUs that are reserved by number.
+    ReservedChosenLater = "balloons-reserved-chosen-later" ChangedMeaning,
     /// A balloon that cannot grow let containers in and now refuses them.
     FullRefuses = "balloons-full-refuses" ChangedMeaning,
     /// How many CPUs balloons take, and what kubelet must leave for them.
