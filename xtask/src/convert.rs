@@ -49,6 +49,8 @@ enum OutputFormat {
     Markdown,
 }
 
+/// Objects of other kinds that are named: a whole cluster may be among the files.
+const SKIPPED: usize = 10;
 /// Something has another meaning, or needs a decision.
 const OPEN: u8 = 3;
 /// Something is lost.
@@ -66,8 +68,11 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
     for file in &args.files {
         read(&file.display().to_string(), &text_of(file)?, &args.slot, &mut reading)?;
     }
-    for skipped in &reading.skipped {
+    for skipped in reading.skipped.iter().take(SKIPPED) {
         say(&format!("skipped: {skipped}"));
+    }
+    if let Some(more @ 1..) = reading.skipped.len().checked_sub(SKIPPED) {
+        say(&format!("skipped: {more} more"));
     }
     reading.input.node_cpus = args.node_cpus;
     let is_empty = reading.input.documents.is_empty()
@@ -185,6 +190,11 @@ mod tests {
             let found = error(text);
             assert!(found.starts_with(expected), "{text}: {found}");
         }
+        let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\npolicy: [*c, *c, *c, *c, *c, *c, *c]\n";
+        for hostile in [bomb, &"[".repeat(100_000), &format!("policy: {}", "{a: ".repeat(5000))] {
+            assert!(error(hostile).starts_with("FILE: is neither YAML nor JSON: "), "{}", &hostile[..40]);
+        }
+        assert!(error(&" ".repeat(limits::FILE_BYTES + 1)).ends_with("allowed: 4194304"));
         assert!(slot("group.a").is_ok() && slot("EXTRA_OPTIONS").is_err() && slot("x").is_err());
     }
 }

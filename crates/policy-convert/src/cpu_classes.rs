@@ -14,18 +14,27 @@ const DEFAULT: &str = "default";
 /// Steps of the kernel.
 const MOST_PREFERENCE: u64 = 255;
 
-/// `balloons`: nothing where the policy has no CPU classes, or `why` it does nothing with them.
-pub(crate) fn convert(
-    section: Option<Section>,
-    balloons: Result<&Balloons, &'static str>,
-    spec: &mut Target,
-    report: &mut Report,
-) {
+/// Who uses the classes.
+#[derive(Debug)]
+pub(crate) enum Classes<'a> {
+    /// Balloons.
+    Of(&'a Balloons),
+    /// A policy that nri-plugins do not have.
+    OfLost(&'static str),
+    /// Nobody, and why.
+    NoEffect(&'static str),
+}
+
+/// Takes the section `cpu`.
+pub(crate) fn convert(section: Option<Section>, classes: &Classes<'_>, spec: &mut Target, report: &mut Report) {
     let Some(mut section) = section else { return };
     if let Some(key) = section.take("classes") {
-        match balloons {
-            Err(why) => report.no_effect(key, why),
-            Ok(balloons) => {
+        match classes {
+            Classes::NoEffect(why) => report.no_effect(key, why),
+            Classes::OfLost(policy) => {
+                report.key(key, Rule::PolicyKey, None, &format!("is used by the policy {policy} only"))
+            }
+            Classes::Of(balloons) => {
                 if let Some(mut classes) = key.open(Case::Exact, report) {
                     let all: Vec<Value> = classes
                         .rest()

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::balloons::{self, Balloons};
 use crate::controllers::{self, Off};
+use crate::cpu_classes::Classes;
 use crate::key::Key;
 use crate::path;
 use crate::report::Report;
@@ -24,10 +25,11 @@ const WITHOUT_SUCCESSOR: [(&str, &str); 5] = [
         "write a balloon type for each pool, with minCPUs = maxCPUs = its CPU, minBalloons = maxBalloons = its Instances, and preferNewBalloons; \
          MaxPods, shares in percent and FillOrder have no counterpart",
     ),
-    ("dynamic-pools", "write a balloon type for each pool; balloons grow by requests, not by what is used"),
+    (DYNAMIC_POOLS, "write a balloon type for each pool; balloons grow by requests, not by what is used"),
 ];
+const DYNAMIC_POOLS: &str = "dynamic-pools";
 const POLICY_SECTIONS: [&str; 7] =
-    ["static", "static-pools", "topology-aware", "memtier", "balloons", "podpools", "dynamic-pools"];
+    ["static", "static-pools", "topology-aware", "memtier", "balloons", "podpools", DYNAMIC_POOLS];
 
 /// What comes of a document.
 #[derive(Debug)]
@@ -83,12 +85,12 @@ pub(crate) fn convert(slot: &ConfigKey, value: Value, inherited: Option<&str>, r
     let control = rdt::convert(document.section("rdt", Case::Exact, report), off.rdt, report);
     controllers::block_io(document.section("blockio", Case::Exact, report), off.block_io, report);
     let cpu = document.section("cpu", Case::Exact, report);
-    cpu_classes::convert(cpu, classes_of(made.as_ref(), &off), &mut spec, report);
+    cpu_classes::convert(cpu, &classes_of(&made, &off), &mut spec, report);
     observe::instrumentation(document.section("instrumentation", Case::Exact, report), &mut spec, report);
     observe::logger(document.section("logger", Case::Exact, report), &mut spec, report);
     observe::dump(document.section("dump", Case::Exact, report), report);
     document.finish(report);
-    let Made { kind, balloons } = made?;
+    let Ok(Made { kind, balloons }) = made else { return None };
     if let Some(rdt) = control {
         spec.put("control", json!({ "rdt": rdt }));
     }
@@ -109,12 +111,20 @@ struct Made {
     balloons: Option<Balloons>,
 }
 
+/// There is no policy to write.
+struct NoPolicy {
+    /// Its name, where it is one that gives CPUs classes.
+    with_cpu_classes: Option<&'static str>,
+}
+
 /// Only balloons and dynamic-pools give CPUs a class (pkg/cri/resource-manager/control/cpu/api.go).
-fn classes_of<'a>(made: Option<&'a Made>, off: &Off) -> Result<&'a Balloons, &'static str> {
-    if off.cpu {
-        return Err("the controller is switched off");
+fn classes_of<'a>(made: &'a Result<Made, NoPolicy>, off: &Off) -> Classes<'a> {
+    match made {
+        _ if off.cpu => Classes::NoEffect("the controller is switched off"),
+        Ok(Made { balloons: Some(balloons), .. }) => Classes::Of(balloons),
+        Err(NoPolicy { with_cpu_classes: Some(policy) }) => Classes::OfLost(policy),
+        _ => Classes::NoEffect("only the policies balloons and dynamic-pools give CPUs a class"),
     }
-    made.and_then(|made| made.balloons.as_ref()).ok_or("only the policy balloons gives CPUs a class")
 }
 
 fn policy(
@@ -123,7 +133,7 @@ fn policy(
     inherited: Option<&str>,
     spec: &mut Target,
     report: &mut Report,
-) -> Option<Made> {
+) -> Result<Made, NoPolicy> {
     let mut section = section.unwrap_or_else(|| Section::absent(at));
     let key = given(section.take("Active"), report);
     let named = key.as_ref().map(|key| key.value.as_str().unwrap_or("?").to_owned());
@@ -132,14 +142,14 @@ fn policy(
         "none" => {
             none(key, at, spec, report);
             resources::leave_out(&mut section, "the policy none has no CPUs", report);
-            Some(Made { kind: Kind::BalloonsPolicy, balloons: None })
+            Ok(Made { kind: Kind::BalloonsPolicy, balloons: None })
         }
         "balloons" => {
             of_kind(key, Kind::BalloonsPolicy, report);
             let reserved = resources::convert(&mut section, spec, report);
             let own = section.section("balloons", Case::Exact, report);
             let balloons = balloons::convert(own, &path::below(at, "balloons"), &reserved, spec, report);
-            Some(Made { kind: Kind::BalloonsPolicy, balloons: Some(balloons) })
+            Ok(Made { kind: Kind::BalloonsPolicy, balloons: Some(balloons) })
         }
         "topology-aware" | "memtier" => {
             of_kind(key, Kind::TopologyAwarePolicy, report);
@@ -148,11 +158,11 @@ fn policy(
             if let Some(own) = section.section(own, Case::Exact, report) {
                 topology_aware::convert(own, spec, report);
             }
-            Some(Made { kind: Kind::TopologyAwarePolicy, balloons: None })
+            Ok(Made { kind: Kind::TopologyAwarePolicy, balloons: None })
         }
         _ => {
             without_successor(key, &active, at, &mut section, report);
-            None
+            Err(NoPolicy { with_cpu_classes: (active == DYNAMIC_POOLS).then_some(DYNAMIC_POOLS) })
         }
     };
     for name in POLICY_SECTIONS {
@@ -211,7 +221,7 @@ fn without_successor(key: Option<Key>, active: &str, at: &str, section: &mut Sec
         "static" | "static-plus" => &["static"],
         "static-pools" => &["static-pools"],
         "podpools" => &["podpools"],
-        _ => &["dynamic-pools"],
+        _ => &[DYNAMIC_POOLS],
     };
     for own in sections.iter().chain(&["AvailableResources", "ReservedResources"]) {
         if let Some(key) = section.take(own) {
