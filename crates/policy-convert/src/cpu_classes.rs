@@ -32,7 +32,7 @@ pub(crate) fn convert(section: Option<Section>, classes: &Classes<'_>, spec: &mu
         match classes {
             Classes::NoEffect(why) => report.no_effect(key, why),
             Classes::OfLost(policy) => {
-                report.key(key, Rule::PolicyKey, None, &format!("is used by the policy {policy} only"))
+                report.key(key, Rule::PolicyKey, None, &format!("is used by the policy {policy} only"));
             }
             Classes::Of(balloons) => {
                 if let Some(mut classes) = key.open(Case::Exact, report) {
@@ -53,6 +53,9 @@ pub(crate) fn convert(section: Option<Section>, classes: &Classes<'_>, spec: &mu
 
 const DEFAULT_APPLIES: &str = "is given to balloons of types without CpuClass, too, whose CPUs cri-resmgr left as they were: with maxFreq 1600000 they \
                                now run at 1.6 GHz at most; give it another name if that is not meant";
+
+const UNCORE: &str = "where the kernel has not loaded intel_uncore_frequency cri-resmgr went on without these limits, and the plugin does not start: containers of \
+                      such a node are not placed at all; load it there, or give those nodes a policy without them";
 
 fn class(name: &str, key: Key, balloons: &Balloons, report: &mut Report) -> Option<Value> {
     if name == DEFAULT && !balloons.cpu_classes.contains(DEFAULT) {
@@ -81,7 +84,9 @@ fn frequency(key: Option<Key>, name: &str, is_default: bool, target: &mut Target
         report.invalid(key, "a whole number of kHz");
         return;
     };
-    if is_default {
+    if name.starts_with("uncore") && khz > 0 {
+        report.key(key, Rule::Uncore, Some(&target.place(name)), UNCORE);
+    } else if is_default {
         report.key(key, Rule::CpuClassDefault, Some(&target.place(name)), DEFAULT_APPLIES);
     } else {
         report.same(key, &target.place(name));

@@ -93,6 +93,8 @@ rules! {
     CpuClassDefault = "cpu-class-default" ChangedMeaning,
     /// The energy-performance preference was read and never applied.
     EnergyPreference = "cpu-energy-preference-applied" ChangedMeaning,
+    /// Without the uncore driver the plugin does not start, where cri-resmgr went on.
+    Uncore = "cpu-uncore-needs-driver" ChangedMeaning,
     /// Without resctrl the plugin does not start, where cri-resmgr went on.
     RdtNeedsResctrl = "rdt-needs-resctrl" ChangedMeaning,
     /// Groups of resctrl have other names.
