@@ -15,9 +15,10 @@ const OLD: &str = "cri-resource-manager.intel.com";
 const NEW: &str = "resource-policy.nri.io";
 /// Heads that mean the same before the new suffix.
 const SAME: [&str; 6] =
-    ["rdtclass", "prefer-isolated-cpus", "prefer-shared-cpus", "prefer-reserved-cpus", "memory-type", "topologyhints"];
+    [RDT_CLASS, "prefer-isolated-cpus", "prefer-shared-cpus", "prefer-reserved-cpus", "memory-type", "topologyhints"];
 /// Those of them that were also written for a whole pod, as a map from containers.
 const MAPS: [&str; 3] = ["prefer-isolated-cpus", "prefer-shared-cpus", "memory-type"];
+const RDT_CLASS: &str = "rdtclass";
 const BALLOON: &str = "balloon.balloons";
 /// Heads that stand nowhere any more, and why.
 const LOST: [(&str, &str); 5] = [
@@ -42,23 +43,32 @@ const AFFINITIES: [&str; 2] = ["affinity", "anti-affinity"];
 /// Annotations to add to one object.
 pub(crate) type Patch = BTreeMap<String, String>;
 
-/// `balloons`: names of the balloon types of all policies, if one of them is balloons.
+/// What annotations may name.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Balloon types of all policies; nothing where no policy is balloons.
+    pub(crate) balloons: Option<BTreeSet<String>>,
+    /// RDT classes of all policies; nothing where no policy defines some.
+    pub(crate) rdt_classes: Option<BTreeSet<String>>,
+}
+
+/// Notes each annotation of one object.
 pub(crate) fn convert(
     owner: &str,
     annotations: &BTreeMap<String, String>,
-    balloons: Option<&BTreeSet<String>>,
+    known: &Known,
     report: &mut Report,
 ) -> Patch {
     let mut patch = Patch::new();
     let document = path::object("annotations", owner);
     for (name, value) in annotations {
         let key = Key { path: path::below(&document, name), value: Value::from(value.clone()), level: 1 };
-        one(name, value, key, balloons, &mut patch, report);
+        one(name, value, key, known, &mut patch, report);
     }
     patch
 }
 
-fn one(name: &str, value: &str, key: Key, balloons: Option<&BTreeSet<String>>, patch: &mut Patch, report: &mut Report) {
+fn one(name: &str, value: &str, key: Key, known: &Known, patch: &mut Patch, report: &mut Report) {
     if name == "intel.com/resources" {
         let becomes = "noderesource.dev/resources";
         let text = "cri-resmgr's webhook wrote it; resource-annotator, a plugin of its own, writes the new one, and it is not read for init containers: \
@@ -84,7 +94,7 @@ fn one(name: &str, value: &str, key: Key, balloons: Option<&BTreeSet<String>>, p
         return report.key(key, Rule::Annotation, None, why);
     }
     if head == BALLOON {
-        match balloons {
+        match &known.balloons {
             None => return report.no_effect(key, "no policy is balloons"),
             Some(types) if !types.contains(value) => {
                 let text = format!(
@@ -97,6 +107,13 @@ fn one(name: &str, value: &str, key: Key, balloons: Option<&BTreeSet<String>>, p
         }
     } else if !SAME.contains(&head) {
         return report.key(key, Rule::UnknownAnnotation, None, "cri-resmgr does not know this annotation");
+    }
+    if head == RDT_CLASS && known.rdt_classes.as_ref().is_some_and(|classes| !classes.contains(value)) {
+        let text = format!(
+            "names the RDT class \"{}\", which no policy has: cri-resmgr gave such a container the root class, and the runtime may refuse it",
+            limits::cut(value, limits::VALUE_CHARACTERS).escape_debug()
+        );
+        return report.key(key, Rule::UnknownClass, None, &text);
     }
     let becomes = name.replacen(OLD, NEW, 1);
     report.same(key, &becomes);
@@ -155,7 +172,10 @@ mod tests {
 
     #[test]
     fn each_annotation_becomes_its_successor() {
-        let types = BTreeSet::from(["quad".to_owned()]);
+        let known = Known {
+            balloons: Some(BTreeSet::from(["quad".to_owned()])),
+            rdt_classes: Some(BTreeSet::from(["gold".to_owned()])),
+        };
         for (name, value, rule, becomes) in [
             (
                 "rdtclass.cri-resource-manager.intel.com/pod",
@@ -176,6 +196,7 @@ mod tests {
                 "balloon.balloons.resource-policy.nri.io=quad",
             ),
             ("balloon.balloons.cri-resource-manager.intel.com", "other", Rule::UnknownBalloon, ""),
+            ("rdtclass.cri-resource-manager.intel.com", "silver", Rule::UnknownClass, ""),
             ("cri-resource-manager.intel.com/affinity", "x", Rule::Same, "resource-policy.nri.io/affinity=x"),
             (
                 "cri-resource-manager.intel.com/prefer-isolated-cpus",
@@ -200,8 +221,7 @@ mod tests {
             ("prometheus.io/scrape", "true", Rule::NoEffect, ""),
         ] {
             let mut report = Report::default();
-            let patch =
-                convert("Pod a/b", &BTreeMap::from([(name.to_owned(), value.to_owned())]), Some(&types), &mut report);
+            let patch = convert("Pod a/b", &BTreeMap::from([(name.to_owned(), value.to_owned())]), &known, &mut report);
             let rules: Vec<Rule> = report.keys.iter().map(|entry| entry.rule).collect();
             assert_eq!(rules, [rule], "{name}");
             let added: Vec<String> = patch.iter().map(|(key, value)| format!("{key}={value}")).collect();

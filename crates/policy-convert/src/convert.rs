@@ -1,13 +1,13 @@
 //! From all documents to policies, labels, patches and the report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use extension_config::ConfigKey;
 use nri_policy::Policy;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::adjustments;
-use crate::annotations::{self, Patch};
+use crate::annotations::{self, Known, Patch};
 use crate::balloons::Balloons;
 use crate::document::{self, Draft};
 use crate::input::{Input, TooMuch};
@@ -54,10 +54,14 @@ pub fn convert(input: Input) -> Result<Conversion, TooMuch> {
     }
     let drafts = drafts(documents, &mut report);
     let mut conversion = Conversion::default();
-    let mut types: Option<BTreeSet<String>> = None;
+    let mut known = Known::default();
     for (slot, draft) in drafts {
         if let Some(balloons) = &draft.balloons {
-            types.get_or_insert_default().extend(balloons.types.iter().cloned());
+            known.balloons.get_or_insert_default().extend(balloons.types.iter().cloned());
+        }
+        let partitions = draft.policy.spec.pointer("/control/rdt/partitions").and_then(Value::as_object);
+        for classes in partitions.into_iter().flat_map(Map::values).filter_map(|of| of.get("classes")?.as_object()) {
+            known.rdt_classes.get_or_insert_default().extend(classes.keys().cloned());
         }
         if let Some(policy) = checked(draft, node_cpus, &mut report) {
             conversion.policies.insert(slot, policy);
@@ -73,7 +77,7 @@ pub fn convert(input: Input) -> Result<Conversion, TooMuch> {
         adjustments::convert(&name, spec, &mut report);
     }
     for (owner, all) in &annotations {
-        let patch = annotations::convert(owner, all, types.as_ref(), &mut report);
+        let patch = annotations::convert(owner, all, &known, &mut report);
         if !patch.is_empty() {
             conversion.patches.insert(owner.clone(), patch);
         }
@@ -151,6 +155,9 @@ fn checked(draft: Draft, node_cpus: Option<u64>, report: &mut Report) -> Option<
             return None;
         }
     };
+    for warning in checked.warnings() {
+        report.note(format!("{document}{}", warning.path), &warning.message);
+    }
     let mut least = checked.least_cpus();
     if let Some(Balloons { from_start, further, of_further, .. }) = balloons {
         let reserved = least.saturating_sub(from_start).saturating_sub(further);

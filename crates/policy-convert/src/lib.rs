@@ -34,5 +34,5 @@ mod topology_aware;
 
 pub use convert::{Conversion, Label, convert};
 pub use input::{Input, TooMuch};
-pub use report::{Entry, Report, Verdict};
+pub use report::{Entry, Note, Report, Verdict};
 pub use rule::{Grade, Rule};

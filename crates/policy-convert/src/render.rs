@@ -102,6 +102,12 @@ pub fn text(conversion: &Conversion, accepted: &BTreeSet<String>) -> Result<Stri
             }
         }
     }
+    if !report.notes.is_empty() {
+        line(&format!("\n# worth knowing of the new policies ({})", report.notes.len()));
+    }
+    for note in &report.notes {
+        line(&visible(&format!("{}: {}", note.path, note.text)));
+    }
     Ok(out)
 }
 
@@ -147,6 +153,9 @@ pub fn markdown(conversion: &Conversion, accepted: &BTreeSet<String>) -> Result<
             let becomes = entry.becomes.as_deref().map(|place| format!("`{}`", cell(place))).unwrap_or_default();
             let _ = writeln!(out, "| {} | `{}` | {becomes} | {} |", grade.name(), cell(&entry.id), cell(&entry.text));
         }
+    }
+    for note in &report.notes {
+        let _ = write!(out, "\n`{}`: {}\n", visible(&note.path), visible(&note.text));
     }
     Ok(out)
 }

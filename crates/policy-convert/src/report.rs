@@ -35,6 +35,15 @@ impl Entry {
     }
 }
 
+/// What works in the new policy, but perhaps not as its author thinks. It is nothing that has changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Note {
+    /// Document and place in the new policy: `default/spec.cpuClasses[0].minFreq`.
+    pub path: String,
+    /// What.
+    pub text: String,
+}
+
 /// What is said of an input.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -42,6 +51,8 @@ pub struct Report {
     pub keys: Vec<Entry>,
     /// What follows from several keys, or from one that is absent.
     pub whole: Vec<Entry>,
+    /// Warnings about the new policies: for each the first [`nri_policy::limits::WARNINGS`].
+    pub notes: Vec<Note>,
 }
 
 /// Whether a configuration can be taken over.
@@ -139,10 +150,16 @@ impl Report {
         self.whole.push(Entry::new(path, rule, None, text));
     }
 
+    /// Notes a warning about a new policy.
+    pub(crate) fn note(&mut self, path: String, text: &str) {
+        self.notes.push(Note { path, text: limits::cut(text, limits::TEXT_CHARACTERS) });
+    }
+
     /// In the order of paths.
     pub(crate) fn sort(&mut self) {
         self.keys.sort();
         self.whole.sort();
+        self.notes.sort();
         // Two faults of one place are two sentences of one entry.
         self.whole.dedup_by(|next, first| {
             let is_same = next.id == first.id;

@@ -157,6 +157,8 @@ rules! {
     NodeTooSmall = "node-too-small" NeedsDecision,
     /// An annotation names a balloon type that no policy has.
     UnknownBalloon = "annotation-unknown-balloon" NeedsDecision,
+    /// An annotation names an RDT class that no policy has.
+    UnknownClass = "annotation-unknown-class" NeedsDecision,
     /// An annotation that cri-resmgr does not know, or whose value it cannot read.
     UnknownAnnotation = "annotation-unknown" NeedsDecision,
 }
