@@ -3,9 +3,22 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use extension_config::ConfigKey;
+use extension_config::{ConfigKey, provider_config};
 use policy_convert::read::{Reading, read};
-use policy_convert::{Rule, convert, render};
+use policy_convert::{Conversion, Rule, convert, render};
+
+/// What is printed for a providerConfig is one that the controller takes.
+fn is_taken(conversion: &Conversion, name: &str) {
+    let mut config = render::provider_config(conversion);
+    // Without a default policy it is a draft, and the report says what has to be decided.
+    if let Some(fields) = config.as_object_mut().filter(|_| conversion.policies.contains_key(&ConfigKey::Default)) {
+        fields.insert("apiVersion".to_owned(), provider_config::API_VERSION.into());
+        fields.insert("kind".to_owned(), provider_config::KIND.into());
+        let effective = extension_config::resolve(None, Some(&config), &extension_config::Facts::default());
+        let problems = effective.err().map(|problems| problems.to_string());
+        assert_eq!(problems, None, "{name}");
+    }
+}
 
 #[test]
 fn each_document_has_its_outcome() {
@@ -25,6 +38,7 @@ fn each_document_has_its_outcome() {
         seen.extend(conversion.report.entries().map(|entry| entry.rule));
         let accepted = BTreeSet::new();
         insta::assert_snapshot!(name.clone(), render::text(&conversion, &accepted).unwrap());
+        is_taken(&conversion, &name);
         // The three forms say the same.
         let entries = conversion.report.entries().count();
         let rows = render::markdown(&conversion, &accepted).unwrap();
