@@ -7,11 +7,12 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 /// Where people are told what to type.
-const TEXTS: [&str; 6] = [
+const TEXTS: [&str; 7] = [
     "README.md",
     "docs/development.md",
     "docs/installation.md",
     "docs/local-gardener.md",
+    "docs/migration-to-nri.md",
     "docs/node-trials.md",
     "docs/operations.md",
 ];

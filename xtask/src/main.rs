@@ -5,6 +5,7 @@ mod bed;
 mod bench;
 mod chart;
 mod controller_registration;
+mod convert;
 mod demo;
 #[cfg(test)]
 mod documented;
@@ -35,6 +36,7 @@ enum Command {
     Release(release::ReleaseArgs),
     Tidy(tidy::TidyArgs),
     Check(preview::CheckArgs),
+    Convert(convert::ConvertArgs),
     /// Shows the main job: on, off, and a node as it was.
     Demo(demo::DemoArgs),
     E2e(e2e::E2eArgs),
@@ -71,8 +73,9 @@ fn run() -> anyhow::Result<ExitCode> {
     OWN_PROGRAM.get_or_init(|| std::env::current_exe().unwrap_or_default());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package has no parent folder")?;
     match Command::parse() {
-        // Its exit status tells more than whether it worked.
+        // Their exit status tells more than whether it worked.
         Command::Check(check) => Ok(check.run().into()),
+        Command::Convert(args) => convert::run(&args),
         command => command.execute(root).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -95,6 +98,7 @@ impl Command {
                 anyhow::ensure!(check.run() == preview::Status::Fine, "not everything is fine");
                 Ok(())
             }
+            Self::Convert(args) => convert::run(&args).map(drop),
             Self::Demo(args) => demo::run(&args, root),
             Self::E2e(args) => e2e::run(&args, root),
             Self::Bench(command) => bench::run(&command, root),

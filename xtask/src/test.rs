@@ -201,6 +201,13 @@ fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
             &daemon,
             tally,
         )?;
+        say("== what becomes of the configurations that upstream publishes in nri-plugins");
+        cargo_test(
+            root,
+            &["test", "--package", "policy-convert", "--test", "upstream", "--locked", "--", "--ignored"],
+            &daemon,
+            tally,
+        )?;
         say("== the agent, killed and failed at some of the places of the crash matrix");
         let words = ["test", "--package", "crash-matrix", "--test", "short", "--locked", "--"];
         cargo_test(root, &[&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat(), &[], tally)?;

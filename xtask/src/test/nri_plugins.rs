@@ -28,5 +28,9 @@ pub(crate) fn run(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         programs.push((variable, program.display().to_string()));
     }
     let words = ["test", "--package", "fake-nri-runtime", "--test", "nri_plugins", "--locked", "--", "--ignored"];
-    cargo_test(root, &words, &programs, tally)
+    cargo_test(root, &words, &programs, tally)?;
+    say("== what comes of cri-resmgr's configurations, taken by the policies");
+    programs.push(("CRI_RESMGR_SOURCE", image_builder::payload::payload_module(root)?.display().to_string()));
+    let words = ["test", "--package", "policy-convert", "--test", "dry_run", "--locked", "--", "--ignored"];
+    cargo_test(root, &[&words[..], &["--nocapture"]].concat(), &programs, tally)
 }

@@ -19,6 +19,7 @@ const LEVELS: [(&str, u8); 34] = [
     ("lease", 2),
     ("managed-resource", 2),
     ("observability", 2),
+    ("policy-convert", 2),
     ("program-file", 2),
     ("systemd-client", 2),
     ("unit-files", 2),
