@@ -5,7 +5,6 @@ mod bed;
 mod bench;
 mod chart;
 mod controller_registration;
-mod convert;
 mod demo;
 #[cfg(test)]
 mod documented;
@@ -36,7 +35,7 @@ enum Command {
     Release(release::ReleaseArgs),
     Tidy(tidy::TidyArgs),
     Check(preview::CheckArgs),
-    Convert(convert::ConvertArgs),
+    Convert(policy_convert::ConvertArgs),
     /// Shows the main job: on, off, and a node as it was.
     Demo(demo::DemoArgs),
     E2e(e2e::E2eArgs),
@@ -75,7 +74,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match Command::parse() {
         // Their exit status tells more than whether it worked.
         Command::Check(check) => Ok(check.run().into()),
-        Command::Convert(args) => convert::run(&args),
+        Command::Convert(args) => Ok(args.run()?.into()),
         command => command.execute(root).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -98,7 +97,7 @@ impl Command {
                 anyhow::ensure!(check.run() == preview::Status::Fine, "not everything is fine");
                 Ok(())
             }
-            Self::Convert(args) => convert::run(&args).map(drop),
+            Self::Convert(args) => Ok(args.run().map(drop)?),
             Self::Demo(args) => demo::run(&args, root),
             Self::E2e(args) => e2e::run(&args, root),
             Self::Bench(command) => bench::run(&command, root),

@@ -5,7 +5,8 @@
 //! exactly once in the [`Report`]; a key that nothing is known of needs a decision. A policy is only given out when [`nri_policy::check`]
 //! takes it.
 //!
-//! [`read::read`] makes an [`Input`] of files, [`render`] texts of a [`Conversion`].
+//! [`read::read`] makes an [`Input`] of texts, [`render`] texts of a [`Conversion`]; [`ConvertArgs::run`] is the command around them, for every program that has it
+//! as a subcommand.
 //!
 //! What depends on the node is not looked at, save how many CPUs it has ([`Input::node_cpus`]).
 
@@ -13,6 +14,7 @@ mod adjustments;
 mod annotations;
 mod balloon_types;
 mod balloons;
+mod command;
 mod controllers;
 mod convert;
 mod cpu_classes;
@@ -32,6 +34,7 @@ mod section;
 mod target;
 mod topology_aware;
 
+pub use command::{ConvertArgs, Failed};
 pub use convert::{Conversion, Label, convert};
 pub use input::{Input, TooMuch};
 pub use report::{Entry, Note, Report, Verdict};

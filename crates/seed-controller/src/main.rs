@@ -23,6 +23,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     match options.command {
         Some(Command::Check(check)) => Ok(check.run().into()),
+        Some(Command::Convert(convert)) => Ok(convert.run()?.into()),
         Some(Command::Admission(args)) => {
             let log = LogConfig { level: args.log_level.clone(), format: args.log_format };
             work(&log, process::admission(*args))

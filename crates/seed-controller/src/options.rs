@@ -92,6 +92,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     Check(preview::CheckArgs),
+    Convert(policy_convert::ConvertArgs),
     Admission(Box<admission::AdmissionArgs>),
 }
 

@@ -1,17 +1,17 @@
-//! `cargo xtask convert`: what becomes of a cri-resmgr configuration in nri-plugins.
+//! The command `convert`: reads files, converts them, prints what becomes of them.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 use extension_config::ConfigKey;
-use policy_convert::read::{Reading, read};
-use policy_convert::{Conversion, Grade, convert, limits, render};
 
-use crate::terminal::say;
+use crate::convert::{Conversion, convert};
+use crate::input::TooMuch;
+use crate::read::{Reading, Unreadable, read};
+use crate::rule::Grade;
+use crate::{limits, render};
 
 /// Converts a configuration of cri-resmgr into policies of nri-plugins, and says of each key what becomes of it. Files are providerConfigs, Shoots,
 /// ConfigMaps cri-resmgr-config.NAME, Adjustments, pods and what makes pods (for their annotations), or plain configurations of the daemon; all of them are
@@ -19,8 +19,8 @@ use crate::terminal::say;
 ///
 /// Exit status: 0 when the configuration can be taken over as it is, or with what is accepted; 3 when something has another meaning or needs a decision; 4
 /// when something is lost that is not accepted; 1 when a file cannot be read or an accepted id is none of the report; 2 when the command line is wrong.
-#[derive(Debug, Args)]
-pub(crate) struct ConvertArgs {
+#[derive(Debug, Clone, Args)]
+pub struct ConvertArgs {
     /// What to convert; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -62,36 +62,81 @@ fn slot(text: &str) -> Result<ConfigKey, String> {
         .ok_or_else(|| "allowed: fallback, force, default, group.NAME, node.NAME".to_owned())
 }
 
-/// Converts, and writes the answer to standard output.
-pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<ExitCode> {
-    let mut reading = Reading::default();
-    for file in &args.files {
-        read(&file.display().to_string(), &text_of(file)?, &args.slot, &mut reading)?;
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// A file is not what it should be.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// There is more than is converted at a time.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
+    /// Nothing that can be converted is in the files.
+    #[error("there is nothing to convert: no configuration of cri-resmgr, no Adjustment, no annotation")]
+    Nothing,
+    /// What is accepted does not happen.
+    #[error("--accept: is {0:?}, allowed: ids of what has changed or is lost, as the report has them")]
+    UnknownId(String),
+    /// The answer cannot be put into this form.
+    #[error(transparent)]
+    Render(#[from] render::Error),
+    /// A file, or standard output.
+    #[error("{place}: cannot be read or written")]
+    Io {
+        /// Which.
+        place: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ConvertArgs {
+    /// Converts, and writes the answer to standard output. That nobody reads it any more changes nothing. The exit status is one of those that the
+    /// help names.
+    ///
+    /// # Errors
+    /// What is wrong with a file or an option: file, field, value and what is allowed.
+    pub fn run(&self) -> Result<u8, Failed> {
+        let mut reading = Reading::default();
+        for file in &self.files {
+            read(&file.display().to_string(), &text_of(file)?, &self.slot, &mut reading)?;
+        }
+        tell_skipped(&reading.skipped);
+        reading.input.node_cpus = self.node_cpus;
+        let is_empty = reading.input.documents.is_empty()
+            && reading.input.adjustments.is_empty()
+            && reading.input.annotations.is_empty();
+        if is_empty {
+            return Err(Failed::Nothing);
+        }
+        let conversion = convert(reading.input)?;
+        let accepted: BTreeSet<String> = self.accept.iter().cloned().collect();
+        if let Some(unknown) = conversion.report.unknown(&accepted).first() {
+            return Err(Failed::UnknownId(unknown.to_string()));
+        }
+        let answer = match self.output {
+            OutputFormat::Text => render::text(&conversion, &accepted)?,
+            OutputFormat::Json => render::json(&conversion, &accepted)?,
+            OutputFormat::Markdown => render::markdown(&conversion, &accepted)?,
+        };
+        match io::stdout().lock().write_all(answer.as_bytes()) {
+            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failed::Io { place: "standard output".to_owned(), source })
+            }
+            _ => Ok(status(&conversion, &accepted)),
+        }
     }
-    for skipped in reading.skipped.iter().take(SKIPPED) {
-        say(&format!("skipped: {skipped}"));
+}
+
+/// On standard error, for people; that it cannot be written is nobody's concern.
+fn tell_skipped(skipped: &[String]) {
+    let mut out = io::stderr().lock();
+    for skipped in skipped.iter().take(SKIPPED) {
+        drop(writeln!(out, "skipped: {skipped}"));
     }
-    if let Some(more @ 1..) = reading.skipped.len().checked_sub(SKIPPED) {
-        say(&format!("skipped: {more} more"));
-    }
-    reading.input.node_cpus = args.node_cpus;
-    let is_empty = reading.input.documents.is_empty()
-        && reading.input.adjustments.is_empty()
-        && reading.input.annotations.is_empty();
-    ensure!(!is_empty, "there is nothing to convert: no configuration of cri-resmgr, no Adjustment, no annotation");
-    let conversion = convert(reading.input)?;
-    let accepted: BTreeSet<String> = args.accept.iter().cloned().collect();
-    if let Some(unknown) = conversion.report.unknown(&accepted).first() {
-        bail!("--accept: is {unknown:?}, allowed: ids of what has changed or is lost, as the report has them");
-    }
-    let answer = match args.output {
-        OutputFormat::Text => render::text(&conversion, &accepted)?,
-        OutputFormat::Json => render::json(&conversion, &accepted)?,
-        OutputFormat::Markdown => render::markdown(&conversion, &accepted)?,
-    };
-    match std::io::stdout().lock().write_all(answer.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(status(&conversion, &accepted).into()),
+    if let Some(more @ 1..) = skipped.len().checked_sub(SKIPPED) {
+        drop(writeln!(out, "skipped: {more} more"));
     }
 }
 
@@ -101,15 +146,15 @@ fn status(conversion: &Conversion, accepted: &BTreeSet<String>) -> u8 {
 }
 
 /// Not more than the limit is read, whatever the file is.
-fn text_of(file: &Path) -> anyhow::Result<String> {
+fn text_of(file: &Path) -> Result<String, Failed> {
     let most = u64::try_from(limits::FILE_BYTES).unwrap_or(u64::MAX);
     let mut text = String::new();
     let read = if file.as_os_str() == "-" {
-        std::io::stdin().lock().take(most + 1).read_to_string(&mut text)
+        io::stdin().lock().take(most + 1).read_to_string(&mut text)
     } else {
         std::fs::File::open(file).and_then(|file| file.take(most + 1).read_to_string(&mut text))
     };
-    read.with_context(|| format!("{}: cannot be read", file.display()))?;
+    read.map_err(|source| Failed::Io { place: file.display().to_string(), source })?;
     Ok(text)
 }
 
@@ -146,7 +191,7 @@ mod tests {
     /// What the page shows is what the command writes.
     #[test]
     fn the_documented_example_is_the_real_answer() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut reading = Reading::default();
         let example = std::fs::read_to_string(root.join("examples/provider-config/balloons.yaml")).unwrap();
         read("balloons.yaml", &example, &ConfigKey::Default, &mut reading).unwrap();
