@@ -96,7 +96,7 @@ async fn configuration_follows_lists_and_events() {
     ] {
         let rounds = vec![Round::Serves { listed: vec![map(1, "a")], events }];
         let (seen, _) = follow(rounds, Duration::from_secs(5)).await;
-        assert_eq!(seen.first().cloned().flatten(), Some("a".to_owned()), "{seen:?}");
+        // The list may have been overtaken by an event before anybody looked: only the last state is promised.
         assert_eq!(seen.last().cloned().flatten(), last, "{seen:?}");
     }
 }
