@@ -98,9 +98,10 @@ pub(crate) fn configuration(
     }
 }
 
-/// Whether what is there says all that is wanted; what others or defaults have added does not matter.
+/// Whether what is there says all that is wanted; what others or defaults have added, webhooks of their own included, does not matter.
 pub(crate) fn is_as_wanted(found: &ValidatingWebhookConfiguration, wanted: &ValidatingWebhookConfiguration) -> bool {
-    let [Some([found_one]), Some([wanted_one])] = [found.webhooks.as_deref(), wanted.webhooks.as_deref()] else {
+    let Some(wanted_one) = wanted.webhooks.iter().flatten().next() else { return false };
+    let Some(found_one) = found.webhooks.iter().flatten().find(|webhook| webhook.name == wanted_one.name) else {
         return false;
     };
     let with_defaults = ValidatingWebhook {
@@ -147,6 +148,14 @@ mod tests {
     #[test]
     fn what_is_stored_needs_no_write_and_a_change_does() {
         assert!(is_as_wanted(&stored(), &wanted()));
+        // A webhook that somebody else has added is his: to apply ours again would not take it away.
+        let mut shared = stored();
+        shared
+            .webhooks
+            .as_mut()
+            .unwrap()
+            .insert(0, ValidatingWebhook { name: "other".to_owned(), ..Default::default() });
+        assert!(is_as_wanted(&shared, &wanted()));
         let edits: [fn(&mut ValidatingWebhookConfiguration); 5] = [
             |it| it.webhooks.as_mut().unwrap()[0].client_config.ca_bundle = None,
             |it| it.webhooks.as_mut().unwrap()[0].failure_policy = Some("Ignore".to_owned()),

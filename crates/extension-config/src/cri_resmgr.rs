@@ -33,6 +33,7 @@ pub fn module_names() -> impl Iterator<Item = &'static str> {
     schema::MODULES.iter().map(|module| module.name)
 }
 
+pub use sieve::go_bool;
 pub(crate) use sieve::{TO_FILES, is_stderr_threshold, is_vmodule};
 pub(crate) use value::{is_duration, nanoseconds};
 

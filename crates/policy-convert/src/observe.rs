@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use extension_config::cri_resmgr::go_bool;
 use serde_json::Value;
 
 use crate::key::Key;
@@ -182,7 +183,7 @@ fn flag(name: &str, key: Key, target: &mut Target, report: &mut Report) {
     let number = || whole(&key.value).or_else(|| key.value.as_str()?.parse().ok());
     match name {
         "skip_headers" | "skip_log_headers" | "add_dir_header" | "alsologtostderr" | "logtostderr" => {
-            match switch(&key.value) {
+            match go_bool(&key.value) {
                 Some(false) if name == "logtostderr" => {
                     let text = "the plugin would log to files in /tmp, as root, and no more to its journal";
                     report.key(key, Rule::KlogFlag, None, text);
@@ -211,21 +212,6 @@ fn flag(name: &str, key: Key, target: &mut Target, report: &mut Report) {
             let text = "cri-resmgr set a flag of its command line by it; this extension leaves it out for both";
             report.key(key, Rule::KlogFlag, None, text);
         }
-    }
-}
-
-/// A boolean as Go reads it from a flag.
-fn switch(value: &Value) -> Option<bool> {
-    let text = match value {
-        Value::Bool(switch) => return Some(*switch),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    match text.as_str() {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
     }
 }
 

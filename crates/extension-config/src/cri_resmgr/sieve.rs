@@ -64,7 +64,7 @@ fn sift_klog(klog: &mut Map<String, Value>, faults: &mut Report, left_out: &mut 
         let expected = match name.as_str() {
             name if SWITCHES.contains(&name) => {
                 // The daemon panics when it finds anything but a boolean.
-                let Some(switch) = switch(value) else {
+                let Some(switch) = go_bool(value) else {
                     faults.push(|| Finding::new(format!("logger.Klog.{name}"), "must be true or false"));
                     return true;
                 };
@@ -118,8 +118,9 @@ fn is_of_cmk(value: &Value) -> bool {
     text.is_empty() || (below.is_empty() || below.starts_with('/')) && !below.split('/').any(|part| part == "..")
 }
 
-/// A boolean as Go reads it from a flag.
-fn switch(value: &Value) -> Option<bool> {
+/// A boolean as Go reads it from a flag (`strconv.ParseBool`).
+#[must_use]
+pub fn go_bool(value: &Value) -> Option<bool> {
     let text = match value {
         Value::Bool(switch) => return Some(*switch),
         Value::String(text) => text.clone(),

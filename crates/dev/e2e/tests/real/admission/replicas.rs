@@ -33,8 +33,16 @@ pub(super) struct Replicas {
     daemons: Vec<Daemon>,
     service: Service,
     addresses: [String; 2],
+    metrics: Vec<String>,
     runtime: Client,
     secrets: Api<Secret>,
+}
+
+/// Reviews that were answered, and those of them within 100 ms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reviews {
+    pub(super) all: u64,
+    pub(super) quick: u64,
 }
 
 /// What of the Secret is compared.
@@ -108,7 +116,9 @@ impl Replicas {
             })
             .await?;
         }
-        Ok(Self { daemons, service, addresses, runtime: client, secrets })
+        let metrics =
+            (0..daemons.len()).map(|index| format!("http://{}:{}", bed.hub_address(), 18080 + index)).collect();
+        Ok(Self { daemons, service, addresses, metrics, runtime: client, secrets })
     }
 
     pub(super) fn logs(&self) -> Vec<String> {
@@ -123,6 +133,22 @@ impl Replicas {
             Ok(line.trim().trim_end_matches(" kB").parse()?)
         };
         self.daemons.iter().map(peak).collect()
+    }
+
+    /// What their metrics say of the reviews so far.
+    pub(super) async fn reviews(&self) -> anyhow::Result<Reviews> {
+        let mut reviews = Reviews { all: 0, quick: 0 };
+        for url in &self.metrics {
+            let client = Client::try_from(Config::new(url.parse()?))?;
+            let text = client.request_text(http::Request::get("/metrics").body(Vec::new())?).await?;
+            let number = |name: &str| -> anyhow::Result<u64> {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                Ok(line.with_context(|| format!("no {name} in the metrics"))?.trim().parse()?)
+            };
+            reviews.all += number("admission_review_duration_seconds_count")?;
+            reviews.quick += number(r#"admission_review_duration_seconds_bucket{le="0.1"}"#)?;
+        }
+        Ok(reviews)
     }
 
     pub(super) fn kill(&self, index: usize) -> anyhow::Result<()> {
