@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use image_builder::chart::Chart;
 use image_builder::layout;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::controller_registration::{ADMISSION_APPLICATION_CHART, ADMISSION_RUNTIME_CHART, CHART};
 use crate::terminal::say;
@@ -56,6 +56,25 @@ const ADMISSION_RIGHTS: [(&str, &str); 2] = [
     ),
 ];
 
+/// What of the webhook's chart a garden goes by: as [`CONSEQUENCES`].
+const ADMISSION_CONSEQUENCES: [(&str, &str, &str, &str); 8] = [
+    ("operator-values", "Secret", "/metadata/annotations/resources.gardener.cloud~1ignore", r#""true""#),
+    ("operator-values", "Secret", "/data", ""),
+    (
+        "operator-values",
+        "Service",
+        "/metadata/annotations/networking.resources.gardener.cloud~1from-all-webhook-targets-allowed-ports",
+        r#""[{\"protocol\":\"TCP\",\"port\":10250}]""#,
+    ),
+    ("operator-values", "PodDisruptionBudget", "/spec/maxUnavailable", "1"),
+    ("operator-values", "Deployment", "/spec/template/spec/priorityClassName", r#""gardener-garden-system-400""#),
+    ("operator-values", "Deployment", "/spec/strategy/rollingUpdate/maxUnavailable", "0"),
+    ("service-values", "Service", "/spec/trafficDistribution", ""),
+    ("kubeconfig-values", "PodDisruptionBudget", "", ""),
+];
+/// How the webhook's Service keeps calls in a zone: the word of each Kubernetes.
+const IN_THE_ZONE: [(&str, &str); 2] = [("1.32.0", "PreferClose"), ("1.36.0", "PreferSameZone")];
+
 /// Lints and renders the charts with the real Helm (built once from its Go module), for every set of
 /// values in its folder `ci`, from the folder and from the archive, and checks what comes out.
 #[derive(Debug, Args)]
@@ -68,15 +87,23 @@ pub(crate) fn run(_: &ChartArgs, root: &Path) -> anyhow::Result<()> {
 
 async fn check_all(root: &Path) -> anyhow::Result<()> {
     let helm = testbed::components::HELM.obtain(root, &testbed::Progress::default()).await?.display().to_string();
-    let controller = |objects: &[Value], set: &str| {
+    let controller = |objects: &[Value], set: &str, _: &str| {
         let secrets = check_secrets(objects, WIDE.contains(&set));
-        [check(objects, &CONTROLLER_LABELS), secrets, check_consequences(objects, set)].concat()
+        [check(objects, &CONTROLLER_LABELS), secrets, check_consequences(objects, set, &CONSEQUENCES)].concat()
     };
     check_chart(&helm, root, CHART, KUBERNETES, controller).await?;
     for (chart, rights) in ADMISSION_RIGHTS {
-        let admission = |objects: &[Value], _: &str| {
-            let pods = if chart == ADMISSION_RUNTIME_CHART { check(objects, &ADMISSION_LABELS) } else { Vec::new() };
-            [pods, check_rights(objects, rights)].concat()
+        let admission = |objects: &[Value], set: &str, version: &str| {
+            let mut findings = check_rights(objects, rights);
+            if chart == ADMISSION_RUNTIME_CHART {
+                findings.extend(check(objects, &ADMISSION_LABELS));
+                findings.extend(check_consequences(objects, set, &ADMISSION_CONSEQUENCES));
+                if let Some((_, word)) = IN_THE_ZONE.iter().find(|(of, _)| *of == version && set == "operator-values") {
+                    let routing = (set, "Service", "/spec/trafficDistribution", &*json!(word).to_string());
+                    findings.extend(check_consequences(objects, set, &[routing]));
+                }
+            }
+            findings
         };
         check_chart(&helm, root, chart, KUBERNETES_OF_GARDENS, admission).await?;
     }
@@ -89,7 +116,7 @@ async fn check_chart(
     root: &Path,
     chart: &str,
     versions: [&str; 2],
-    check: impl Fn(&[Value], &str) -> Vec<String>,
+    check: impl Fn(&[Value], &str, &str) -> Vec<String>,
 ) -> anyhow::Result<()> {
     let folder = root.join(chart);
     let chart = Chart::pack(&folder)?;
@@ -105,7 +132,7 @@ async fn check_sets(
     folder: &Path,
     archive: &Path,
     versions: [&str; 2],
-    check: impl Fn(&[Value], &str) -> Vec<String>,
+    check: impl Fn(&[Value], &str, &str) -> Vec<String>,
 ) -> anyhow::Result<()> {
     let mut sets: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(folder.join("ci"))? {
@@ -129,7 +156,7 @@ async fn check_sets(
             }
             let objects: Vec<Value> =
                 serde_saphyr::from_multiple(&rendered).with_context(|| format!("{name} renders no YAML"))?;
-            let found = check(&objects, &name);
+            let found = check(&objects, &name, version);
             findings.extend(found.into_iter().map(|finding| format!("{name}, Kubernetes {version}: {finding}")));
         }
         say(&format!("{name}: linted and rendered for Kubernetes {}", versions.join(" and ")));
@@ -231,8 +258,8 @@ fn check_secrets(objects: &[Value], wide: bool) -> Vec<String> {
     findings
 }
 
-fn check_consequences(objects: &[Value], set: &str) -> Vec<String> {
-    let of_set = CONSEQUENCES.iter().filter(|(of, ..)| *of == set);
+fn check_consequences(objects: &[Value], set: &str, consequences: &[(&str, &str, &str, &str)]) -> Vec<String> {
+    let of_set = consequences.iter().filter(|(of, ..)| *of == set);
     of_set
         .filter_map(|(_, kind, place, expected)| {
             let object = objects.iter().find(|object| object["kind"] == *kind);
@@ -245,7 +272,6 @@ fn check_consequences(objects: &[Value], set: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_deployment_without_any_hardening_violates_every_rule() {
@@ -279,9 +305,9 @@ mod tests {
     #[test]
     fn a_chart_value_without_its_consequence_is_found() {
         let vpa = |mode: &str| json!({ "kind": VPA, "spec": { "updatePolicy": { "updateMode": mode } } });
-        assert!(check_consequences(&[vpa("Recreate")], "old-seed-values").is_empty());
-        assert_eq!(check_consequences(&[vpa("InPlaceOrRecreate")], "old-seed-values").len(), 1);
-        assert_eq!(check_consequences(&[json!({ "kind": "Service" })], "bootstrap-values").len(), 3);
+        assert!(check_consequences(&[vpa("Recreate")], "old-seed-values", &CONSEQUENCES).is_empty());
+        assert_eq!(check_consequences(&[vpa("InPlaceOrRecreate")], "old-seed-values", &CONSEQUENCES).len(), 1);
+        assert_eq!(check_consequences(&[json!({ "kind": "Service" })], "bootstrap-values", &CONSEQUENCES).len(), 3);
     }
 
     #[test]

@@ -145,14 +145,22 @@ impl ApiServer {
         namespace: &str,
         name: &str,
     ) -> anyhow::Result<String> {
+        let token = self.service_account_token(namespace, name).await?;
+        Ok(self.authority.token_kubeconfig(&Reach::at(server), &token))
+    }
+
+    /// A token of a ServiceAccount that exists, good for a day.
+    ///
+    /// # Errors
+    /// When the API refuses the token request.
+    pub(crate) async fn service_account_token(&self, namespace: &str, name: &str) -> anyhow::Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec { expiration_seconds: Some(86_400), ..Default::default() },
             ..Default::default()
         };
         let token = accounts.create_token_request(name, &kube::api::PostParams::default(), &request).await?;
-        let token = token.status.context("the API gave no token")?.token;
-        Ok(self.authority.token_kubeconfig(&Reach::at(server), &token))
+        Ok(token.status.context("the API gave no token")?.token)
     }
 }
 

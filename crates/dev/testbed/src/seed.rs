@@ -14,6 +14,7 @@ use crate::bed::Bed;
 use crate::components::{self, HELM, RESOURCE_MANAGER};
 use crate::control_plane::{Programs, Setup};
 use crate::gardenlet::Gardenlet;
+use crate::pki::Reach;
 use crate::process::{Daemon, Launch};
 use crate::{ApiServer, command, wait_for};
 
@@ -223,14 +224,27 @@ impl Seed<'_> {
         .await
     }
 
-    /// File with a kubeconfig for this seed of a ServiceAccount that exists.
+    /// File with a kubeconfig for this seed of a ServiceAccount that exists. Its token is in a file of its own, as in the volumes that Gardener
+    /// projects, and is another one after [`Self::renew_token`].
     ///
     /// # Errors
     /// When the ServiceAccount does not exist.
     pub async fn account_kubeconfig(&self, namespace: &str, account: &str) -> anyhow::Result<PathBuf> {
-        let text = self.server.service_account_kubeconfig(self.server.url(), namespace, account).await?;
+        let token = self.renew_token(namespace, account).await?;
+        let server = Reach::at(self.server.url());
+        let text = self.server.authority().kubeconfig_with(&server, &json!({ "tokenFile": token }));
         let file = self.bed.dir.join(format!("{account}.kubeconfig"));
         std::fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    /// Writes another token for those who have the kubeconfig.
+    ///
+    /// # Errors
+    /// When the ServiceAccount does not exist.
+    pub async fn renew_token(&self, namespace: &str, account: &str) -> anyhow::Result<PathBuf> {
+        let file = self.bed.dir.join(format!("{account}.token"));
+        std::fs::write(&file, self.server.service_account_token(namespace, account).await?)?;
         Ok(file)
     }
 

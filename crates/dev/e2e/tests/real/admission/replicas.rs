@@ -10,7 +10,7 @@ use e2e::{Artifacts, Stage};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config};
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose};
@@ -58,9 +58,7 @@ impl Replicas {
         let bed = &stage.bed;
         let (garden, runtime) = (bed.main_seed(), bed.other_seed()?);
         let chart = crate::root().join("charts").join(NAME);
-        let accounts: Api<ServiceAccount> = Api::namespaced(bed.seed().admin().await?, "kube-system");
-        let account = serde_json::from_value(json!({ "metadata": { "name": GARDEN_ACCOUNT } }))?;
-        accounts.create(&PostParams::default(), &account).await?;
+        create_garden_account(stage).await?;
         let values = json!({ "gardener": { "virtualCluster": { "enabled": true,
             "serviceAccount": { "name": GARDEN_ACCOUNT, "namespace": "kube-system" } } } });
         garden
@@ -236,6 +234,22 @@ impl Replicas {
         }
         Flood { tasks, sent }
     }
+}
+
+/// As Gardener's token requestor makes it.
+async fn create_garden_account(stage: &Stage) -> anyhow::Result<()> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.bed.seed().admin().await?, "kube-system");
+    let account = serde_json::from_value(json!({ "metadata": { "name": GARDEN_ACCOUNT } }))?;
+    accounts.create(&PostParams::default(), &account).await?;
+    Ok(())
+}
+
+/// The tokens so far are worth nothing from now on; another one stands where they stood.
+pub(super) async fn replace_garden_account(stage: &Stage) -> anyhow::Result<()> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.bed.seed().admin().await?, "kube-system");
+    accounts.delete(GARDEN_ACCOUNT, &DeleteParams::default()).await?;
+    create_garden_account(stage).await?;
+    stage.bed.main_seed().renew_token("kube-system", GARDEN_ACCOUNT).await.map(drop)
 }
 
 /// As gardener-operator installs it.
