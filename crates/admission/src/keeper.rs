@@ -123,14 +123,13 @@ impl Keeper {
                 }
                 tracing::info!(?step, "made certificates");
                 // API servers are given a new authority before anything else is decided.
-                self.publish(&next).await?;
+                self.publish(&next, published?).await?;
                 self.serve(next)?;
                 continue;
             }
             // Served first: what is stored was published by whoever stored it, and the garden may not answer now.
             self.serve(stored.clone())?;
-            published?;
-            return self.publish(&stored).await;
+            return self.publish(&stored, published?).await;
         }
         Err(Failed::Overtaken)
     }
@@ -166,13 +165,13 @@ impl Keeper {
         within("read the webhook configuration", self.configurations.get_opt(registration::NAME)).await
     }
 
-    async fn publish(&self, stored: &Stored) -> Result<(), Failed> {
+    /// `found`: the configuration as it was read in this round.
+    async fn publish(&self, stored: &Stored, found: Option<ValidatingWebhookConfiguration>) -> Result<(), Failed> {
         let owner = match &self.settings.owner {
             Some(name) => Some(self.owner(name).await?),
             None => None,
         };
         let wanted = registration::configuration(&self.settings.reach, &stored.bundle(), owner);
-        let found = self.published().await?;
         if found.is_some_and(|found| registration::is_as_wanted(&found, &wanted)) {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use crate::ErrorChain;
 
 /// Most connections at a time: for one more, the oldest that has asked nothing yet has to go. Bounds memory against a client gone wild without
 /// keeping out who asks at once, as kubelet's probes do.
-pub const MAX_CONNECTIONS: usize = 128;
+pub(crate) const MAX_CONNECTIONS: usize = 128;
 
 /// By which a connection says that its request has come.
 #[derive(Clone, Debug, Default)]
