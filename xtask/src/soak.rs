@@ -41,7 +41,7 @@ impl SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 14] = [
+const MEMBERS: [Member; 15] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -72,6 +72,11 @@ const MEMBERS: [Member; 14] = [
         "nri-plugins",
         "what does not hold on workers with a policy of nri-plugins, from the Shoot to the kernel",
         nri_plugins::on_the_new_generation,
+    ),
+    (
+        "backend-migration",
+        "workers whose pods notice that they go from one backend to the other, or back",
+        nri_plugins::backend_migration,
     ),
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
     ("upgrade", "what the way from an earlier revision (`--from`) restarts or leaves behind", upgrade::upgrade),

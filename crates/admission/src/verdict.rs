@@ -1,7 +1,8 @@
 //! What is said to a Shoot: what a reconcile would say to its providerConfig where the operator has no base configuration. Pure.
 
-use extension_config::{Facts, LeftAlone, Problems, limits, names, resolve};
+use extension_config::{Facts, LeftAlone, Problems, limits, names};
 use gardener_api::{RawJson, Shoot, Unreadable};
+use policy_convert::resolve;
 use serde::Serialize;
 use serde_json::value::RawValue;
 

@@ -41,6 +41,17 @@ pub struct ConfigStatus {
     pub warnings: Vec<String>,
     /// The restart that is needed.
     pub restart_request: Option<RestartRequest>,
+    /// What is meant for the node, whether or not a daemon takes it; `None`: not all of it is known yet.
+    pub meant: Option<Meant>,
+}
+
+/// The objects that are meant for a node, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Meant {
+    /// The ConfigMap with its configuration.
+    pub config_map: Option<String>,
+    /// Adjustments whose scope takes in the node.
+    pub adjustments: Vec<String>,
 }
 
 pub(crate) fn refusal(refused: &Refused) -> Problem {

@@ -9,9 +9,9 @@ use extension_config::cri_resmgr::{CpuSet, RestartBoundState};
 use serde_json::Value;
 
 use crate::adjustments::{Adjustment, Errors};
-use crate::config_status::{ConfigStatus, RestartRequest, needs_repeated_restart, refusal, warnings};
+use crate::config_status::{ConfigStatus, Meant, RestartRequest, needs_repeated_restart, refusal, warnings};
 use crate::memory::{By, Memory, Refused, Run};
-use crate::selection::{self, Data, Group, Read, Source};
+use crate::selection::{self, Data, Group, Read, Selected, Source};
 
 /// Whether the daemon on this node may be given configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -239,8 +239,9 @@ impl Core {
     /// The status of the dynamic configuration.
     #[must_use]
     pub fn config_status(&self) -> ConfigStatus {
+        let meant = self.meant();
         if !self.serves() {
-            return ConfigStatus::default();
+            return ConfigStatus { meant, ..ConfigStatus::default() };
         }
         let run = self.memory.run.as_ref().filter(|_| self.running);
         let restart_request = run.and_then(|run| {
@@ -256,7 +257,17 @@ impl Core {
             // One that is refused for its CPUs is reported once.
             warnings: if refused.is_some_and(|refused| refused.by == By::Check) { Vec::new() } else { self.warnings() },
             restart_request,
+            meant,
         }
+    }
+
+    fn meant(&self) -> Option<Meant> {
+        let config_map = match selection::select(self.maps.as_ref(), &self.node, &self.group) {
+            Selected::Unknown => return None,
+            Selected::Map(name, _) => Some(name.to_owned()),
+            Selected::None => None,
+        };
+        Some(Meant { config_map, adjustments: self.names_in_scope()? })
     }
 }
 

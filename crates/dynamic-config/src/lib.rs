@@ -13,7 +13,7 @@ mod memory;
 mod selection;
 
 pub use adjustments::{Adjustment, StatusWrite};
-pub use config_status::{ConfigStatus, Problem, RestartRequest};
+pub use config_status::{ConfigStatus, Meant, Problem, RestartRequest};
 pub use core::{Answer, Core, DaemonMode, Push};
 pub use memory::Memory;
 pub use selection::{Data, Source};

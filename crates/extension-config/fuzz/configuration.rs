@@ -42,7 +42,7 @@ fn provider_config(value: &Value) {
                 Backend::CriResmgr(daemon) => [daemon.fallback_config.clone(), daemon.force_config.clone()],
                 Backend::NriPlugins(_) => [None, None],
             };
-            let state = DesiredState { phase: Phase::Install, selection, backend };
+            let state = DesiredState { phase: Phase::Install, selection, backend, handover: None };
             let text = state.encode().expect("what is accepted can travel");
             assert_eq!(DesiredState::decode(&text).ok().as_ref(), Some(&state), "and arrives as it was sent");
             assert!(texts.iter().flatten().all(|text| cri_resmgr::check(text).is_ok()), "and is accepted there");

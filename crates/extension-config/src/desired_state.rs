@@ -4,7 +4,7 @@
 //! older version may meet it: unknown fields are ignored, an unknown `apiVersion`, `kind` or `phase` is refused.
 //!
 //! There are two versions of the format, and a state is always written in the older one that can say it: what older agents can carry out they go on
-//! carrying out. v1alpha1 knows one backend, cri-resmgr. A removal needs no backend, because it goes by the node's journal: it is v1alpha1 whatever
+//! carrying out. v1alpha1 knows one backend, cri-resmgr, and no way to it from another. A removal needs no backend, because it goes by the node's journal: it is v1alpha1 whatever
 //! the node runs. v1alpha2 names the backend, and a reader that does not know the name refuses: one that ignored it would install another.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,32 @@ pub struct DesiredState {
     pub selection: Selection,
     /// What the selected nodes get. A removal says nothing of it.
     pub backend: Backend,
+    /// Selected nodes that have the other backend may be led from it to this one; `None`: they stay as they are, and say so. A removal says nothing of it.
+    pub handover: Option<Handover>,
+}
+
+/// That nodes may be led from one backend to the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Handover {
+    /// The backend that they have.
+    pub from: BackendKind,
+    /// Ids of what the owner accepts to lose by it: of a node's own configuration, which only the node knows.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accepted: BTreeSet<String>,
+    /// Names of the ConfigMaps with configurations for the former backend that the controller keeps up: all others are somebody else's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub delivered: BTreeSet<String>,
+}
+
+/// A backend by its key in v1alpha2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BackendKind {
+    /// cri-resmgr, a CRI proxy.
+    CriResmgr,
+    /// A policy plugin of nri-plugins.
+    NriPlugins,
 }
 
 /// What decides about the CPUs and memory of a node's containers, and what every node's is told alike.
@@ -175,6 +201,8 @@ struct Version2<'a> {
     phase: Phase,
     selection: &'a Selection,
     backend: &'a Backend,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handover: Option<&'a Handover>,
 }
 
 /// v1alpha2, without what was looked at already. An enum of which exactly one variant must be written: two backends, none, or one that is not
@@ -185,6 +213,8 @@ struct Fields2 {
     #[serde(default)]
     selection: Selection,
     backend: Backend,
+    #[serde(default)]
+    handover: Option<Handover>,
 }
 
 #[derive(Deserialize)]
@@ -199,15 +229,18 @@ struct TypeMeta {
 impl DesiredState {
     /// The JSON text. Equal states give equal bytes.
     pub fn encode(&self) -> Result<String, serde_json::Error> {
-        let Self { phase, selection, backend } = self;
+        let Self { phase, selection, backend, handover } = self;
+        let handover = handover.as_ref();
         let (phase, kind) = (*phase, KIND);
         let of_version_1 =
             |daemon| serde_json::to_string(&Version1 { api_version: API_VERSION, kind, phase, selection, daemon });
         match (phase, backend) {
-            (_, Backend::CriResmgr(daemon)) => of_version_1(daemon),
+            (Phase::Install, Backend::CriResmgr(daemon)) if handover.is_none() => of_version_1(daemon),
+            (Phase::Remove, Backend::CriResmgr(daemon)) => of_version_1(daemon),
             (Phase::Remove, Backend::NriPlugins(_)) => of_version_1(&Daemon::default()),
-            (Phase::Install, Backend::NriPlugins(_)) => {
-                serde_json::to_string(&Version2 { api_version: API_VERSION_2, kind, phase, selection, backend })
+            (Phase::Install, _) => {
+                let api_version = API_VERSION_2;
+                serde_json::to_string(&Version2 { api_version, kind, phase, selection, backend, handover })
             }
         }
     }
@@ -220,12 +253,12 @@ impl DesiredState {
             (API_VERSION, KIND) => {
                 let Fields1 { phase, selection, daemon } =
                     serde_json::from_str(text).map_err(DecodeError::Malformed)?;
-                Ok(Self { phase, selection, backend: Backend::CriResmgr(daemon) })
+                Ok(Self { phase, selection, backend: Backend::CriResmgr(daemon), handover: None })
             }
             (API_VERSION_2, KIND) => {
-                let Fields2 { phase, selection, backend } =
+                let Fields2 { phase, selection, backend, handover } =
                     serde_json::from_str(text).map_err(DecodeError::Malformed)?;
-                Ok(Self { phase, selection, backend })
+                Ok(Self { phase, selection, backend, handover })
             }
             _ => Err(DecodeError::Unsupported { api_version: meta.api_version, kind: meta.kind }),
         }

@@ -1,11 +1,13 @@
 //! The configuration that takes effect: the shoot's over the operator's over our own, checked.
 
+mod migration;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::cri_resmgr::{self, Checked, Steps};
-use crate::desired_state::{Backend, Daemon, Selection};
+use crate::desired_state::{Backend, Daemon, Handover, Selection};
 use crate::extra_options;
 use crate::key::ConfigKey;
 use crate::limits;
@@ -15,6 +17,8 @@ use crate::problem::{Origin, Problem, Problems};
 use crate::provider_config::{self, BackendName, ProviderConfig, Written};
 use crate::workers::{self, Facts, LeftAlone};
 
+pub use migration::{Convert, Converted};
+
 /// What a daemon runs with when nobody configured anything: it passes every request through.
 pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
 
@@ -23,6 +27,8 @@ pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
 pub struct Effective {
     /// What the nodes get, and what it is told on every node alike.
     pub backend: Backend,
+    /// Whether nodes that have the other backend may be led to this one.
+    pub handover: Option<Handover>,
     /// What differs between nodes, and what is pushed to running daemons: name of the ConfigMap and its data.
     pub dynamic: BTreeMap<String, BTreeMap<String, String>>,
     /// Which nodes get the backend; those of [`Self::left_alone`] do not.
@@ -42,37 +48,75 @@ pub struct Effective {
 /// Its cost is bounded by [`limits`], but still some ten milliseconds at worst: nothing for an event loop.
 ///
 /// # Errors
-/// What is wrong. A key of the base configuration that the shoot overrides is not looked at.
+/// What is wrong. A key of the base configuration that the shoot overrides is not looked at. A shoot that goes over from cri-resmgr to nri-plugins is
+/// refused, because nothing here makes policies of its configuration: [`resolve_with`] has it done.
 pub fn resolve(
     base: Option<&BTreeMap<String, String>>,
     provider_config: Option<&Value>,
     facts: &Facts,
 ) -> Result<Effective, Problems> {
+    resolve_with(base, provider_config, facts, &|_, _| Err("there is nothing here that could do it".to_owned()))
+}
+
+/// As [`resolve`], with what makes policies of the configuration of a shoot that goes over from cri-resmgr to nri-plugins.
+///
+/// # Errors
+/// What is wrong, and what such a shoot's owner has not accepted to lose.
+pub fn resolve_with(
+    base: Option<&BTreeMap<String, String>>,
+    provider_config: Option<&Value>,
+    facts: &Facts,
+    convert: &Convert<'_>,
+) -> Result<Effective, Problems> {
     let shoot = provider_config::decode(provider_config)?;
     match shoot.backend.unwrap_or(BackendName::CriResmgr) {
         BackendName::CriResmgr => of_cri_resmgr(base, shoot, facts),
-        BackendName::NriPlugins => of_nri_plugins(&shoot, facts),
+        BackendName::NriPlugins => of_nri_plugins(base, shoot, facts, convert),
     }
 }
 
-/// The operator's base configuration is cri-resmgr's, so nothing of it counts.
-fn of_nri_plugins(shoot: &ProviderConfig, facts: &Facts) -> Result<Effective, Problems> {
-    let none = nri::NriConfig::default();
-    let policies = nri::resolve(shoot.nri.as_ref().unwrap_or(&none), shoot.nri.is_some())?;
+/// The operator's base configuration is cri-resmgr's, so nothing of it counts, unless nodes still have that.
+fn of_nri_plugins(
+    base: Option<&BTreeMap<String, String>>,
+    shoot: ProviderConfig,
+    facts: &Facts,
+    convert: &Convert<'_>,
+) -> Result<Effective, Problems> {
     let mut warnings = Warnings::default();
-    warnings.extend(policies.warnings);
-    warnings.more += policies.more_warnings;
-    if !shoot.configs.is_empty() {
+    let is_given = shoot.nri.is_some();
+    let mut nri = shoot.nri.unwrap_or_default();
+    let mut former = None;
+    if let Some(migration) = &shoot.migration {
+        let configured = configured(base, shoot.configs)?;
+        let handover =
+            migration::convert(migration, &configured.to_convert(), &mut nri.policies, convert, &mut warnings)?;
+        former = Some((configured, handover));
+    } else if !shoot.configs.is_empty() {
         warnings.push(Problem::new(Origin::Shoot, "configs", "", "has no effect with the backend nri-plugins"));
     }
+    let policies = nri::resolve(&nri, is_given || former.is_some())?;
+    warnings.extend(policies.warnings);
+    warnings.more += policies.more_warnings;
     let pools = Pools::of(&shoot.selection, shoot.backend.is_some(), facts, BackendName::NriPlugins, &mut warnings);
+    let mut dynamic = policies.config_maps;
+    let mut origins: BTreeMap<String, Origin> =
+        policies.keys.into_iter().map(|key| (format!("nri.{key}"), Origin::Shoot)).collect();
+    let mut handover = None;
+    if let Some((configured, permitted)) = former {
+        // Nodes that still have cri-resmgr go on with what they were given.
+        let delivered = configured.dynamic();
+        handover = Some(Handover { delivered: delivered.keys().cloned().collect(), ..permitted });
+        dynamic.extend(delivered);
+        origins.extend(configured.origins());
+    }
     Ok(Effective {
         backend: Backend::NriPlugins(policies.settings),
-        dynamic: policies.config_maps,
-        selection: Selection { excluded_pools: pools.excluded(), ..shoot.selection.clone() },
+        handover,
+        dynamic,
+        selection: Selection { excluded_pools: pools.excluded(), ..shoot.selection },
         left_alone: pools.left_alone,
         is_nowhere: pools.is_nowhere,
-        origins: policies.keys.into_iter().map(|key| (format!("nri.{key}"), Origin::Shoot)).collect(),
+        origins,
         warnings: warnings.told(),
     })
 }
@@ -101,10 +145,69 @@ fn of_cri_resmgr(
     shoot: ProviderConfig,
     facts: &Facts,
 ) -> Result<Effective, Problems> {
+    let mut configured = configured(base, shoot.configs)?;
+    let mut warnings = std::mem::take(&mut configured.warnings);
+    let has_no_effect =
+        |field: &str| Problem::new(Origin::Shoot, field, "", "has no effect with the backend cri-resmgr");
+    let accepts = shoot.migration.as_ref().is_some_and(|migration| !migration.accept.is_empty());
+    warnings.extend(shoot.nri.is_some().then(|| has_no_effect("nri")));
+    warnings.extend(accepts.then(|| has_no_effect("migration.accept")));
+    let pools = Pools::of(&shoot.selection, shoot.backend.is_some(), facts, BackendName::CriResmgr, &mut warnings);
+    Ok(Effective {
+        handover: shoot.migration.map(|migration| Handover::from(migration.from)),
+        dynamic: configured.dynamic(),
+        origins: configured.origins(),
+        backend: Backend::CriResmgr(configured.daemon()),
+        selection: Selection { excluded_pools: pools.excluded(), ..shoot.selection },
+        left_alone: pools.left_alone,
+        is_nowhere: pools.is_nowhere,
+        warnings: warnings.told(),
+    })
+}
+
+/// All configurations of cri-resmgr, without faults.
+struct Configured {
+    entries: BTreeMap<ConfigKey, (Origin, Written)>,
+    checked: BTreeMap<ConfigKey, Checked>,
+    options: String,
+    warnings: Warnings,
+}
+
+impl Configured {
+    fn daemon(self) -> Daemon {
+        let text = |key| self.checked.get(&key).map(|good: &Checked| good.canonical().to_owned());
+        Daemon {
+            fallback_config: text(ConfigKey::Fallback),
+            force_config: text(ConfigKey::Force),
+            extra_options: self.options,
+        }
+    }
+
+    fn dynamic(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let dynamic = self.checked.iter().filter(|(key, _)| key.is_dynamic());
+        dynamic.map(|(key, good)| (format!("{}{key}", names::DYNAMIC_CONFIG_MAP_PREFIX), good.by_module())).collect()
+    }
+
+    fn origins(&self) -> BTreeMap<String, Origin> {
+        self.entries.iter().map(|(key, (origin, _))| (key.to_string(), *origin)).collect()
+    }
+
+    /// Texts as their authors wrote them; our own only where nobody wrote any.
+    fn to_convert(&self) -> BTreeMap<ConfigKey, String> {
+        let is_alone = self.entries.keys().all(|key| matches!(key, ConfigKey::Fallback | ConfigKey::ExtraOptions));
+        let written = self.entries.iter().filter(|(_, (origin, _))| is_alone || *origin != Origin::BuiltIn);
+        written.map(|(key, (_, written))| (key.clone(), written.text.clone())).collect()
+    }
+}
+
+fn configured(
+    base: Option<&BTreeMap<String, String>>,
+    configs: BTreeMap<ConfigKey, Written>,
+) -> Result<Configured, Problems> {
     let (base, mut problems) = base.map(provider_config::decode_base).unwrap_or_default();
     let mut entries: BTreeMap<ConfigKey, (Origin, Written)> = BTreeMap::new();
     entries.extend(base.into_iter().map(|(key, written)| (key, (Origin::Base, written))));
-    entries.extend(shoot.configs.into_iter().map(|(key, written)| (key, (Origin::Shoot, written))));
+    entries.extend(configs.into_iter().map(|(key, written)| (key, (Origin::Shoot, written))));
     if !entries.contains_key(&ConfigKey::Fallback) && !entries.contains_key(&ConfigKey::Force) {
         let written = Written { field: "fallback".into(), text: BUILT_IN_FALLBACK.into() };
         entries.insert(ConfigKey::Fallback, (Origin::BuiltIn, written));
@@ -156,28 +259,7 @@ fn of_cri_resmgr(
         warnings.extend(options.left_out.iter().map(|message| problem(*origin, written, "", message)));
     }
     warn_of_policies(&entries, &checked, &mut warnings);
-    if shoot.nri.is_some() {
-        warnings.push(Problem::new(Origin::Shoot, "nri", "", "has no effect with the backend cri-resmgr"));
-    }
-    let pools = Pools::of(&shoot.selection, shoot.backend.is_some(), facts, BackendName::CriResmgr, &mut warnings);
-
-    let text = |key| checked.get(&key).map(|good: &Checked| good.canonical().to_owned());
-    let dynamic = checked.iter().filter(|(key, _)| key.is_dynamic());
-    Ok(Effective {
-        backend: Backend::CriResmgr(Daemon {
-            fallback_config: text(ConfigKey::Fallback),
-            force_config: text(ConfigKey::Force),
-            extra_options: options.text,
-        }),
-        dynamic: dynamic
-            .map(|(key, good)| (format!("{}{key}", names::DYNAMIC_CONFIG_MAP_PREFIX), good.by_module()))
-            .collect(),
-        selection: Selection { excluded_pools: pools.excluded(), ..shoot.selection },
-        left_alone: pools.left_alone,
-        is_nowhere: pools.is_nowhere,
-        origins: entries.iter().map(|(key, (origin, _))| (key.to_string(), *origin)).collect(),
-        warnings: warnings.told(),
-    })
+    Ok(Configured { entries, checked, options: options.text, warnings })
 }
 
 fn problem(origin: Origin, written: &Written, path: &str, message: &str) -> Problem {

@@ -32,7 +32,7 @@ fn names_of_both_sides() {
         SHOOT_ACCESS_SECRET SHOOT_NAMESPACE NODE_AGENT NODE_AGENT_POLICY NODE_AGENT_CONTAINER NODE_AGENT_LABEL
         NODE_REPORT_LEASE_PREFIX NODE_REPORT_ANNOTATION INSTALLATION_IMAGE NODE_AGENT_PORT DESIRED_STATE_DIR
         DESIRED_STATE_KEY DESIRED_STATE_CONFIG_MAP_PREFIX SWITCH_LEASE SWITCHES_ANNOTATION DYNAMIC_CONFIG_MAP_PREFIX
-        POLICY_CONFIG_MAP_PREFIX
+        POLICY_CONFIG_MAP_PREFIX HAND_MADE_CONFIG_MAP_ID HAND_MADE_ADJUSTMENT_ID
         NODE_GROUP_LABEL NRI_GROUP_LABEL ADJUSTMENT_GROUP ADJUSTMENT_VERSION ADJUSTMENT_KIND ADJUSTMENT_PLURAL WORKER_POOL_LABEL
         WORKER_CRI_LABEL ARCHITECTURE CONTAINER_RUNTIME
     );
@@ -90,6 +90,7 @@ fn a_desired_state_with_every_field_equals_its_golden_file() {
             force_config: Some("policy:\n  Active: balloons\n".to_owned()),
             extra_options: "--metrics-interval 5s".to_owned(),
         }),
+        handover: None,
     };
     let golden = include_str!("golden/desired-state.json").trim_end();
     assert_eq!(state.encode().unwrap(), golden);

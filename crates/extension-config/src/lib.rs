@@ -23,7 +23,7 @@ pub mod provider_config;
 mod selection;
 mod workers;
 
-pub use effective::{Effective, resolve};
+pub use effective::{Convert, Converted, Effective, resolve, resolve_with};
 pub use facts::kubernetes_minor;
 pub use key::ConfigKey;
 pub use problem::{Origin, Problem, Problems};

@@ -66,6 +66,12 @@ pub const SWITCHES_ANNOTATION: &str = "cri-resmgr.extensions.gardener.cloud/swit
 pub const DYNAMIC_CONFIG_MAP_PREFIX: &str = "cri-resmgr-config.";
 /// Prefix of the ConfigMaps with policies for nri-plugins; `default`, `node.NAME` or `group.NAME` follows.
 pub const POLICY_CONFIG_MAP_PREFIX: &str = "cri-resmgr-policy.";
+/// How ids begin of what a node would lose with cri-resmgr that only the node knows; the name of the object follows.
+pub(crate) const MIGRATION_IDS_OF_NODES: [&str; 2] = [HAND_MADE_CONFIG_MAP_ID, HAND_MADE_ADJUSTMENT_ID];
+/// A ConfigMap with a dynamic configuration that the controller has not delivered.
+pub const HAND_MADE_CONFIG_MAP_ID: &str = "config-map:";
+/// An Adjustment.
+pub const HAND_MADE_ADJUSTMENT_ID: &str = "adjustment:";
 /// Node label that names the group whose dynamic configuration a node takes.
 pub const NODE_GROUP_LABEL: &str = "cri-resource-manager.intel.com/group";
 /// Node label that names the group whose policy of nri-plugins a node takes: theirs (nri-plugins v0.14.0, `pkg/agent/agent.go`).

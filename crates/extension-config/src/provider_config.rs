@@ -3,7 +3,7 @@
 //! Two forms are read. The typed one has an `apiVersion` and a `kind`; what has neither is read as the untyped form of the
 //! original extension. Both are strict: a field that we do not know is an error, or a typing mistake would pass unnoticed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::absent::null_as_default;
 use crate::cri_resmgr::{canonical_text, is_within};
-use crate::desired_state::Selection;
+use crate::desired_state::{BackendKind, Handover, Selection};
 use crate::key::{self, ConfigKey};
 use crate::limits;
 use crate::nri::NriConfig;
@@ -39,9 +39,24 @@ pub struct CriResourceManagerConfig {
     /// Settings of nri-plugins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nri: Option<NriConfig>,
+    /// Leads nodes that have another backend to this one, without a pod being restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationConfig>,
     /// Which nodes get the daemon; left out: all that use containerd.
     #[serde(default, deserialize_with = "null_as_default")]
     pub selection: SelectionConfig,
+}
+
+/// A change of backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MigrationConfig {
+    /// The backend that nodes have. With `cri-resmgr`, `configs` stay in effect on nodes that still have it, and `nri.policies`, if there are none,
+    /// are made of them.
+    pub from: BackendName,
+    /// Ids of what you take that changes its meaning or is lost. The error that is told otherwise names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
+    pub accept: Vec<String>,
 }
 
 /// What decides about the CPUs and memory of containers.
@@ -52,6 +67,16 @@ pub enum BackendName {
     CriResmgr,
     /// A policy plugin of nri-plugins, which containerd asks about each container.
     NriPlugins,
+}
+
+impl From<BackendName> for Handover {
+    fn from(name: BackendName) -> Self {
+        let from = match name {
+            BackendName::CriResmgr => BackendKind::CriResmgr,
+            BackendName::NriPlugins => BackendKind::NriPlugins,
+        };
+        Self { from, accepted: BTreeSet::new(), delivered: BTreeSet::new() }
+    }
 }
 
 impl std::fmt::Display for BackendName {
@@ -130,6 +155,8 @@ pub struct ProviderConfig {
     pub backend: Option<BackendName>,
     /// Settings of nri-plugins.
     pub nri: Option<NriConfig>,
+    /// From which backend nodes may be led to it.
+    pub migration: Option<MigrationConfig>,
 }
 
 /// A text and where it was written.
@@ -258,8 +285,12 @@ fn from_typed(typed: CriResourceManagerConfig) -> Result<ProviderConfig, Problem
         problem("selection.workerPools".into(), &message)
     }));
     let selection = Selection { worker_pools, match_labels, ..Selection::default() };
-    let (backend, nri) = (typed.backend, typed.nri);
-    finish(ProviderConfig { configs, selection, backend, nri }, problems, "selection.matchLabels")
+    let (backend, nri, migration) = (typed.backend, typed.nri, typed.migration);
+    let backends = migration.iter().map(|migration| (migration.from, backend.unwrap_or(BackendName::CriResmgr)));
+    problems.extend(backends.filter(|(from, to)| from == to).map(|(from, _)| {
+        problem("migration.from".into(), &format!("is {from}, which is the backend itself; allowed: the other one"))
+    }));
+    finish(ProviderConfig { configs, selection, backend, nri, migration }, problems, "selection.matchLabels")
 }
 
 fn count(field: &str, count: usize, most: usize) -> Option<Problem> {

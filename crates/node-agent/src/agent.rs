@@ -116,6 +116,7 @@ impl<N: Node> Agent<N> {
                     because: restart_request.because.clone(),
                 }
             }),
+            meant: self.config_status.borrow().meant.clone(),
         };
         self.tell_policy_problem(&inputs.policy).await;
         match converge(&mut self.node, &Timing::REAL, &inputs).await {

@@ -15,8 +15,9 @@ use crate::inputs::Goal;
 use crate::observe::observe;
 use crate::prove::Timing;
 
-/// A node that others change as fast as we do must not be fought over: after so many rounds the next look is left to the caller.
-const ROUNDS: usize = 6;
+/// A node that others change as fast as we do must not be fought over: after so many rounds the next look is left to the caller. A change of backend that
+/// fails at its end takes eight.
+const ROUNDS: usize = 10;
 
 /// Time until the next round on a node that is being updated in place.
 const LOOK_FOR_UPDATE: Duration = Duration::from_secs(15);
@@ -175,8 +176,8 @@ fn go_back(
     // What others wrote into this node's unit says nothing about other nodes, and must not stop them.
     backoff.reported = matches!(step, Action::Prove(Proof::Override { .. }));
     let mut changes = vec![Change::Failed(backoff)];
-    if target == Target::Before {
-        changes.push(Change::NothingProven.of(installation.backend.backend()));
+    if let Some(before) = installation.before(&observed).filter(|_| target == Target::Before) {
+        changes.push(Change::NothingProven.of(before.backend.backend()));
     }
     let mut journal = observed.journal;
     record(effects, &mut journal, &changes)

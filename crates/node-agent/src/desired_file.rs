@@ -132,7 +132,7 @@ mod tests {
 
     fn state(daemon: Daemon) -> DesiredState {
         let backend = Backend::CriResmgr(daemon);
-        DesiredState { phase: Phase::Install, selection: Selection::default(), backend }
+        DesiredState { phase: Phase::Install, selection: Selection::default(), backend, handover: None }
     }
 
     fn daemon_of(backend: Backend) -> Daemon {

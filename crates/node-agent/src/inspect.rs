@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
-use extension_config::desired_state::{Backend, DesiredState};
+use extension_config::desired_state::{self, DesiredState};
 use host::HostRoot;
-use node_plan::{BackendSpec, Desired, NodePolicy, Observed, Plan};
+use node_plan::{Backend, BackendSpec, Desired, NodePolicy, Observed, Plan, Target};
 use tokio::sync::watch;
 
 use crate::cli::NodeOptions;
@@ -52,7 +52,7 @@ async fn observe_once(options: &NodeOptions) -> anyhow::Result<Observation> {
 async fn policy(node: &str, shoot: &ShootApi, state: &DesiredState) -> NodePolicy {
     let (source, following) = policies(node);
     let found = source.policy(state);
-    let (Backend::NriPlugins(_), Some(client)) = (&state.backend, shoot.client()) else { return found };
+    let (desired_state::Backend::NriPlugins(_), Some(client)) = (&state.backend, shoot.client()) else { return found };
     let mut changes = source.changes();
     let known = async { drop(changes.wait_for(|found| *found != FoundPolicy::Awaited).await) };
     tokio::select! {
@@ -126,5 +126,25 @@ pub(crate) async fn plan(options: &NodeOptions) -> anyhow::Result<()> {
         };
         writeln!(out, "{:>3}. {}{restarts}\n     because {}", number + 1, step.action, step.evidence)?;
     }
+    if let Some(then) = afterwards(&observation) {
+        writeln!(out, "{then}")?;
+    }
     Ok(())
+}
+
+/// What follows a plan that begins a change of backend: each of its parts is planned when the one before has proven itself.
+fn afterwards(observation: &Observation) -> Option<String> {
+    let Desired::Installed(installation) = &observation.desired else { return None };
+    let handover = installation.handover.as_ref().filter(|_| observation.plan.target == Target::Installed)?;
+    let has_former = observation.observed.journal.as_ref().is_some_and(|journal| journal.has(handover.from));
+    has_former.then(|| {
+        let kubelet = match handover.from {
+            Backend::Proxy => "kubelet is restarted onto containerd, and ",
+            Backend::Plugin => "",
+        };
+        format!(
+            "then: {kubelet}{} is taken away, if all of that has proven itself\nnot looked at here: ConfigMaps and Adjustments that somebody made by hand, which hold the node",
+            handover.from.name()
+        )
+    })
 }

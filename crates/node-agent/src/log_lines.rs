@@ -111,7 +111,9 @@ fn desired_state(phase: Phase, policy: &str) -> String {
         fallback_config: Some(format!("policy:\n  Active: {policy}\n  ReservedResources:\n    CPU: 750m\n")),
         ..Daemon::default()
     };
-    DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon) }.encode().unwrap()
+    DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon), handover: None }
+        .encode()
+        .unwrap()
 }
 
 /// An agent without an API server, which takes the node for selected where it was installed before.

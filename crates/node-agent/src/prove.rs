@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use extension_config::names::node;
 use kubelet_config::{Endpoint, effective_endpoint, of_process};
-use node_plan::{Proof, Unit, leftovers, override_undone};
+use node_plan::{Proof, Unit, leftovers, leftovers_of, override_undone};
 use observability::ErrorChain;
 
 use crate::effects::{Effects, Result, Socket};
@@ -56,7 +56,8 @@ pub(crate) async fn prove(effects: &mut impl Effects, timing: &Timing, proof: Pr
             plugin_registered(effects, timing, Duration::from_secs(settle_seconds)).await
         }
         Proof::PinsEffective => pins_effective(effects, timing).await,
-        Proof::Clean => clean(effects).await,
+        Proof::NothingLeftOf { backend } => nothing_left(leftovers_of(&observe(effects).await?, backend)),
+        Proof::Clean => nothing_left(leftovers(&observe(effects).await?)),
     }
 }
 
@@ -216,7 +217,6 @@ async fn override_loaded(effects: &mut impl Effects, wanted: bool) -> Result<()>
 }
 
 /// Nothing that we made is left.
-async fn clean(effects: &mut impl Effects) -> Result<()> {
-    let left = leftovers(&observe(effects).await?);
+fn nothing_left(left: Vec<String>) -> Result<()> {
     if left.is_empty() { Ok(()) } else { Err(ProofFailure::LeftBehind(left).into()) }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostLock, HostRoot, StateFile};
-use node_plan::{Action, Desired, FIRST_VERSION, Journal, PLUGIN_VERSION, Plan, Programs, Restarts};
+use node_plan::{Action, Desired, FIRST_VERSION, HANDOVER_VERSION, Journal, Plan, Programs, Restarts};
 use tokio::sync::watch;
 
 use crate::effects::{
@@ -25,7 +25,7 @@ use files::Sums;
 use units::Bus;
 
 /// Versions of the journal's format.
-pub(crate) const JOURNAL_VERSIONS: RangeInclusive<u32> = FIRST_VERSION..=PLUGIN_VERSION;
+pub(crate) const JOURNAL_VERSIONS: RangeInclusive<u32> = FIRST_VERSION..=HANDOVER_VERSION;
 /// Longest wait for an answer of a runtime.
 const PROBE: Duration = Duration::from_secs(3);
 

@@ -6,7 +6,7 @@ use node_plan::{Hold, Journal, Phase, Plan, Restarts, Target};
 /// Stage of a node for which this plan was made.
 pub(crate) fn stage(plan: &Plan) -> Stage {
     match (plan.is_settled(), plan.target) {
-        (true, Target::Installed) => Stage::Installed,
+        (true, Target::Installed | Target::Held | Target::OtherGone) => Stage::Installed,
         (true, Target::Clean) => Stage::Clean,
         (_, Target::RolledBack | Target::Before) => Stage::RolledBack,
         (_, Target::Unchanged) => Stage::Undecided,

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Context;
-use dynamic_config::{ConfigStatus, DaemonMode};
+use dynamic_config::{ConfigStatus, DaemonMode, Meant};
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use node_plan::Blob;
@@ -185,7 +185,8 @@ async fn attend(order: Order, client: Client, clock: Clock, metrics: Metrics) {
     let (daemon_mode, _duties) = watch::channel(DaemonMode::default());
     let telemetry = Telemetry { metrics, readiness: order.readiness, daemon_mode };
     let node = SimulatedNode::new(order.node, Rc::clone(&shoot), clock, order.stop, telemetry.clone());
-    let (_config_status, config_statuses) = watch::channel(ConfigStatus::default());
+    let (_config_status, config_statuses) =
+        watch::channel(ConfigStatus { meant: Some(Meant::default()), ..ConfigStatus::default() });
     let (source, _policies) = policies(shoot.node_name());
     let mut agent = Agent::new(node, shoot, Some(order.pod), telemetry, config_statuses, source);
     loop {

@@ -99,3 +99,18 @@ pub fn watched_paths() -> Vec<&'static str> {
     // Some are of several.
     all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_files_are_those_that_both_backends_have() {
+        for backend in Backend::ALL {
+            let other = backend.other().footprint().files;
+            let both: Vec<&str> =
+                backend.footprint().files.iter().copied().filter(|path| other.contains(path)).collect();
+            assert_eq!(backend.footprint().shared, both);
+        }
+    }
+}

@@ -22,6 +22,17 @@ pub struct Installation {
     pub gate: Blob,
     /// A run of the daemon that has to end. Not one of the inputs: whatever runs afterwards is as good.
     pub restart_request: Option<RestartRequest>,
+    /// The other backend may be taken over from. Not one of the inputs: it says what is permitted, not what is to run.
+    pub handover: Option<Handover>,
+}
+
+/// A node with another backend may be led from it to the one that is installed, without a pod being restarted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    /// From which one.
+    pub from: Backend,
+    /// Why not yet: what only this node knows of its configuration, and nobody has accepted to lose. A sentence each.
+    pub unaccepted: Vec<String>,
 }
 
 impl Installation {
@@ -173,7 +184,14 @@ impl Desired {
                 },
             };
             let gate = programs.gate.clone();
-            Self::Installed(Box::new(Installation { backend, gate, restart_request: None }))
+            let handover = state.handover.as_ref().map(|handover| Handover {
+                from: match handover.from {
+                    desired_state::BackendKind::CriResmgr => Backend::Proxy,
+                    desired_state::BackendKind::NriPlugins => Backend::Plugin,
+                },
+                unaccepted: Vec::new(),
+            });
+            Self::Installed(Box::new(Installation { backend, gate, restart_request: None, handover }))
         };
         let under_way = journal.map(|journal| journal.phase);
         match (state.phase, labels) {

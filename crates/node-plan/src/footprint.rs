@@ -35,6 +35,8 @@ pub struct Guard {
 pub struct Footprint {
     /// Files that an installation of any version may have put there.
     pub files: &'static [&'static str],
+    /// Those of them that the other backend has, too.
+    pub shared: &'static [&'static str],
     /// Links that enable our units, with their targets.
     pub links: &'static [(&'static str, &'static str)],
     /// Directories that may have to be made before the service is started, outermost first. Those of the journal and of the lock are the
@@ -69,6 +71,11 @@ impl Footprint {
     /// Files and links that may have been made.
     pub(crate) fn files_and_links(&self) -> impl Iterator<Item = &'static str> {
         self.files.iter().copied().chain(self.links.iter().map(|(path, _)| *path))
+    }
+
+    /// Whether a file or directory of this path may be made for it.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.files_and_links().chain(self.all_directories()).any(|own| own == path)
     }
 
     /// Every path of it.
@@ -136,7 +143,9 @@ impl Footprint {
         if observed.entry(path).is_absent() {
             return false;
         }
-        let Some(journal) = &observed.journal else { return !self.any_trace(observed) };
+        let Some(journal) = observed.journal.as_ref().filter(|_| !observed.is_forgotten()) else {
+            return !self.own_trace(observed);
+        };
         let was_moved = journal.made.aside.contains(path) && !observed.entry(aside).is_absent();
         journal.made.put_back.contains(path) || (journal.applied.is_none() && !was_moved)
     }
@@ -145,6 +154,12 @@ impl Footprint {
     pub(crate) fn waits_aside(&self, observed: &Observed, (path, aside): (&str, &str)) -> bool {
         !observed.entry(aside).is_absent()
             && (observed.entry(path).is_absent() || !self.is_foreign_state(observed, (path, aside)))
+    }
+
+    /// Whether something is here that is of this backend, and of no other one.
+    pub(crate) fn own_trace(&self, observed: &Observed) -> bool {
+        let own = self.files.iter().filter(|path| !self.shared.contains(*path));
+        own.into_iter().any(|path| self.is_ours(observed, path))
     }
 
     /// Whether we ever installed here: then the service's own files are ours to delete.

@@ -25,7 +25,7 @@ fn installation(config: StaticConfig) -> Installation {
         daemon: blob("a", Some("GLIBC_2.34")),
         daemon_is_kept: false,
     });
-    Installation { backend, gate: blob("b", None), restart_request: None }
+    Installation { backend, gate: blob("b", None), restart_request: None, handover: None }
 }
 
 fn variants() -> [(&'static str, Installation); 4] {

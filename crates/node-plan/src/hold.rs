@@ -8,7 +8,7 @@ use crate::journal::Backoff;
 use crate::kind::Backend;
 use crate::refusal::Refusal;
 use crate::restart::WINDOW_SECONDS;
-use crate::slot::Wait;
+use crate::slot::{Slot, Wait};
 use crate::step::Action;
 
 /// A reason why a node is not as desired.
@@ -29,7 +29,7 @@ pub enum Hold {
     /// kubelet was restarted too often.
     RestartBudget {
         /// Why it is to be restarted again.
-        because: KubeletOffProxy,
+        because: PacedChange,
         /// Restarts within [`WINDOW_SECONDS`].
         restarts: usize,
         /// Seconds since 1970 of the next one.
@@ -49,6 +49,8 @@ pub enum Hold {
         /// What is wanted.
         wanted: Backend,
     },
+    /// The node would lose something of its configuration with its backend, which nobody has accepted; a sentence for each.
+    Unaccepted(Vec<String>),
     /// The same step is needed in every round.
     Unsettled {
         /// The step.
@@ -89,6 +91,8 @@ pub enum PacedChange {
     NewInputs,
     /// A start of a policy plugin with other inputs, the first one too: it places all containers of the node.
     Policy,
+    /// kubelet off the proxy, whose place a policy plugin has taken.
+    LeaveProxy,
 }
 
 /// Why no slot is held.
@@ -103,6 +107,18 @@ pub enum SlotHold {
         /// Roll-backs in the shoot with the same change.
         rollbacks: usize,
     },
+}
+
+impl SlotHold {
+    /// `None`: the slot is held.
+    pub(crate) fn of(slot: &Slot) -> Option<Self> {
+        match slot {
+            Slot::Held => None,
+            Slot::NotAsked => Some(Self::NotAsked),
+            Slot::Waiting(wait) => Some(Self::Waiting(wait.clone())),
+            Slot::Stopped { rollbacks } => Some(Self::Stopped { rollbacks: *rollbacks }),
+        }
+    }
 }
 
 impl From<&Backoff> for Failure {
@@ -145,17 +161,19 @@ impl fmt::Display for Hold {
                 let next = Time(*next_at);
                 write!(
                     f,
-                    "{}; restart budget used up ({restarts} within {WINDOW_SECONDS} s); next restart at {next}",
-                    because.as_str()
+                    "{because}; restart budget used up ({restarts} within {WINDOW_SECONDS} s); next restart at {next}"
                 )
             }
             Self::Slot { change, by } => write!(f, "{change}; {by}"),
             Self::OtherBackend { here, wanted } => write!(
                 f,
-                "the node runs {}, and {} is wanted: switch the extension off first, a change of backend was not asked for",
+                "the node runs {}, and {} is wanted: name the former in migration.from, or switch the extension off first",
                 here.name(),
                 wanted.name()
             ),
+            Self::Unaccepted(what) => {
+                write!(f, "the change of backend would lose what is not accepted: {}", what.join("; "))
+            }
             Self::Unsettled { action, evidence } => {
                 write!(f, "the node does not settle: {action} is needed again ({evidence})")
             }
@@ -176,6 +194,7 @@ impl fmt::Display for PacedChange {
             Self::Switch(because) => because.as_str(),
             Self::NewInputs => "cri-resmgr must restart with new inputs",
             Self::Policy => "the policy must start with new inputs",
+            Self::LeaveProxy => "kubelet must leave cri-resmgr, whose place a policy has taken",
         })
     }
 }
@@ -220,7 +239,7 @@ mod tests {
             Hold::RolledBackToPrevious(failure()),
             Hold::ContainerdSilent,
             Hold::KubeletStopped,
-            Hold::RestartBudget { because, restarts: 3, next_at: 1_800_000_000 },
+            Hold::RestartBudget { because: PacedChange::Switch(because), restarts: 3, next_at: 1_800_000_000 },
             Hold::Slot { change: PacedChange::Switch(because), by: SlotHold::NotAsked },
             slot(SlotHold::Waiting(Wait::SlotsTaken { slots: 1 })),
             slot(SlotHold::Waiting(Wait::SlotsTaken { slots: 3 })),
@@ -230,6 +249,8 @@ mod tests {
             slot(SlotHold::Stopped { rollbacks: 2 }),
             Hold::Slot { change: PacedChange::Policy, by: SlotHold::NotAsked },
             Hold::OtherBackend { here: Backend::Proxy, wanted: Backend::Plugin },
+            Hold::Unaccepted(vec!["Adjustment default/quiet has no place (adjustment:default/quiet)".into()]),
+            Hold::Slot { change: PacedChange::LeaveProxy, by: SlotHold::NotAsked },
             Hold::Unsettled {
                 action: Box::new(crate::UnitAction::Reload.into()),
                 evidence: "unit files changed".into(),
@@ -251,7 +272,9 @@ mod tests {
         cri-resmgr must restart with new inputs; the update of this node in place has failed (example.com/label)
         cri-resmgr must restart with new inputs; no node switches any more after 2 roll-backs in the shoot, until the configuration or the version changes
         the policy must start with new inputs; that takes a switch slot
-        the node runs cri-resmgr, and a policy of nri-plugins is wanted: switch the extension off first, a change of backend was not asked for
+        the node runs cri-resmgr, and a policy of nri-plugins is wanted: name the former in migration.from, or switch the extension off first
+        the change of backend would lose what is not accepted: Adjustment default/quiet has no place (adjustment:default/quiet)
+        kubelet must leave cri-resmgr, whose place a policy has taken; that takes a switch slot
         the node does not settle: have systemd reload its units is needed again (unit files changed)
         ");
     }

@@ -223,22 +223,36 @@ impl Change {
 pub const FIRST_VERSION: u32 = 1;
 /// Version of the journal's file with something of the plugin: agents of before keep their hands off.
 pub const PLUGIN_VERSION: u32 = 2;
+/// Version of the journal's file in the middle of a handover, with something of both: agents that know one backend at a time keep their hands off.
+pub const HANDOVER_VERSION: u32 = 3;
 
 impl Journal {
     /// Version of the file that it is written into.
     #[must_use]
     pub fn version(&self) -> u32 {
-        if self.plugin.is_some() { PLUGIN_VERSION } else { FIRST_VERSION }
+        match (self.has(Backend::Proxy), self.plugin.is_some()) {
+            (true, true) => HANDOVER_VERSION,
+            (false, true) => PLUGIN_VERSION,
+            (_, false) => FIRST_VERSION,
+        }
     }
 
-    /// The backend that something is remembered of. There is one at a time: nothing moves a node from one to the other.
+    /// Whether something is remembered of this backend.
+    #[must_use]
+    pub fn has(&self, backend: Backend) -> bool {
+        match backend {
+            Backend::Proxy => self.made != Made::default() || self.applied.is_some(),
+            Backend::Plugin => self.plugin.is_some(),
+        }
+    }
+
+    /// The backend that something is remembered of. In the middle of a handover there are two: then the one counts that is proven, and
+    /// the proxy where both are.
     #[must_use]
     pub fn backend(&self) -> Option<Backend> {
-        if self.plugin.is_some() {
-            return Some(Backend::Plugin);
-        }
-        let nothing = self.made == Made::default() && self.applied.is_none();
-        (!nothing).then_some(Backend::Proxy)
+        let proven = |backend: &Backend| self.of(*backend).proven.is_some();
+        let here = || Backend::ALL.into_iter().filter(|backend| self.has(*backend));
+        here().find(proven).or_else(|| here().next())
     }
 
     /// The journal as one that knows of this backend alone.
@@ -264,9 +278,10 @@ impl Journal {
             given_up: std::mem::take(given_up),
             proven: proven.take(),
         };
-        let Self { made, applied, given_up, proven, .. } = std::mem::take(self);
+        // Whether kubelet was ever seen to run well on the proxy is the proxy's, too.
+        let Self { made, applied, switched, given_up, proven, .. } = std::mem::take(self);
         let plugin = (record != Record::default()).then(|| Box::new(record));
-        *self = Self { made, applied, given_up, proven, plugin, ..own };
+        *self = Self { made, applied, switched, given_up, proven, plugin, ..own };
     }
 
     /// Applies one change.

@@ -13,6 +13,15 @@ impl Backend {
     /// Every one.
     pub const ALL: [Self; 2] = [Self::Proxy, Self::Plugin];
 
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Proxy => Self::Plugin,
+            Self::Plugin => Self::Proxy,
+        }
+    }
+
     /// For people.
     #[must_use]
     pub fn name(self) -> &'static str {

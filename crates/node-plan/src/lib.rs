@@ -34,20 +34,20 @@ pub mod texts;
 
 pub use backend::{BackendSpec, PluginSpec, ProxySpec, daemon_paths, watched_paths};
 pub use blob::Blob;
-pub use desired::{Desired, Installation, NodePolicy, Programs, RestartRequest};
+pub use desired::{Desired, Handover, Installation, NodePolicy, Programs, RestartRequest};
 pub use entry::{Entry, MARKER};
 pub use footprint::{Footprint, Guard, Service};
 pub use hold::{Failure, Hold, KubeletOffProxy, PacedChange, SlotHold};
 pub use journal::{
-    Applied, Backoff, Change, FIRST_VERSION, Journal, Made, PLUGIN_VERSION, Phase, Proven, ProvenPlugin, ProvenProxy,
-    Record,
+    Applied, Backoff, Change, FIRST_VERSION, HANDOVER_VERSION, Journal, Made, PLUGIN_VERSION, Phase, Proven,
+    ProvenPlugin, ProvenProxy, Record,
 };
 pub use kind::Backend;
 pub use kubelet::{UnitShapeError, check_kubelet};
 pub use managed_file::{FileRole, ManagedFile, Source};
 pub use observed::{Kubelet, Nri, Observed, Plugin, RuntimeVersion, Space, Unit};
 pub use override_undone::{OverrideUndone, override_undone};
-pub use plan::{Plan, Target, leftovers, plan};
+pub use plan::{Plan, Target, leftovers, leftovers_of, plan};
 pub use preflight::{AbsentCpus, absent_cpus, kubelet_refusals, refusals};
 pub use refusal::{Consequence, Refusal};
 pub use restart::{Cause, Restart};

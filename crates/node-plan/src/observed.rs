@@ -183,6 +183,11 @@ impl Observed {
         }
     }
 
+    /// Whether nothing is remembered of the backend that this is the view of ([`Self::of`]), which may be here all the same.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.journal.as_ref().is_none_or(|journal| !journal.has(Backend::Proxy))
+    }
+
     /// What stands at a path.
     #[must_use]
     pub fn entry(&self, path: &str) -> &Entry {

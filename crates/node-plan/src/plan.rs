@@ -1,5 +1,6 @@
 //! From what is to what shall be.
 
+mod handover;
 mod install;
 mod pacing;
 mod planner;
@@ -8,13 +9,11 @@ mod previous;
 mod proxy;
 mod removal;
 
-pub use removal::leftovers;
+pub use removal::{leftovers, leftovers_of};
 
 use crate::budget;
 use crate::desired::{Desired, Installation};
 use crate::hold::Hold;
-use crate::journal::Journal;
-use crate::kind::Backend;
 use crate::observed::Observed;
 use crate::preflight::refusals;
 use crate::refusal::{Consequence, Refusal};
@@ -27,6 +26,10 @@ pub enum Target {
     Installed,
     /// Nothing of ours is left.
     Clean,
+    /// The other backend goes on as it was proven, while the wanted one is held.
+    Held,
+    /// The backend that another one has taken over from is taken away.
+    OtherGone,
     /// Nothing of ours is left but the journal, until a back-off is over.
     RolledBack,
     /// kubelet runs through the daemon as it was before a change that failed, until a back-off is over.
@@ -46,8 +49,8 @@ pub struct Plan {
     pub holds: Vec<Hold>,
     /// Seconds since 1970 at which something that is held may go on.
     pub retry_at: Option<u64>,
-    /// Something is withheld until a slot is held ([`crate::Slot`]): first the onto-the-proxy restart of kubelet, then any restart of a daemon
-    /// that kubelet runs through with other inputs. Healing, going back and removing need none.
+    /// Something is withheld until a slot is held ([`crate::Slot`]): the onto-the-proxy restart of kubelet, a restart of a daemon that kubelet runs
+    /// through with other inputs, a policy's start with others, kubelet's leaving the proxy for one. Healing, going back and removing need none.
     pub awaits_slot: bool,
 }
 
@@ -77,60 +80,69 @@ pub fn plan(observed: &Observed, desired: &Desired) -> Plan {
             Plan::held(Target::Unchanged, Vec::new(), vec![Hold::Undecided(because.clone())])
         }
         Desired::Clean { because } => {
-            let backend = present(observed).unwrap_or(Backend::Proxy);
-            Plan::held(Target::Clean, removal::steps(observed, backend, removal::Keep::Nothing, because), Vec::new())
+            Plan::held(Target::Clean, handover::clean(observed, removal::Keep::Nothing, because), Vec::new())
         }
         Desired::Installed(installation) => installed(observed, installation),
     }
 }
 
-/// The backend that is here, wholly or in part. There is one at a time: a node goes from one to the other by a removal.
-fn present(observed: &Observed) -> Option<Backend> {
-    let remembered = observed.journal.as_ref().and_then(Journal::backend);
-    remembered.or_else(|| Backend::ALL.into_iter().find(|backend| has_trace(observed, *backend)))
-}
-
-/// Whether something is here that is of this backend and of no other one.
-fn has_trace(observed: &Observed, backend: Backend) -> bool {
-    let others = || Backend::ALL.into_iter().filter(|other| *other != backend);
-    let is_shared = |path: &str| others().any(|other| other.footprint().files.contains(&path));
-    let footprint = backend.footprint();
-    let observed = observed.of(backend);
-    footprint.files.iter().any(|path| !is_shared(path) && footprint.is_ours(&observed, path))
-}
-
 fn installed(observed: &Observed, installation: &Installation) -> Plan {
-    let backend = installation.backend.backend();
-    if let Some(other) = present(observed).filter(|other| *other != backend) {
-        let hold = Hold::OtherBackend { here: other, wanted: backend };
-        return Plan::held(Target::Installed, Vec::new(), vec![hold]);
+    let wanted = installation.backend.backend();
+    let other = handover::present(observed).into_iter().find(|backend| *backend != wanted);
+    let is_begun = handover::is_begun(observed, wanted);
+    if let Some(other) = other.filter(|_| !is_begun)
+        && let Some(hold) = handover::forbidden(installation, other)
+    {
+        let held = Plan::held(Target::Installed, Vec::new(), vec![hold]);
+        return handover::stay(observed, installation, other, held);
     }
     let refused = refusals(observed, installation);
     if !refused.is_empty() {
-        let leave = refused.iter().any(|refusal| refusal.consequence() == Consequence::Leave);
-        let (target, steps) = if leave {
-            let because: Vec<String> = refused.iter().map(Refusal::to_string).collect();
-            (Target::Clean, removal::steps(observed, backend, removal::Keep::Nothing, &because.join("; ")))
-        } else {
-            (Target::Installed, Vec::new())
-        };
-        return Plan::held(target, steps, refused.into_iter().map(Hold::Refused).collect());
+        return not_here(observed, installation, refused);
     }
-    let inputs = installation.attempt();
-    if let Some(backoff) = budget::in_force(observed.journal.as_ref(), &inputs, observed.now) {
+    if let Some(backoff) = budget::in_force(observed.journal.as_ref(), &installation.attempt(), observed.now) {
+        let retry_at = Some(backoff.not_before);
         if let Some(before) = installation.before(observed) {
-            return install::plan_back(observed, &before, backoff);
+            return handover::back(observed, &before, Hold::RolledBackToPrevious(backoff.into()), retry_at);
         }
-        let steps = removal::steps(observed, backend, removal::Keep::Journal, &backoff.reason);
-        return Plan {
-            target: Target::RolledBack,
-            steps,
-            holds: vec![Hold::RolledBack(backoff.into())],
-            retry_at: Some(backoff.not_before),
-            awaits_slot: false,
-        };
+        let steps = handover::clean(observed, removal::Keep::Journal, &backoff.reason);
+        let holds = vec![Hold::RolledBack(backoff.into())];
+        return Plan { target: Target::RolledBack, steps, holds, retry_at, awaits_slot: false };
     }
-    install::plan(observed, installation)
+    let plan = install::plan(observed, installation);
+    match other {
+        Some(other) if plan.is_settled() => handover::leave(observed, other, handover::Way::Onward),
+        // It waits for something, a slot perhaps, and the other one works meanwhile.
+        Some(other) if plan.steps.is_empty() && !is_begun => handover::stay(observed, installation, other, plan),
+        _ => plan,
+    }
+}
+
+/// The installation must not be on this node: one that is there leaves it, where the reason asks for that.
+fn not_here(observed: &Observed, installation: &Installation, refused: Vec<Refusal>) -> Plan {
+    let wanted = installation.backend.backend();
+    let other = handover::present(observed).into_iter().find(|backend| *backend != wanted);
+    let leave = refused.iter().any(|refusal| refusal.consequence() == Consequence::Leave);
+    let because: Vec<String> = refused.iter().map(Refusal::to_string).collect();
+    let held = Plan::held(Target::Installed, Vec::new(), refused.into_iter().map(Hold::Refused).collect());
+    match other {
+        Some(other) if !handover::is_begun(observed, wanted) => handover::stay(observed, installation, other, held),
+        Some(other) if leave => match installation.proven_of(observed, other) {
+            Some(before) => {
+                let mut holds = held.holds;
+                let first = holds.remove(0);
+                let mut plan = handover::back(observed, &before, first, None);
+                plan.holds.extend(holds);
+                plan
+            }
+            None => held,
+        },
+        None if leave => {
+            let steps = removal::steps(observed, wanted, removal::Keep::Nothing, &because.join("; "));
+            Plan { target: Target::Clean, steps, ..held }
+        }
+        Some(_) | None => held,
+    }
 }
 
 #[cfg(test)]

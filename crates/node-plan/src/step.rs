@@ -114,6 +114,11 @@ pub enum Proof {
     },
     /// Another observation of the node finds nothing that we made.
     Clean,
+    /// Another observation finds nothing of this backend; the other one is on the node, too.
+    NothingLeftOf {
+        /// Which one.
+        backend: Backend,
+    },
     /// The policy plugin has registered with containerd, which has not dropped it within this time: longer than an answer of it may take.
     PluginRegistered {
         /// Seconds that its process must live on.
@@ -250,6 +255,7 @@ impl std::fmt::Display for Proof {
             Self::Override { loaded: false } => f.write_str("prove that systemd has dropped the override"),
             Self::Kubelet { endpoint } => write!(f, "prove that kubelet runs well on {endpoint}"),
             Self::Clean => f.write_str("prove that nothing is left"),
+            Self::NothingLeftOf { backend } => write!(f, "prove that nothing is left of {}", backend.name()),
             Self::PluginRegistered { .. } => f.write_str("prove that the policy is registered with containerd"),
             Self::PinsEffective => f.write_str("prove that containers are where the policy has them"),
         }

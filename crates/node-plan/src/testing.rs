@@ -20,7 +20,7 @@ use crate::observed::{Kubelet, Nri, Observed, Plugin, RuntimeVersion, Space};
 use crate::pins::{Container, Difference, Miss, Misses};
 use crate::slot::Slot;
 use crate::step::{Action, Check, JournalAction, Proof};
-use crate::{Change, leftovers};
+use crate::{Change, leftovers, leftovers_of};
 
 /// The file that kubelet's `--config` names.
 pub const KUBELET_CONFIG: &str = "/k";
@@ -93,6 +93,8 @@ pub struct NodeState {
     pub proxy_hangs_for: u64,
     /// kubelet stays up on the proxy.
     pub kubelet_works_on_proxy: bool,
+    /// kubelet stays up on containerd.
+    pub kubelet_works_on_containerd: bool,
     /// `ExecStart` of kubelet's unit.
     pub kubelet_command: String,
     /// What the host gives to kubelet itself, in `KUBELET_EXTRA_ARGS`.
@@ -144,6 +146,7 @@ impl NodeState {
             broken_daemon: "",
             proxy_hangs_for: 0,
             kubelet_works_on_proxy: true,
+            kubelet_works_on_containerd: true,
             kubelet_command: format!(
                 "/opt/bin/kubelet --config={KUBELET_CONFIG} \
                  --container-runtime-endpoint=unix:///run/containerd/containerd.sock $KUBELET_EXTRA_ARGS"
@@ -269,6 +272,10 @@ impl NodeState {
             Proof::Kubelet { endpoint } => self.kubelet.active && self.endpoint == endpoint && self.runtime_answers(),
             Proof::PluginRegistered { .. } => self.plugin_registered(),
             Proof::PinsEffective => self.plugin_registered() && self.missed.is_empty(),
+            Proof::NothingLeftOf { backend } => {
+                assert_eq!(leftovers_of(&self.observe(), backend), Vec::<String>::new());
+                true
+            }
             Proof::Clean => {
                 assert_eq!(leftovers(&self.observe()), Vec::<String>::new());
                 true

@@ -8,6 +8,8 @@
 //! [`read::read`] makes an [`Input`] of texts, [`render`] texts of a [`Conversion`]; [`ConvertArgs::run`] is the command around them, for every program that has it
 //! as a subcommand.
 //!
+//! [`resolve`] is what controller, webhook and previews go by where a shoot goes over from one backend to the other.
+//!
 //! What depends on the node is not looked at, save how many CPUs it has ([`Input::node_cpus`]).
 
 mod adjustments;
@@ -22,6 +24,7 @@ mod document;
 mod input;
 mod key;
 pub mod limits;
+mod migration;
 mod observe;
 mod path;
 mod rdt;
@@ -37,5 +40,6 @@ mod topology_aware;
 pub use command::{ConvertArgs, Failed};
 pub use convert::{Conversion, Label, convert};
 pub use input::{Input, TooMuch};
+pub use migration::resolve;
 pub use report::{Entry, Note, Report, Verdict};
 pub use rule::{Grade, Rule};

@@ -165,7 +165,7 @@ fn of_provider_config(file: &str, field: &str, value: &Value, reading: &mut Read
 }
 
 /// The one document of a text.
-fn single(text: &str) -> Result<Value, String> {
+pub(crate) fn single(text: &str) -> Result<Value, String> {
     let mut documents = parse(text)?;
     if documents.len() > 1 {
         return Err(format!("has {} documents, allowed: one", documents.len()));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::{Backend, Daemon};
-use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, names, resolve};
+use extension_config::{Effective, Facts, Origin, Problem, Problems, cri_resmgr, names};
+use policy_convert::resolve;
 use serde_json::Value;
 
 use crate::kind::Kind;

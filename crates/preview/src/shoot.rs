@@ -1,7 +1,8 @@
 //! A Shoot: its entry for this extension, and what its worker pools say about it.
 
-use extension_config::{Facts, limits, names, resolve};
+use extension_config::{Facts, limits, names};
 use gardener_api::Shoot;
+use policy_convert::resolve;
 use serde_json::Value;
 use serde_json::value::RawValue;
 

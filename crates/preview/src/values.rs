@@ -1,6 +1,7 @@
 //! The chart's values: the base configuration of all shoots and the override of the image vector.
 
-use extension_config::{Facts, resolve};
+use extension_config::Facts;
+use policy_convert::resolve;
 use serde_json::Value;
 
 use crate::image_overrides;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use extension_config::{Effective, Facts, Problems, names, resolve};
+use extension_config::{Effective, Facts, Problems, names};
 use gardener_api::{Extension, LastOperationState, RawJson, Shoot};
+use policy_convert::resolve;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;

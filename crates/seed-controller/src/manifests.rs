@@ -121,6 +121,7 @@ impl Manifests {
             phase: Phase::Install,
             selection: effective.selection.clone(),
             backend: effective.backend.clone(),
+            handover: effective.handover.clone(),
         };
         let values = self.values(target, &state, &effective.dynamic)?;
         Ok(bundle(target.namespace, Phase::Install, self.installation.render(&values)?))
@@ -128,7 +129,12 @@ impl Manifests {
 
     /// The same DaemonSet, with cri-resmgr on no node.
     pub(crate) fn remove(&self, target: Target<'_>) -> Result<Bundle, Error> {
-        let state = DesiredState { phase: Phase::Remove, selection: Selection::default(), backend: Backend::default() };
+        let state = DesiredState {
+            phase: Phase::Remove,
+            selection: Selection::default(),
+            backend: Backend::default(),
+            handover: None,
+        };
         let values = self.values(target, &state, &BTreeMap::new())?;
         Ok(bundle(target.namespace, Phase::Remove, self.removal.render(&values)?))
     }

@@ -11,14 +11,24 @@ use crate::test::{Tally, cargo_test};
 
 /// The whole way from the Shoot's providerConfig to the CPUs that the kernel lets a container have, and back.
 pub(super) fn on_the_new_generation(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
+    run(root, "nri_plugins::")?;
+    Ok("a policy is installed, followed, healed and removed on the newest kubelet and containerd".to_owned())
+}
+
+/// Three workers with pods, from one backend to the other and back.
+pub(super) fn backend_migration(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
+    run(root, "migration::workers")?;
+    Ok("three workers go to a policy and back to the proxy, and no pod notices".to_owned())
+}
+
+fn run(root: &Path, test: &str) -> anyhow::Result<()> {
     crate::bed::ensure_machine()?;
     say("== building the images under test, with the policies of nri-plugins");
     let artifacts = artifacts::build(root, Payload::Both)?;
     let words = ["test", "--package", "e2e", "--test", "real", "--locked", "--", "--test-threads=1", "--nocapture"];
-    let words = [&words[..], &["--ignored", "nri_plugins::"]].concat();
+    let words = [&words[..], &["--ignored", test]].concat();
     let generation = (Generation::VARIABLE, Generation::New.to_string());
     let mut tally = Tally::default();
     cargo_test(root, &words, &[&artifacts.to_env()[..], &[generation]].concat(), &mut tally)?;
-    super::longer::all_passed(&tally)?;
-    Ok("a policy is installed, followed, healed and removed on the newest kubelet and containerd".to_owned())
+    super::longer::all_passed(&tally)
 }

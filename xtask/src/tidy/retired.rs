@@ -27,7 +27,7 @@ const RETIRED: &[Retired] = retired! {
         "Kept": "RestartBoundState", "unsettled": "needs_repeated_restart",
         "told": "reported", "untold": "unreported", "tell": "report", "announce": "record_event",
         "residue": "leftovers", "left_down": "is_down_unintentionally", "harm": "corrupt",
-        "Witnesses": "Probe and Clock", "Surroundings": "DaemonEnvironment", "Handover": "ConfigSocket",
+        "Witnesses": "Probe and Clock", "Surroundings": "DaemonEnvironment",
         "Images": "PayloadBinaries", "Permit": "SwitchPermit", "Crowd": "AgentDaemonSet", "Cluster": "ShootApi",
         "Lab": "Fixture", "Bench": "Fixture", "World": "ApiState",
     }

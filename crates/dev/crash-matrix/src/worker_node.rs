@@ -101,6 +101,7 @@ impl WorkerNode {
                 force_config: None,
                 extra_options: String::new(),
             }),
+            handover: None,
         };
         let desired = self.dir.path().join("desired").join(names::DESIRED_STATE_KEY);
         std::fs::write(&desired, state.encode()?)?;

@@ -35,6 +35,13 @@ impl Core {
         Some(matching.collect())
     }
 
+    /// Names of all Adjustments that are for this node; `None`: not known yet.
+    pub(super) fn names_in_scope(&self) -> Option<Vec<String>> {
+        let matching =
+            self.adjustments.as_ref()?.iter().filter(|(_, adjustment)| adjustment.for_node(&self.node).is_some());
+        Some(matching.map(|(name, _)| name.clone()).collect())
+    }
+
     pub(super) fn next_adjustments(&mut self) -> Option<Push> {
         let all = self.in_scope()?;
         let run = self.memory.run.as_mut()?;

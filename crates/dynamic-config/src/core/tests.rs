@@ -309,7 +309,11 @@ fn a_daemon_that_takes_no_configuration_gets_no_push_and_statuses_are_withdrawn(
         assert!(node.core.next_push().is_none() && node.core.status_writes().is_empty());
     }
     node.core.set_daemon_mode(DaemonMode::Off);
-    assert_eq!(node.core.config_status(), crate::ConfigStatus::default(), "nothing stands in the way of a removal");
+    let meant = node.core.config_status().meant;
+    let nothing = crate::ConfigStatus { meant: meant.clone(), ..crate::ConfigStatus::default() };
+    assert_eq!(node.core.config_status(), nothing, "nothing stands in the way of a removal");
+    let known = crate::Meant { config_map: Some(DEFAULT.to_owned()), adjustments: vec!["a".to_owned()] };
+    assert_eq!(meant, Some(known), "what is meant for the node is known all the same");
     assert_eq!(node.core.next_push(), None);
     node.write_statuses();
     assert_eq!(node.errors("a"), None);

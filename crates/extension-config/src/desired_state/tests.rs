@@ -13,6 +13,7 @@ fn install() -> DesiredState {
             force_config: None,
             extra_options: String::new(),
         }),
+        handover: None,
     }
 }
 
@@ -35,6 +36,31 @@ fn a_state_with_nri_plugins_is_v1alpha2_and_names_its_backend() {
         )
     );
     assert_eq!(DesiredState::decode(&text).unwrap(), nri());
+}
+
+#[test]
+fn a_state_with_a_handover_is_v1alpha2_in_both_directions() {
+    let handover = |from, id: Option<&str>| {
+        Some(Handover { from, accepted: id.into_iter().map(str::to_owned).collect(), delivered: BTreeSet::new() })
+    };
+    let there = DesiredState { handover: handover(BackendKind::CriResmgr, Some("adjustment:default/quiet")), ..nri() };
+    let back = DesiredState { handover: handover(BackendKind::NriPlugins, None), ..install() };
+    for (state, written) in [
+        (there, r#""handover":{"from":"criResmgr","accepted":["adjustment:default/quiet"]}}"#),
+        (
+            back,
+            r#""backend":{"criResmgr":{"fallbackConfig":"policy:\n  Active: none\n","forceConfig":null,"extraOptions":""}},"handover":{"from":"nriPlugins"}}"#,
+        ),
+    ] {
+        let text = state.encode().unwrap();
+        assert!(text.contains("/v1alpha2\"") && text.ends_with(written), "{text}");
+        assert_eq!(DesiredState::decode(&text).unwrap(), state);
+        let removal = DesiredState { phase: Phase::Remove, ..state };
+        let text = removal.encode().unwrap();
+        assert!(text.contains("/v1alpha1\"") && !text.contains("handover"), "{text}");
+    }
+    let unknown = r#"{"apiVersion":"node.cri-resmgr.extensions.gardener.cloud/v1alpha2","kind":"DesiredState","phase":"Install","backend":{"nriPlugins":{}},"handover":{"from":"docker"}}"#;
+    assert!(matches!(DesiredState::decode(unknown), Err(DecodeError::Malformed(_))));
 }
 
 /// Any agent can carry it out, also one that was never told of the backend.
@@ -191,6 +217,7 @@ proptest! {
                 force_config: force,
                 extra_options: extra,
             }),
+            handover: None,
         };
         let text = state.encode().unwrap();
         prop_assert_eq!(DesiredState::decode(&text).unwrap(), state.clone());

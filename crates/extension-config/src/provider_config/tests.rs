@@ -78,7 +78,7 @@ fn mistakes_in_a_provider_config_are_named_with_their_path() {
         (json!({"apiVersion": API_VERSION, "kind": "Config"}), "kind: must be \"CriResourceManagerConfig\""),
         (
             typed(&json!({"nodeSelector": {}})),
-            "nodeSelector: unknown field `nodeSelector`, expected one of `apiVersion`, `kind`, `backend`, `configs`, `nri`, `selection`",
+            "nodeSelector: unknown field `nodeSelector`, expected one of `apiVersion`, `kind`, `backend`, `configs`, `nri`, `migration`, `selection`",
         ),
         (
             typed(&json!({"configs": {"node.n": ""}})),

@@ -1,8 +1,10 @@
+mod handover;
 mod plugin;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dynamic_config::Meant;
 use extension_config::desired_state::{self, Backend, Daemon, DesiredState, Selection};
 use kubelet_config::Endpoint;
 use node_plan::testing::{LaterDropIn, NodeState};
@@ -30,12 +32,18 @@ fn inputs(phase: desired_state::Phase, policy: &str, version: &str) -> Inputs {
     let daemon = Daemon { fallback_config: Some(format!("policy:\n  Active: {policy}\n")), ..Daemon::default() };
     Inputs {
         node: "n".into(),
-        state: DesiredState { phase, selection: Selection::default(), backend: Backend::CriResmgr(daemon) },
+        state: DesiredState {
+            phase,
+            selection: Selection::default(),
+            backend: Backend::CriResmgr(daemon),
+            handover: None,
+        },
         hash: "0123abcd".into(),
         labels: Some(BTreeMap::new()),
         programs: programs(version),
         policy: NodePolicy::Awaited,
         restart_request: None,
+        meant: Some(Meant::default()),
     }
 }
 

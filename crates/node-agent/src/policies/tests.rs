@@ -54,6 +54,7 @@ async fn nothing_is_watched_before_it_is_wanted_and_a_repeated_list_is_no_change
         phase: extension_config::desired_state::Phase::Install,
         selection: extension_config::desired_state::Selection::default(),
         backend,
+        handover: None,
     };
     let inputs = || {
         let all = [maps(&["default"]), Input::Group(None), maps(&["default"])];

@@ -33,6 +33,7 @@ pub(super) static FOOTPRINT: Footprint = Footprint {
         node::PLUGIN_CONFIG,
         node::PLUGIN_UNIT_FILE,
     ],
+    shared: &[node::GATE],
     links: &[(node::PLUGIN_UNIT_LINK, node::PLUGIN_UNIT_FILE)],
     directories: &[
         "/opt/gardener-extension-cri-resmgr",

@@ -35,6 +35,7 @@ pub(super) static FOOTPRINT: Footprint = Footprint {
         node::GUARD_TIMER_FILE,
         node::KUBELET_DROP_IN,
     ],
+    shared: &[node::GATE],
     links: &[(node::DAEMON_UNIT_LINK, node::DAEMON_UNIT_FILE), (node::GUARD_TIMER_LINK, node::GUARD_TIMER_FILE)],
     directories: &[
         "/opt/intel",

@@ -18,7 +18,7 @@ fn programs(version: &str) -> Programs {
 
 fn state(phase: Phase) -> DesiredState {
     let backend = Backend::NriPlugins(NriPlugins::default());
-    DesiredState { phase, selection: Selection::default(), backend }
+    DesiredState { phase, selection: Selection::default(), backend, handover: None }
 }
 
 fn valid(kind: Kind) -> NodePolicy {

@@ -7,7 +7,7 @@ use crate::budget;
 use crate::desired::Installation;
 use crate::footprint::Service;
 use crate::hold::{Hold, PacedChange};
-use crate::journal::{Applied, Backoff, Change, Made, Phase};
+use crate::journal::{Applied, Change, Made, Phase};
 use crate::kind::Backend;
 use crate::managed_file::{FileRole, Source};
 use crate::observed::Observed;
@@ -16,14 +16,10 @@ use crate::plan::{Plan, Target, plugin, proxy};
 use crate::slot::Slot;
 use crate::step::{Action, FileAction, JournalAction, Proof, Step, UnitAction};
 
-/// Back to what was proven before: that waits for nobody.
-pub(super) fn plan_back(observed: &Observed, before: &Installation, backoff: &Backoff) -> Plan {
+/// To what was proven before, which waits for nobody.
+pub(super) fn plan_kept(observed: &Observed, proven: &Installation) -> Plan {
     let observed = Observed { slot: Slot::Held, ..observed.clone() };
-    let mut plan = plan_way(&observed, before, Way::Back);
-    plan.target = Target::Before;
-    plan.holds.insert(0, Hold::RolledBackToPrevious(backoff.into()));
-    plan.retry_at = Some(plan.retry_at.map_or(backoff.not_before, |at| at.min(backoff.not_before)));
-    plan
+    plan_way(&observed, proven, Way::Back)
 }
 
 pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {
@@ -121,7 +117,7 @@ impl Planner<'_> {
             step = step.before(Change::Phase(Phase::Installing));
             self.journal.phase = Phase::Installing;
         }
-        if self.observed.journal.is_none() && self.footprint.any_trace(self.observed) {
+        if self.observed.is_forgotten() && self.footprint.own_trace(self.observed) {
             // The journal was lost, the installation was not: its daemon is started anew, but keeps its state.
             let applied = Applied::unknown(self.installation.backend.policy());
             self.journal.applied = Some(applied.clone());

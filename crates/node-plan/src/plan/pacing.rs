@@ -5,7 +5,6 @@ use kubelet_config::Endpoint;
 use super::planner::Planner;
 use crate::hold::{Hold, PacedChange, SlotHold};
 use crate::journal::Applied;
-use crate::slot::Slot;
 
 impl Planner<'_> {
     /// Whether a daemon that kubelet runs through, and that answers, is to be restarted with other inputs than it was started with. What heals
@@ -25,12 +24,7 @@ impl Planner<'_> {
 
     /// Whether what only a few nodes do at a time may begin; else it is held.
     pub(super) fn may_begin(&mut self, change: PacedChange) -> bool {
-        let by = match &self.observed.slot {
-            Slot::Held => return true,
-            Slot::NotAsked => SlotHold::NotAsked,
-            Slot::Waiting(wait) => SlotHold::Waiting(wait.clone()),
-            Slot::Stopped { rollbacks } => SlotHold::Stopped { rollbacks: *rollbacks },
-        };
+        let Some(by) = SlotHold::of(&self.observed.slot) else { return true };
         self.awaits_slot = !matches!(by, SlotHold::Stopped { .. });
         self.holds.push(Hold::Slot { change, by });
         false

@@ -71,7 +71,7 @@ pub(super) fn may_start_again(planner: &Planner<'_>) -> bool {
 
 /// After the policy has stopped, which would assert its pins: they are taken away.
 pub(super) fn after_stop(observed: &Observed, applied: Option<&Applied>, has_trace: bool, steps: &mut Vec<Step>) {
-    let was_started = applied.is_some() || (observed.journal.is_none() && has_trace);
+    let was_started = applied.is_some() || (observed.is_forgotten() && has_trace);
     if was_started {
         steps.push(Step::new(Action::ResetPins, "a policy that is taken away leaves its pins behind"));
     }

@@ -58,7 +58,7 @@ fn switch_kubelet(planner: &mut Planner<'_>) {
         if let Some(at) = budget::next_switch(&planner.journal, planner.observed.now) {
             planner.retry_at = Some(at);
             let restarts = planner.journal.restarts.len();
-            planner.holds.push(Hold::RestartBudget { because: why, restarts, next_at: at });
+            planner.holds.push(Hold::RestartBudget { because: PacedChange::Switch(why), restarts, next_at: at });
             return;
         }
         let healing = planner.journal.switched || down;
@@ -86,6 +86,13 @@ fn switch_kubelet(planner: &mut Planner<'_>) {
             .after(Change::Phase(Phase::Installed)),
         );
     }
+}
+
+/// After a plugin that placed containers, too, has left and taken their pins with it: the proxy places them at its start.
+pub(super) fn place_again(steps: &mut Vec<Step>) {
+    let unit = node::DAEMON_UNIT.to_owned();
+    steps.push(Step::new(UnitAction::Restart { unit }, "the policy that has left has taken all pins with it"));
+    steps.push(Step::new(Proof::DaemonAnswers, "kubelet must not be left on a dead socket"));
 }
 
 /// Before the proxy is stopped: kubelet back to containerd. `cause`: of its restart.

@@ -1,5 +1,7 @@
 //! Steps to a clean node, in this order: kubelet leaves the proxy before the proxy stops.
 
+use std::collections::BTreeSet;
+
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 
@@ -19,21 +21,44 @@ pub(super) enum Keep {
     Nothing,
     /// The journal, which remembers the back-off: a roll-back.
     Journal,
+    /// The other backend, which is on the node, too.
+    Other {
+        /// Why kubelet is restarted, if it has to be.
+        cause: Cause,
+        /// The other one goes after it.
+        goes_too: bool,
+    },
 }
 
 impl Keep {
     /// Why kubelet is restarted.
-    fn cause(self) -> Cause {
+    pub(super) fn cause(self) -> Cause {
         match self {
             Self::Nothing => Cause::Remove,
             Self::Journal => Cause::Rollback,
+            Self::Other { cause, .. } => cause,
         }
     }
 }
 
 pub(super) fn steps(observed: &Observed, backend: Backend, keep: Keep, because: &str) -> Vec<Step> {
     let steps = steps_of(&observed.of(backend), backend, keep, because);
-    steps.into_iter().map(|step| step.of(backend)).collect()
+    let mut steps: Vec<Step> = steps.into_iter().map(|step| step.of(backend)).collect();
+    if let (Keep::Other { .. }, Some(first)) = (keep, steps.first_mut()) {
+        hand_over_directories(observed, backend, first);
+    }
+    steps
+}
+
+/// Directories that were made for the one that goes, and that the other one needs, are the other one's from now on.
+fn hand_over_directories(observed: &Observed, backend: Backend, first: &mut Step) {
+    let Some(journal) = &observed.journal else { return };
+    let made = journal.of(backend).made.directories;
+    let needed = backend.other().footprint();
+    let directories: BTreeSet<String> = made.into_iter().filter(|path| needed.has(path)).collect();
+    if !directories.is_empty() {
+        first.before.push(Change::Make(Made { directories, ..Made::default() }).of(backend.other()));
+    }
 }
 
 fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) -> Vec<Step> {
@@ -44,13 +69,14 @@ fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) ->
         observed.journal.is_none() && !footprint.any_trace(observed) && !observed.override_loaded() && !waiting;
     let rolled_back = journal.phase == Phase::RolledBack && journal.made == Made::default();
     let half_forgotten = footprint.bookkeeping.iter().any(|path| !observed.entry(path).is_absent());
-    if nothing_known && !half_forgotten || (rolled_back && keep == Keep::Journal) {
+    let alone = !matches!(keep, Keep::Other { .. });
+    if alone && (nothing_known && !half_forgotten || (rolled_back && keep == Keep::Journal)) {
         return Vec::new();
     }
-    if nothing_known || rolled_back {
+    if alone && (nothing_known || rolled_back) {
         return vec![Step::new(JournalAction::Forget, because)];
     }
-    let mut steps = vec![begin(observed, footprint, because)];
+    let mut steps = vec![begin(observed, footprint, keep, because)];
     match backend {
         Backend::Proxy => proxy::switch_to_containerd(observed, &journal, keep.cause(), &mut steps),
         Backend::Plugin => {}
@@ -71,7 +97,10 @@ fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) ->
     match backend {
         Backend::Proxy => {}
         Backend::Plugin => {
-            plugin::after_stop(observed, journal.applied.as_ref(), footprint.any_trace(observed), &mut steps);
+            plugin::after_stop(observed, journal.applied.as_ref(), footprint.own_trace(observed), &mut steps);
+            if matches!(keep, Keep::Other { goes_too: false, .. }) {
+                proxy::place_again(&mut steps);
+            }
         }
     }
     // While our files still show that what stands there is our daemon's, should the journal be lost.
@@ -82,11 +111,15 @@ fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) ->
         }
     }
     remove_units(observed, footprint, &mut steps);
-    remove_rest(observed, footprint, &mut steps);
+    remove_rest(observed, backend, keep, &mut steps);
     put_back(observed, footprint, &mut steps);
-    steps.push(Step::new(Proof::Clean, because));
+    steps.push(match keep {
+        Keep::Nothing | Keep::Journal => Step::new(Proof::Clean, because),
+        Keep::Other { .. } => Step::new(Proof::NothingLeftOf { backend }, because),
+    });
     steps.push(match keep {
         Keep::Nothing => Step::new(JournalAction::Forget, because),
+        Keep::Other { .. } => Step::new(JournalAction::Record, because).before(Change::NothingMade),
         Keep::Journal => Step::new(JournalAction::Record, because)
             .before(Change::NothingMade)
             .before(Change::Phase(Phase::RolledBack)),
@@ -102,13 +135,16 @@ fn units<'a>(observed: &'a Observed, footprint: &Footprint) -> Vec<(&'static str
 }
 
 /// The journal first: what is found to be ours by its marker alone must still be known as ours when half of it is gone.
-fn begin(observed: &Observed, footprint: &Footprint, because: &str) -> Step {
+fn begin(observed: &Observed, footprint: &Footprint, keep: Keep, because: &str) -> Step {
     let files = footprint.files_and_links();
     let found = files.filter(|path| footprint.is_ours(observed, path)).map(str::to_owned).collect();
-    let step = Step::new(JournalAction::Record, because)
-        .before(Change::Phase(Phase::Removing))
-        .before(Change::Make(Made { files: found, ..Made::default() }));
-    if observed.journal.is_none() && footprint.any_trace(observed) {
+    let mut step = Step::new(JournalAction::Record, because);
+    // The node stays installed where only one of two goes.
+    if !matches!(keep, Keep::Other { goes_too: false, .. }) {
+        step = step.before(Change::Phase(Phase::Removing));
+    }
+    let step = step.before(Change::Make(Made { files: found, ..Made::default() }));
+    if observed.is_forgotten() && footprint.own_trace(observed) {
         step.before(Change::DaemonStarts(Applied::unknown(String::new())))
     } else {
         step
@@ -136,14 +172,16 @@ fn remove_units(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step
     }
 }
 
-fn remove_rest(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step>) {
+fn remove_rest(observed: &Observed, backend: Backend, keep: Keep, steps: &mut Vec<Step>) {
+    let footprint = backend.footprint();
+    let stays = |path: &str| matches!(keep, Keep::Other { .. }) && backend.other().footprint().has(path);
     let is_gone = |path: &str| footprint.unit_files().any(|file| file == path) || path == node::KUBELET_DROP_IN;
-    for path in footprint.files.iter().copied().filter(|path| !is_gone(path)) {
+    for path in footprint.files.iter().copied().filter(|path| !is_gone(path) && !stays(path)) {
         if footprint.is_ours(observed, path) {
             steps.push(Step::new(FileAction::Remove { path: path.into() }, format!("{path} is ours")));
         }
     }
-    for path in footprint.all_directories().rev() {
+    for path in footprint.all_directories().rev().filter(|path| !stays(path)) {
         let there = matches!(observed.entry(path), Entry::Directory { .. });
         if there && footprint.is_our_directory(observed.journal.as_ref(), path) {
             steps.push(Step::new(FileAction::RemoveDirectory { path: path.into() }, format!("we made {path}")));
@@ -166,14 +204,30 @@ fn put_back(observed: &Observed, footprint: &Footprint, steps: &mut Vec<Step>) {
 /// those directories alive, which is no residue of ours.
 #[must_use]
 pub fn leftovers(observed: &Observed) -> Vec<String> {
-    let of = |backend: Backend| leftovers_of(&observed.of(backend), backend.footprint());
     let mut left: Vec<String> = Vec::new();
-    for one in Backend::ALL.into_iter().flat_map(of) {
+    for one in Backend::ALL.into_iter().flat_map(|backend| on_host(&observed.of(backend), backend.footprint())) {
         // Some are of several.
         if !left.contains(&one) {
             left.push(one);
         }
     }
+    left.extend(at_kubelet(observed));
+    left
+}
+
+/// The same of one backend alone, while the other one is on the node.
+#[must_use]
+pub fn leftovers_of(observed: &Observed, backend: Backend) -> Vec<String> {
+    let mut left = on_host(&observed.of(backend), backend.footprint());
+    left.retain(|path| !backend.other().footprint().has(path));
+    if backend == Backend::Proxy {
+        left.extend(at_kubelet(observed));
+    }
+    left
+}
+
+fn at_kubelet(observed: &Observed) -> Vec<String> {
+    let mut left = Vec::new();
     if observed.override_loaded() {
         left.push(format!("{} (loaded in systemd)", node::KUBELET_DROP_IN));
     }
@@ -183,7 +237,7 @@ pub fn leftovers(observed: &Observed) -> Vec<String> {
     left
 }
 
-fn leftovers_of(observed: &Observed, footprint: &Footprint) -> Vec<String> {
+fn on_host(observed: &Observed, footprint: &Footprint) -> Vec<String> {
     let files = footprint.files_and_links().filter(|path| footprint.is_ours(observed, path));
     let directories = footprint.all_directories().filter(|path| {
         *observed.entry(path) == Entry::Directory { empty: true }

@@ -2,6 +2,7 @@ mod aside;
 mod before;
 mod cpus;
 mod golden;
+mod handover;
 mod model;
 mod plugin;
 mod random;
@@ -280,8 +281,12 @@ fn restart_budget_limits_healing_and_not_removal() {
 #[test]
 fn without_labels_an_installed_node_is_healed_and_a_new_one_is_undecided() {
     use extension_config::desired_state::{self, DesiredState, Phase, Selection};
-    let state =
-        |phase| DesiredState { phase, selection: Selection::default(), backend: desired_state::Backend::default() };
+    let state = |phase| DesiredState {
+        phase,
+        selection: Selection::default(),
+        backend: desired_state::Backend::default(),
+        handover: None,
+    };
     let decide = |state: &DesiredState, journal| {
         Desired::decide(state, None, journal, &model::programs("v1"), &NodePolicy::Awaited)
     };
@@ -297,7 +302,8 @@ fn without_labels_an_installed_node_is_healed_and_a_new_one_is_undecided() {
 fn a_node_of_an_excluded_pool_is_clean_and_as_desired_whatever_its_kubelet() {
     use extension_config::desired_state::{self, DesiredState, Phase, Selection};
     let selection = Selection { excluded_pools: ["a".to_owned()].into(), ..Selection::default() };
-    let state = DesiredState { phase: Phase::Install, selection, backend: desired_state::Backend::default() };
+    let state =
+        DesiredState { phase: Phase::Install, selection, backend: desired_state::Backend::default(), handover: None };
     let labels = [(extension_config::names::WORKER_POOL_LABEL.to_owned(), "a".to_owned())].into();
     for mut model in [NodeState::default(), installed("none")] {
         model.configure_kubelet("cpuManagerPolicy: static\n");

@@ -155,7 +155,7 @@ impl NodeState {
     pub fn restart_kubelet(&mut self) {
         let is_led_to_proxy = self.has_override_loaded() && self.proxy_answers();
         self.endpoint = if is_led_to_proxy { Endpoint::Proxy } else { Endpoint::Containerd };
-        let stays_up = !is_led_to_proxy || self.kubelet_works_on_proxy;
+        let stays_up = if is_led_to_proxy { self.kubelet_works_on_proxy } else { self.kubelet_works_on_containerd };
         self.kubelet = Process { active: stays_up, failed: !stays_up, starts: self.kubelet.starts + 1 };
         if is_led_to_proxy {
             self.entries.insert(node::RUNTIME_ENV.into(), unmarked("", 0o600));

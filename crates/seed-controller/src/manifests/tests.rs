@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use extension_config::resolve;
+use policy_convert::resolve;
 
 use super::*;
 

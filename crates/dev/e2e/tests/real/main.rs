@@ -19,6 +19,7 @@ mod fail_open;
 mod faults;
 mod kind;
 mod main_job;
+mod migration;
 mod node;
 mod nri_plugins;
 mod pools_and_sleep;

@@ -40,7 +40,7 @@ fn config(reserved: u8) -> Value {
 }
 
 /// CPUs that each running container's first process may use, by container id: the kernel's own word.
-async fn cpus(worker: &Worker) -> anyhow::Result<BTreeMap<String, String>> {
+pub(crate) async fn cpus(worker: &Worker) -> anyhow::Result<BTreeMap<String, String>> {
     let script = "ctr --namespace k8s.io tasks list | tail -n +2 | while read -r id pid status; do
         sed -n \"s/^Cpus_allowed_list:/$id/p\" /proc/$pid/status; done";
     let said = worker.shell(script).await?;
@@ -49,12 +49,12 @@ async fn cpus(worker: &Worker) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// The CPUs of the container with this id, `containerd://…`.
-async fn cpus_of(worker: &Worker, id: &str) -> anyhow::Result<String> {
+pub(crate) async fn cpus_of(worker: &Worker, id: &str) -> anyhow::Result<String> {
     let id = id.strip_prefix("containerd://").unwrap_or(id);
     cpus(worker).await?.remove(id).with_context(|| format!("container {id} does not run on {}", worker.name()))
 }
 
-async fn wait_cpus(worker: &Worker, id: &str, wanted: &str, limit: Duration) -> anyhow::Result<()> {
+pub(crate) async fn wait_cpus(worker: &Worker, id: &str, wanted: &str, limit: Duration) -> anyhow::Result<()> {
     wait_for(&format!("container {id} to have the CPUs {wanted}"), limit, || async {
         let found = cpus_of(worker, id).await?;
         ensure!(found == wanted, "it has {found}");
@@ -85,7 +85,7 @@ async fn invocations(worker: &Worker) -> anyhow::Result<String> {
 }
 
 /// What agents, the policy and containerd say of it, for a test that fails.
-async fn explained<T>(worker: &Worker, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) async fn explained<T>(worker: &Worker, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
     let Err(error) = outcome else { return outcome };
     let script = format!(
         "systemctl --no-pager --lines=40 status {PLUGIN_UNIT}; cat /run/gardener-extension-cri-resmgr/*trial* 2>/dev/null; \

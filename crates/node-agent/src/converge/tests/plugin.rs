@@ -39,7 +39,12 @@ fn install(policy: &str, binary: Blob) -> HandMade {
         binary_is_kept: false,
         request_timeout_seconds: 2,
     });
-    HandMade(Desired::Installed(Box::new(Installation { backend, gate: blob("gate"), restart_request: None })))
+    HandMade(Desired::Installed(Box::new(Installation {
+        backend,
+        gate: blob("gate"),
+        restart_request: None,
+        handover: None,
+    })))
 }
 
 fn remove() -> HandMade {
@@ -47,7 +52,7 @@ fn remove() -> HandMade {
 }
 
 /// Why the last try failed.
-fn failure(outcome: &Outcome) -> &str {
+pub(super) fn failure(outcome: &Outcome) -> &str {
     match &outcome.plan.holds[..] {
         [Hold::RolledBack(last) | Hold::RolledBackToPrevious(last), ..] => &last.reason,
         other => panic!("{other:?}"),
@@ -171,14 +176,14 @@ async fn a_node_with_the_proxy_is_not_moved() {
 }
 
 /// A desired state of the second version, and what the ConfigMaps say of this node.
-fn wanted(policy: NodePolicy, version: &str) -> Inputs {
+pub(super) fn wanted(policy: NodePolicy, version: &str) -> Inputs {
     let mut inputs = super::inputs(desired_state::Phase::Install, "none", version);
     inputs.state.backend = Backend::NriPlugins(NriPlugins::default());
     inputs.policy = policy;
     inputs
 }
 
-fn valid(policy: &str) -> NodePolicy {
+pub(super) fn valid(policy: &str) -> NodePolicy {
     let document = format!("{{\"policy\":\"{policy}\"}}\n");
     NodePolicy::Valid { source: "cri-resmgr-policy.default".into(), kind: Kind::BalloonsPolicy, document }
 }

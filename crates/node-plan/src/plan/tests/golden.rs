@@ -5,11 +5,12 @@ use std::fmt::Write;
 use extension_config::names::node;
 use kubelet_config::Endpoint;
 
-use super::model::{NodeState, blob, install, installation, remove};
-use super::{installed, plugin};
+use super::model::{Cut, NodeState, blob, install, installation, remove};
+use super::{handover, installed, plugin};
 use crate::budget;
 use crate::desired::Desired;
 use crate::journal::{Change, Proven};
+use crate::kind::Backend;
 use crate::plan::Plan;
 use crate::slot::{Slot, Wait};
 use crate::step::{Proof, Restarts};
@@ -208,4 +209,36 @@ fn plugin_healing_of_containers_that_are_elsewhere() {
 #[test]
 fn plugin_removal() {
     insta::assert_snapshot!(show(&plugin::installed("balloons").plan(&remove())));
+}
+
+/// All plans that follow one another.
+fn show_all(mut model: NodeState, desired: &Desired) -> String {
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        let plan = model.plan(desired);
+        let is_done = plan.steps.is_empty();
+        all.push(show(&plan));
+        if is_done {
+            break;
+        }
+        model.interrupt(desired, usize::MAX - 1, Cut::AfterStep);
+    }
+    all.join("\nthen ")
+}
+
+#[test]
+fn handover_from_the_proxy_to_a_policy() {
+    insta::assert_snapshot!(show_all(handover::on(Backend::Proxy), &handover::to(Backend::Plugin)));
+}
+
+#[test]
+fn handover_from_a_policy_to_the_proxy() {
+    insta::assert_snapshot!(show_all(handover::on(Backend::Plugin), &handover::to(Backend::Proxy)));
+}
+
+#[test]
+fn handover_that_fails_at_the_policy_goes_back_to_the_proxy() {
+    let desired = handover::to(Backend::Plugin);
+    let model = plugin::failed(&desired, NodeState { broken_plugin: "v1", ..handover::on(Backend::Proxy) });
+    insta::assert_snapshot!(show_all(model, &desired));
 }

@@ -110,7 +110,7 @@ pub(super) fn installation(policy: &str, version: &str) -> Installation {
         daemon: blob(version),
         daemon_is_kept: false,
     });
-    Installation { backend, gate: blob("gate"), restart_request: None }
+    Installation { backend, gate: blob("gate"), restart_request: None, handover: None }
 }
 
 pub(super) fn proxy(installation: &mut Installation) -> &mut ProxySpec {

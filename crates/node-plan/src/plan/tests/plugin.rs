@@ -28,7 +28,7 @@ pub(super) fn installation(policy: &str, version: &str) -> Installation {
         binary_is_kept: false,
         request_timeout_seconds: 2,
     });
-    Installation { backend, gate: model::blob("gate"), restart_request: None }
+    Installation { backend, gate: model::blob("gate"), restart_request: None, handover: None }
 }
 
 pub(super) fn install(policy: &str, version: &str) -> Desired {
@@ -43,7 +43,8 @@ pub(super) fn installed(policy: &str) -> NodeState {
 
 /// A try has failed: v2 does not register.
 pub(super) fn failed(desired: &Desired, with: NodeState) -> NodeState {
-    let mut model = NodeState { broken_plugin: "v2", now: with.now + 1000, ..with };
+    let broken_plugin = if with.broken_plugin.is_empty() { "v2" } else { with.broken_plugin };
+    let mut model = NodeState { broken_plugin, now: with.now + 1000, ..with };
     let registered = Proof::PluginRegistered { settle_seconds: 12 };
     assert_eq!(model.converge(desired), Err(registered.into()));
     note_failure(&mut model, desired);
@@ -389,7 +390,7 @@ proptest! {
                 _ => None,
             })
             .collect();
-        let is_gone = model.journal.is_none() && super::super::present(&model.observe()).is_none();
+        let is_gone = model.journal.is_none() && super::super::handover::present(&model.observe()).is_empty();
         if other && is_gone {
             // A node like any other.
         } else if !proxy {

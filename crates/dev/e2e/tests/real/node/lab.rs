@@ -139,6 +139,7 @@ impl<'w> Lab<'w> {
                 force_config: None,
                 extra_options: extra_options.to_owned(),
             }),
+            handover: None,
         };
         self.worker.write(&format!("{DIR}/desired/.next"), &state.encode()?, 0o644)?;
         self.shell(&format!("mv {DIR}/desired/.next {DIR}/desired/desired.json")).await.map(drop)
