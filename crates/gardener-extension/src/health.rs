@@ -139,11 +139,12 @@ impl HealthKeeper {
         };
         let cluster = self.cache.cluster(&key.namespace);
         let observation = self.observing.as_ref().and_then(|observing| observing.latest(key));
+        let detail = self.observing.as_ref().and_then(|observing| observing.detail(key, extension));
         let subject = Subject {
             extension,
             hibernated: cluster.is_some_and(|facts| facts.hibernation_requested),
             checks: self.checks(key),
-            detail: observation.as_ref().and_then(|observation| observation.detail.as_deref()),
+            detail: detail.as_deref(),
         };
         if let Some(wait) = condition::too_early(&subject, &self.config.health, now) {
             return Ok(Due::Later(wait));

@@ -16,6 +16,9 @@ pub trait Observer: Send + Sync + 'static {
     /// What the status says where nothing was seen `since` then. `before` is what stands there: whoever finds the same writes nothing.
     fn unseen(&self, before: Option<&Value>, since: Timestamp, why: &Unseen) -> Value;
 
+    /// What a status says for the health condition: who is the reason. Of the status alone, so that a new process says the same.
+    fn detail(&self, status: &Value) -> Option<String>;
+
     /// No look follows: what is kept for this namespace may go.
     fn forget(&self, namespace: &str);
 }
@@ -36,8 +39,6 @@ pub struct Subject {
 pub struct Observation {
     /// For the key of the providerStatus. What is equal is not written again, so there must be no time of the look in it.
     pub status: Value,
-    /// For the health condition: who is the reason.
-    pub detail: Option<String>,
     /// Nothing more is awaited: the next look may take longer.
     pub is_settled: bool,
 }

@@ -101,6 +101,16 @@ impl Observing {
         self.records.lock().get(key)?.latest.clone()
     }
 
+    /// Who is the reason for what is not good, as far as that is known.
+    pub(crate) fn detail(&self, key: &Key, extension: &Extension) -> Option<String> {
+        let latest = self.records.lock().get(key)?.latest.clone();
+        match latest {
+            Some(latest) => self.observer.detail(&latest.status),
+            // A process before this one has seen it.
+            None => self.observer.detail(&stands(extension, &self.times().key)?),
+        }
+    }
+
     /// Looks once, and says when to look again.
     pub(crate) async fn look(&self, key: &Key) -> Next {
         let (sight, extension) = (self.sight(key), self.cache.extension(key));
@@ -118,7 +128,7 @@ impl Observing {
         let before = before.or_else(|| stands(&extension, &self.times().key));
         if sight == Sight::Asleep {
             let status = self.observer.unseen(before.as_ref(), Timestamp::now(), &Unseen::Hibernated);
-            self.took(key, Ok(Observation { status, detail: None, is_settled: true }), before.as_ref());
+            self.took(key, Ok(Observation { status, is_settled: true }), before.as_ref());
             return Next::Nothing;
         }
         let found = async {
@@ -152,7 +162,7 @@ impl Observing {
                 let status =
                     (begun.elapsed() >= grace).then(|| self.observer.unseen(before, since, &Unseen::Failed(reason)));
                 let backoff = Backoff { first: times.unsettled, factor: 2, cap: times.settled };
-                let unseen = status.map(|status| Observation { status, detail: None, is_settled: false });
+                let unseen = status.map(|status| Observation { status, is_settled: false });
                 // What is random comes below.
                 (unseen, backoff.delay(record.failures, 0.0))
             }

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use extension_config::node_report::Stage;
 use jiff::Timestamp;
 
-pub(crate) use status::{before, unseen};
+pub(crate) use status::{before, sentence, unseen};
 pub(crate) use told::{Told, valid_name};
 
-use limits::{DISTINCT, NAMED, NAMED_IN_CONDITION, NAMED_WAITING};
+use limits::{DISTINCT, NAMED, NAMED_WAITING};
 
 /// A node that an agent works on, and what that agent says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,21 +149,6 @@ impl RollUp {
     /// Nothing more is awaited of any node.
     pub(crate) fn is_settled(&self) -> bool {
         self.not_as_desired == 0
-    }
-
-    /// Who is not as desired, in a sentence; `None`: nobody.
-    pub(crate) fn sentence(&self) -> Option<String> {
-        let told = |entry: &Entry| match entry.reason.as_str() {
-            "" => format!("{} ({})", entry.name, entry.stage),
-            reason => format!("{} ({}: {reason})", entry.name, entry.stage),
-        };
-        let named: Vec<String> = self.first.iter().take(NAMED_IN_CONDITION).map(told).collect();
-        let more = match self.not_as_desired - named.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let of = format!("{} of {} nodes", self.not_as_desired, self.count);
-        (!named.is_empty()).then(|| format!("Not as desired are {of}: {}{more}", named.join(", ")))
     }
 }
 

@@ -18,12 +18,15 @@ struct Says(Arc<Mutex<Value>>);
 impl Observer for Says {
     async fn observe(&self, _: &Observed) -> Result<Observation, String> {
         let status = self.0.lock().unwrap().clone();
-        let detail = status["bad"].as_str().map(|name| format!("not as desired: {name}"));
-        Ok(Observation { status, detail, is_settled: false })
+        Ok(Observation { status, is_settled: false })
     }
 
     fn unseen(&self, _: Option<&Value>, _: Timestamp, _: &Unseen) -> Value {
         Value::Null
+    }
+
+    fn detail(&self, status: &Value) -> Option<String> {
+        status["bad"].as_str().map(|name| format!("not as desired: {name}"))
     }
 
     fn forget(&self, _: &str) {}
@@ -103,6 +106,10 @@ async fn condition_and_nodes_are_one_write_and_the_same_is_none() {
     let message = both["status"]["conditions"][0]["message"].as_str().unwrap();
     assert!(message.contains("too few") && message.ends_with("not as desired: n1."), "{message}");
     assert_eq!(look().await, Vec::<Value>::new(), "the same is no write");
+    // A new process, before its first look.
+    observing.forget(&key);
+    keeper.look(&key, Trigger::Seen.into()).await;
+    assert!(observing.latest(&key).is_none() && patches.lock().unwrap().is_empty(), "it says what stands there");
     *says.lock().unwrap() = json!({ "count": 3 });
     let written = look().await;
     let [both] = written.as_slice() else { panic!("{written:?}") };

@@ -47,13 +47,17 @@ impl Observer for Shoot {
         }
         assert_eq!((subject.namespace.as_str(), subject.before.is_some()), ("ns", number > 0));
         let is_settled = *self.settled.lock().unwrap();
-        Ok(Observation { status: json!({ "settled": is_settled }), detail: None, is_settled })
+        Ok(Observation { status: json!({ "settled": is_settled }), is_settled })
     }
 
     fn unseen(&self, before: Option<&Value>, _: Timestamp, why: &Unseen) -> Value {
         let mut status = before.cloned().unwrap_or_else(|| json!({}));
         status["why"] = json!(format!("{why:?}"));
         status
+    }
+
+    fn detail(&self, _: &Value) -> Option<String> {
+        None
     }
 
     fn forget(&self, namespace: &str) {

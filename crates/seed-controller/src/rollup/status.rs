@@ -4,6 +4,7 @@ use gardener_extension::Unseen;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::limits::NAMED_IN_CONDITION;
 use super::{Before, Counts, Entry, RollUp};
 
 const NOT_AS_DESIRED: &str = "notAsDesired";
@@ -51,6 +52,26 @@ impl Counts {
         }
         words.into()
     }
+}
+
+/// Who is not as desired, in a sentence; `None`: nobody, or it is not known now.
+pub(crate) fn sentence(status: &Value) -> Option<String> {
+    let (bad, all) = (status[NOT_AS_DESIRED]["count"].as_u64()?, status["count"].as_u64()?);
+    let first = status[NOT_AS_DESIRED][FIRST].as_array().filter(|_| status[UNKNOWN_SINCE].is_null())?;
+    let named: Vec<String> = first
+        .iter()
+        .take(NAMED_IN_CONDITION)
+        .filter_map(|entry| {
+            let (name, stage) = (entry["name"].as_str()?, entry["stage"].as_str()?);
+            let reason = entry["reason"].as_str().filter(|reason| !reason.is_empty());
+            Some(reason.map_or_else(|| format!("{name} ({stage})"), |reason| format!("{name} ({stage}: {reason})")))
+        })
+        .collect();
+    let more = match bad.saturating_sub(named.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("Not as desired are {bad} of {all} nodes: {}{more}", named.join(", ")))
 }
 
 /// Since when nodes are in the stages that stand in the status.

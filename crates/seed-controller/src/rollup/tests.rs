@@ -65,16 +65,19 @@ fn nodes_are_counted_and_who_is_not_as_desired_is_named() {
         })
     );
     assert_eq!(
-        all.sentence().unwrap(),
+        sentence(&all.status()).unwrap(),
         "Not as desired are 5 of 7 nodes: d (RolledBack: failed 3 times), e (Installed: ConfigMap x is not valid), \
          f (WithoutReport: its agent has not reported), g (WithoutReport: what its agent has reported cannot be read), \
          c (Working: waiting for a switch slot)"
     );
     let good = rolled(&nodes[..2], &all.status(), 60);
-    assert!(good.is_settled() && good.sentence().is_none());
+    assert!(good.is_settled() && sentence(&good.status()).is_none());
     assert_eq!(good.status()["notAsDesired"], Value::Null);
     let none = rolled(&[], &Value::Null, 0);
-    assert_eq!((none.status(), none.sentence(), none.is_settled()), (json!({ "count": 0, "stages": {} }), None, true));
+    assert_eq!(
+        (none.status(), sentence(&none.status()), none.is_settled()),
+        (json!({ "count": 0, "stages": {} }), None, true)
+    );
 }
 
 fn json_patch(target: &mut Value, patch: &Value) {
@@ -155,6 +158,9 @@ fn what_is_not_seen_is_told_since_when() {
     let away = unseen(Some(&known), at(0), &failed("no answer"));
     assert_eq!(away["count"], 3, "what was known stays");
     assert_eq!((&away["unknownSince"], &away["unknownBecause"]), (&json!("2027-01-15T08:00:00Z"), &json!("no answer")));
+    let sick = rolled(&[node("n", &json!({ "stage": "Working" }))], &Value::Null, 0).status();
+    assert_eq!(sentence(&sick).unwrap(), "Not as desired are 1 of 1 nodes: n (Working)");
+    assert_eq!(sentence(&unseen(Some(&sick), at(0), &failed("no answer"))), None, "it may be well by now");
     assert_eq!(unseen(Some(&away), at(60), &failed("no answer")), away, "nothing new");
     let otherwise = unseen(Some(&away), at(60), &failed("refused"));
     assert_eq!((&otherwise["unknownSince"], &otherwise["unknownBecause"]), (&away["unknownSince"], &json!("refused")));
@@ -209,9 +215,9 @@ proptest! {
         prop_assert_eq!(all.stages.values().sum::<usize>() + all.without_report, count);
         prop_assert!(all.not_as_desired + all.stages.get("Installed").copied().unwrap_or(0) + all.stages.get("Clean").copied().unwrap_or(0) >= count);
         let bad = nodes.iter().filter(|node| !is_as_desired(node)).count();
-        prop_assert_eq!((all.not_as_desired, all.is_settled(), all.sentence().is_none()), (bad, bad == 0, bad == 0));
+        prop_assert_eq!((all.not_as_desired, all.is_settled(), sentence(&all.status()).is_none()), (bad, bad == 0, bad == 0));
         prop_assert!(status.to_string().len() <= LONGEST, "{}", status.to_string().len());
-        prop_assert!(all.sentence().is_none_or(|text| text.len() < 5 * (260 + 660) && !text.chars().any(char::is_control)));
+        prop_assert!(sentence(&all.status()).is_none_or(|text| text.len() < 5 * (260 + 660) && !text.chars().any(char::is_control)));
         // Whatever the order in which the server lists them, and however much later.
         let mut turned = nodes.clone();
         turned.reverse();

@@ -55,11 +55,15 @@ impl Observer for RollUps {
         let nodes = nodes.map_err(|reason| ErrorChain(&reason).to_string())?;
         let before = rollup::before(subject.before.as_ref());
         let all = rollup::roll_up(&nodes, &before, Timestamp::now());
-        Ok(Observation { status: all.status(), detail: all.sentence(), is_settled: all.is_settled() })
+        Ok(Observation { status: all.status(), is_settled: all.is_settled() })
     }
 
     fn unseen(&self, before: Option<&Value>, since: Timestamp, why: &Unseen) -> Value {
         rollup::unseen(before, since, why)
+    }
+
+    fn detail(&self, status: &Value) -> Option<String> {
+        rollup::sentence(status)
     }
 
     fn forget(&self, namespace: &str) {
