@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use crate::desired_state::{self, Backend, Daemon, DesiredState, Phase, Selection, hash8};
 use crate::names::{self, event, node};
-use crate::node_report::{NodeReport, Stage};
+use crate::node_report::{self, NodeReport, Stage};
 use crate::provider_config;
 
 /// Name and value of constants, with the source that declares them: one that is missing here is found.
@@ -113,11 +113,19 @@ fn a_node_report_with_every_field_equals_its_golden_file() {
         warnings: Vec::new(),
         config: Some("cri-resmgr-config.default (89abcdef)".to_owned()),
         retry_at: Some(1_800_000_060),
+        awaits_slot: true,
+        backend: Some(node_report::CRI_RESMGR.to_owned()),
+        version: Some("0.1.0".to_owned()),
     };
     let golden = include_str!("golden/node-report.json").trim_end();
     assert_eq!(serde_json::to_string(&report).unwrap(), golden);
     assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), report);
-    let least = NodeReport { config: None, retry_at: None, ..report };
+    // As agents wrote it before it had a backend, a version and a word on slots.
+    let before = NodeReport { awaits_slot: false, backend: None, version: None, ..report };
+    let golden = include_str!("golden/node-report-before.json").trim_end();
+    assert_eq!(serde_json::to_string(&before).unwrap(), golden);
+    assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), before);
+    let least = NodeReport { config: None, retry_at: None, ..before };
     let golden = include_str!("golden/node-report-least.json").trim_end();
     assert_eq!(serde_json::to_string(&least).unwrap(), golden);
     assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), least);

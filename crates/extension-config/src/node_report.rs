@@ -72,6 +72,25 @@ pub struct NodeReport {
     /// Seconds since 1970 at which what is held may go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<u64>,
+    /// What the node waits for is a slot: other nodes switch before it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub awaits_slot: bool,
+    /// [`CRI_RESMGR`] or [`NRI_PLUGINS`]; absent where neither is on the node, and from agents of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// The agent's own version; absent from agents of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The proxy, in [`NodeReport::backend`].
+pub const CRI_RESMGR: &str = "cri-resmgr";
+/// A policy of nri-plugins, in [`NodeReport::backend`].
+pub const NRI_PLUGINS: &str = "nri-plugins";
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl NodeReport {
@@ -105,6 +124,7 @@ mod tests {
         let newer = r#"{"stage":"Sleeping","phase":"Remove","message":"m","more":{"a":1}}"#;
         let report: NodeReport = serde_json::from_str(newer).unwrap();
         assert_eq!((report.stage, report.message.as_str(), report.retry_at), (Stage::Undecided, "m", None));
+        assert_eq!((report.awaits_slot, report.backend, report.version), (false, None, None), "agents of before");
         assert!(serde_json::from_str::<NodeReport>("{}").is_err(), "without a stage it says nothing");
     }
 

@@ -1,12 +1,14 @@
 //! What the watches saw last: our Extensions, our ManagedResources, and of each Cluster the few facts that matter.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use gardener_api::constants::{FORCE_DELETION_ANNOTATION, GENERIC_KUBECONFIG_ANNOTATION, TIMESTAMP_ANNOTATION};
-use gardener_api::{Cluster, Extension, ManagedResource, NotAShoot, Shoot};
+use gardener_api::{Cluster, Extension, ManagedResource, NotAShoot, RawJson, Shoot};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::key::Key;
@@ -119,6 +121,11 @@ pub(crate) struct ClusterFacts {
 }
 
 impl ClusterFacts {
+    /// The shoot is neither on its way to another seed nor going.
+    pub(crate) fn is_at_home(&self) -> bool {
+        !self.migrating && !self.deleting
+    }
+
     pub(crate) fn of(shoot: &Result<Option<Shoot>, NotAShoot>) -> Self {
         let undecodable = match shoot {
             Ok(Some(shoot)) if !shoot.faults.is_empty() => Some(shoot.faults.to_string()),
@@ -159,13 +166,23 @@ struct Content {
     clusters: HashMap<String, SeenCluster>,
 }
 
-/// What is kept: the configurations are read anew for each operation, and of any size.
-fn facts(mut extension: Extension) -> Extension {
+/// Longest value of an observer that is kept and compared, in bytes of JSON. They write a fraction of it.
+pub(crate) const OBSERVED_LIMIT: usize = 64 << 10;
+
+/// What is kept: the configurations are read anew for each operation, and of any size. Of the providerStatus one key stays, `observed`, to which
+/// what is observed is compared.
+fn facts(mut extension: Extension, observed: &str) -> Extension {
     extension.spec.provider_config = None;
     if let Some(status) = &mut extension.status {
-        status.provider_status = None;
+        status.provider_status = status.provider_status.take().and_then(|whole| only(&whole, observed));
     }
     extension
+}
+
+fn only(whole: &RawJson, key: &str) -> Option<RawJson> {
+    let all: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(whole.get()).ok()?;
+    let value = all.get(key).filter(|value| value.get().len() <= OBSERVED_LIMIT)?;
+    serde_json::value::to_raw_value(&BTreeMap::from([(key, value)])).ok().map(|kept| RawJson::from(&*kept))
 }
 
 /// Whether `one` is of before `other`; `None` where nobody knows. Versions of one cluster are numbers that grow (KEP-5504), those of all custom
@@ -188,14 +205,20 @@ pub(crate) fn managed_resources_watch(name: &str) -> String {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Cache {
+    /// See [`facts`].
+    observed: String,
     content: RwLock<Content>,
     /// Watches that have not delivered their first list.
     missing: watch::Sender<BTreeSet<String>>,
 }
 
 impl Cache {
-    pub(crate) fn new(watches: impl IntoIterator<Item = String>) -> Self {
-        Self { content: RwLock::default(), missing: watch::Sender::new(watches.into_iter().collect()) }
+    pub(crate) fn new(watches: impl IntoIterator<Item = String>, observed: &str) -> Self {
+        Self {
+            observed: observed.to_owned(),
+            content: RwLock::default(),
+            missing: watch::Sender::new(watches.into_iter().collect()),
+        }
     }
 
     /// The watches that have not delivered yet.
@@ -222,7 +245,7 @@ impl Cache {
         if bytes > EXTENSION_LIMIT {
             content.extensions.remove(&key);
         } else {
-            content.extensions.insert(key.clone(), Arc::new(facts(extension)));
+            content.extensions.insert(key.clone(), Arc::new(facts(extension, &self.observed)));
         }
         match content.digests.insert(key, digest.clone()) {
             None => News::New,
@@ -255,7 +278,7 @@ impl Cache {
         if let Some(kept) = content.extensions.get_mut(&Key::of(extension))
             && !is_older(extension, kept)
         {
-            *kept = Arc::new(facts(extension.clone()));
+            *kept = Arc::new(facts(extension.clone(), &self.observed));
         }
     }
 
@@ -450,13 +473,18 @@ mod tests {
 
     #[test]
     fn configurations_and_what_is_too_large_are_not_kept() {
-        let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
+        let (cache, key) = (Cache::new([], "nodes"), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
         assert_eq!(cache.put_extension(extension(1), EXTENSION_LIMIT), News::New);
         let kept = cache.extension(&key).expect("it is kept");
         assert!(
             kept.spec.provider_config.is_none() && kept.status.as_ref().is_some_and(|s| s.provider_status.is_none())
         );
         assert!(!cache.is_too_large(&key));
+        let mut observed = json!(extension(1));
+        observed["status"]["providerStatus"]["nodes"] = json!({ "count": 3 });
+        cache.put_extension(serde_json::from_value(observed).expect("an Extension"), 1);
+        let kept = cache.extension(&key).and_then(|kept| kept.status.clone()?.provider_status);
+        assert_eq!(kept.expect("what was observed is kept").get(), r#"{"nodes":{"count":3}}"#);
         // It grows: what is asked for counts all the same.
         assert_eq!(cache.put_extension(extension(2), EXTENSION_LIMIT + 1), News::Changed);
         assert!(cache.extension(&key).is_none() && cache.is_too_large(&key));
@@ -487,7 +515,7 @@ mod tests {
             request.metadata.resource_version = Some(version.to_owned());
             request
         };
-        let cache = Cache::new([]);
+        let cache = Cache::new([], "nodes");
         assert!(cache.trusted_cluster("ns", &request("9")).is_none(), "nothing is known of it yet");
         assert_eq!(put(&cache, "3", 1), ClusterNews::Facts);
         assert_eq!(put(&cache, "5", 1), ClusterNews::None, "nobody has worked with the one before");
@@ -507,7 +535,7 @@ mod tests {
             extension.metadata.resource_version = Some(version.to_owned());
             extension
         };
-        let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
+        let (cache, key) = (Cache::new([], "nodes"), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
         let known = |version: &str| {
             cache.extension(&key).and_then(|kept| kept.metadata.resource_version.clone()) == Some(version.to_owned())
         };
@@ -527,7 +555,7 @@ mod tests {
 
     #[test]
     fn same_fault_is_recorded_once() {
-        let (cache, key) = (Cache::new([]), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
+        let (cache, key) = (Cache::new([], "nodes"), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
         assert!(!cache.record_fault(&key, "before it is known"));
         cache.put_extension(extension(1), 1);
         assert!(!cache.record_fault(&key, ""), "nothing is no news");
@@ -541,7 +569,7 @@ mod tests {
         fn extensions_of_a_namespace_are_those_that_a_walk_finds(
             keys in proptest::collection::vec(("[a-c]{1,2}(-[a-b])?", "[a-c]{1,2}"), 0..30), namespace in "[a-c]{1,2}(-[a-b])?",
         ) {
-            let cache = Cache::new([]);
+            let cache = Cache::new([], "nodes");
             for (namespace, name) in keys {
                 let object = json!({ "metadata": { "name": name, "namespace": namespace }, "spec": { "type": "t" } });
                 cache.put_extension(serde_json::from_value(object).expect("an Extension"), 1);

@@ -38,6 +38,29 @@ pub struct ControllerConfig {
     pub ignore_operation_annotation: bool,
     /// Health of what the extension runs.
     pub health: HealthConfig,
+    /// Looks at what is behind an Extension, where there is an observer.
+    pub observation: ObservationConfig,
+}
+
+/// Settings of the looks at what is behind Extensions.
+#[derive(Clone, Debug)]
+pub struct ObservationConfig {
+    /// Key of the providerStatus that is theirs. No actuator writes it, and nobody but they.
+    pub key: String,
+    /// Looks at a time, each at another Extension.
+    pub at_a_time: NonZeroUsize,
+    /// Until the next one while something is awaited, and after that. All times are cut by up to a fifth at random.
+    pub unsettled: Duration,
+    /// See `unsettled`. Longest wait after failures, too.
+    pub settled: Duration,
+    /// Within this time those that a new process finds are looked at first.
+    pub first: Duration,
+    /// Shortest time from one look to the next when the ManagedResources ask for it.
+    pub spacing: Duration,
+    /// How long looks fail before the status says that nothing is known any more.
+    pub grace: Duration,
+    /// The same where nothing was ever known: a shoot in the making.
+    pub first_grace: Duration,
 }
 
 /// Settings of the health condition.
@@ -75,6 +98,7 @@ impl ControllerConfig {
             provider_config_limit: 256 * 1024,
             ignore_operation_annotation: false,
             health: HealthConfig::default(),
+            observation: ObservationConfig::default(),
         }
     }
 }
@@ -83,6 +107,21 @@ impl ControllerConfig {
     /// Whether an Extension is ours to serve.
     pub(crate) fn serves(&self, extension: &Extension) -> bool {
         extension.spec.type_ == self.extension_type && self.classes.iter().any(|class| class == extension.class())
+    }
+}
+
+impl Default for ObservationConfig {
+    fn default() -> Self {
+        Self {
+            key: "nodes".to_owned(),
+            at_a_time: const { NonZeroUsize::new(8).unwrap() },
+            unsettled: Duration::from_secs(30),
+            settled: Duration::from_secs(10 * 60),
+            first: Duration::from_secs(30),
+            spacing: Duration::from_secs(10),
+            grace: Duration::from_secs(60),
+            first_grace: Duration::from_secs(5 * 60),
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::cache::Cache;
 use crate::health::HealthKeeper;
 use crate::key::Key;
 use crate::lifecycle::Lifecycle;
+use crate::observer::Observer;
+use crate::observing::{Observing, Records};
 use crate::operation::Trigger;
 use crate::queue::Queue;
 use crate::watch::{Watches, names, synced};
@@ -30,6 +32,7 @@ const GRACE: Duration = Duration::from_secs(20);
 pub struct Controller {
     lifecycle: Arc<Lifecycle>,
     health: Arc<HealthKeeper>,
+    observing: Option<Arc<Observing>>,
     watches: Arc<Watches>,
     handle: ControllerHandle,
 }
@@ -83,11 +86,18 @@ impl ControllerHandle {
 }
 
 impl Controller {
-    /// Puts a controller together; nothing happens before [`Self::run`]. `client` should refuse to write when leadership is lost.
+    /// Puts a controller together; nothing happens before [`Self::run`]. `client` should refuse to write when leadership is lost. Without an
+    /// `observer` nobody looks behind the Extensions.
     #[must_use]
-    pub fn new(client: Client, config: ControllerConfig, actuator: Arc<dyn Actuator>, metrics: Metrics) -> Self {
+    pub fn new(
+        client: Client,
+        config: ControllerConfig,
+        actuator: Arc<dyn Actuator>,
+        observer: Option<Arc<dyn Observer>>,
+        metrics: Metrics,
+    ) -> Self {
         let config = Arc::new(config);
-        let cache = Arc::new(Cache::new(names(&config)));
+        let cache = Arc::new(Cache::new(names(&config), &config.observation.key));
         let work = Arc::new(Queue::new());
         let recorder = Recorder::new(client.clone(), Reporter::from(config.name.as_str()));
         let watches = Watches {
@@ -99,24 +109,40 @@ impl Controller {
             health: Arc::new(Queue::new()),
         };
         let writers = Arc::new(Writers::default());
+        let observing = observer.map(|observer| {
+            Arc::new(Observing {
+                observer,
+                client: client.clone(),
+                config: Arc::clone(&config),
+                cache: Arc::clone(&cache),
+                looks: Queue::new(),
+                health: Arc::clone(&watches.health),
+                records: Records::default(),
+            })
+        });
         let health = Arc::new(HealthKeeper {
             client: client.clone(),
             config: Arc::clone(&config),
             cache: Arc::clone(&cache),
             writers: Arc::clone(&writers),
+            observing: observing.clone(),
         });
         let handle = ControllerHandle { missing: cache.missing(), cache: Arc::clone(&cache), work };
         let tracks = crate::lifecycle::Tracks::default();
         let keeper = Arc::clone(&health);
         let lifecycle =
             Lifecycle { client, config, actuator, recorder, metrics, cache, writers, health: keeper, tracks };
-        Self { lifecycle: Arc::new(lifecycle), health, watches: Arc::new(watches), handle }
+        Self { lifecycle: Arc::new(lifecycle), health, observing, watches: Arc::new(watches), handle }
     }
 
     /// For readiness and triggers.
     #[must_use]
     pub fn handle(&self) -> ControllerHandle {
         self.handle.clone()
+    }
+
+    fn lookers(&self) -> usize {
+        self.lifecycle.config.observation.at_a_time.get()
     }
 
     /// Works until `shutdown` resolves; then lets operations under way end, for 20 s at most. What is cut off then is taken up
@@ -136,6 +162,9 @@ impl Controller {
         for _ in 0..HEALTH_WORKERS {
             watching.spawn(keep_health(Arc::clone(&self.watches), Arc::clone(&self.health)));
         }
+        for observing in self.observing.iter().flat_map(|one| std::iter::repeat_n(one, self.lookers())) {
+            watching.spawn(observe(Arc::clone(&self.watches), Arc::clone(observing)));
+        }
         tokio::select! {
             () = shutdown => {}
             // Watches and workers end only by a panic.
@@ -144,6 +173,9 @@ impl Controller {
         }
         self.watches.work.close();
         self.watches.health.close();
+        if let Some(observing) = &self.observing {
+            observing.looks.close();
+        }
         let ended = tokio::time::timeout(GRACE, async { while workers.join_next().await.is_some() {} }).await;
         if ended.is_err() {
             tracing::warn!(left = workers.len(), "cutting off operations that did not end in time");
@@ -167,5 +199,13 @@ async fn keep_health(watches: Arc<Watches>, health: Arc<HealthKeeper>) {
     while let Some((key, triggers)) = watches.health.next().await {
         let next = health.look(&key, triggers).await;
         watches.health.done(key, next);
+    }
+}
+
+async fn observe(watches: Arc<Watches>, observing: Arc<Observing>) {
+    synced(&watches.cache).await;
+    while let Some((key, _)) = observing.looks.next().await {
+        let next = observing.look(&key).await;
+        observing.looks.done(key, next);
     }
 }

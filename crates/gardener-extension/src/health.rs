@@ -1,4 +1,5 @@
-//! The health condition of an Extension: from the ManagedResources to what gardenlet's care controller reads.
+//! The health condition of an Extension: from the ManagedResources to what gardenlet's care controller reads. With it goes what was observed behind
+//! the Extension: one writer, and one write for both.
 
 mod condition;
 
@@ -11,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use observability::ErrorChain;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::backoff::Backoff;
 use crate::cache::Cache;
@@ -19,10 +20,11 @@ use crate::call::call;
 use crate::config::ControllerConfig;
 use crate::key::Key;
 use crate::managed_resources;
+use crate::observing::{self, Observing};
 use crate::operation::{Trigger, Triggers};
 use crate::queue::Next;
 use crate::writers::Writers;
-use crate::{Error, backoff};
+use crate::{Error, backoff, transition};
 #[cfg(test)]
 pub(crate) use condition::REASONS;
 use condition::{Check, Subject};
@@ -36,6 +38,8 @@ pub(crate) struct HealthKeeper {
     pub(crate) config: Arc<ControllerConfig>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) writers: Arc<Writers>,
+    /// What is seen behind the Extensions, if somebody looks.
+    pub(crate) observing: Option<Arc<Observing>>,
 }
 
 /// What is due.
@@ -47,8 +51,17 @@ enum Due {
     Unjudged,
     /// There is nothing to say of it yet.
     Later(Duration),
-    /// The whole list, upon this version.
-    Conditions(String, Vec<AnyCondition>),
+    /// A write upon this version.
+    Write(String, Changes),
+}
+
+/// What is to be written.
+#[derive(Debug, PartialEq)]
+struct Changes {
+    /// The whole list.
+    conditions: Option<Vec<AnyCondition>>,
+    /// What was observed: a merge patch of its value.
+    observed: Option<Value>,
 }
 
 impl HealthKeeper {
@@ -57,8 +70,11 @@ impl HealthKeeper {
         if self.config.health.managed_resources.is_empty() {
             return Next::Nothing;
         }
+        if let Some(observing) = &self.observing {
+            observing.notice(key);
+        }
         match self.write(key).await {
-            Ok(Due::Nothing | Due::Conditions(..)) => Next::After(self.config.health.resync, Trigger::Resync.into()),
+            Ok(Due::Nothing | Due::Write(..)) => Next::After(self.config.health.resync, Trigger::Resync.into()),
             Ok(Due::Later(wait)) => Next::After(wait, Trigger::Resync.into()),
             Ok(Due::Unjudged) => Next::Nothing,
             Err(error) if error.is_not_found() => Next::Nothing,
@@ -76,14 +92,22 @@ impl HealthKeeper {
     async fn write(&self, key: &Key) -> Result<Due, Error> {
         // Most looks find nothing, and need no turn for that.
         let due = self.due(key, self.cache.extension(key).as_deref(), Timestamp::now())?;
-        if !matches!(due, Due::Conditions(..)) {
+        if !matches!(due, Due::Write(..)) {
             return Ok(due);
         }
         let _turn = self.writers.turn(key).await;
         let due = self.due(key, self.cache.extension(key).as_deref(), Timestamp::now())?;
-        let Due::Conditions(version, conditions) = &due else { return Ok(due) };
+        let Due::Write(version, changes) = &due else { return Ok(due) };
         // The list is atomic: with the version, nobody else's condition can get lost.
-        let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": conditions } });
+        let mut patch = json!({ "metadata": { "resourceVersion": version }, "status": {} });
+        if let Some(conditions) = &changes.conditions {
+            patch["status"]["conditions"] = json!(conditions);
+        }
+        if let Some(observed) = &changes.observed {
+            let mut provider_status = Map::new();
+            provider_status.insert(self.config.observation.key.clone(), observed.clone());
+            patch["status"]["providerStatus"] = provider_status.into();
+        }
         let api: Api<Extension> = Api::namespaced(self.client.clone(), &key.namespace);
         let parameters = PatchParams { field_manager: Some(self.config.name.clone()), ..PatchParams::default() };
         let written = call("patch status of", object(key), async {
@@ -104,7 +128,7 @@ impl HealthKeeper {
         let last = extension.status.as_mut()?.last_operation.as_mut()?;
         (last.state, last.last_update_time) = (LastOperationState::Succeeded, Some(Time(now)));
         match self.due(key, Some(&extension), now) {
-            Ok(Due::Conditions(version, conditions)) => Some((version, conditions)),
+            Ok(Due::Write(version, Changes { conditions: Some(conditions), .. })) => Some((version, conditions)),
             _ => None,
         }
     }
@@ -114,22 +138,36 @@ impl HealthKeeper {
             return Ok(Due::Unjudged);
         };
         let cluster = self.cache.cluster(&key.namespace);
+        let observation = self.observing.as_ref().and_then(|observing| observing.latest(key));
+        let detail = self.observing.as_ref().and_then(|observing| observing.detail(key, extension));
         let subject = Subject {
             extension,
             hibernated: cluster.is_some_and(|facts| facts.hibernation_requested),
             checks: self.checks(key),
+            detail: detail.as_deref(),
         };
         if let Some(wait) = condition::too_early(&subject, &self.config.health, now) {
             return Ok(Due::Later(wait));
         }
         let Some(wanted) = condition::judge(&subject, &self.config.health, now) else { return Ok(Due::Unjudged) };
         let before = extension.conditions();
-        let Some(conditions) = condition::merge(before, wanted, self.config.health.refresh_after, now) else {
+        let conditions = condition::merge(before, wanted, self.config.health.refresh_after, now);
+        let observed = observation.and_then(|observation| self.observed(extension, &observation.status));
+        if conditions.is_none() && observed.is_none() {
             return Ok(Due::Nothing);
-        };
+        }
         let version = extension.metadata.resource_version.clone();
         let version = version.ok_or_else(|| Error::Incomplete { object: object(key), field: "resourceVersion" })?;
-        Ok(Due::Conditions(version, conditions))
+        Ok(Due::Write(version, Changes { conditions, observed }))
+    }
+
+    /// What makes the status say what was observed, unless it does.
+    fn observed(&self, extension: &Extension, wanted: &Value) -> Option<Value> {
+        match observing::stands(extension, &self.config.observation.key) {
+            Some(before) if before == *wanted => None,
+            Some(before) => Some(transition::difference(&before, wanted)),
+            None => Some(wanted.clone()),
+        }
     }
 
     fn checks(&self, key: &Key) -> Vec<Check> {
@@ -168,3 +206,6 @@ fn is_unreported(resource: &ManagedResource) -> bool {
 fn object(key: &Key) -> String {
     format!("Extension {key}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,15 +90,32 @@ pub(crate) fn completed(
     Some(Transition { patch, log: Some(Log::Completed), events })
 }
 
+/// The key of the providerStatus that is written by who looks behind the Extension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Observed<'a> {
+    pub(crate) key: &'a str,
+    /// Somebody looks, or will.
+    pub(crate) stays: bool,
+}
+
 /// Adds the providerStatus that the actuator wants, and its Events, if another one stands there; of `limit` bytes at most, or it is none of ours.
+/// `observed` is a key that somebody else writes: it stays as it is, or goes where nobody writes it any more.
 pub(crate) fn with_provider_status(
     transition: Option<Transition>,
     extension: &Extension,
     wanted: Option<ProviderStatus>,
     limit: usize,
+    observed: Observed<'_>,
 ) -> Option<Transition> {
-    let Some(ProviderStatus { value, events }) = wanted else { return transition };
+    let Some(ProviderStatus { mut value, events }) = wanted else { return transition };
     let before = extension.status.as_ref().and_then(|status| status.provider_status.as_ref()?.read(limit).ok());
+    if let Some(value) = value.as_object_mut() {
+        let stands = before.as_ref().and_then(|before| before.get(observed.key)).filter(|_| observed.stays);
+        match stands {
+            Some(stands) => drop(value.insert(observed.key.to_owned(), stands.clone())),
+            None => drop(value.remove(observed.key)),
+        }
+    }
     if before.as_ref() == Some(&value) {
         return transition;
     }
@@ -113,10 +130,12 @@ pub(crate) fn with_provider_status(
 }
 
 /// The merge patch (RFC 7386) that makes `new` of `old`.
-fn difference(old: &Value, new: &Value) -> Value {
+pub(crate) fn difference(old: &Value, new: &Value) -> Value {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return new.clone() };
     let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
-    let set = new.iter().map(|(key, value)| {
+    // What is the same stays out: it may be somebody else's, who has written it anew since.
+    let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
+    let set = changed.map(|(key, value)| {
         (key.clone(), old.get(key).map_or_else(|| value.clone(), |before| difference(before, value)))
     });
     gone.chain(set).collect::<Map<_, _>>().into()

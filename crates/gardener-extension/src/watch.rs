@@ -57,6 +57,7 @@ impl Watches {
             Event::Changed(raw) => drop(self.extension(raw, &mut reported, Cache::put_changed_extension)),
             Event::Complete => {
                 for key in self.cache.retain_extensions(&listed) {
+                    self.health.add(key.clone(), Trigger::Changed);
                     self.work.add(key, Trigger::Changed);
                 }
                 reported.retain(|key, _| listed.contains(key));
@@ -70,6 +71,7 @@ impl Watches {
                 if self.cache.knows(&key) {
                     self.cache.remove_extension(&key);
                     self.metrics.extensions(self.cache.extension_count());
+                    self.health.add(key.clone(), Trigger::Changed);
                     self.work.add(key, Trigger::Changed);
                 }
             }

@@ -48,6 +48,17 @@ pub(crate) struct Agent<N> {
     policy_problem: Option<String>,
 }
 
+/// What a report says of a round, beside stage and message.
+#[derive(Debug, Default)]
+struct Details {
+    restarts: usize,
+    in_effect: InEffect,
+    retry_at: Option<u64>,
+    awaits_slot: bool,
+    /// What is on the node.
+    backend: Option<Backend>,
+}
+
 /// What a report says of the configuration in effect, beside what the dynamic configuration does.
 #[derive(Debug, Default)]
 struct InEffect {
@@ -125,11 +136,16 @@ impl<N: Node> Agent<N> {
                 self.count_foreign_restart(&outcome);
                 let stage = report::stage(&outcome.plan);
                 let message = report::message(&outcome.plan);
-                let restarts = report::restarts(outcome.observed.journal.as_ref());
-                let in_effect = in_effect(&inputs, &outcome);
-                self.backend =
-                    outcome.observed.journal.as_ref().and_then(Journal::backend).or(outcome.had).or(self.backend);
-                self.report(stage, &message, &mounted, (restarts, in_effect), outcome.plan.retry_at).await;
+                let backend = outcome.observed.journal.as_ref().and_then(Journal::backend);
+                let details = Details {
+                    restarts: report::restarts(outcome.observed.journal.as_ref()),
+                    in_effect: in_effect(&inputs, &outcome),
+                    retry_at: outcome.plan.retry_at,
+                    awaits_slot: outcome.plan.awaits_slot,
+                    backend,
+                };
+                self.backend = backend.or(outcome.had).or(self.backend);
+                self.report(stage, &message, &mounted, details).await;
                 if outcome.plan.awaits_slot {
                     return outcome.ask_again.unwrap_or(FIRST_RETRY).min(RESYNC);
                 }
@@ -148,7 +164,7 @@ impl<N: Node> Agent<N> {
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
         tracing::error!(%reason, retry_in = ?wait, "failed to bring the node to the desired state");
         if let Some(mounted) = mounted {
-            self.report(Stage::Working, reason, mounted, (0, InEffect::default()), None).await;
+            self.report(Stage::Working, reason, mounted, Details::default()).await;
         } else {
             self.telemetry.metrics.stage_is(Stage::Undecided);
             self.telemetry.readiness.set(Err(reason.to_owned()));
@@ -157,14 +173,8 @@ impl<N: Node> Agent<N> {
     }
 
     /// Readiness, metric, Lease, and last the pod's gate: once it is open in the phase `Remove`, the agent may be taken away.
-    async fn report(
-        &mut self,
-        stage: Stage,
-        message: &str,
-        mounted: &Mounted,
-        (restarts, in_effect): (usize, InEffect),
-        retry_at: Option<u64>,
-    ) {
+    async fn report(&mut self, stage: Stage, message: &str, mounted: &Mounted, details: Details) {
+        let Details { restarts, in_effect, retry_at, awaits_slot, backend } = details;
         // Nothing about configurations may stand in the way of a removal.
         let config_status =
             if stage == Stage::Installed { self.config_status.borrow().clone() } else { ConfigStatus::default() };
@@ -186,6 +196,9 @@ impl<N: Node> Agent<N> {
             warnings,
             config: config_status.accepted.map(|source| source.to_string()).or(policy),
             retry_at,
+            awaits_slot,
+            backend: backend.map(|backend| report::backend_word(backend).to_owned()),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         };
         if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
             self.write_report(report, settled && mounted.state.phase == Phase::Remove).await;

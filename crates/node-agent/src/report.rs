@@ -1,7 +1,7 @@
 //! A node's stage, and why.
 
-use extension_config::node_report::Stage;
-use node_plan::{Hold, Journal, Phase, Plan, Restarts, Target};
+use extension_config::node_report::{CRI_RESMGR, NRI_PLUGINS, Stage};
+use node_plan::{Backend, Hold, Journal, Phase, Plan, Restarts, Target};
 
 /// Stage of a node for which this plan was made.
 pub(crate) fn stage(plan: &Plan) -> Stage {
@@ -12,6 +12,14 @@ pub(crate) fn stage(plan: &Plan) -> Stage {
         (_, Target::Unchanged) => Stage::Undecided,
         (false, _) if plan.steps.is_empty() && !plan.awaits_slot => Stage::Blocked,
         _ => Stage::Working,
+    }
+}
+
+/// The word for a backend in the report.
+pub(crate) fn backend_word(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Proxy => CRI_RESMGR,
+        Backend::Plugin => NRI_PLUGINS,
     }
 }
 

@@ -11,6 +11,7 @@ mod options;
 mod process;
 mod reason;
 mod removal;
+mod rollup;
 mod shoot;
 
 use anyhow::Context as _;

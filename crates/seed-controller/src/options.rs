@@ -13,6 +13,7 @@ use observability::server::parse_address;
 /// The cri-resmgr extension for Gardener: the controller in the seed.
 #[derive(Debug, Clone, Parser)]
 #[command(name = names::CONTROLLER_NAME, version, args_conflicts_with_subcommands = true)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 pub(crate) struct Options {
     /// Without one it is the controller.
     #[command(subcommand)]
@@ -70,6 +71,10 @@ pub(crate) struct Options {
     /// generic kubeconfig.
     #[arg(long, env = "SHOOT_CA", value_enum, default_value_t = ShootCa::GenericKubeconfig)]
     pub(crate) shoot_ca: ShootCa,
+
+    /// Look at the nodes of every shoot from time to time, and tell in the Extension's status how far they are.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) roll_up_nodes: bool,
 
     /// Keep other pods off a new node until the node agent is done with it.
     #[arg(long, env = "NODE_AGENT_NODE_CRITICAL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -144,6 +149,7 @@ mod tests {
         assert_eq!(options.health_bind_address.to_string(), "[::]:8081");
         assert_eq!((options.log_level.as_str(), options.log_format), ("info", LogFormat::Json));
         assert!(options.leader_election && !options.ignore_operation_annotation && !options.node_agent_node_critical);
+        assert!(options.roll_up_nodes);
         assert_eq!(options.renew_interval_seconds.get(), 30);
         assert_eq!(options.shoot_ca, ShootCa::GenericKubeconfig);
         assert!(options.node_agent_apparmor_profile.0.is_some() && options.node_agent_selinux.0.is_none());

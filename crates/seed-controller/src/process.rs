@@ -8,7 +8,7 @@ use extension_config::{limits, names};
 use gardener_api::constants::HEARTBEAT_LEASE_NAME;
 use gardener_extension::managed_resources::Applied;
 use gardener_extension::retry::retrying_client;
-use gardener_extension::{Controller, ControllerConfig, ControllerHandle, HealthConfig, Metrics};
+use gardener_extension::{Controller, ControllerConfig, ControllerHandle, HealthConfig, Metrics, Observer};
 use kube::Client;
 use lease::{ElectionConfig, Elector, Fence, Heartbeat, Timing};
 use observability::{BuildInfo, Server};
@@ -26,6 +26,7 @@ use crate::options::Options;
 use crate::removal::Removals;
 use crate::shoot;
 use crate::shoot::looks::{Looks, Waiting};
+use crate::shoot::rollups::RollUps;
 use image_vector::ImageVector;
 
 /// Runs until a signal asks to stop or leadership is lost.
@@ -49,8 +50,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let access = shoot::access(options.shoot_ca.into());
     let (looks, looked) = Looks::new(access);
     let (removals, applied) = (Removals::default(), Applied::default());
+    let roll_ups = options.roll_up_nodes.then(|| Arc::new(RollUps::new(access, fenced.clone())) as Arc<dyn Observer>);
     let actuator = CriResmgr { manifests, images, base, removals, access, looks, applied };
-    let controller = Controller::new(fenced.clone(), config(&options), Arc::new(actuator), metrics);
+    let controller = Controller::new(fenced.clone(), config(&options), Arc::new(actuator), roll_ups, metrics);
     let handle = controller.handle();
 
     let health = health_server(&fence, &handle, revision.clone()).bind(options.health_bind_address).await?;

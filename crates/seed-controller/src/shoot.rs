@@ -1,9 +1,10 @@
-//! A look into the shoot: its nodes, the agents' pods, and what the agents tell.
+//! A look into the shoot: its nodes, the agents' pods, and what the agents tell. For removals (`looks`) and for the roll-up (`rollups`).
 
 mod lean;
 mod limits;
 mod list;
 pub(crate) mod looks;
+pub(crate) mod rollups;
 
 use std::collections::BTreeMap;
 
@@ -63,22 +64,16 @@ pub(crate) enum Excess {
 /// The nodes that an agent works on in the phase `Remove`.
 async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
     let mut lists = Lists::of(client);
-    // Those of the DaemonSet's nodeSelector. Nodes first: one that joins in between has nothing to be removed.
-    let chosen = format!(
-        "{}={},kubernetes.io/arch={},kubernetes.io/os=linux",
-        names::WORKER_CRI_LABEL,
-        names::CONTAINER_RUNTIME,
-        names::ARCHITECTURE
-    );
+    // Nodes first: one that joins in between has nothing to be removed.
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
     lists
-        .each::<ApiNode>("nodes", None, &chosen, |object| {
+        .each::<ApiNode>("nodes", None, &chosen(), |object| {
             let node =
                 Node { name: name(&object), away_since: away_since(&object), agent: Agent::Missing, report: None };
             nodes.insert(node.name.clone(), node);
         })
         .await?;
-    let ours = format!("{}={}", names::NODE_AGENT_LABEL, names::NODE_AGENT);
+    let ours = ours();
     lists
         .each::<Pod>("pods", Some(names::SHOOT_NAMESPACE), &ours, |object| {
             let on = object.spec.node_name.as_ref().and_then(|name| nodes.get_mut(name));
@@ -99,6 +94,21 @@ async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
         })
         .await?;
     Ok(nodes.into_values().collect())
+}
+
+/// Labels of the nodes that an agent works on: those of the DaemonSet's nodeSelector.
+fn chosen() -> String {
+    format!(
+        "{}={},kubernetes.io/arch={},kubernetes.io/os=linux",
+        names::WORKER_CRI_LABEL,
+        names::CONTAINER_RUNTIME,
+        names::ARCHITECTURE
+    )
+}
+
+/// Labels of the agents' pods and Leases.
+fn ours() -> String {
+    format!("{}={}", names::NODE_AGENT_LABEL, names::NODE_AGENT)
 }
 
 /// A node without a name that can be one is still a node: nobody says that it is clean.
@@ -131,7 +141,15 @@ fn away_since(node: &Object) -> Option<Timestamp> {
 fn report(lease: &Object) -> Option<NodeReport> {
     let report: NodeReport = serde_json::from_str(lease.metadata.annotations.report.as_deref()?).ok()?;
     let message = report.message.chars().take(REASON).collect();
-    Some(NodeReport { message, desired: String::new(), warnings: Vec::new(), config: None, ..report })
+    Some(NodeReport {
+        message,
+        desired: String::new(),
+        warnings: Vec::new(),
+        config: None,
+        backend: None,
+        version: None,
+        ..report
+    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(super) struct Subject<'a> {
     /// Hibernation is asked for.
     pub(super) hibernated: bool,
     pub(super) checks: Vec<Check>,
+    /// Who is the reason, as far as somebody looked. It explains what is not good and never makes it so: nodes say what they want.
+    pub(super) detail: Option<&'a str>,
 }
 
 /// A condition without its times.
@@ -97,13 +99,17 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
         Check::Failing(text) | Check::Unreported(text) => Some(text),
         _ => None,
     });
+    let explained = |texts: &[&String]| match subject.detail {
+        Some(detail) => format!("{} {}", enumerate(texts), sentence(detail)),
+        None => enumerate(texts),
+    };
     if !failing.is_empty() {
-        return verdict(ConditionStatus::False, UNSUCCESSFUL, enumerate(&failing), codes(&failing));
+        return verdict(ConditionStatus::False, UNSUCCESSFUL, explained(&failing), codes(&failing));
     }
     let progressing = texts(|check| if let Check::Progressing(text) = check { Some(text) } else { None });
     if !progressing.is_empty() {
         let old = extension.condition(&config.condition_type);
-        let (message, codes) = (enumerate(&progressing), codes(&progressing));
+        let (message, codes) = (explained(&progressing), codes(&progressing));
         return if may_progress(old, config.progressing_threshold, now) {
             verdict(ConditionStatus::Progressing, PROGRESSING, message, codes)
         } else {

@@ -14,7 +14,7 @@ use super::extension_client::ExtensionClient;
 use super::{Ending, Lifecycle, Surroundings};
 use crate::operation::{Operation, Triggers};
 use crate::status::Failure;
-use crate::transition::{self, Log, Transition};
+use crate::transition::{self, Log, Observed, Transition};
 use crate::writers::Turn;
 use crate::{ActuatorError, Context, Error, EventSink, Notice, Outcome, Progress, ProviderStatus, reason};
 
@@ -149,13 +149,20 @@ impl Lifecycle {
         provider_status: Option<ProviderStatus>,
     ) -> Result<(), Error> {
         let limit = self.config.provider_config_limit;
-        match transition::with_provider_status(step, &run.extension, provider_status, limit) {
+        let observed = self.observed(run.operation);
+        match transition::with_provider_status(step, &run.extension, provider_status, limit, observed) {
             Some(step) => {
                 let turn = self.writers.turn(&api.key).await;
                 self.write(&turn, api, run, step).await.map(drop)
             }
             None => Ok(()),
         }
+    }
+
+    /// Where the Extension goes nobody looks behind it any more, and what was found goes, too.
+    fn observed(&self, operation: Operation) -> Observed<'_> {
+        let stays = matches!(operation, Operation::Create | Operation::Reconcile | Operation::Restore);
+        Observed { key: &self.config.observation.key, stays }
     }
 
     /// The end of an operation, with the health condition that is due by then: one write for both.
@@ -168,7 +175,8 @@ impl Lifecycle {
         let now = Timestamp::now();
         let step = transition::completed(&run.extension, run.operation, run.generation, run.triggers, now);
         let limit = self.config.provider_config_limit;
-        let step = transition::with_provider_status(step, &run.extension, provider_status, limit);
+        let observed = self.observed(run.operation);
+        let step = transition::with_provider_status(step, &run.extension, provider_status, limit, observed);
         let Some(step) = step else { return Ok(()) };
         let turn = self.writers.turn(&api.key).await;
         let due = self.health.due_when_complete(&api.key, now);

@@ -25,13 +25,14 @@ struct Process {
 impl Process {
     fn start(shared: &Shared) -> Self {
         let config = ControllerConfig { finalizer: FINALIZER.to_owned(), ..ControllerConfig::new("model", TYPE) };
-        let cache = Arc::new(Cache::new([]));
+        let cache = Arc::new(Cache::new([], "nodes"));
         let (config, writers) = (Arc::new(config), Arc::new(Writers::default()));
         let health = HealthKeeper {
             client: shared.client(),
             config: Arc::clone(&config),
             cache: Arc::clone(&cache),
             writers: Arc::clone(&writers),
+            observing: None,
         };
         let lifecycle = Lifecycle {
             client: shared.client(),

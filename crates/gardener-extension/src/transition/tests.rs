@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::operation::Trigger;
 
+const STAYS: Observed<'_> = Observed { key: "nodes", stays: true };
 const LIMIT: usize = 1024;
 
 fn now() -> Timestamp {
@@ -33,8 +34,8 @@ fn provider_status(extension: &Extension) -> Value {
 fn completion_and_provider_status_are_one_write() {
     let begun = after(&extension(&json!({ "providerStatus": { "a": 1, "b": 2 } })), &started(Operation::Create, now()));
     let done = completed(&begun, Operation::Create, Some(3), Trigger::Changed.into(), now());
-    let both = with_provider_status(done, &begun, Some(wanted(&json!({ "b": 2, "c": 3 }))), LIMIT).unwrap();
-    assert_eq!(both.patch["status"]["providerStatus"], json!({ "a": null, "b": 2, "c": 3 }));
+    let both = with_provider_status(done, &begun, Some(wanted(&json!({ "b": 2, "c": 3 }))), LIMIT, STAYS).unwrap();
+    assert_eq!(both.patch["status"]["providerStatus"], json!({ "a": null, "c": 3 }));
     assert_eq!(both.log, Some(Log::Completed));
     let reasons: Vec<&str> = both.events.iter().map(|event| event.reason).collect();
     assert_eq!(reasons, ["ConfigurationWarning"], "the status says that it is done");
@@ -47,20 +48,20 @@ fn completion_and_provider_status_are_one_write() {
 fn unchanged_provider_status_adds_neither_write_nor_event() {
     let object = extension(&json!({ "providerStatus": { "a": 1 } }));
     let same = Some(wanted(&json!({ "a": 1 })));
-    assert_eq!(with_provider_status(None, &object, same.clone(), LIMIT), None);
-    assert_eq!(with_provider_status(None, &object, None, LIMIT), None);
+    assert_eq!(with_provider_status(None, &object, same.clone(), LIMIT, STAYS), None);
+    assert_eq!(with_provider_status(None, &object, None, LIMIT, STAYS), None);
     let begun = started(Operation::Create, now());
-    assert_eq!(with_provider_status(Some(begun.clone()), &object, same, LIMIT), Some(begun));
+    assert_eq!(with_provider_status(Some(begun.clone()), &object, same, LIMIT, STAYS), Some(begun));
 }
 
 #[test]
 fn changed_provider_status_is_written_when_nothing_else_is() {
     let object = extension(&json!({ "providerStatus": { "a": 1 } }));
-    let alone = with_provider_status(None, &object, Some(wanted(&json!({ "a": 2 }))), LIMIT).unwrap();
+    let alone = with_provider_status(None, &object, Some(wanted(&json!({ "a": 2 }))), LIMIT, STAYS).unwrap();
     assert_eq!(alone.patch, json!({ "status": { "providerStatus": { "a": 2 } } }));
     assert_eq!((alone.log, alone.events.len()), (None, 1));
     let unreadable = extension(&json!({ "providerStatus": "x".repeat(2 * LIMIT) }));
-    let anew = with_provider_status(None, &unreadable, Some(wanted(&json!({ "a": 2 }))), LIMIT).unwrap();
+    let anew = with_provider_status(None, &unreadable, Some(wanted(&json!({ "a": 2 }))), LIMIT, STAYS).unwrap();
     assert_eq!(anew.patch, json!({ "status": { "providerStatus": { "a": 2 } } }));
 }
 
@@ -88,6 +89,24 @@ fn waiting_is_written_once_for_each_message() {
     let known = after(&begun, &step);
     assert_eq!(waiting(&known, Operation::Delete, "node a", now()), None);
     assert!(waiting(&known, Operation::Delete, "node b", now()).is_some());
+}
+
+#[test]
+fn what_somebody_else_writes_stays_until_the_extension_goes() {
+    let nodes = json!({ "nodes": { "count": 3 }, "a": 1 });
+    let object = extension(&json!({ "providerStatus": nodes }));
+    // As whoever knows nothing of it says it, and whoever repeats what stood there.
+    for value in [json!({ "a": 2 }), json!({ "a": 2, "nodes": { "count": 7 } })] {
+        let step = with_provider_status(None, &object, Some(wanted(&value)), LIMIT, STAYS).unwrap();
+        assert_eq!(step.patch, json!({ "status": { "providerStatus": { "a": 2 } } }));
+        let gone = Observed { stays: false, ..STAYS };
+        let step = with_provider_status(None, &object, Some(wanted(&value)), LIMIT, gone).unwrap();
+        assert_eq!(step.patch, json!({ "status": { "providerStatus": { "a": 2, "nodes": null } } }));
+    }
+    assert_eq!(with_provider_status(None, &object, Some(wanted(&json!({ "a": 1 }))), LIMIT, STAYS), None);
+    let none = extension(&json!({ "providerStatus": { "a": 1 } }));
+    let step = with_provider_status(None, &none, Some(wanted(&nodes)), LIMIT, STAYS);
+    assert_eq!(step, None, "nobody else makes it");
 }
 
 proptest! {

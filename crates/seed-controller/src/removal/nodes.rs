@@ -166,6 +166,9 @@ mod tests {
             warnings: Vec::new(),
             config: None,
             retry_at: None,
+            awaits_slot: false,
+            backend: None,
+            version: None,
         }
     }
 

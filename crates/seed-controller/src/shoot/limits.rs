@@ -8,6 +8,11 @@ pub(super) const AT_A_TIME: usize = 16;
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 /// Objects asked for at a time.
 pub(super) const PAGE: u32 = 50;
+/// The same of metadata alone.
+pub(super) const METADATA_PAGE: u32 = 250;
+/// Clients of shoots that are kept for the next roll-up. Each has some 100 KiB, and a connection for a minute and a half after its use: they are
+/// for the shoots that are looked at every half a minute.
+pub(super) const CLIENTS: usize = 100;
 /// Longest answer, in MiB. A server may take no notice of [`PAGE`].
 pub(super) const PAGE_MIB: usize = 4;
 /// All answers of a look together, in MiB.
@@ -22,5 +27,5 @@ pub(super) const REPORT: usize = 4 << 10;
 pub(super) const NAME: usize = 253;
 /// Longest token for the next page that is sent back, in bytes; Kubernetes' are a few hundred.
 pub(super) const TOKEN: usize = 4 << 10;
-/// What is known of a removal that nobody asks about any more is forgotten after this time.
+/// What is known of a removal that nobody asks about any more is forgotten after this time, and a client that nobody uses.
 pub(super) const ABANDONED: Duration = Duration::from_secs(15 * 60);

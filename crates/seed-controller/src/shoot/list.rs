@@ -9,7 +9,7 @@ use kube::{Client, Resource};
 use serde::Deserialize;
 
 use super::lean::{Object, Page};
-use super::limits::{LOOK_MIB, OBJECTS, PAGE, PAGE_MIB, REFUSAL, TOKEN};
+use super::limits::{LOOK_MIB, METADATA_PAGE, OBJECTS, PAGE, PAGE_MIB, REFUSAL, TOKEN};
 use super::{Excess, Unasked};
 
 const MIB: usize = 1 << 20;
@@ -19,11 +19,18 @@ pub(super) struct Lists<'a> {
     client: &'a Client,
     /// Bytes that may still come.
     left: usize,
+    /// Nothing but metadata is asked for.
+    metadata: bool,
 }
 
 impl<'a> Lists<'a> {
     pub(super) fn of(client: &'a Client) -> Self {
-        Self { client, left: LOOK_MIB * MIB }
+        Self { client, left: LOOK_MIB * MIB, metadata: false }
+    }
+
+    /// Of objects without spec and status.
+    pub(super) fn of_metadata(client: &'a Client) -> Self {
+        Self { metadata: true, ..Self::of(client) }
     }
 
     /// Shows every object with these labels to `each`.
@@ -35,7 +42,7 @@ impl<'a> Lists<'a> {
         mut each: impl FnMut(Object),
     ) -> Result<(), Unasked> {
         let request = Request::new(K::url_path(&(), namespace));
-        let mut params = ListParams::default().labels(labels).limit(PAGE);
+        let mut params = ListParams::default().labels(labels).limit(if self.metadata { METADATA_PAGE } else { PAGE });
         let mut seen = 0;
         loop {
             let (objects, next) = self.page(kind, &request, &params).await?;
@@ -59,7 +66,8 @@ impl<'a> Lists<'a> {
         request: &Request,
         params: &ListParams,
     ) -> Result<(Vec<Object>, Option<String>), Unasked> {
-        let request = request.list(params).map_err(|_| Unasked::Unreadable { kind })?;
+        let list = if self.metadata { request.list_metadata(params) } else { request.list(params) };
+        let request = list.map_err(|_| Unasked::Unreadable { kind })?;
         // Not by one of the client's own ways to read an answer: those read all of it, and log what they cannot read.
         let answer = self.client.send(request.map(Body::from)).await.map_err(|_| Unasked::Unreachable { kind })?;
         let (head, body) = answer.into_parts();

@@ -9,6 +9,7 @@ mod depth;
 mod ends;
 mod health;
 mod lifecycle;
+mod nodes;
 mod place;
 mod process;
 mod removal;
@@ -94,6 +95,7 @@ const SIDE_BY_SIDE: &[(&str, Case)] = cases![
 const SERVED: &[(&str, Case)] = cases![
     removal::conformance_12_deletion_in_order,
     removal::conformance_15_migrate_and_restore,
+    nodes::nodes_are_rolled_up,
     ends::removal_names_nodes_and_gives_up_dead_ones,
     ends::removal_without_a_word_from_the_shoot,
     ends::removal_of_a_hibernated_shoot_waits,

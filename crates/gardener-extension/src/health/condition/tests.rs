@@ -15,7 +15,14 @@ fn extension(object: &Value) -> Extension {
 }
 
 fn verdict(extension: &Extension, hibernated: bool, checks: Vec<Check>, now: Timestamp) -> Option<Verdict> {
-    judge(&Subject { extension, hibernated, checks }, &HealthConfig::default(), now)
+    judge(&Subject { extension, hibernated, checks, detail: None }, &HealthConfig::default(), now)
+}
+
+/// Judged with what was seen of nodes.
+fn explained(checks: Vec<Check>, detail: &str, now: Timestamp) -> Verdict {
+    let extension = &extension(&json!({}));
+    let subject = Subject { extension, hibernated: false, checks, detail: Some(detail) };
+    judge(&subject, &HealthConfig::default(), now).expect("a verdict")
 }
 
 fn bad(text: &str) -> Check {
@@ -49,6 +56,22 @@ fn outcomes_become_conditions() {
     }
     let asleep = verdict(&extension(&json!({})), true, vec![bad("x")], at(0)).expect("a verdict");
     assert_eq!((asleep.status, asleep.reason), (ConditionStatus::True, SUCCESSFUL));
+}
+
+/// A node's own text explains; it makes nothing good or bad, and no mistake of it the owner's.
+#[test]
+fn nodes_explain_what_is_not_good_and_no_more() {
+    let mine = "Not as desired are 1 of 3 nodes: n (RolledBack: error during apply of object x: y is invalid: z)";
+    let found = explained(vec![bad("x")], mine, at(0));
+    assert_eq!((found.status, found.message), (ConditionStatus::False, format!("x. {mine}.")));
+    assert!(found.codes.is_empty());
+    let found = explained(vec![slow("x")], mine, at(0));
+    assert_eq!((found.status, found.message), (ConditionStatus::Progressing, format!("x. {mine}.")));
+    assert!(found.codes.is_empty());
+    let found = explained(vec![Check::Good], mine, at(0));
+    assert_eq!((found.status, found.message.as_str()), (ConditionStatus::True, "All health checks are successful."));
+    let found = explained(vec![Check::Unknown("u".to_owned())], mine, at(0));
+    assert_eq!((found.status, found.message.as_str()), (ConditionStatus::Unknown, "u."));
 }
 
 #[test]
@@ -166,7 +189,7 @@ fn first_operation_is_not_judged_until_it_ends() {
 fn first_judgement_waits_for_a_first_report() {
     let unreported = || vec![Check::Unreported("r".to_owned())];
     let wait = |extension: &Extension, hibernated: bool, checks: Vec<Check>, now: Timestamp| {
-        too_early(&Subject { extension, hibernated, checks }, &HealthConfig::default(), now)
+        too_early(&Subject { extension, hibernated, checks, detail: None }, &HealthConfig::default(), now)
     };
     let done = |more: Value| {
         let mut status = json!({ "lastOperation": {

@@ -296,7 +296,7 @@ fn sleeps(shoot: &mut Value, enabled: bool) {
 }
 
 /// Waits for the token of the shoot.
-async fn token(ground: &Ground) -> anyhow::Result<()> {
+pub(super) async fn token(ground: &Ground) -> anyhow::Result<()> {
     let secrets: Api<Secret> = Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE);
     wait_for("the token requestor's token", SOON, || async {
         let secret = secrets.get(names::SHOOT_ACCESS_SECRET).await?;

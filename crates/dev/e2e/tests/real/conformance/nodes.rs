@@ -1,0 +1,88 @@
+//! What the Extension tells of the shoot's nodes: the real controller with its own rights in the shoot, the agents' part played.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use extension_config::names;
+use extension_config::node_report::Stage;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::ends::token;
+use super::place::health;
+use super::removal::{REMOVAL, agents, served};
+use super::shoot::{PlayedNode, ensure_nothing_left};
+use super::{Ground, SERVED_NAMESPACE};
+
+/// A node that fails is named, and one that is well again is not, within this time.
+const TOLD: Duration = Duration::from_secs(90);
+/// Longer than from one look to the next while something is awaited.
+const LOOK: Duration = Duration::from_secs(32);
+
+pub(super) async fn nodes_are_rolled_up(ground: &Ground) -> anyhow::Result<()> {
+    let place = served(ground).await?;
+    token(ground).await?;
+    let mut nodes = Vec::new();
+    for name in ["first", "second", "third"] {
+        let node = PlayedNode::join(ground, name, None).await?;
+        node.report("Install", Stage::Installed, "").await?;
+        nodes.push(node);
+    }
+    let extension = place.until("three nodes", TOLD, |extension| told(extension)["count"] == 3).await?;
+    let well = told(&extension).clone();
+    ensure!(well["stages"] == json!({ "Installed": 3 }) && well["notAsDesired"].is_null(), "{well}");
+    ensure!(well["backends"] == json!({ "cri-resmgr": 3 }) && well["unknownSince"].is_null(), "{well}");
+
+    let sick = nodes.get(1).context("a node")?;
+    sick.report("Install", Stage::RolledBack, "the daemon\ndid not answer").await?;
+    ready(ground, 2).await?;
+    let start = std::time::Instant::now();
+    let extension = place
+        .until("the node to be named", TOLD, |extension| {
+            told(extension)["notAsDesired"]["first"][0]["name"] == "second" && text(extension).contains("second")
+        })
+        .await?;
+    ground.progress.step(&format!("named after {:.1?}: {}", start.elapsed(), text(&extension)));
+    ground.progress.step(&told(&extension).to_string());
+    ensure!(told(&extension)["stages"] == json!({ "Installed": 2, "RolledBack": 1 }), "{extension}");
+    ensure!(text(&extension).contains("1 of 3 nodes: second (RolledBack: the daemon did not answer)"), "{extension}");
+    ensure!(health(&extension)["codes"].is_null(), "{extension}");
+    // It is looked at meanwhile, and nothing is written.
+    place.stays(LOOK).await?;
+
+    sick.report("Install", Stage::Installed, "").await?;
+    ready(ground, 3).await?;
+    let start = std::time::Instant::now();
+    place
+        .until("nobody to be named", TOLD, |extension| {
+            *told(extension) == well && health(extension)["status"] == "True" && !text(extension).contains("second")
+        })
+        .await?;
+    ground.progress.step(&format!("nobody is named any more after {:.1?}", start.elapsed()));
+
+    for node in nodes {
+        node.leave().await?;
+    }
+    place.gardenlet.delete_extension().await?;
+    place.gone(REMOVAL).await.context(SERVED_NAMESPACE)?;
+    ensure_nothing_left(ground).await
+}
+
+fn told(extension: &Value) -> &Value {
+    &extension["status"]["providerStatus"]["nodes"]
+}
+
+fn text(extension: &Value) -> &str {
+    health(extension)["message"].as_str().unwrap_or_default()
+}
+
+/// So many of the three pods are ready, as their DaemonSet's controller would tell.
+async fn ready(ground: &Ground, number: u32) -> anyhow::Result<()> {
+    let status = json!({
+        "desiredNumberScheduled": 3, "currentNumberScheduled": 3, "updatedNumberScheduled": 3,
+        "numberReady": number, "numberAvailable": number, "numberUnavailable": 3 - number,
+    });
+    let patch = Patch::Merge(json!({ "status": status }));
+    agents(ground).patch_status(names::NODE_AGENT, &PatchParams::default(), &patch).await?;
+    Ok(())
+}

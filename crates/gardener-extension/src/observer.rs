@@ -1,0 +1,57 @@
+//! What is seen behind an Extension beside all operations: the trait of an extension that looks at the nodes of its shoots. What it finds becomes
+//! one key of the providerStatus, and a sentence in the health condition while that is not good.
+
+use async_trait::async_trait;
+use gardener_api::constants::GENERIC_KUBECONFIG_DEFAULT;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Looks at what is behind Extensions.
+#[async_trait]
+pub trait Observer: Send + Sync + 'static {
+    /// Looks once, at one Extension never twice at a time. It may take its time, within a bound of its own; it is dropped in the middle when the
+    /// Extension goes. The error says why nothing was seen.
+    async fn observe(&self, subject: &Subject) -> Result<Observation, String>;
+
+    /// What the status says where nothing was seen `since` then. `before` is what stands there: whoever finds the same writes nothing.
+    fn unseen(&self, before: Option<&Value>, since: Timestamp, why: &Unseen) -> Value;
+
+    /// What a status says for the health condition: who is the reason. Of the status alone, so that a new process says the same.
+    fn detail(&self, status: &Value) -> Option<String>;
+
+    /// No look follows: what is kept for this namespace may go.
+    fn forget(&self, namespace: &str);
+}
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Namespace of the Extension.
+    pub namespace: String,
+    /// Secret with the generic kubeconfig.
+    pub generic_kubeconfig: String,
+    /// What was found before, as it stands in the status.
+    pub before: Option<Value>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// For the key of the providerStatus. What is equal is not written again, so there must be no time of the look in it.
+    pub status: Value,
+    /// Nothing more is awaited: the next look may take longer.
+    pub is_settled: bool,
+}
+
+/// Why nothing was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// The shoot is hibernated: there is nothing.
+    Hibernated,
+    /// Looks failed; the last one for this reason.
+    Failed(String),
+}
+
+pub(crate) fn generic_kubeconfig(cluster: Option<&gardener_api::Cluster>) -> String {
+    cluster.map_or(GENERIC_KUBECONFIG_DEFAULT, gardener_api::Cluster::generic_kubeconfig_secret).to_owned()
+}
