@@ -8,6 +8,7 @@ use crate::desired_state::{self, Backend, Daemon, DesiredState, Phase, Selection
 use crate::names::{self, event, node};
 use crate::node_report::{NodeReport, Stage};
 use crate::provider_config;
+use crate::reason_code::ReasonCode;
 
 /// Name and value of constants, with the source that declares them: one that is missing here is found.
 fn table(source: &str, constants: &[(&str, String)]) -> String {
@@ -112,10 +113,16 @@ fn a_node_report_with_every_field_equals_its_golden_file() {
         warnings: Vec::new(),
         config: Some("cri-resmgr-config.default (89abcdef)".to_owned()),
         retry_at: Some(1_800_000_060),
+        // As written before there were any
+        codes: Vec::new(),
     };
     let golden = include_str!("golden/node-report.json").trim_end();
     assert_eq!(serde_json::to_string(&report).unwrap(), golden);
     assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), report);
+    let with_codes = NodeReport { codes: vec![ReasonCode::RolledBack.as_str().to_owned()], ..report.clone() };
+    let golden = include_str!("golden/node-report-codes.json").trim_end();
+    assert_eq!(serde_json::to_string(&with_codes).unwrap(), golden);
+    assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), with_codes);
     let least = NodeReport { config: None, retry_at: None, ..report };
     let golden = include_str!("golden/node-report-least.json").trim_end();
     assert_eq!(serde_json::to_string(&least).unwrap(), golden);

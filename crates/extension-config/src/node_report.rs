@@ -72,6 +72,9 @@ pub struct NodeReport {
     /// Seconds since 1970 at which what is held may go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<u64>,
+    /// What stands in the message, in its order, each as the word of a [`crate::ReasonCode`]: agents before them wrote none, and newer ones may write others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
 }
 
 impl NodeReport {

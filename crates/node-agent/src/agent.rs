@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dynamic_config::ConfigStatus;
+use extension_config::ReasonCode;
 use extension_config::desired_state::Phase;
 use extension_config::names::event;
 use extension_config::node_report::{NodeReport, Stage};
@@ -123,12 +124,12 @@ impl<N: Node> Agent<N> {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
                 let stage = report::stage(&outcome.plan);
-                let message = report::message(&outcome.plan);
+                let message = (report::message(&outcome.plan), report::codes(&outcome.plan));
                 let restarts = report::restarts(outcome.observed.journal.as_ref());
                 let in_effect = in_effect(&inputs, &outcome);
                 self.backend =
                     outcome.observed.journal.as_ref().and_then(Journal::backend).or(outcome.had).or(self.backend);
-                self.report(stage, &message, &mounted, (restarts, in_effect), outcome.plan.retry_at).await;
+                self.report(stage, message, &mounted, (restarts, in_effect), outcome.plan.retry_at).await;
                 if outcome.plan.awaits_slot {
                     return outcome.ask_again.unwrap_or(FIRST_RETRY).min(RESYNC);
                 }
@@ -147,7 +148,8 @@ impl<N: Node> Agent<N> {
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
         tracing::error!(%reason, retry_in = ?wait, "failed to bring the node to the desired state");
         if let Some(mounted) = mounted {
-            self.report(Stage::Working, reason, mounted, (0, InEffect::default()), None).await;
+            let message = (reason.to_owned(), vec![ReasonCode::RoundFailed]);
+            self.report(Stage::Working, message, mounted, (0, InEffect::default()), None).await;
         } else {
             self.telemetry.metrics.stage_is(Stage::Undecided);
             self.telemetry.readiness.set(Err(reason.to_owned()));
@@ -159,7 +161,7 @@ impl<N: Node> Agent<N> {
     async fn report(
         &mut self,
         stage: Stage,
-        message: &str,
+        (message, codes): (String, Vec<ReasonCode>),
         mounted: &Mounted,
         (restarts, in_effect): (usize, InEffect),
         retry_at: Option<u64>,
@@ -170,8 +172,13 @@ impl<N: Node> Agent<N> {
         let InEffect { mut warnings, policy, problem } =
             if stage == Stage::Installed { in_effect } else { InEffect::default() };
         warnings.extend(config_status.warnings);
-        let problem = config_status.problem.map(|problem| problem.message).or(problem);
-        let message = problem.as_deref().filter(|_| message.is_empty()).unwrap_or(message);
+        let policy_problem = problem.map(|problem| (problem, vec![ReasonCode::PolicyInvalid]));
+        let config_problem = config_status.problem.map(|problem| {
+            let code = report::code_of_event(problem.reason);
+            (problem.message, code.into_iter().collect())
+        });
+        let problem = config_problem.or(policy_problem).filter(|_| message.is_empty());
+        let (message, codes) = problem.unwrap_or((message, codes));
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
         self.telemetry.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
         self.telemetry.metrics.stage_is(stage);
@@ -181,15 +188,16 @@ impl<N: Node> Agent<N> {
             desired: mounted.hash.clone(),
             since: self.node.now(),
             restarts,
-            message: message.to_owned(),
+            message: message.clone(),
             warnings,
             config: config_status.accepted.map(|source| source.to_string()).or(policy),
             retry_at,
+            codes: codes.into_iter().map(|code| code.as_str().to_owned()).collect(),
         };
         if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
             self.write_report(report, settled && mounted.state.phase == Phase::Remove).await;
         }
-        self.set_readiness_gate(settled, message).await;
+        self.set_readiness_gate(settled, &message).await;
     }
 
     /// `leaving`: nothing of the extension shall stay in the shoot either.

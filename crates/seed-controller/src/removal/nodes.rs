@@ -166,6 +166,7 @@ mod tests {
             warnings: Vec::new(),
             config: None,
             retry_at: None,
+            codes: Vec::new(),
         }
     }
 

@@ -118,6 +118,7 @@ impl PlayedNode {
             warnings: Vec::new(),
             config: None,
             retry_at: None,
+            codes: Vec::new(),
         };
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
