@@ -1,5 +1,5 @@
 //! `kubectl resmgr` as a person runs it, on the shoot of a sandbox: real agents report, over a real HTTP API. What takes a real kubelet (`node NAME`, logs) is done
-//! on real components: `cargo xtask test --real --only pools`.
+//! on real components: `cargo xtask test --real --only pools_and_sleep`.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -7,6 +7,7 @@ use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command, Connection, EventsArgs, ExplainArgs, MustGatherArgs, NodeArgs, StatusArgs};
 use crate::exit::Exit;
+use crate::failure::why;
 use crate::limits;
 use crate::rows::Row;
 use crate::shoot::Shoot;
@@ -115,7 +116,7 @@ async fn one_node(shoot: &Shoot, args: &NodeArgs, screen: Screen) -> anyhow::Res
         }
         Ok(look) => print(&node::text(&look, now(), screen.style))?,
         Err(error) => {
-            say(&format!("The agent cannot be asked: {}", clean(&format!("{error:#}"), limits::PARAGRAPH)));
+            say(&format!("The agent cannot be asked: {}", clean(&why(&error), limits::PARAGRAPH)));
             say("What its report and Events say:");
             if args.form.is_json() {
                 let json = serde_json::to_string_pretty(&row).context("write the answer")?;
@@ -123,7 +124,7 @@ async fn one_node(shoot: &Shoot, args: &NodeArgs, screen: Screen) -> anyhow::Res
             } else {
                 let told = explain::one(&row, now(), screen.style);
                 let events = events_of(shoot, Some(&args.name)).await.map_or_else(
-                    |error| clean(&format!("{error:#}"), limits::PARAGRAPH) + "\n",
+                    |error| clean(&why(&error), limits::PARAGRAPH) + "\n",
                     |all| events::text(&all, now(), screen.style, screen.width()),
                 );
                 print(&format!("{told}\n{events}"))?;

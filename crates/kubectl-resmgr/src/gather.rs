@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::archive::{Files, part};
 use crate::facts::Facts;
+use crate::failure::why;
 use crate::rows::Standing;
 use crate::shoot::{Map, Shoot};
 use crate::status::Status;
@@ -60,14 +61,14 @@ async fn add_objects(shoot: &Shoot, files: &mut Files) {
             files.add_json("daemonset.json", &set);
         }
         Ok(None) => files.missing.push("daemonset.json: there is none".to_owned()),
-        Err(error) => files.missing.push(format!("daemonset.json: {error:#}")),
+        Err(error) => files.missing.push(format!("daemonset.json: {}", why(&error))),
     }
     let found = shoot.each_pod(None, |pod| {
         let name = pod.metadata.name.clone().unwrap_or_default();
         files.add_json(&format!("pods/{}.json", part(&name)), &shown(&name, pod));
     });
     if let Err(error) = found.await {
-        files.missing.push(format!("pods: {error:#}"));
+        files.missing.push(format!("pods: {}", why(&error)));
     }
 }
 
@@ -88,7 +89,7 @@ async fn add_maps(shoot: &Shoot, with_configuration: bool, files: &mut Files) {
         sums.insert(map.name, sum);
     });
     if let Err(error) = found.await {
-        files.missing.push(format!("configmaps.json: {error:#}"));
+        files.missing.push(format!("configmaps.json: {}", why(&error)));
     }
     files.add_json("configmaps.json", &sums);
 }
@@ -104,7 +105,7 @@ fn summary(map: &Map) -> Value {
 async fn add_events(shoot: &Shoot, files: &mut Files) {
     let mut all = Vec::new();
     if let Err(error) = shoot.each_event(|event| all.push(events::told(event))).await {
-        files.missing.push(format!("events.json: {error:#}"));
+        files.missing.push(format!("events.json: {}", why(&error)));
     }
     files.add_json("events.json", &events::last(all));
 }
@@ -134,7 +135,7 @@ async fn add_logs(shoot: &Shoot, status: &Status, files: &mut Files) {
             Ok(log) => files.add(&path, log),
             // Most pods have had no run before.
             Err(_) if previous => {}
-            Err(error) => files.missing.push(format!("{path}: {error:#}")),
+            Err(error) => files.missing.push(format!("{path}: {}", why(&error))),
         }
     }
 }
@@ -145,7 +146,7 @@ async fn add_looks(shoot: &Shoot, status: &Status, files: &mut Files) {
         let path = format!("looks/{}.json", part(node));
         match shoot.agent_status(pod).await {
             Ok(look) => files.add(&path, look),
-            Err(error) => files.missing.push(format!("{path}: {error:#}")),
+            Err(error) => files.missing.push(format!("{path}: {}", why(&error))),
         }
     }
 }

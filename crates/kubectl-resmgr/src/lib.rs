@@ -13,6 +13,7 @@ mod events;
 mod exit;
 mod explain;
 mod facts;
+mod failure;
 mod gather;
 pub mod limits;
 mod node;
@@ -53,7 +54,7 @@ impl Cli {
             Ok(exit) => exit,
             Err(error) if is_broken_pipe(&error) => Exit::Done,
             Err(error) => {
-                let why = text::clean(&format!("{error:#}"), limits::PARAGRAPH);
+                let why = text::clean(&failure::why(&error), limits::PARAGRAPH);
                 // That it cannot be written is nobody's concern.
                 drop(writeln!(std::io::stderr(), "error: {why}"));
                 Exit::Failed

@@ -19,6 +19,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource as _};
 
 use crate::facts::{self, Facts};
+use crate::failure::why;
 use crate::limits;
 use pages::Meta;
 
@@ -72,7 +73,7 @@ impl Shoot {
         let mut pods = BTreeMap::new();
         match self.each_pod(None, |pod| pods.extend(facts::pod(pod).filter(|(_, pod)| !pod.is_leaving))).await {
             Ok(()) => facts.pods = Some(pods),
-            Err(error) => facts.notes.push(format!("the agents' pods are not looked at: {error:#}")),
+            Err(error) => facts.notes.push(format!("the agents' pods are not looked at: {}", why(&error))),
         }
         self.look_at_the_rest(&mut facts).await;
         Ok(facts)
@@ -84,7 +85,7 @@ impl Shoot {
             Ok(set) => (facts.set, facts.is_set_hidden) = (set.map(facts::set), false),
             Err(error) => {
                 facts.is_set_hidden = true;
-                facts.notes.push(format!("the DaemonSet of the agents is not looked at: {error:#}"));
+                facts.notes.push(format!("the DaemonSet of the agents is not looked at: {}", why(&error)));
             }
         }
         match self.slots().await {
@@ -93,7 +94,7 @@ impl Shoot {
                 Ok(slots) => facts.slots = slots,
                 Err(why) => facts.notes.push(why),
             },
-            Err(error) => facts.notes.push(format!("the switch slots are not looked at: {error:#}")),
+            Err(error) => facts.notes.push(format!("the switch slots are not looked at: {}", why(&error))),
         }
         let desired = facts.set.as_ref().and_then(|set| set.desired.clone());
         if let Some(hash) = desired {

@@ -41,6 +41,7 @@ impl ApiServer {
     /// # Errors
     /// When the account does not exist.
     pub async fn account_kubeconfig(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
-        self.service_account_kubeconfig(&self.reach().url, namespace, account).await
+        let token = self.service_account_token(namespace, account).await?;
+        Ok(self.authority().token_kubeconfig(self.reach(), &token))
     }
 }

@@ -39,13 +39,19 @@ impl Plugin {
     }
 
     async fn run(&self, words: &[&str], progress: &Progress) -> anyhow::Result<Ended> {
+        let ended = self.ask(words).await?;
+        let Ended { code, printed, said } = &ended;
+        progress.step(&format!("kubectl resmgr {} (exit status {code:?})\n{printed}{said}", words.join(" ")));
+        Ok(ended)
+    }
+
+    async fn ask(&self, words: &[&str]) -> anyhow::Result<Ended> {
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("resmgr").args(words).arg("--kubeconfig").arg(&self.kubeconfig);
         let output = command.output().await.context("run the plugin")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (printed, said) = (text(&output.stdout), text(&output.stderr));
         let code = output.status.code();
-        progress.step(&format!("kubectl resmgr {} (exit status {code:?})\n{printed}{said}", words.join(" ")));
         Ok(Ended { code, printed, said })
     }
 }
@@ -57,13 +63,14 @@ pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progr
     let reader = Plugin::new(&as_reader(stage, dir.path()).await?)?;
     // The other one may not have proven itself yet.
     let status = wait_for("status to tell of both nodes", OBEYED, || async {
-        let status = reader.run(&["status"], progress).await?;
+        let status = reader.ask(&["status"]).await?;
         let is =
             |name: &str, stage: &str| status.printed.lines().any(|line| line.starts_with(name) && line.contains(stage));
         ensure!(is(held.name(), "is updated in place") && is(switched.name(), "Installed"), "{}", status.said);
         Ok(Some(status))
     })
     .await?;
+    progress.step(&status.printed);
     ensure!(status.code == Some(3) && status.said.is_empty(), "{:?} {}", status.code, status.said);
     ensure!(status.printed.contains("wanted: Install of cri-resmgr"), "{}", status.printed);
 
