@@ -36,6 +36,8 @@ enum Command {
     Tidy(tidy::TidyArgs),
     Check(preview::CheckArgs),
     Convert(policy_convert::ConvertArgs),
+    /// What `kubectl resmgr` does.
+    Resmgr(kubectl_resmgr::Cli),
     /// Shows the main job: on, off, and a node as it was.
     Demo(demo::DemoArgs),
     E2e(e2e::E2eArgs),
@@ -75,6 +77,7 @@ fn run() -> anyhow::Result<ExitCode> {
         // Their exit status tells more than whether it worked.
         Command::Check(check) => Ok(check.run().into()),
         Command::Convert(args) => Ok(args.run()?.into()),
+        Command::Resmgr(plugin) => Ok(plugin.run().into()),
         command => command.execute(root).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -98,6 +101,10 @@ impl Command {
                 Ok(())
             }
             Self::Convert(args) => Ok(args.run().map(drop)?),
+            Self::Resmgr(plugin) => {
+                anyhow::ensure!(plugin.run() == kubectl_resmgr::Exit::Done, "not everything is as desired");
+                Ok(())
+            }
             Self::Demo(args) => demo::run(&args, root),
             Self::E2e(args) => e2e::run(&args, root),
             Self::Bench(command) => bench::run(&command, root),

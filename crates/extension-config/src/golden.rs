@@ -8,6 +8,7 @@ use crate::desired_state::{self, Backend, Daemon, DesiredState, Phase, Selection
 use crate::names::{self, event, node};
 use crate::node_report::{self, NodeReport, Stage};
 use crate::provider_config;
+use crate::reason_code::ReasonCode;
 
 /// Name and value of constants, with the source that declares them: one that is missing here is found.
 fn table(source: &str, constants: &[(&str, String)]) -> String {
@@ -116,6 +117,8 @@ fn a_node_report_with_every_field_equals_its_golden_file() {
         awaits_slot: true,
         backend: Some(node_report::CRI_RESMGR.to_owned()),
         version: Some("0.1.0".to_owned()),
+        // As written before there were any
+        codes: Vec::new(),
     };
     let golden = include_str!("golden/node-report.json").trim_end();
     assert_eq!(serde_json::to_string(&report).unwrap(), golden);
@@ -125,6 +128,10 @@ fn a_node_report_with_every_field_equals_its_golden_file() {
     let golden = include_str!("golden/node-report-before.json").trim_end();
     assert_eq!(serde_json::to_string(&before).unwrap(), golden);
     assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), before);
+    let with_codes = NodeReport { codes: vec![ReasonCode::RolledBack.as_str().to_owned()], ..before.clone() };
+    let golden = include_str!("golden/node-report-codes.json").trim_end();
+    assert_eq!(serde_json::to_string(&with_codes).unwrap(), golden);
+    assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), with_codes);
     let least = NodeReport { config: None, retry_at: None, ..before };
     let golden = include_str!("golden/node-report-least.json").trim_end();
     assert_eq!(serde_json::to_string(&least).unwrap(), golden);

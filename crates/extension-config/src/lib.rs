@@ -17,9 +17,11 @@ mod key;
 pub mod limits;
 pub mod names;
 pub mod node_report;
+pub mod node_status;
 pub mod nri;
 mod problem;
 pub mod provider_config;
+mod reason_code;
 mod selection;
 mod workers;
 
@@ -27,4 +29,5 @@ pub use effective::{Convert, Converted, Effective, resolve, resolve_with};
 pub use facts::kubernetes_minor;
 pub use key::ConfigKey;
 pub use problem::{Origin, Problem, Problems};
+pub use reason_code::ReasonCode;
 pub use workers::{CpuManager, Facts, LeftAlone, WorkerFacts};

@@ -81,6 +81,9 @@ pub struct NodeReport {
     /// The agent's own version; absent from agents of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What stands in the message, in its order, each as the word of a [`crate::ReasonCode`]: agents before them wrote none, and newer ones may write others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
 }
 
 /// The proxy, in [`NodeReport::backend`].

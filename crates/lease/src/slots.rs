@@ -70,6 +70,27 @@ pub enum SlotsError {
     Record(String, #[source] serde_json::Error),
 }
 
+/// The record, for people who look at it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotsSeen {
+    /// Who is at work.
+    pub holders: Vec<String>,
+    /// Who has failed, once for each time, the last one last.
+    pub failures: Vec<String>,
+}
+
+/// Reads the record as the annotation holds it.
+///
+/// # Errors
+/// When it is none of ours.
+pub fn look(text: &str) -> Result<SlotsSeen, Unreadable> {
+    let record = Record::read(text)?;
+    Ok(SlotsSeen {
+        holders: record.holders.into_iter().map(|holder| holder.name).collect(),
+        failures: record.failures.into_iter().map(|failure| failure.name).collect(),
+    })
+}
+
 /// What asking came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotResponse {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dynamic_config::ConfigStatus;
+use extension_config::ReasonCode;
 use extension_config::desired_state::Phase;
 use extension_config::names::event;
 use extension_config::node_report::{NodeReport, Stage};
@@ -135,7 +136,7 @@ impl<N: Node> Agent<N> {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
                 let stage = report::stage(&outcome.plan);
-                let message = report::message(&outcome.plan);
+                let message = (report::message(&outcome.plan), report::codes(&outcome.plan));
                 let backend = outcome.observed.journal.as_ref().and_then(Journal::backend);
                 let details = Details {
                     restarts: report::restarts(outcome.observed.journal.as_ref()),
@@ -145,7 +146,7 @@ impl<N: Node> Agent<N> {
                     backend,
                 };
                 self.backend = backend.or(outcome.had).or(self.backend);
-                self.report(stage, &message, &mounted, details).await;
+                self.report(stage, message, &mounted, details).await;
                 if outcome.plan.awaits_slot {
                     return outcome.ask_again.unwrap_or(FIRST_RETRY).min(RESYNC);
                 }
@@ -164,7 +165,8 @@ impl<N: Node> Agent<N> {
         let wait = (FIRST_RETRY * (1 << self.failures.saturating_sub(1).min(8))).min(LONGEST_RETRY);
         tracing::error!(%reason, retry_in = ?wait, "failed to bring the node to the desired state");
         if let Some(mounted) = mounted {
-            self.report(Stage::Working, reason, mounted, Details::default()).await;
+            let message = (reason.to_owned(), vec![ReasonCode::RoundFailed]);
+            self.report(Stage::Working, message, mounted, Details::default()).await;
         } else {
             self.telemetry.metrics.stage_is(Stage::Undecided);
             self.telemetry.readiness.set(Err(reason.to_owned()));
@@ -173,7 +175,13 @@ impl<N: Node> Agent<N> {
     }
 
     /// Readiness, metric, Lease, and last the pod's gate: once it is open in the phase `Remove`, the agent may be taken away.
-    async fn report(&mut self, stage: Stage, message: &str, mounted: &Mounted, details: Details) {
+    async fn report(
+        &mut self,
+        stage: Stage,
+        (message, codes): (String, Vec<ReasonCode>),
+        mounted: &Mounted,
+        details: Details,
+    ) {
         let Details { restarts, in_effect, retry_at, awaits_slot, backend } = details;
         // Nothing about configurations may stand in the way of a removal.
         let config_status =
@@ -181,8 +189,13 @@ impl<N: Node> Agent<N> {
         let InEffect { mut warnings, policy, problem } =
             if stage == Stage::Installed { in_effect } else { InEffect::default() };
         warnings.extend(config_status.warnings);
-        let problem = config_status.problem.map(|problem| problem.message).or(problem);
-        let message = problem.as_deref().filter(|_| message.is_empty()).unwrap_or(message);
+        let policy_problem = problem.map(|problem| (problem, vec![ReasonCode::PolicyInvalid]));
+        let config_problem = config_status.problem.map(|problem| {
+            let code = report::code_of_event(problem.reason);
+            (problem.message, code.into_iter().collect())
+        });
+        let problem = config_problem.or(policy_problem).filter(|_| message.is_empty());
+        let (message, codes) = problem.unwrap_or((message, codes));
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
         self.telemetry.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
         self.telemetry.metrics.stage_is(stage);
@@ -192,18 +205,19 @@ impl<N: Node> Agent<N> {
             desired: mounted.hash.clone(),
             since: self.node.now(),
             restarts,
-            message: message.to_owned(),
+            message: message.clone(),
             warnings,
             config: config_status.accepted.map(|source| source.to_string()).or(policy),
             retry_at,
             awaits_slot,
             backend: backend.map(|backend| report::backend_word(backend).to_owned()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            codes: codes.into_iter().map(|code| code.as_str().to_owned()).collect(),
         };
         if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
             self.write_report(report, settled && mounted.state.phase == Phase::Remove).await;
         }
-        self.set_readiness_gate(settled, message).await;
+        self.set_readiness_gate(settled, &message).await;
     }
 
     /// `leaving`: nothing of the extension shall stay in the shoot either.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Brings this node to the desired state of the cri-resmgr extension, and keeps it there.
 #[derive(Debug, Parser)]
@@ -18,9 +18,27 @@ pub(crate) enum Command {
     /// Work until told to stop.
     Run(RunOptions),
     /// Print what is observed and what is desired.
-    Status(NodeOptions),
+    Status(StatusOptions),
     /// Print the steps that would be taken, and what each would restart; take none.
     Plan(NodeOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
+    /// Form of the answer; json has the steps that are left, too.
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) output: OutputFormat,
+}
+
+/// Form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 #[derive(Debug, Args)]

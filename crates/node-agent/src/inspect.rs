@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use extension_config::desired_state::{self, DesiredState};
+use extension_config::node_status::{HoldStatus, NodeStatus, RestartStatus, StepStatus, UnitStatus};
 use host::HostRoot;
-use node_plan::{Backend, BackendSpec, Desired, NodePolicy, Observed, Plan, Target};
+use node_plan::{Backend, BackendSpec, Desired, NodePolicy, Observed, Plan, Target, Unit};
 use tokio::sync::watch;
 
-use crate::cli::NodeOptions;
+use crate::cli::{NodeOptions, OutputFormat, StatusOptions};
 use crate::desired_file::DesiredFile;
 use crate::dynamic::policy_watches;
 use crate::observe::observe;
@@ -24,7 +25,9 @@ use crate::shoot::ShootApi;
 const POLICY: Duration = Duration::from_secs(5);
 
 struct Observation {
+    node: String,
     hash: String,
+    phase: &'static str,
     observed: Observed,
     plan: Plan,
     desired: Desired,
@@ -45,7 +48,14 @@ async fn observe_once(options: &NodeOptions) -> anyhow::Result<Observation> {
     let programs = &binaries.programs;
     let desired = Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), programs, &policy);
     let plan = node_plan::plan(&observed, &desired);
-    Ok(Observation { hash: mounted.hash, observed, plan, desired })
+    Ok(Observation {
+        node: options.node_name.clone(),
+        phase: mounted.state.phase.as_str(),
+        hash: mounted.hash,
+        observed,
+        plan,
+        desired,
+    })
 }
 
 /// The node's policy, if it is known within [`POLICY`].
@@ -64,30 +74,21 @@ async fn policy(node: &str, shoot: &ShootApi, state: &DesiredState) -> NodePolic
 }
 
 /// Prints what is observed and what is desired.
-pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
-    let observation = observe_once(options).await?;
+pub(crate) async fn status(options: &StatusOptions) -> anyhow::Result<()> {
+    let observation = observe_once(&options.node).await?;
     let mut out = std::io::stdout().lock();
-    let desired = match &observation.desired {
-        Desired::Installed(installation) => match &installation.backend {
-            BackendSpec::Proxy(_) => "kubelet runs through cri-resmgr".to_owned(),
-            BackendSpec::Plugin(plugin) => format!("a policy of nri-plugins places the containers: {}", plugin.kind),
-        },
-        Desired::Clean { because } => format!("clean: {because}"),
-        Desired::Undecided { because } => format!("undecided: {because}"),
-    };
+    if options.output == OutputFormat::Json {
+        serde_json::to_writer(&mut out, &node_status(&observation)).context("write the status")?;
+        return Ok(writeln!(out)?);
+    }
+    let desired = desired_words(&observation.desired);
     writeln!(out, "desired    {desired} (desired state {})", observation.hash)?;
     writeln!(out, "stage      {}", report::stage(&observation.plan).as_str())?;
     for hold in &observation.plan.holds {
         writeln!(out, "held       {hold}")?;
     }
     let observed = &observation.observed;
-    for (name, unit) in [
-        ("kubelet", &observed.kubelet.unit),
-        ("cri-resmgr", &observed.daemon),
-        ("guard", &observed.guard),
-        ("timer", &observed.timer),
-        ("policy", &observed.plugin.unit),
-    ] {
+    for (name, unit) in units(observed) {
         writeln!(out, "{name:<10} {} {}/{}", unit.load_state, unit.active_state, unit.sub_state)?;
     }
     let endpoint = observed.kubelet.endpoint().map_or_else(|| "nothing".to_owned(), |endpoint| endpoint.to_string());
@@ -102,6 +103,73 @@ pub(crate) async fn status(options: &NodeOptions) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn desired_words(desired: &Desired) -> String {
+    match desired {
+        Desired::Installed(installation) => match &installation.backend {
+            BackendSpec::Proxy(_) => "kubelet runs through cri-resmgr".to_owned(),
+            BackendSpec::Plugin(plugin) => format!("a policy of nri-plugins places the containers: {}", plugin.kind),
+        },
+        Desired::Clean { because } => format!("clean: {because}"),
+        Desired::Undecided { because } => format!("undecided: {because}"),
+    }
+}
+
+fn units(observed: &Observed) -> [(&'static str, &Unit); 5] {
+    [
+        ("kubelet", &observed.kubelet.unit),
+        ("cri-resmgr", &observed.daemon),
+        ("guard", &observed.guard),
+        ("timer", &observed.timer),
+        ("policy", &observed.plugin.unit),
+    ]
+}
+
+/// The same for programs, with the steps.
+fn node_status(observation: &Observation) -> NodeStatus {
+    let Observation { node, hash, phase, observed, plan, desired } = observation;
+    let journal = observed.journal.as_ref();
+    let hold = |hold: &node_plan::Hold| HoldStatus { code: hold.code().as_str().to_owned(), message: hold.to_string() };
+    let step = |step: &node_plan::Step| StepStatus {
+        action: step.action.to_string(),
+        because: step.evidence.clone(),
+        restarts: match step.action.restarts() {
+            node_plan::Restarts::Nothing => None,
+            node_plan::Restarts::Daemon => Some("daemon".to_owned()),
+            node_plan::Restarts::Kubelet => Some("kubelet".to_owned()),
+        },
+    };
+    let unit = |(name, unit): (&str, &Unit)| UnitStatus {
+        name: name.to_owned(),
+        load: unit.load_state.clone(),
+        active: unit.active_state.clone(),
+        sub: unit.sub_state.clone(),
+        restarts: unit.n_restarts,
+    };
+    let restarts = journal.map(|journal| journal.restarts.as_slice()).unwrap_or_default();
+    NodeStatus {
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        node: node.clone(),
+        stage: report::stage(plan),
+        desired: desired_words(desired),
+        desired_state: hash.clone(),
+        phase: (*phase).to_owned(),
+        holds: plan.holds.iter().map(hold).collect(),
+        steps: plan.steps.iter().map(step).collect(),
+        units: units(observed).map(unit).to_vec(),
+        kubelet_endpoint: observed.kubelet.endpoint().map(|endpoint| endpoint.to_string()),
+        override_loaded: observed.override_loaded(),
+        proxy_answers: observed.proxy_answers,
+        containerd_answers: observed.containerd_answers,
+        runtime: observed.runtime.as_ref().map(|runtime| format!("{} {}", runtime.name, runtime.version)),
+        journal: report::phase_word(journal).to_owned(),
+        restarts: restarts
+            .iter()
+            .map(|restart| RestartStatus { at: restart.at, cause: restart.cause.as_str().to_owned() })
+            .collect(),
+        files: observed.entries.iter().filter(|(_, entry)| !entry.is_absent()).map(|(path, _)| path.clone()).collect(),
+    }
 }
 
 fn not(yes: bool) -> &'static str {

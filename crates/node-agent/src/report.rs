@@ -1,5 +1,7 @@
 //! A node's stage, and why.
 
+use extension_config::ReasonCode;
+use extension_config::names::event;
 use extension_config::node_report::{CRI_RESMGR, NRI_PLUGINS, Stage};
 use node_plan::{Backend, Hold, Journal, Phase, Plan, Restarts, Target};
 
@@ -36,6 +38,23 @@ pub(crate) fn message(plan: &Plan) -> String {
         parts.push(format!("{} steps to do{kubelet}; next: {} ({})", plan.steps.len(), step.action, step.evidence));
     }
     parts.join("; ")
+}
+
+/// What stands in [`message`], each by its word.
+pub(crate) fn codes(plan: &Plan) -> Vec<ReasonCode> {
+    let under_way = plan.steps.first().map(|_| ReasonCode::UnderWay);
+    plan.holds.iter().map(Hold::code).chain(under_way).collect()
+}
+
+/// What an Event about the dynamic configuration is among reports.
+pub(crate) fn code_of_event(reason: &str) -> Option<ReasonCode> {
+    match reason {
+        event::CONFIG_INVALID => Some(ReasonCode::ConfigInvalid),
+        event::CONFIG_REFUSED => Some(ReasonCode::ConfigRefused),
+        event::CONFIG_UNSETTLED => Some(ReasonCode::ConfigUnsettled),
+        event::CONFIG_UNDELIVERED => Some(ReasonCode::ConfigUndelivered),
+        _ => None,
+    }
 }
 
 /// A journal's phase in one word.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use extension_config::ReasonCode;
 use jiff::Timestamp;
 
 use crate::journal::Backoff;
@@ -134,6 +135,39 @@ impl From<Refusal> for Hold {
     }
 }
 
+impl Hold {
+    /// The word by which programs tell it apart.
+    #[must_use]
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Self::Undecided(_) => ReasonCode::Undecided,
+            Self::Refused(refusal) => refusal.code(),
+            Self::RolledBack(_) => ReasonCode::RolledBack,
+            Self::RolledBackToPrevious(_) => ReasonCode::RolledBackToPrevious,
+            Self::ContainerdSilent => ReasonCode::ContainerdSilent,
+            Self::KubeletStopped => ReasonCode::KubeletStopped,
+            Self::RestartBudget { .. } => ReasonCode::RestartBudget,
+            Self::Slot { by, .. } => by.code(),
+            Self::OtherBackend { .. } => ReasonCode::OtherBackend,
+            Self::Unaccepted(_) => ReasonCode::Unaccepted,
+            Self::Unsettled { .. } => ReasonCode::Unsettled,
+        }
+    }
+}
+
+impl SlotHold {
+    fn code(&self) -> ReasonCode {
+        match self {
+            Self::NotAsked => ReasonCode::SlotNotAsked,
+            Self::Waiting(Wait::SlotsTaken { .. }) => ReasonCode::SlotsTaken,
+            Self::Waiting(Wait::SlotsUnknown(_)) => ReasonCode::SlotsUnknown,
+            Self::Waiting(Wait::UpdateInPlace { .. }) => ReasonCode::UpdateInPlace,
+            Self::Waiting(Wait::FailedUpdateInPlace { .. }) => ReasonCode::FailedUpdateInPlace,
+            Self::Stopped { .. } => ReasonCode::SwitchesStopped,
+        }
+    }
+}
+
 impl KubeletOffProxy {
     /// The sentence, which is also the evidence of the step.
     #[must_use]
@@ -256,6 +290,8 @@ mod tests {
                 evidence: "unit files changed".into(),
             },
         ];
+        let codes: Vec<&str> = all.iter().map(|hold| hold.code().as_str()).collect();
+        insta::assert_snapshot!(codes.join(" "), @"Undecided RolledBack RolledBackToPrevious ContainerdSilent KubeletStopped RestartBudget SlotNotAsked SlotsTaken SlotsTaken SlotsUnknown UpdateInPlace FailedUpdateInPlace SwitchesStopped SlotNotAsked OtherBackend Unaccepted SlotNotAsked Unsettled");
         let text: Vec<String> = all.iter().map(Hold::to_string).collect();
         insta::assert_snapshot!(text.join("\n"), @"
         the labels of the node cannot be read from the API server

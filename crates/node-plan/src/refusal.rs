@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use extension_config::ReasonCode;
 use kubelet_config::Setting;
 
 use crate::kubelet::UnitShapeError;
@@ -121,6 +122,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The word by which programs tell it apart.
+    #[must_use]
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Self::KubeletShape(_) => ReasonCode::KubeletShape,
+            Self::KubeletNotLoaded { .. } => ReasonCode::KubeletNotLoaded,
+            Self::KubeletManager { .. } => ReasonCode::KubeletManager,
+            Self::KubeletPins { .. } => ReasonCode::KubeletPins,
+            Self::NotContainerd { .. } => ReasonCode::NotContainerd,
+            Self::OldContainerd { .. } => ReasonCode::OldContainerd,
+            Self::NriOff { .. } => ReasonCode::NriOff,
+            Self::OtherPolicy { .. } => ReasonCode::OtherPolicy,
+            Self::KubeletConfiguration(_) => ReasonCode::KubeletConfiguration,
+            Self::Systemd { .. } => ReasonCode::Systemd,
+            Self::Architecture { .. } => ReasonCode::Architecture,
+            Self::Predecessor { .. } => ReasonCode::Predecessor,
+            Self::Masked { .. } => ReasonCode::Masked,
+            Self::AsideIsTaken { .. } => ReasonCode::AsideIsTaken,
+            Self::Foreign { .. } => ReasonCode::Foreign,
+            Self::AbsentCpus(_) => ReasonCode::AbsentCpus,
+            Self::Space { .. } => ReasonCode::Space,
+        }
+    }
+
     /// What it means for a node that is installed already.
     #[must_use]
     pub fn consequence(&self) -> Consequence {

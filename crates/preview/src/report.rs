@@ -97,13 +97,19 @@ pub enum Status {
     Unreadable,
 }
 
-impl From<Status> for std::process::ExitCode {
+impl From<Status> for u8 {
     fn from(status: Status) -> Self {
-        Self::from(match status {
+        match status {
             Status::Fine => 0,
             Status::Findings => 1,
             Status::Unreadable => 2,
-        })
+        }
+    }
+}
+
+impl From<Status> for std::process::ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(u8::from(status))
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Our crates and their levels, the table of ARCHITECTURE.md. A crate imports from lower levels only. From level
 /// [`DEVELOPMENT`] on they are for development and stand above everything that ships.
-const LEVELS: [(&str, u8); 35] = [
+const LEVELS: [(&str, u8); 36] = [
     ("gardener-api", 0),
     ("nri-policy", 0),
     ("extension-config", 1),
@@ -28,6 +28,7 @@ const LEVELS: [(&str, u8); 35] = [
     ("admission", 4),
     ("preview", 4),
     ("image-builder", 5),
+    ("kubectl-resmgr", 5),
     ("node-agent", 5),
     ("runtime-gate", 5),
     ("seed-controller", 5),
@@ -50,12 +51,16 @@ const DEVELOPMENT: u8 = 6;
 /// A foreign crate, the feature that matters (none: the crate as such), and which of the crates that ship may depend on
 /// it outside of tests. What never ships takes what it needs.
 const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 6] = [
-    ("kube", Some("client"), &["admission", "lease", "gardener-extension", "seed-controller", "node-agent"]),
+    (
+        "kube",
+        Some("client"),
+        &["admission", "lease", "gardener-extension", "seed-controller", "node-agent", "kubectl-resmgr"],
+    ),
     ("zbus", None, &["systemd-client"]),
     ("tera", None, &["managed-resource"]),
     ("nix", None, &["host", "runtime-gate", "node-agent"]),
     ("reqwest", None, &["image-builder"]),
-    ("anyhow", None, &["seed-controller", "node-agent"]),
+    ("anyhow", None, &["seed-controller", "node-agent", "kubectl-resmgr"]),
 ];
 
 /// What `cargo metadata --no-deps` says, as far as it is needed.

@@ -30,7 +30,15 @@ enum Test {
 }
 
 /// Fields that may be selected by.
-const FIELDS: [&str; 4] = ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase"];
+const FIELDS: [&str; 7] = [
+    "metadata.name",
+    "metadata.namespace",
+    "spec.nodeName",
+    "status.phase",
+    "reportingController",
+    "regarding.kind",
+    "regarding.name",
+];
 
 impl Selector {
     pub(super) fn parse(labels: &str, fields: &str) -> Result<Self, Failure> {

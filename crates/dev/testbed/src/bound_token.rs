@@ -35,4 +35,13 @@ impl ApiServer {
         let token = answer.status.context("the API gave no token")?.token;
         client(&self.authority().token_kubeconfig(self.reach(), &token)).await
     }
+
+    /// The text of a kubeconfig for this server, with a token of `account` that names neither pod nor node.
+    ///
+    /// # Errors
+    /// When the account does not exist.
+    pub async fn account_kubeconfig(&self, namespace: &str, account: &str) -> anyhow::Result<String> {
+        let token = self.service_account_token(namespace, account).await?;
+        Ok(self.authority().token_kubeconfig(self.reach(), &token))
+    }
 }

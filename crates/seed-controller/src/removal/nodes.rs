@@ -169,6 +169,7 @@ mod tests {
             awaits_slot: false,
             backend: None,
             version: None,
+            codes: Vec::new(),
         }
     }
 

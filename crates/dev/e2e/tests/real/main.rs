@@ -18,6 +18,7 @@ mod dynamic;
 mod fail_open;
 mod faults;
 mod kind;
+mod kubectl;
 mod main_job;
 mod migration;
 mod node;

@@ -15,7 +15,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use testbed::{Progress, tree, wait_for};
 
-use crate::on_stage;
+use crate::{kubectl, on_stage};
 
 const OPERATION: Duration = Duration::from_secs(60);
 const ROLL_OUT: Duration = Duration::from_secs(240);
@@ -49,10 +49,13 @@ async fn update_in_place(stage: &mut Stage, progress: &Progress) -> anyhow::Resu
     .await?;
     progress.step(&report);
     ensure!(stage.starts(KUBELET_UNIT).await?[0] == 1, "kubelet was restarted");
+    wait_endpoint(stage, 1, Endpoint::Proxy).await?;
+    kubectl::tells_of_a_node_that_is_held(stage, progress).await.context("kubectl resmgr")?;
     nodes.patch(name, &PatchParams::default(), &label(Value::Null)).await?;
     wait_endpoint(stage, 0, Endpoint::Proxy).await?;
     wait_endpoint(stage, 1, Endpoint::Proxy).await?;
     stage.wait_healthy().await?;
+    kubectl::tells_that_all_is_as_desired(stage, progress).await.context("kubectl resmgr")?;
     stage.switch_off().await.map(drop)
 }
 

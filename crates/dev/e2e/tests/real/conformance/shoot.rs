@@ -121,6 +121,7 @@ impl PlayedNode {
             awaits_slot: false,
             backend: Some(CRI_RESMGR.to_owned()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            codes: Vec::new(),
         };
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
