@@ -42,6 +42,8 @@ pub(crate) struct Row {
     /// As its agent tells it; none where it tells nothing.
     pub(crate) stage: Option<&'static str>,
     pub(crate) phase: String,
+    /// What places its containers, by its agent's word; in the middle of a change of backend the one that is proven.
+    pub(crate) backend: Option<String>,
     /// Seconds since 1970.
     pub(crate) since: Option<u64>,
     pub(crate) slot: Option<Slot>,
@@ -104,6 +106,7 @@ fn told(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Row {
     let mut row = Row {
         stage: Some(report.stage.as_str()),
         phase: clean(&report.phase, limits::NAME),
+        backend: report.backend.as_deref().map(|backend| clean(backend, limits::NAME)),
         since: Some(report.since),
         reason: clean(&report.message, limits::PARAGRAPH),
         codes: report.codes.iter().take(limits::ENTRIES).map(|code| clean(code, limits::NAME)).collect(),
@@ -113,7 +116,7 @@ fn told(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Row {
         retry_at: report.retry_at,
         ..nothing(Standing::UnderWay, "")
     };
-    row.slot = waits_for_slot(report).then_some(Slot::Waits);
+    row.slot = (report.awaits_slot || waits_for_slot(report)).then_some(Slot::Waits);
     let is_settled = matches!(report.stage, Stage::Installed | Stage::Clean) && report.message.is_empty();
     row.standing = if is_settled { Standing::AsDesired } else { standing(report.stage, &row.known_codes()) };
     if is_settled && let Some(doubt) = doubt(facts, report, pod) {
@@ -204,6 +207,7 @@ fn nothing(standing: Standing, reason: &str) -> Row {
         standing,
         stage: None,
         phase: String::new(),
+        backend: None,
         since: None,
         slot: None,
         reason: reason.to_owned(),

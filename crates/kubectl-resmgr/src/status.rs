@@ -102,7 +102,9 @@ impl Status {
             Standing::Stuck => Tone::Bad,
             Standing::NotServed => Tone::Faint,
         };
-        let backend = self.backend.filter(|_| row.stage == Some("Installed")).unwrap_or_default();
+        // An agent of before the word has the backend that is wanted.
+        let wanted = self.backend.filter(|_| row.stage == Some("Installed"));
+        let backend = row.backend.as_deref().or(wanted).unwrap_or_default();
         [
             Cell::plain(row.node.clone()),
             dash(&row.pool),

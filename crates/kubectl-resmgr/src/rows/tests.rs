@@ -52,6 +52,21 @@ fn told_of(stage: &str, message: &str, codes: &[&str]) -> Facts {
     facts
 }
 
+/// In the middle of a migration a fleet is mixed.
+#[test]
+fn each_node_has_the_backend_that_its_agent_tells() {
+    let mut facts = good(2);
+    let mut moved = report("Installed", "", &[]);
+    moved.backend = Some("nri-\u{1b}[31mplugins".to_owned());
+    moved.awaits_slot = true;
+    facts.reports.insert("n2".to_owned(), Ok(moved));
+    let rows = rows(&facts);
+    assert_eq!(rows[0].backend, None, "an agent of before");
+    let told = rows[1].backend.as_deref().unwrap();
+    assert!(told.starts_with("nri-") && !told.contains('\u{1b}'), "{told:?}");
+    assert_eq!((rows[0].slot, rows[1].slot), (None, Some(Slot::Waits)));
+}
+
 #[test]
 fn a_stage_and_its_reasons_say_whether_somebody_is_needed() {
     for (stage, message, codes, expected) in [
