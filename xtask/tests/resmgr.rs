@@ -103,6 +103,25 @@ async fn a_shoot_before_and_after_it_is_switched_on() {
     let nobody = scene.run(&["explain", "nobody"]).await;
     assert_eq!((nobody.code, nobody.said.as_str()), (Some(1), "error: there is no Node nobody\n"), "{nobody:?}");
 
+    // What the shoot runs with, converted; nothing of it is in a file.
+    let store = scene.sandbox.shoot.store();
+    let class = json!({ "rdtclass.cri-resource-manager.intel.com/pod": "gold" });
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default", "annotations": class },
+        "spec": { "containers": [{ "name": "c", "image": "i" }] },
+    });
+    store.create("", "pods", "default", pod, &Writer::named("somebody")).unwrap();
+    let adjustment = json!({
+        "apiVersion": "criresmgr.intel.com/v1alpha1", "kind": "Adjustment",
+        "metadata": { "name": "quiet", "namespace": NAMESPACE }, "spec": { "classes": { "rdt": "gold" } },
+    });
+    store.create("criresmgr.intel.com", "adjustments", NAMESPACE, adjustment, &Writer::named("somebody")).unwrap();
+    let converted = scene.run(&["convert", "--shoot"]).await;
+    assert_eq!((converted.code, converted.said.as_str()), (Some(4), ""), "{converted:?}");
+    for told in ["policy-none:fallback/policy.Active", "Pod default/web", "kube-system/quiet"] {
+        assert!(converted.printed.contains(told), "{told} in {converted:?}");
+    }
+
     // A stand-in's pods run nothing for others: what is known without the agent is told.
     let node = scene.run(&["node", "node-1"]).await;
     assert!(node.said.starts_with("The agent cannot be asked: "), "{node:?}");

@@ -44,8 +44,8 @@ pub(crate) enum Command {
     MustGather(MustGatherArgs),
     /// What controller and agent would say to files, before they are applied; asks no cluster.
     Check(preview::CheckArgs),
-    /// A configuration of cri-resmgr as policies of nri-plugins; asks no cluster.
-    Convert(policy_convert::ConvertArgs),
+    /// A configuration of cri-resmgr as policies of nri-plugins; asks no cluster, but for --shoot.
+    Convert(ConvertArgs),
     /// A script with which a shell completes command lines.
     Completion {
         /// The shell.
@@ -93,6 +93,24 @@ pub(crate) struct MustGatherArgs {
     /// Put the texts of the ConfigMaps into it, too: desired state, dynamic configurations, policies.
     #[arg(long)]
     pub(crate) with_configuration: bool,
+}
+
+/// Converts a configuration of cri-resmgr into policies of nri-plugins, and says of each key what becomes of it. Files are those that `cargo xtask convert`
+/// and the controller's `convert` take.
+///
+/// Exit status: 0 when the configuration can be taken over as it is, or with what is accepted; 3 when something has another meaning or needs a decision; 4
+/// when something is lost that is not accepted; 1 when a file or the shoot cannot be read, or an accepted id is none of the report; 2 when the command line is
+/// wrong.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// What to convert; - is standard input.
+    #[arg(required_unless_present = "shoot", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Convert what a shoot runs with: the nodes' configuration, ConfigMaps cri-resmgr-config.NAME, Adjustments, and annotations of pods that run. Only reads.
+    #[arg(long)]
+    pub(crate) shoot: bool,
+    #[command(flatten)]
+    pub(crate) options: policy_convert::ConvertOptions,
 }
 
 /// Form of an answer.

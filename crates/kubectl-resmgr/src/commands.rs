@@ -14,7 +14,7 @@ use crate::shoot::Shoot;
 use crate::status::Status;
 use crate::style::Style;
 use crate::text::{clean, clean_json};
-use crate::{archive, events, explain, gather, node, watch};
+use crate::{archive, events, explain, gather, in_use, node, watch};
 
 /// Cursor to the upper left corner, and nothing below it.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
@@ -49,7 +49,14 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Events(args) => show_events(&connect(connection).await?, &args, screen).await,
         Command::MustGather(args) => must_gather(&connect(connection).await?, &args).await,
         Command::Check(args) => Ok(Exit::Other(args.run().into())),
-        Command::Convert(args) => Ok(Exit::Other(args.run()?)),
+        Command::Convert(args) => {
+            let reading = if args.shoot {
+                in_use::of_shoot(&connect(connection).await?).await?
+            } else {
+                policy_convert::read::Reading::default()
+            };
+            Ok(Exit::Other(args.options.run(&args.files, reading)?))
+        }
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(

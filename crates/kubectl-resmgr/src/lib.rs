@@ -15,6 +15,7 @@ mod explain;
 mod facts;
 mod failure;
 mod gather;
+mod in_use;
 pub mod limits;
 mod node;
 mod rows;

@@ -171,6 +171,34 @@ impl Shoot {
         pages::each::<ConfigMap>(&self.client, &url, &ListParams::default(), pages::Form::Whole, &mut ours).await
     }
 
+    /// The text of the desired state that the agents have, if there is one that can be read.
+    pub(crate) async fn desired(&self) -> anyhow::Result<Option<String>> {
+        let hash = self.daemon_set().await?.map(facts::set).and_then(|set| set.desired);
+        Ok(match hash {
+            Some(hash) => self.desired_state(&hash).await,
+            None => None,
+        })
+    }
+
+    /// Each Adjustment, whole; none where the kind is not known.
+    pub(crate) async fn each_adjustment(&self, mut take: impl FnMut(serde_json::Value)) -> anyhow::Result<()> {
+        let (group, version, plural) = (names::ADJUSTMENT_GROUP, names::ADJUSTMENT_VERSION, names::ADJUSTMENT_PLURAL);
+        let url = format!("/apis/{group}/{version}/namespaces/{}/{plural}", names::SHOOT_NAMESPACE);
+        let listed = pages::each(&self.client, &url, &ListParams::default(), pages::Form::Whole, &mut take).await;
+        match listed {
+            Err(error) if is_not_found(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Metadata of each pod of the cluster.
+    pub(crate) async fn each_pod_anywhere(
+        &self,
+        take: impl FnMut(k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta),
+    ) -> anyhow::Result<()> {
+        self.metadata(&Pod::url_path(&(), None), None, take).await
+    }
+
     /// The end of a pod's log; `previous`: of the run before.
     pub(crate) async fn log(&self, pod: &str, previous: bool) -> anyhow::Result<Vec<u8>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), names::SHOOT_NAMESPACE);
@@ -197,6 +225,10 @@ impl Shoot {
         };
         tokio::time::timeout(limits::CALL, read).await.context("the API server did not answer in time")?
     }
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Api(status)) if status.code == 404)
 }
 
 fn label() -> String {

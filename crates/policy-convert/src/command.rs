@@ -24,6 +24,13 @@ pub struct ConvertArgs {
     /// What to convert; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    options: ConvertOptions,
+}
+
+/// How it is converted, wherever it is from.
+#[derive(Debug, Clone, Args)]
+pub struct ConvertOptions {
     /// Which configuration a file is that does not say it: fallback, force, default, group.NAME or node.NAME.
     #[arg(long, value_name = "SLOT", default_value = "default", value_parser = slot)]
     slot: ConfigKey,
@@ -98,12 +105,21 @@ impl ConvertArgs {
     /// # Errors
     /// What is wrong with a file or an option: file, field, value and what is allowed.
     pub fn run(&self) -> Result<u8, Failed> {
-        let mut reading = Reading::default();
-        for file in &self.files {
+        self.options.run(&self.files, Reading::default())
+    }
+}
+
+impl ConvertOptions {
+    /// As [`ConvertArgs::run`], with what was read elsewhere beside the files.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run(&self, files: &[PathBuf], mut reading: Reading) -> Result<u8, Failed> {
+        for file in files {
             read(&file.display().to_string(), &text_of(file)?, &self.slot, &mut reading)?;
         }
         tell_skipped(&reading.skipped);
-        reading.input.node_cpus = self.node_cpus;
+        reading.input.node_cpus = self.node_cpus.or(reading.input.node_cpus);
         let is_empty = reading.input.documents.is_empty()
             && reading.input.adjustments.is_empty()
             && reading.input.annotations.is_empty();

@@ -37,7 +37,7 @@ mod section;
 mod target;
 mod topology_aware;
 
-pub use command::{ConvertArgs, Failed};
+pub use command::{ConvertArgs, ConvertOptions, Failed};
 pub use convert::{Conversion, Label, convert};
 pub use input::{Input, TooMuch};
 pub use migration::resolve;
