@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use extension_config::Facts;
 use extension_config::names::{CONTROLLER_NAME, EXTENSION_TYPE, INSTALLATION_IMAGE};
-use extension_config::{Facts, resolve};
+use policy_convert::resolve;
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -35,7 +36,7 @@ fn every_provider_config_is_accepted() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 7);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use anyhow::{Context as _, ensure};
 use e2e::{Container, Endpoint, NodeFacts, Stage, Traffic, Workload};
 use extension_config::names;
 use extension_config::names::node::{CONTAINERD_UNIT, DAEMON_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testbed::{Progress, Worker, wait_for};
 
@@ -54,6 +54,31 @@ fn back(most: u8) -> Value {
     let mut config = proxy(most);
     config["migration"] = json!({ "from": "nri-plugins" });
     config
+}
+
+/// A ConfigMap for one node that somebody makes by hand, with what its fallback says anyway.
+async fn write_by_hand(stage: &Stage, worker: &Worker) -> anyhow::Result<String> {
+    let maps: Api<ConfigMap> = Api::namespaced(stage.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
+    let name = format!("{}node.{}", names::DYNAMIC_CONFIG_MAP_PREFIX, worker.name());
+    let policy = proxy(1)["configs"]["fallback"]["policy"].to_string();
+    let map = json!({ "metadata": { "name": name }, "data": { "policy": policy } });
+    maps.create(&PostParams::default(), &serde_json::from_value(map)?).await?;
+    Ok(name)
+}
+
+async fn wait_active(worker: &Worker) -> anyhow::Result<()> {
+    wait_for(&format!("the policy to run on {}", worker.name()), BEGUN, || async {
+        let state = worker.exec(&["systemctl", "is-active", PLUGIN_UNIT]).await?.stdout;
+        Ok((state.trim() == "active").then_some(()))
+    })
+    .await
+}
+
+/// The agent dies while the policy runs under the living proxy.
+async fn agent_dies_in_the_overlap(worker: &Worker) -> anyhow::Result<()> {
+    wait_active(worker).await?;
+    ensure!(NodeFacts::observe(worker).await?.endpoint == Endpoint::Proxy, "there was no overlap");
+    worker.shell("kill -9 $(pgrep -f '^/cri-resmgr-node-agent')").await.map(drop)
 }
 
 /// The ids that the Extension's error asks for.
@@ -122,11 +147,7 @@ async fn on(worker: &Worker, endpoint: Endpoint) -> anyhow::Result<()> {
 
 /// A pod that comes, and one that is resized, while the policy runs under the living proxy.
 async fn in_the_overlap(stage: &Stage, workload: &Workload, worker: &Worker) -> anyhow::Result<Container> {
-    wait_for("the policy to run under the proxy", BEGUN, || async {
-        let state = worker.exec(&["systemctl", "is-active", PLUGIN_UNIT]).await?.stdout;
-        Ok((state.trim() == "active").then_some(()))
-    })
-    .await?;
+    wait_active(worker).await?;
     ensure!(NodeFacts::observe(worker).await?.endpoint == Endpoint::Proxy, "there was no overlap");
     let container = workload.start_pod("overlap", worker.name()).await?;
     let pods: Api<Pod> = Api::namespaced(stage.bed.shoot().admin().await?, "default");
@@ -136,8 +157,8 @@ async fn in_the_overlap(stage: &Stage, workload: &Workload, worker: &Worker) -> 
     Ok(container)
 }
 
-/// Three workers, there and back, with a pod on each and traffic between them that must not notice; the first worker's policy is killed at its first try,
-/// so that the fleet is mixed for a while.
+/// Three workers, there and back, with a pod on each and traffic between them that must not notice. At the first try the first worker's policy is killed
+/// again and again, the second one's agent once, and the third one has a configuration that nobody has accepted to lose.
 #[test]
 #[ignore = "needs workers of the new generation: `cargo xtask soak --only backend-migration`"]
 fn workers_go_to_the_other_backend_and_back_and_no_pod_notices() {
@@ -160,26 +181,36 @@ async fn there_and_back(stage: &Stage, progress: &Progress) -> anyhow::Result<()
     let untouched = Untouched::now(stage, &workload).await?;
     progress.step(&format!("CPUs by container on {}: {:?}", workers[0].name(), cpus(&workers[0]).await?));
 
-    let accepted = ids(stage, &policy(2, &[])).await?;
+    let by_hand = write_by_hand(stage, &workers[2]).await?;
+    let mut accepted = ids(stage, &policy(2, &[])).await?;
     progress.step(&format!("to be accepted: {accepted:?}"));
 
     progress.step(&format!("to the policy; on {} it is killed again and again", workers[0].name()));
     let kill = format!("while sleep 1; do systemctl kill --signal=KILL {PLUGIN_UNIT}; done");
     workers[0].run(&["systemd-run", "--quiet", "--unit=killer", "sh", "-c", &kill]).await?;
     stage.reconcile(Some(&policy(2, &accepted))).await?;
-    wait_for("two workers to have gone over and one to be back", MOVED, || async {
-        for worker in &workers[1..] {
-            on(worker, Endpoint::Containerd).await?;
-        }
-        let report = report(stage, &workers[0]).await?;
-        ensure!(report["stage"] == "RolledBack", "{report}");
-        on(&workers[0], Endpoint::Proxy).await.map(Some)
-    })
-    .await?;
+    let one_goes_over = wait_for(
+        "the second worker to have gone over, the first one to be back, the third one to hold",
+        MOVED,
+        || async {
+            let (first, third) = (report(stage, &workers[0]).await?, report(stage, &workers[2]).await?);
+            ensure!(first["stage"] == "RolledBack", "{first}");
+            ensure!(third["stage"] == "Blocked", "{third}");
+            let id = format!("(accept config-map:{by_hand})");
+            ensure!(third["message"].as_str().is_some_and(|message| message.contains(&id)), "{third}");
+            on(&workers[0], Endpoint::Proxy).await?;
+            on(&workers[2], Endpoint::Proxy).await?;
+            on(&workers[1], Endpoint::Containerd).await.map(Some)
+        },
+    );
+    let (gone, died) = tokio::join!(one_goes_over, agent_dies_in_the_overlap(&workers[1]));
+    gone?;
+    died.context("the second worker's agent")?;
     workers[0].run(&["systemctl", "stop", "killer"]).await?;
     placed(stage, &workload).await?;
-    untouched.ensure(stage, &workload, &[0, 1, 1]).await?;
-    progress.step("a mixed fleet: the first worker is back on the proxy, without a restart of kubelet, and its containers are where they were");
+    untouched.ensure(stage, &workload, &[0, 1, 0]).await?;
+    progress.step("a mixed fleet: the first worker is back on the proxy without a restart of kubelet, the second one has the policy by a second agent, the third one holds");
+    accepted.push(format!("config-map:{by_hand}"));
 
     let start = Instant::now();
     let go = async {
