@@ -44,19 +44,22 @@ pub(super) fn forbidden(installation: &Installation, here: Backend) -> Option<Ho
 /// The other backend goes on as it was proven, and is healed, while the wanted one is held.
 pub(super) fn stay(observed: &Observed, installation: &Installation, here: Backend, held: Plan) -> Plan {
     let Some(proven) = installation.proven_of(observed, here) else { return held };
-    let kept = install::plan_kept(observed, &proven);
-    if kept.steps.is_empty() {
-        return held;
-    }
+    let kept = install::plan_proven(observed, &proven);
     let mut holds = held.holds;
     holds.extend(kept.holds);
-    let retry_at = held.retry_at.into_iter().chain(kept.retry_at).min();
-    Plan { target: Target::Held, steps: kept.steps, holds, retry_at, awaits_slot: held.awaits_slot }
+    Plan {
+        target: if kept.steps.is_empty() { held.target } else { Target::Held },
+        steps: kept.steps,
+        holds,
+        retry_at: held.retry_at.into_iter().chain(kept.retry_at).min(),
+        // A restart of what is in use with other inputs takes a slot as ever: a new agent may bring some.
+        awaits_slot: held.awaits_slot || kept.awaits_slot,
+    }
 }
 
 /// Back to what was proven: of the other backend where that is here, which makes the wanted one leave.
 pub(super) fn back(observed: &Observed, before: &Installation, hold: Hold, retry_at: Option<u64>) -> Plan {
-    let kept = install::plan_kept(observed, before);
+    let kept = install::plan_back(observed, before);
     let backend = before.backend.backend();
     let other = present(observed).into_iter().find(|other| *other != backend);
     let mut plan = match other {

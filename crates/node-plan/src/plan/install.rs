@@ -16,10 +16,14 @@ use crate::plan::{Plan, Target, plugin, proxy};
 use crate::slot::Slot;
 use crate::step::{Action, FileAction, JournalAction, Proof, Step, UnitAction};
 
-/// To what was proven before, which waits for nobody.
-pub(super) fn plan_kept(observed: &Observed, proven: &Installation) -> Plan {
-    let observed = Observed { slot: Slot::Held, ..observed.clone() };
-    plan_way(&observed, proven, Way::Back)
+/// To what was proven before.
+pub(super) fn plan_proven(observed: &Observed, proven: &Installation) -> Plan {
+    plan_way(observed, proven, Way::Back)
+}
+
+/// The same after a failure, which waits for nobody.
+pub(super) fn plan_back(observed: &Observed, proven: &Installation) -> Plan {
+    plan_proven(&Observed { slot: Slot::Held, ..observed.clone() }, proven)
 }
 
 pub(super) fn plan(observed: &Observed, installation: &Installation) -> Plan {

@@ -10,7 +10,7 @@ use crate::budget;
 use crate::desired::{Desired, Handover};
 use crate::entry::Entry;
 use crate::hold::{Hold, PacedChange, SlotHold};
-use crate::journal::{Change, FIRST_VERSION, HANDOVER_VERSION, Journal, PLUGIN_VERSION};
+use crate::journal::{Applied, Change, FIRST_VERSION, HANDOVER_VERSION, Journal, PLUGIN_VERSION};
 use crate::kind::Backend;
 use crate::plan::Target;
 use crate::refusal::Refusal;
@@ -300,6 +300,26 @@ fn a_node_that_may_not_or_cannot_move_stays_and_is_healed() {
         let plan = model.plan(&desired);
         assert_eq!((plan.holds, plan.target), (vec![hold], Target::Installed), "{name}");
         assert_is_on(&model, here, name);
+    }
+}
+
+/// A new agent may bring another unit for what is in use.
+#[test]
+fn what_goes_on_is_restarted_with_other_inputs_in_a_slot_only() {
+    for (here, desired) in [(Backend::Proxy, alone(Backend::Plugin)), (Backend::Plugin, alone(Backend::Proxy))] {
+        let mut model = NodeState { slot: Slot::NotAsked, ..on(here) };
+        let starts = (model.daemon.starts, model.plugin.starts);
+        let applied = Applied { inputs: "earlier".into(), ..model.journal.as_ref().unwrap().of(here).applied.unwrap() };
+        model.record(&[Change::DaemonStarts(applied).of(here)]);
+        assert_eq!(model.converge(&desired), Ok(0), "{here:?}");
+        let plan = model.plan(&desired);
+        assert!(plan.steps.is_empty() && plan.awaits_slot, "{plan:?}");
+        assert!(matches!(plan.holds[..], [Hold::OtherBackend { .. }, Hold::Slot { .. }]), "{plan:?}");
+        assert_eq!((model.daemon.starts, model.plugin.starts), starts);
+        model.slot = Slot::Held;
+        assert_eq!(model.converge(&desired), Ok(0), "{here:?}");
+        assert_eq!(model.daemon.starts + model.plugin.starts, starts.0 + starts.1 + 1);
+        assert_is_on(&model, here, "in a slot");
     }
 }
 
