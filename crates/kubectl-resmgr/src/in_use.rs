@@ -30,13 +30,15 @@ pub(crate) async fn of_shoot(shoot: &Shoot) -> anyhow::Result<Reading> {
             reading.input.documents.insert(ConfigKey::ExtraOptions, Value::String(daemon.extra_options));
         }
     }
-    let mut objects = Vec::new();
+    // The first that cannot be read ends it; what is more than is converted is not kept.
+    let mut taken = Ok(());
     shoot
         .each_map(|map| {
-            if map.name.starts_with(names::DYNAMIC_CONFIG_MAP_PREFIX) {
+            if map.name.starts_with(names::DYNAMIC_CONFIG_MAP_PREFIX) && taken.is_ok() && has_room(&reading) {
                 let metadata = json!({ "name": map.name, "namespace": names::SHOOT_NAMESPACE });
                 let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": map.data });
-                objects.push((format!("ConfigMap {}", clean(&map.name, limits::OBJECT_NAME)), object));
+                let place = format!("ConfigMap {}", clean(&map.name, limits::OBJECT_NAME));
+                taken = take(&place, &object.to_string(), &ConfigKey::Default, &mut reading);
             }
         })
         .await
@@ -45,22 +47,28 @@ pub(crate) async fn of_shoot(shoot: &Shoot) -> anyhow::Result<Reading> {
         .each_adjustment(|adjustment| {
             let name = adjustment["metadata"]["name"].as_str().unwrap_or_default();
             let place = format!("Adjustment {}", clean(name, limits::OBJECT_NAME));
-            objects.push((place, whole(&adjustment)));
+            if taken.is_ok() && has_room(&reading) {
+                taken = take(&place, &whole(&adjustment).to_string(), &ConfigKey::Default, &mut reading);
+            }
         })
         .await
         .context("list Adjustments in kube-system")?;
-    for (place, object) in objects {
-        take(&place, &object.to_string(), &ConfigKey::Default, &mut reading)?;
-    }
+    taken?;
     shoot
         .each_pod_anywhere(|pod| {
-            if let Some((owner, annotations)) = of_pod(pod) {
+            if let Some((owner, annotations)) = of_pod(pod).filter(|_| has_room(&reading)) {
                 reading.input.annotations.entry(owner).or_default().extend(annotations);
             }
         })
         .await
         .context("list pods")?;
     Ok(reading)
+}
+
+/// With one more than this many the conversion says that there is too much.
+fn has_room(reading: &Reading) -> bool {
+    let input = &reading.input;
+    input.documents.len() + input.adjustments.len() + input.annotations.len() <= policy_convert::limits::DOCUMENTS
 }
 
 fn take(place: &str, text: &str, slot: &ConfigKey, reading: &mut Reading) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use crate::text::clean;
 pub(crate) fn parse(printed: &[u8]) -> Result<NodeStatus, String> {
     serde_json::from_slice(printed).map_err(|error| {
         format!(
-            "the agent's answer cannot be read (line {}, column {}); an agent of before 0.2 has no JSON",
+            "the agent's answer cannot be read (line {}, column {}); an agent of an earlier version has no JSON",
             error.line(),
             error.column()
         )
@@ -112,7 +112,10 @@ mod tests {
     #[test]
     fn an_answer_that_is_none_is_not_repeated() {
         let error = parse(b"desired    \x1b[2J").unwrap_err();
-        assert_eq!(error, "the agent's answer cannot be read (line 1, column 1); an agent of before 0.2 has no JSON");
+        assert_eq!(
+            error,
+            "the agent's answer cannot be read (line 1, column 1); an agent of an earlier version has no JSON"
+        );
     }
 
     #[test]

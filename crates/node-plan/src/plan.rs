@@ -11,9 +11,12 @@ mod removal;
 
 pub use removal::{leftovers, leftovers_of};
 
+use planner::Way;
+
 use crate::budget;
 use crate::desired::{Desired, Installation};
 use crate::hold::Hold;
+use crate::kind::Backend;
 use crate::observed::Observed;
 use crate::preflight::refusals;
 use crate::refusal::{Consequence, Refusal};
@@ -98,7 +101,7 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
     }
     let refused = refusals(observed, installation);
     if !refused.is_empty() {
-        return not_here(observed, installation, refused);
+        return not_here(observed, installation, other.map(|other| (other, is_begun)), refused);
     }
     if let Some(backoff) = budget::in_force(observed.journal.as_ref(), &installation.attempt(), observed.now) {
         let retry_at = Some(backoff.not_before);
@@ -111,23 +114,27 @@ fn installed(observed: &Observed, installation: &Installation) -> Plan {
     }
     let plan = install::plan(observed, installation);
     match other {
-        Some(other) if plan.is_settled() => handover::leave(observed, other, handover::Way::Onward),
+        Some(other) if plan.is_settled() => handover::leave(observed, other, Way::Onward),
         // It waits for something, a slot perhaps, and the other one works meanwhile.
         Some(other) if plan.steps.is_empty() && !is_begun => handover::stay(observed, installation, other, plan),
         _ => plan,
     }
 }
 
-/// The installation must not be on this node: one that is there leaves it, where the reason asks for that.
-fn not_here(observed: &Observed, installation: &Installation, refused: Vec<Refusal>) -> Plan {
-    let wanted = installation.backend.backend();
-    let other = handover::present(observed).into_iter().find(|backend| *backend != wanted);
+/// The installation must not be on this node: one that is there leaves it, where the reason asks for that. `other`: the other backend where that is
+/// here, and whether a handover from it was begun.
+fn not_here(
+    observed: &Observed,
+    installation: &Installation,
+    other: Option<(Backend, bool)>,
+    refused: Vec<Refusal>,
+) -> Plan {
     let leave = refused.iter().any(|refusal| refusal.consequence() == Consequence::Leave);
     let because: Vec<String> = refused.iter().map(Refusal::to_string).collect();
     let held = Plan::held(Target::Installed, Vec::new(), refused.into_iter().map(Hold::Refused).collect());
     match other {
-        Some(other) if !handover::is_begun(observed, wanted) => handover::stay(observed, installation, other, held),
-        Some(other) if leave => match installation.proven_of(observed, other) {
+        Some((other, false)) => handover::stay(observed, installation, other, held),
+        Some((other, true)) if leave => match installation.proven_of(observed, other) {
             Some(before) => {
                 let mut holds = held.holds;
                 let first = holds.remove(0);
@@ -138,6 +145,7 @@ fn not_here(observed: &Observed, installation: &Installation, refused: Vec<Refus
             None => held,
         },
         None if leave => {
+            let wanted = installation.backend.backend();
             let steps = removal::steps(observed, wanted, removal::Keep::Nothing, &because.join("; "));
             Plan { target: Target::Clean, steps, ..held }
         }

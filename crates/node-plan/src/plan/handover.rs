@@ -5,6 +5,7 @@
 
 use kubelet_config::Endpoint;
 
+use super::planner::Way;
 use super::removal::{self, Keep};
 use super::{Plan, Target, install, proxy};
 use crate::budget;
@@ -71,17 +72,8 @@ pub(super) fn back(observed: &Observed, before: &Installation, hold: Hold, retry
     plan
 }
 
-/// Whose will it is that a backend leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// The owner's: it waits for its turn.
-    Onward,
-    /// A failure's.
-    Back,
-}
-
 /// The wanted backend works: the other one leaves, and is taken away. kubelet is led off the proxy by a plan of its own, since that may fail and lead
-/// back; what comes after it may be repeated, and leads nowhere else.
+/// back; what comes after it may be repeated, and leads nowhere else. On the way back it waits for nobody.
 pub(super) fn leave(observed: &Observed, leaving: Backend, way: Way) -> Plan {
     if leaving == Backend::Proxy {
         let plan = kubelet_leaves(observed, way);
