@@ -197,7 +197,7 @@ async fn largest(garden: &Garden, replicas: &Replicas, progress: &Progress) -> a
         let start = Instant::now();
         let verdict = garden.dry_run(&largest).await?;
         times.push(start.elapsed());
-        ensure!(matches!(verdict, Verdict::Admitted(_)), "{verdict:?}");
+        ensure!(matches!(verdict, Verdict::Admitted(_)), "a large one: {verdict:?}");
     }
     times.sort();
     let after = replicas.reviews().await?;
@@ -223,7 +223,7 @@ async fn flood(garden: &Garden, replicas: &Replicas, progress: &Progress) -> any
     let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
         let verdict = garden.dry_run(&shoot).await.context("during a flood")?;
-        ensure!(matches!(verdict, Verdict::Admitted(_)), "{verdict:?}");
+        ensure!(matches!(verdict, Verdict::Admitted(_)), "during a flood: {verdict:?}");
         admitted += 1;
     }
     let sent = flood.stop().await;
@@ -280,10 +280,10 @@ async fn rotation(garden: &Garden, replicas: &Replicas, progress: &Progress) -> 
 /// What a garden without the webhook can and cannot do.
 async fn away(garden: &Garden, replicas: &Replicas, progress: &Progress) -> anyhow::Result<()> {
     let shoot = garden::shoot("away", Some(&with_fallback("policy: {Active: none}")));
-    replicas.kill(0)?;
+    replicas.kill(0).await?;
     let verdict = garden.dry_run(&shoot).await.context("with one replica")?;
-    ensure!(matches!(verdict, Verdict::Admitted(_)), "{verdict:?}");
-    replicas.kill(1)?;
+    ensure!(matches!(verdict, Verdict::Admitted(_)), "with one replica: {verdict:?}");
+    replicas.kill(1).await?;
     let verdict = garden.dry_run(&shoot).await.context("with none")?;
     let Verdict::Failed(why) = &verdict else { bail!("{verdict:?}") };
     garden.ensure_others_pass().await.context("Shoots without the extension")?;

@@ -1,5 +1,6 @@
 //! Two replicas of the webhook, as their Deployment starts them, behind what stands for their Service.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use serde_json::json;
 use testbed::{ChartInstallation, Daemon, wait_for};
 use time::OffsetDateTime;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 const NAME: &str = "gardener-extension-cri-resmgr-admission";
@@ -149,8 +150,13 @@ impl Replicas {
         Ok(reviews)
     }
 
-    pub(super) fn kill(&self, index: usize) -> anyhow::Result<()> {
-        self.daemons[index].signal(Signal::SIGKILL)
+    /// Kills one, and waits until its port is closed: what it has accepted until then would get no answer, as in any cluster.
+    pub(super) async fn kill(&self, index: usize) -> anyhow::Result<()> {
+        self.daemons[index].signal(Signal::SIGKILL)?;
+        wait_for("the port of a killed replica to be closed", READY, || async {
+            Ok(TcpStream::connect(&self.addresses[index]).await.is_err().then_some(()))
+        })
+        .await
     }
 
     pub(super) async fn secret(&self) -> anyhow::Result<Stored> {
@@ -303,7 +309,8 @@ impl Flood {
     }
 }
 
-/// Stands for the Service: takes the replicas by turns, and passes over one that does not listen.
+/// Stands for the Service: takes the replicas by turns, and passes over one that does not listen. As behind kube-proxy in a cluster, a replica sees
+/// the address of the caller: another one than that of a flood.
 struct Service {
     address: String,
     task: AbortHandle,
@@ -312,7 +319,7 @@ struct Service {
 impl Service {
     async fn start(address: &str, replicas: [String; 2]) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((address, 0)).await?;
-        let address = listener.local_addr()?.to_string();
+        let (caller, address) = (listener.local_addr()?.ip(), listener.local_addr()?.to_string());
         let task = tokio::spawn(async move {
             let (mut connections, mut turn) = (JoinSet::new(), 0_usize);
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -320,7 +327,7 @@ impl Service {
                 let order = [replicas[turn % 2].clone(), replicas[(turn + 1) % 2].clone()];
                 connections.spawn(async move {
                     for replica in order {
-                        if let Ok(mut upstream) = TcpStream::connect(replica).await {
+                        if let Ok(mut upstream) = connect_from(caller, &replica).await {
                             drop(copy_bidirectional(&mut stream, &mut upstream).await);
                             return;
                         }
@@ -331,6 +338,12 @@ impl Service {
         });
         Ok(Self { address, task: task.abort_handle() })
     }
+}
+
+async fn connect_from(source: IpAddr, to: &str) -> anyhow::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    Ok(socket.connect(to.parse()?).await?)
 }
 
 impl Drop for Service {
