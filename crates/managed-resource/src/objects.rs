@@ -1,14 +1,15 @@
 //! Kubernetes objects as data: parsed from YAML, checked, sorted, written again.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-/// A Kubernetes object of any kind.
+/// A Kubernetes object of any kind. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
     id: Id,
-    body: Map<String, Value>,
+    body: Arc<Map<String, Value>>,
 }
 
 /// What must be unique. The order of the fields is the order in which objects are written.
@@ -93,7 +94,7 @@ impl Object {
             namespace: text(&["metadata", "namespace"]).unwrap_or_default(),
             name: text(&["metadata", "name"]).ok_or(Error::Missing { number, field: "metadata.name" })?,
         };
-        Ok(Self { id, body })
+        Ok(Self { id, body: Arc::new(body) })
     }
 }
 
@@ -126,7 +127,7 @@ pub fn write(objects: &[Object]) -> Result<String, Error> {
     let options = serde_saphyr::ser_options! { quote_all: true, compact_list_indent: true };
     let mut stream = String::new();
     for object in objects {
-        let text = serde_saphyr::to_string_with_options(&object.body, options.clone())
+        let text = serde_saphyr::to_string_with_options(&*object.body, options.clone())
             .map_err(|source| Error::Write { id: object.id.clone(), source: Box::new(source) })?;
         stream.push_str("---\n");
         stream.push_str(&text);

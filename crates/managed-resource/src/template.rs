@@ -4,16 +4,42 @@
 //! no text (a list, a map, perhaps null) is written with `{{ value | yaml }}`. tera's own way around, the filter `safe`, is
 //! taken out.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use serde::Serialize;
 use tera::{Context, Filter, Kwargs, State, Tera, TeraResult, Value};
 
 use crate::objects::{self, Object};
+
+/// A text of up to so many bytes is remembered with its objects, one for each template.
+const REMEMBERED_BYTES: usize = 64 << 10;
 
 /// A set of templates, rendered together.
 #[derive(Debug)]
 pub struct Templates {
     tera: Tera,
     manifests: Vec<String>,
+    parsed: Parsed,
+}
+
+/// What each template gave last. Most objects of a shoot are those of all others, and to parse them takes longer than all the rest.
+#[derive(Debug, Default)]
+struct Parsed(Mutex<BTreeMap<String, (String, Vec<Object>)>>);
+
+impl Parsed {
+    /// The objects of a text that the template has given.
+    fn parse(&self, template: &str, text: String) -> Result<Vec<Object>, objects::Error> {
+        let last = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, objects)) = last().get(template).filter(|(of, _)| *of == text) {
+            return Ok(objects.clone());
+        }
+        let objects = objects::parse(&text)?;
+        if text.len() <= REMEMBERED_BYTES {
+            last().insert(template.to_owned(), (text, objects.clone()));
+        }
+        Ok(objects)
+    }
 }
 
 /// Why objects could not be rendered.
@@ -61,7 +87,7 @@ impl Templates {
         });
         tera.add_raw_templates(templates.iter().copied()).map_err(|error| Error::Templates(Box::new(error)))?;
         let manifests = templates.iter().map(|(name, _)| (*name).to_owned()).filter(|name| is_manifest(name)).collect();
-        Ok(Self { tera, manifests })
+        Ok(Self { tera, manifests, parsed: Parsed::default() })
     }
 
     /// Renders all manifests with the same values. Sorted, each object once.
@@ -73,7 +99,9 @@ impl Templates {
                 .tera
                 .render(template, &context)
                 .map_err(|source| Error::Render { template: template.clone(), source: Box::new(source) })?;
-            let parsed = objects::parse(&text)
+            let parsed = self
+                .parsed
+                .parse(template, text)
                 .map_err(|source| Error::Objects { template: template.clone(), source: Box::new(source) })?;
             found.extend(parsed);
         }

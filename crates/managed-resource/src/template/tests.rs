@@ -50,6 +50,25 @@ fn the_ways_around_quoting_are_closed() {
 }
 
 #[test]
+fn what_was_rendered_before_never_shows_in_other_objects() {
+    let templates =
+        Templates::new(&[("a.yaml", CONFIG_MAP), ("b.yaml", "apiVersion: v1\nkind: A\nmetadata: {name: a}\n")])
+            .unwrap();
+    let long = "x".repeat(2 * REMEMBERED_BYTES);
+    let values = |text: &str| json!({"name": "a", "labels": {}, "text": text, "key": "k", "number": 7});
+    for text in ["one", "one", "two", &long, &long, "one"] {
+        let fresh =
+            Templates::new(&[("a.yaml", CONFIG_MAP), ("b.yaml", "apiVersion: v1\nkind: A\nmetadata: {name: a}\n")]);
+        assert_eq!(templates.render(&values(text)).unwrap(), fresh.unwrap().render(&values(text)).unwrap());
+    }
+    let remembered: Vec<usize> = templates.parsed.0.lock().unwrap().values().map(|(text, _)| text.len()).collect();
+    assert!(remembered.len() == 2 && remembered.iter().all(|bytes| *bytes <= REMEMBERED_BYTES), "{remembered:?}");
+    // Nor does a failure stay.
+    assert!(templates.render(&json!({"name": "", "labels": {}, "text": "", "key": "k", "number": 7})).is_err());
+    assert!(templates.render(&values("one")).is_ok());
+}
+
+#[test]
 fn what_is_not_there_is_an_error() {
     let error = render("a: {{ nothing }}", &json!({})).unwrap_err();
     assert_eq!(error.to_string(), "template a.yaml cannot be rendered");
