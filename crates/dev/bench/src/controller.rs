@@ -28,6 +28,9 @@ use crate::seed::{Seed, User};
 use crate::shoot_api::ShootApi;
 use crate::table;
 
+/// From the end of a reconcile to the condition: gardener-resource-manager's part comes between.
+const CONDITION: Duration = Duration::from_secs(30);
+
 /// The controller beside a bare client: all Extensions new, again, 20 in flight, and deleted.
 #[derive(Debug, Clone, Args)]
 pub struct ControllerArgs {
@@ -119,7 +122,11 @@ impl ControllerArgs {
             load_before,
             load_after: load()?,
         };
-        Ok(Report { revision: revision(root).await?, machine, runs })
+        let revision = match &self.controller {
+            None => revision(root).await?,
+            Some(_) => testbed::run(&program.display().to_string(), &["--version"]).await?.trim().to_owned(),
+        };
+        Ok(Report { revision, machine, runs })
     }
 
     async fn play(
@@ -167,7 +174,6 @@ impl ControllerArgs {
                 Ok(kube::Client::try_from(config)?)
             };
             let contestant = Contestant::Floor(Floor::start(connect, templates, workers).await?);
-            tokio::time::sleep(Duration::from_secs(2)).await;
             let round = Round { seed: &seed, shoots: &shoots, observer: &observer, contestant: &contestant };
             round.play().await.context("the floor")?
         };
@@ -218,9 +224,11 @@ impl ControllerArgs {
         observer.expect(&shoots.namespaces);
         shoots.create().await?;
         observer.ready(&shoots.namespaces).await?;
-        // And its condition.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        shoots.sample().await
+        testbed::wait_for("the sample's condition", CONDITION, || async {
+            let sampled = shoots.sample().await?;
+            Ok(sampled.conditions.as_array().is_some_and(|all| !all.is_empty()).then_some(sampled))
+        })
+        .await
     }
 }
 

@@ -16,7 +16,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Barrier, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::kinds::Kind;
@@ -38,13 +38,21 @@ pub(crate) struct Floor {
     thread: String,
 }
 
+/// Watches that it holds open.
+const WATCHES: usize = 3;
+/// Longest time until they have shown what is there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 impl Floor {
+    /// Connects, and waits until its watches have shown what is there.
     pub(crate) async fn start(
         connect: impl Future<Output = anyhow::Result<Client>> + Send + 'static,
         templates: Templates,
         workers: NonZeroUsize,
     ) -> anyhow::Result<Self> {
         let (open, gate) = watch::channel(true);
+        let listed = Arc::new(Barrier::new(WATCHES + 1));
+        let of_watches = Arc::clone(&listed);
         let (sender, mut started) = mpsc::channel(1);
         std::thread::Builder::new().name("floor".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -59,11 +67,14 @@ impl Floor {
                 };
                 drop(sender.send(answer).await);
                 if let Some(client) = client {
-                    work(client, templates, workers, gate).await;
+                    work(client, templates, workers, gate, of_watches).await;
                 }
             });
         })?;
         let thread = started.recv().await.context("the floor's thread has ended")??;
+        tokio::time::timeout(PATIENCE, listed.wait())
+            .await
+            .context("the floor's watches have not shown what is there")?;
         Ok(Self { open, thread })
     }
 
@@ -94,7 +105,13 @@ impl UnderWay {
     }
 }
 
-async fn work(client: Client, templates: Templates, workers: NonZeroUsize, mut gate: watch::Receiver<bool>) {
+async fn work(
+    client: Client,
+    templates: Templates,
+    workers: NonZeroUsize,
+    mut gate: watch::Receiver<bool>,
+    listed: Arc<Barrier>,
+) {
     let (sender, receiver) = mpsc::unbounded_channel::<DynamicObject>();
     let (under_way, receiver) = (Arc::new(UnderWay::default()), Arc::new(tokio::sync::Mutex::new(receiver)));
     let mut tasks = JoinSet::new();
@@ -116,11 +133,19 @@ async fn work(client: Client, templates: Templates, workers: NonZeroUsize, mut g
         });
     }
     let of = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-    tasks.spawn(drain(Kind::Cluster.all(&client), watcher::Config::default().page_size(25)));
-    tasks.spawn(drain(Kind::ManagedResource.all(&client), of(names::SHOOT_MANAGED_RESOURCE)));
+    let clusters = watcher::Config::default().page_size(25);
+    tasks.spawn(drain(Kind::Cluster.all(&client), clusters, Arc::clone(&listed)));
+    let resources = of(names::SHOOT_MANAGED_RESOURCE);
+    tasks.spawn(drain(Kind::ManagedResource.all(&client), resources, Arc::clone(&listed)));
     tasks.spawn(async move {
+        let mut listed = Some(listed);
         let mut events = std::pin::pin!(watcher(Kind::Extension.all(&client), of(names::EXTENSION_TYPE)));
         while let Some(event) = events.next().await {
+            if matches!(event, Ok(watcher::Event::InitDone))
+                && let Some(listed) = listed.take()
+            {
+                listed.wait().await;
+            }
             let Ok(watcher::Event::Apply(extension) | watcher::Event::InitApply(extension)) = event else { continue };
             let annotations = extension.metadata.annotations.iter().flatten();
             let is_asked = annotations.into_iter().any(|(key, _)| key == "gardener.cloud/operation");
@@ -134,9 +159,16 @@ async fn work(client: Client, templates: Templates, workers: NonZeroUsize, mut g
     while gate.changed().await.is_ok() {}
 }
 
-async fn drain(api: Api<DynamicObject>, config: watcher::Config) {
+async fn drain(api: Api<DynamicObject>, config: watcher::Config, listed: Arc<Barrier>) {
+    let mut listed = Some(listed);
     let mut events = std::pin::pin!(watcher(api, config));
-    while events.next().await.is_some() {}
+    while let Some(event) = events.next().await {
+        if matches!(event, Ok(watcher::Event::InitDone))
+            && let Some(listed) = listed.take()
+        {
+            listed.wait().await;
+        }
+    }
 }
 
 async fn serve(
