@@ -21,7 +21,7 @@ const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 /// authority next to the token, and those that tell no version.
 const WIDE: [&str; 4] = ["no-bundle-values", "old-seed-values", "overrides-values", "unknown-version-values"];
 /// What it may read elsewhere: what it has written itself.
-const NARROW: &str = r#"["managedresource-extension-runtime-cri-resmgr","shoot-access-extension-cri-resmgr"]"#;
+const NARROW: &str = r#"["managedresource-extension-runtime-cri-resmgr","managedresource-extension-monitoring-cri-resmgr","shoot-access-extension-cri-resmgr"]"#;
 const VPA: &str = "VerticalPodAutoscaler";
 const UPDATE_MODE: &str = "/spec/updatePolicy/updateMode";
 /// What a set of values leads to: the set, a kind, a place in its object, and what stands there; nothing where there is no such object or place.
@@ -287,7 +287,7 @@ mod tests {
             json!({ "kind": "Deployment", "spec": { "template": { "spec": { "containers": [
             { "env": [{ "name": "SHOOT_CA", "value": how }] }] } } } })
         };
-        let own = json!(["managedresource-extension-runtime-cri-resmgr", "shoot-access-extension-cri-resmgr"]);
+        let own: Value = serde_json::from_str(NARROW).unwrap();
         for (names, how, wide, findings) in [
             (own.clone(), "bundle", false, 0),
             (Value::Null, "generic-kubeconfig", true, 0),

@@ -11,6 +11,7 @@ mod documented;
 mod e2e;
 mod images;
 mod kind_load;
+mod metrics;
 mod pins;
 mod release;
 mod sandbox_demo;
@@ -34,6 +35,7 @@ enum Command {
     KindLoad(kind_load::KindLoadArgs),
     Release(release::ReleaseArgs),
     Tidy(tidy::TidyArgs),
+    Metrics(metrics::MetricsArgs),
     Check(preview::CheckArgs),
     Convert(policy_convert::ConvertArgs),
     /// What `kubectl resmgr` does.
@@ -96,6 +98,7 @@ impl Command {
             Self::KindLoad(args) => kind_load::run(&args, root),
             Self::Release(args) => release::run(&args, root),
             Self::Tidy(args) => tidy::run(&args, root),
+            Self::Metrics(args) => metrics::run(&args, root),
             Self::Check(check) => {
                 anyhow::ensure!(check.run() == preview::Status::Fine, "not everything is fine");
                 Ok(())

@@ -19,6 +19,10 @@ use crate::{artifacts, bed};
 const SHELLCHECK: &str = "shellcheck";
 /// Program and Debian package; tar reads upstream's recorded machines with it.
 const BZIP2: &str = "bzip2";
+/// Debian's package of Prometheus, which is unpacked and not installed, and its program that reads rules.
+const PROMETHEUS: (&str, &str) = ("prometheus", "promtool");
+/// Where the rules of the shoots' Prometheus are, and their tests.
+const RULES: &str = "charts/cri-resmgr-monitoring";
 /// Version of cargo-deny, which checks `deny.toml`.
 const CARGO_DENY: &str = "0.20.2";
 #[derive(Debug, Args)]
@@ -51,6 +55,7 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
         bed::ensure_machine()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(testbed::ensure_programs(&[(SHELLCHECK, SHELLCHECK), (BZIP2, BZIP2)]))?;
+        runtime.block_on(testbed::unpacked(PROMETHEUS.0, PROMETHEUS.1, &testbed::Progress::default()))?;
         ensure_cargo_deny(root)?;
     }
     let mut tally = Tally::default();
@@ -82,8 +87,9 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     for (what, words) in cargo {
         check(what, tally, || program(root, "cargo", words));
     }
-    let own: [(&str, &[&str]); 3] = [
+    let own: [(&str, &[&str]); 4] = [
         ("layering of the crates", &["tidy"]),
+        ("the page about metrics is current", &["metrics", "--check"]),
         (
             "the registrations among the examples are current",
             &["controller-registration", "--write-examples", "--check"],
@@ -101,6 +107,7 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     } else {
         tally.skip("the scripts: shellcheck is not here; `cargo xtask test --real` installs it");
     }
+    rules(root, tally)?;
     if has_cargo_deny() {
         check("licences, bans and sources of the dependencies", tally, || {
             program(root, "cargo", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])
@@ -111,6 +118,20 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     }
     say("== tests of the workspace");
     side_by_side::run(root, tally)
+}
+
+/// The rules for the shoots' Prometheus by its own reader: whether it takes them, and when each alert fires.
+fn rules(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
+    let Some(promtool) = testbed::find_unpacked(PROMETHEUS.1)? else {
+        tally.skip("the alerts: promtool is not here; `cargo xtask test --real` brings it");
+        return Ok(());
+    };
+    let (promtool, folder) = (promtool.display().to_string(), root.join(RULES));
+    check("the alerts, read and played by promtool", tally, || {
+        program(&folder, &promtool, &["check", "rules", "rules.yaml"])?;
+        program(&folder, &promtool, &["test", "rules", "rules-test.yaml"])
+    });
+    Ok(())
 }
 
 fn has_cargo_deny() -> bool {

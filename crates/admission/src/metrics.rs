@@ -60,7 +60,22 @@ impl Metrics {
 mod tests {
     use super::*;
 
-    /// People's queries have these names in them.
+    /// People's queries have these names in them, and the page about metrics is made of the golden file.
+    #[test]
+    fn metrics() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.judged(true, Duration::from_millis(2));
+        metrics.judged(false, Duration::ZERO);
+        metrics.refused();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        // Labels come in the order of a hash map.
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
     #[test]
     fn names_of_the_metrics_are_as_documented() {
         let mut registry = Registry::default();

@@ -26,6 +26,10 @@ pub const BASE_CONFIG_NAMESPACE_ENV: &str = "EXTENSION_CONFIGMAP_NAMESPACE";
 pub const SHOOT_MANAGED_RESOURCE: &str = "extension-runtime-cri-resmgr";
 /// Secret that the shoot's ManagedResource refers to.
 pub const SHOOT_MANAGED_RESOURCE_SECRET: &str = "managedresource-extension-runtime-cri-resmgr";
+/// ManagedResource of class `seed` with what the shoot's Prometheus and Plutono get of the agents, in the shoot's namespace in the seed.
+pub const MONITORING_MANAGED_RESOURCE: &str = "extension-monitoring-cri-resmgr";
+/// Secret that it refers to.
+pub const MONITORING_MANAGED_RESOURCE_SECRET: &str = "managedresource-extension-monitoring-cri-resmgr";
 /// Annotation on the DaemonSet's pod template, and `injectLabels` key of the ManagedResource: the phase of the desired state.
 pub const PHASE_KEY: &str = "cri-resmgr.extensions.gardener.cloud/phase";
 

@@ -49,6 +49,8 @@ pub struct ShootSpec {
     pub hibernation: Hibernation,
     /// Infrastructure and workers.
     pub provider: Provider,
+    /// `evaluation`, `testing`, `development`, `production` or `infrastructure`.
+    pub purpose: Option<String>,
 }
 
 /// One entry of `spec.extensions`.
@@ -132,13 +134,14 @@ impl Part for ShootMetadata {
 
 impl Part for ShootSpec {
     fn read(reader: &mut Reader, raw: &RawValue) -> Option<Self> {
-        let [extensions, kubernetes, hibernation, provider] =
-            reader.members(raw, ["extensions", "kubernetes", "hibernation", "provider"])?;
+        let [extensions, kubernetes, hibernation, provider, purpose] =
+            reader.members(raw, ["extensions", "kubernetes", "hibernation", "provider", "purpose"])?;
         Some(Self {
             extensions: reader.list(extensions, ShootExtension::read),
             kubernetes: reader.part(kubernetes).unwrap_or_default(),
             hibernation: reader.part(hibernation).unwrap_or_default(),
             provider: reader.part(provider).unwrap_or_default(),
+            purpose: reader.leaf(purpose),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gardener_api::{ManagedResource, Shoot};
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::watch;
@@ -71,6 +72,25 @@ impl ControllerHandle {
         self.work.add(Key { namespace, name }, Trigger::Awaited);
     }
 
+    /// This Extension has to be reconciled once more, for a reason that only its actuator knows.
+    pub fn trigger(&self, namespace: String, name: String) {
+        self.work.add(Key { namespace, name }, Trigger::External);
+    }
+
+    /// One of the ManagedResources of [`ControllerConfig::managed_resources`], as its watch has shown it, or that there is none; `None` where that is
+    /// not known.
+    #[must_use]
+    pub fn managed_resource(&self, namespace: &str, name: &str) -> Option<Option<Arc<ManagedResource>>> {
+        let key = Key { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.cache.synced_managed_resource(&key)?.ok()
+    }
+
+    /// The Shoot of a namespace, as far as an operation needs it; `None` where it is not kept.
+    #[must_use]
+    pub fn shoot(&self, namespace: &str) -> Option<Arc<Shoot>> {
+        self.cache.lean_cluster(namespace)?.shoot
+    }
+
     /// Whether every watch has delivered its first list; for readiness.
     ///
     /// # Errors
@@ -118,6 +138,7 @@ impl Controller {
                 looks: Queue::new(),
                 health: Arc::clone(&watches.health),
                 records: Records::default(),
+                metrics: metrics.clone(),
             })
         });
         let health = Arc::new(HealthKeeper {

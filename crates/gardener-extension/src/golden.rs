@@ -25,9 +25,13 @@ fn metrics() {
     metrics.watch_error("Extension");
     metrics.queue((2, 1));
     metrics.extensions(3);
+    metrics.observed(true);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    insta::assert_snapshot!(text);
+    // Labels come in the order of a hash map.
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]

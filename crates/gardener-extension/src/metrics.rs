@@ -23,6 +23,14 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+const SEEN: &str = "seen";
+const UNSEEN: &str = "unseen";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
 }
@@ -40,6 +48,7 @@ pub struct Metrics {
     queued: Gauge,
     working: Gauge,
     extensions: Gauge,
+    observations: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
@@ -57,7 +66,11 @@ impl Metrics {
             queued: Gauge::default(),
             working: Gauge::default(),
             extensions: Gauge::default(),
+            observations: Family::default(),
         };
+        for outcome in [SEEN, UNSEEN] {
+            drop(metrics.observations.get_or_create(&OutcomeLabels { outcome }));
+        }
         let registry = registry.sub_registry_with_prefix("extension");
         registry.register(
             "operations",
@@ -84,6 +97,11 @@ impl Metrics {
         registry.register("queue_length", "Extensions that wait for a worker", metrics.queued.clone());
         registry.register("workers_busy", "Extensions that are worked on", metrics.working.clone());
         registry.register("objects", "Extensions of the type that exist", metrics.extensions.clone());
+        registry.register(
+            "observations",
+            "Looks at what is behind an Extension by outcome; of unseen ones the Extension's status has the reason",
+            metrics.observations.clone(),
+        );
         metrics
     }
 
@@ -108,6 +126,11 @@ impl Metrics {
     pub(crate) fn queue(&self, (queued, working): (usize, usize)) {
         self.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.working.set(i64::try_from(working).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn observed(&self, is_seen: bool) {
+        let outcome = if is_seen { SEEN } else { UNSEEN };
+        self.observations.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub(crate) fn extensions(&self, count: usize) {

@@ -18,6 +18,7 @@ use crate::cache::{Cache, OBSERVED_LIMIT};
 use crate::call::call;
 use crate::config::{ControllerConfig, ObservationConfig};
 use crate::key::Key;
+use crate::metrics::Metrics;
 use crate::observer::{Observation, Observer, Subject, Unseen, generic_kubeconfig};
 use crate::operation::Trigger;
 use crate::queue::{Next, Queue};
@@ -37,6 +38,7 @@ pub(crate) struct Observing {
     /// Told of what was found.
     pub(crate) health: Arc<Queue<Key>>,
     pub(crate) records: Records,
+    pub(crate) metrics: Metrics,
 }
 
 /// What is known of each Extension. All of it can be lost: then the status stays as it is until the next look.
@@ -148,6 +150,7 @@ impl Observing {
         // The Extension went meanwhile.
         let Some(record) = records.get_mut(key) else { return Next::Nothing };
         record.under_way = None;
+        self.metrics.observed(found.is_ok());
         let (observation, wait) = match found {
             Ok(observation) => {
                 (record.failures, record.failing_since) = (0, None);

@@ -21,7 +21,7 @@ use crate::policies::PolicySource;
 use crate::prove::Timing;
 use crate::report;
 use crate::shoot::ShootApi;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Heals, Telemetry};
 
 /// The net below all events.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -43,6 +43,7 @@ pub(crate) struct Agent<N> {
     /// The run of kubelet that was seen last.
     invocation: Option<String>,
     failures: u32,
+    heals: Heals,
     config_status: watch::Receiver<ConfigStatus>,
     policies: PolicySource,
     /// What was last said to be wrong with the node's policy.
@@ -91,6 +92,7 @@ impl<N: Node> Agent<N> {
             backend: None,
             invocation: None,
             failures: 0,
+            heals: Heals::default(),
             config_status,
             policies,
             policy_problem: None,
@@ -135,6 +137,8 @@ impl<N: Node> Agent<N> {
             Ok(outcome) => {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
+                self.count_heal(&inputs, &outcome);
+                self.telemetry.metrics.observed(&outcome.observed);
                 let stage = report::stage(&outcome.plan);
                 let message = (report::message(&outcome.plan), report::codes(&outcome.plan));
                 let backend = outcome.observed.journal.as_ref().and_then(Journal::backend);
@@ -214,6 +218,7 @@ impl<N: Node> Agent<N> {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             codes: codes.into_iter().map(|code| code.as_str().to_owned()).collect(),
         };
+        self.telemetry.metrics.reported(&report);
         if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
             self.write_report(report, settled && mounted.state.phase == Phase::Remove).await;
         }
@@ -299,7 +304,14 @@ impl<N: Node> Agent<N> {
         let now = &outcome.observed.kubelet.unit.invocation;
         let last = self.invocation.replace(now.clone());
         if last.is_some_and(|last| last != *now) && !self.node.take_restarted() {
-            self.telemetry.metrics.kubelet_restarted("foreign");
+            self.telemetry.metrics.kubelet_restarted_by_others();
+        }
+    }
+
+    fn count_heal(&mut self, inputs: &Inputs, outcome: &Outcome) {
+        let desired = inputs.desired(outcome.observed.journal.as_ref());
+        if let Some(backend) = self.heals.ended(&desired, inputs.restart_request.as_ref(), outcome) {
+            self.telemetry.metrics.healed(backend);
         }
     }
 }

@@ -33,11 +33,13 @@ pub(crate) struct Outcome {
     pub(crate) plan: Plan,
     /// When to ask for a slot again, where one was asked for.
     pub(crate) ask_again: Option<Duration>,
+    /// There was something to do, and it was begun.
+    pub(crate) worked: bool,
 }
 
 /// Works until the node is as desired or something is in the way.
 pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs: &impl Goal) -> Result<Outcome> {
-    let mut locked = false;
+    let (mut locked, mut worked) = (false, false);
     let mut had = None;
     for _ in 0..ROUNDS {
         let mut observed = observe(effects).await?;
@@ -65,7 +67,7 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
             if observed.journal.is_none() {
                 effects.unlock();
             }
-            return Ok(Outcome { had, observed, plan: planned, ask_again });
+            return Ok(Outcome { had, observed, plan: planned, ask_again, worked });
         }
         if !locked {
             // What was seen without the lock may be another agent's unfinished work.
@@ -73,6 +75,7 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
             locked = true;
             continue;
         }
+        worked = true;
         effects.begin(&planned);
         let mut journal = observed.journal.clone();
         if let Err((step, error)) = run(effects, timing, inputs, &mut journal, &planned.steps).await {
@@ -92,7 +95,7 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
         let hold = Hold::Unsettled { action: Box::new(step.action.clone()), evidence: step.evidence.clone() };
         planned.holds.push(hold);
     }
-    Ok(Outcome { had, observed, plan: planned, ask_again: None })
+    Ok(Outcome { had, observed, plan: planned, ask_again: None, worked })
 }
 
 async fn run(
@@ -110,7 +113,10 @@ async fn run(
             tracing::info!(step = %step.action, because = %step.evidence, "began step");
             execute(effects, timing, journal, step).await
         };
-        outcome.instrument(span).await.map_err(|error| (step.action.clone(), error))?;
+        if let Err(error) = outcome.instrument(span).await {
+            effects.failed(&step.action, &error);
+            return Err((step.action.clone(), error));
+        }
     }
     Ok(())
 }
@@ -168,6 +174,7 @@ fn go_back(
     let Desired::Installed(installation) = desired else { return Ok(()) };
     let reason = format!("{step}: {}{}", ErrorChain(error), hint(step, installation));
     tracing::error!(%reason, "began rollback");
+    effects.rolled_back(installation.backend.backend());
     let last = observed.journal.as_ref().and_then(|journal| journal.backoff.clone());
     // A node that runs as before loses its runtime for as long as another try fails, so that is tried rarely.
     let runs_on = target == Target::Installed && installation.before(&observed).is_some();

@@ -6,7 +6,9 @@ use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostError, StateFileError};
 use node_plan::pins::{BooksError, Misses};
-use node_plan::{Action, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, Unit};
+use node_plan::{
+    Action, Backend, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, Unit,
+};
 use systemd_client::SystemdError;
 
 use crate::proof_failure::ProofFailure;
@@ -265,6 +267,10 @@ pub(crate) trait Progress {
     fn begin(&self, plan: &Plan);
     /// A step was done.
     fn done(&mut self, action: &Action);
+    /// A step failed.
+    fn failed(&self, action: &Action, error: &EffectError);
+    /// What was tried with this backend failed, and the way back is taken.
+    fn rolled_back(&self, tried: Backend);
 }
 
 /// All of a node.

@@ -8,7 +8,8 @@ use kubelet_config::Files as _;
 use node_plan::pins::Misses;
 use node_plan::testing::{NodeState, SPACE};
 use node_plan::{
-    Action, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, UnitAction,
+    Action, Backend, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot,
+    UnitAction,
 };
 
 use crate::effects::{
@@ -16,6 +17,7 @@ use crate::effects::{
     SwitchPermit, SwitchRequest, UnitView, Units,
 };
 use crate::memory;
+use crate::metrics::Metrics;
 
 /// At which call what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub(crate) struct Fake {
     programs: Programs,
     /// Failures that were recorded in the shoot.
     pub(crate) reported: Vec<u64>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Fake {
@@ -64,6 +67,7 @@ impl Fake {
             holds_slot: false,
             programs: programs("v1"),
             reported: Vec::new(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -279,5 +283,14 @@ impl Progress for Fake {
         if matches!(action, Action::RestartKubelet { cause: Cause::Switch }) {
             assert!(self.holds_slot, "{action} without a slot");
         }
+        self.metrics.step_done(action);
+    }
+
+    fn failed(&self, action: &Action, error: &EffectError) {
+        self.metrics.step_failed(action, error);
+    }
+
+    fn rolled_back(&self, tried: Backend) {
+        self.metrics.rolled_back(tried);
     }
 }

@@ -39,7 +39,7 @@ fn command_line() {
 fn metrics() {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    metrics.kubelet_restarted(Cause::Switch.as_str());
+    metrics.kubelet_restarted(Cause::Switch);
     metrics.daemon_restarted();
     metrics.failed();
     metrics.pushed("config", "accepted");

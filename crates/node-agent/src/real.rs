@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostLock, HostRoot, StateFile};
-use node_plan::{Action, Desired, FIRST_VERSION, HANDOVER_VERSION, Journal, Plan, Programs, Restarts};
+use node_plan::{Action, Backend, Desired, FIRST_VERSION, HANDOVER_VERSION, Journal, Plan, Programs, Restarts};
 use tokio::sync::watch;
 
 use crate::effects::{
@@ -164,6 +164,18 @@ impl Progress for RealNode {
         }
         if let Some(telemetry) = &self.telemetry {
             telemetry.done(action);
+        }
+    }
+
+    fn failed(&self, action: &Action, error: &EffectError) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.metrics.step_failed(action, error);
+        }
+    }
+
+    fn rolled_back(&self, tried: Backend) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.metrics.rolled_back(tried);
         }
     }
 }

@@ -3,10 +3,13 @@
 use dynamic_config::DaemonMode;
 use extension_config::names::node;
 use extension_config::node_report::Stage;
-use node_plan::{Action, BackendSpec, Desired, Journal, Phase, Plan, StaticConfig, UnitAction, budget};
+use node_plan::{
+    Action, Backend, BackendSpec, Desired, Journal, Phase, Plan, RestartRequest, StaticConfig, UnitAction, budget,
+};
 use observability::ReadinessHandle;
 use tokio::sync::watch;
 
+use crate::converge::Outcome;
 use crate::metrics::Metrics;
 use crate::report;
 
@@ -37,8 +40,9 @@ impl Telemetry {
 
     /// A step was done.
     pub(crate) fn done(&self, action: &Action) {
+        self.metrics.step_done(action);
         match action {
-            Action::RestartKubelet { cause } => self.metrics.kubelet_restarted(cause.as_str()),
+            Action::RestartKubelet { cause } => self.metrics.kubelet_restarted(*cause),
             Action::Unit(UnitAction::Restart { unit }) if unit == node::DAEMON_UNIT => self.metrics.daemon_restarted(),
             Action::File(_)
             | Action::Unit(_)
@@ -47,6 +51,39 @@ impl Telemetry {
             | Action::Prove(_)
             | Action::Journal(_) => {}
         }
+    }
+}
+
+/// Tells a heal from all other work: a round had something to do although the one before had ended with the node as desired, and nothing else is
+/// wanted since. What was changed while no agent was there is not seen.
+#[derive(Debug, Default)]
+pub(crate) struct Heals {
+    /// What was wanted by the last round, if the node was as desired at its end.
+    settled: Option<String>,
+}
+
+impl Heals {
+    /// A round has ended; the backend that it has healed.
+    pub(crate) fn ended(
+        &mut self,
+        desired: &Desired,
+        asked: Option<&RestartRequest>,
+        outcome: &Outcome,
+    ) -> Option<Backend> {
+        let Desired::Installed(installation) = desired else {
+            self.settled = None;
+            return None;
+        };
+        let wanted = format!("{} {}", installation.attempt(), asked.map_or("", |asked| asked.invocation.as_str()));
+        let settled = outcome.plan.is_settled();
+        let same = self.settled.as_ref() == Some(&wanted);
+        let heals = outcome.worked && same && settled;
+        if settled {
+            self.settled = Some(wanted);
+        } else if !same {
+            self.settled = None;
+        }
+        heals.then(|| installation.backend.backend())
     }
 }
 

@@ -24,6 +24,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Switch, Self::Rollback, Self::Heal, Self::Remove];
+
     /// Value of the metric's label.
     #[must_use]
     pub fn as_str(self) -> &'static str {

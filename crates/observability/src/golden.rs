@@ -64,6 +64,15 @@ fn collect(directory: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
+fn metrics_of_every_program() {
+    let mut registry = prometheus_client::registry::Registry::default();
+    crate::BuildInfo { name: "NAME", version: "VERSION", revision: "REVISION" }.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn fields_of_log_lines() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::configuration::{BaseConfig, Owner, Resolved, Unresolved, status};
 use crate::manifests::{self, Manifests};
+use crate::monitoring::Monitoring;
 use crate::reason;
 use crate::removal::nodes::Tally;
 use crate::removal::sleep::Sleep;
@@ -51,6 +52,8 @@ pub(crate) struct CriResmgr {
     pub(crate) looks: Looks,
     /// What need not be applied again.
     pub(crate) applied: mr::Applied,
+    /// What the shoot's Prometheus gets of the agents.
+    pub(crate) monitoring: Monitoring,
 }
 
 #[async_trait]
@@ -70,6 +73,7 @@ impl Actuator for CriResmgr {
         let resolved = match self.resolve(context, &owner).await {
             Ok(resolved) => resolved,
             Err(error) if removal::is_installation(found.as_ref()) && owner.is_in_effect() && may_keep(&error) => {
+                self.monitoring.settle(context, &self.applied).await?;
                 return Ok(Outcome::done().with_provider_status(Some(kept(&owner, &error))));
             }
             Err(error) => return Err(error),
@@ -81,10 +85,13 @@ impl Actuator for CriResmgr {
             // Its deletion was asked for before the watch told of it.
             return Ok(former());
         }
+        self.monitoring.settle(context, &self.applied).await?;
         Ok(Outcome::done().with_provider_status(Some(reported(&resolved, &owner))))
     }
 
     async fn delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        // Meanwhile the agents work. When they are about to go, it has to be gone.
+        self.monitoring.leave(context).await?;
         let found = mr::get(&context.client, &context.namespace, RESOURCE).await?;
         let situation = Situation {
             shoot_is_deleting: context.shoot.as_ref().is_some_and(|shoot| shoot.is_deleting()),
@@ -108,6 +115,7 @@ impl Actuator for CriResmgr {
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         self.looks.forget(&id(context));
         self.applied.forget(&context.namespace);
+        self.monitoring.delete_now(context).await?;
         mr::delete_now(&context.client, &context.namespace, RESOURCE, SECRET).await?;
         self.access.delete(&context.client, &context.namespace).await?;
         self.removals.forget(&id(context));
@@ -201,6 +209,11 @@ impl CriResmgr {
     }
 
     async fn delete_resource(&self, context: &Context) -> Result<Outcome, ActuatorError> {
+        // A scrape pool without agents would make the shoot's observability unhealthy.
+        let monitoring = self.monitoring.delete(context).await?;
+        if monitoring != mr::Deletion::Gone {
+            return Ok(monitoring.into_outcome(LOOK_AGAIN));
+        }
         self.looks.forget(&id(context));
         self.applied.forget(&context.namespace);
         // First, or the token requestor could make the account anew that the ManagedResource takes away.

@@ -7,6 +7,7 @@ mod configuration;
 #[cfg(test)]
 mod golden;
 mod manifests;
+mod monitoring;
 mod options;
 mod process;
 mod reason;

@@ -76,6 +76,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) roll_up_nodes: bool,
 
+    /// Have the node agents scraped by the Prometheus of their shoot, with rules and a dashboard. It takes the roll-up of nodes.
+    #[arg(long, env = "SHOOT_MONITORING", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) shoot_monitoring: bool,
+
     /// Keep other pods off a new node until the node agent is done with it.
     #[arg(long, env = "NODE_AGENT_NODE_CRITICAL", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) node_agent_node_critical: bool,
@@ -149,7 +153,7 @@ mod tests {
         assert_eq!(options.health_bind_address.to_string(), "[::]:8081");
         assert_eq!((options.log_level.as_str(), options.log_format), ("info", LogFormat::Json));
         assert!(options.leader_election && !options.ignore_operation_annotation && !options.node_agent_node_critical);
-        assert!(options.roll_up_nodes);
+        assert!(options.roll_up_nodes && options.shoot_monitoring);
         assert_eq!(options.renew_interval_seconds.get(), 30);
         assert_eq!(options.shoot_ca, ShootCa::GenericKubeconfig);
         assert!(options.node_agent_apparmor_profile.0.is_some() && options.node_agent_selinux.0.is_none());

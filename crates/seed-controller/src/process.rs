@@ -22,6 +22,7 @@ use crate::base_config::{BaseConfigWatch, Revision};
 use crate::client::client;
 use crate::configuration::BaseConfig;
 use crate::manifests::{AgentSettings, Manifests};
+use crate::monitoring::{Monitoring, Reports};
 use crate::options::Options;
 use crate::removal::Removals;
 use crate::shoot;
@@ -50,9 +51,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let access = shoot::access(options.shoot_ca.into());
     let (looks, looked) = Looks::new(access);
     let (removals, applied) = (Removals::default(), Applied::default());
-    let roll_ups = options.roll_up_nodes.then(|| Arc::new(RollUps::new(access, fenced.clone())) as Arc<dyn Observer>);
-    let actuator = CriResmgr { manifests, images, base, removals, access, looks, applied };
-    let controller = Controller::new(fenced.clone(), config(&options), Arc::new(actuator), roll_ups, metrics);
+    let (reports, reported) = Reports::new();
+    let reports = Arc::new(reports);
+    let roll_ups = RollUps::new(access, fenced.clone(), Arc::clone(&reports));
+    let roll_ups = options.roll_up_nodes.then(|| Arc::new(roll_ups) as Arc<dyn Observer>);
+    let monitoring =
+        Monitoring::new(options.shoot_monitoring, reports).context("load the templates for the shoots' Prometheus")?;
+    let actuator = Arc::new(CriResmgr { manifests, images, base, removals, access, looks, applied, monitoring });
+    let controller = Controller::new(fenced.clone(), config(&options), Arc::clone(&actuator) as _, roll_ups, metrics);
     let handle = controller.handle();
 
     let health = health_server(&fence, &handle, revision.clone()).bind(options.health_bind_address).await?;
@@ -69,6 +75,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         None => base_watch.none().await,
     }
 
+    let monitored = Box::pin(follow_agents(reported, actuator, fenced.clone(), controller.handle()));
     let heartbeat = Heartbeat {
         namespace: options
             .namespace
@@ -81,7 +88,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         field_manager: names::CONTROLLER_NAME.to_owned(),
         interval: Duration::from_secs(options.renew_interval_seconds.get().into()),
     };
-    let leading = lead(fence, revision, looked, controller, heartbeat, stop.clone());
+    let followed = follow(looked, controller.handle(), monitored);
+    let leading = lead(fence, revision, followed, controller, heartbeat, stop.clone());
     match elector {
         None => leading.await,
         Some(elector) => {
@@ -124,7 +132,7 @@ pub(crate) async fn admission(args: admission::AdmissionArgs) -> anyhow::Result<
 async fn lead(
     mut fence: Fence,
     mut revision: Revision,
-    looked: mpsc::Receiver<Waiting>,
+    followed: impl Future<Output = ()>,
     controller: Controller,
     heartbeat: Heartbeat,
     stop: watch::Receiver<bool>,
@@ -145,9 +153,30 @@ async fn lead(
     revision.mark_unchanged();
     tokio::select! {
         () = async { tokio::join!(controller.run(stopped(stop.clone())), heartbeat.run(stopped(stop.clone()))); } => {}
-        () = follow(revision, handle.clone()) => {}
-        () = call_again(looked, handle) => {}
+        () = follow_base(revision, handle) => {}
+        () = followed => {}
     }
+}
+
+/// What happens in shoots, and concerns their Extensions.
+async fn follow(looked: mpsc::Receiver<Waiting>, handle: ControllerHandle, monitored: impl Future<Output = ()>) {
+    tokio::join!(call_again(looked, handle), monitored);
+}
+
+/// The first agent of a shoot has reported, or the last one is gone: the shoot's Prometheus has to know.
+async fn follow_agents(
+    mut reported: mpsc::Receiver<String>,
+    actuator: Arc<CriResmgr>,
+    seed: Client,
+    handle: ControllerHandle,
+) {
+    while let Some(namespace) = reported.recv().await {
+        if actuator.monitoring.is_due(&seed, &handle, &namespace).await {
+            handle.trigger(namespace, names::EXTENSION_TYPE.to_owned());
+        }
+    }
+    // No shoot is looked at; the work goes on.
+    std::future::pending::<()>().await;
 }
 
 /// A removal goes on when its look at the shoot has ended.
@@ -160,7 +189,7 @@ async fn call_again(mut looked: mpsc::Receiver<Waiting>, handle: ControllerHandl
 }
 
 /// Every Extension is looked at again when the base configuration changes.
-async fn follow(mut revision: Revision, handle: ControllerHandle) {
+async fn follow_base(mut revision: Revision, handle: ControllerHandle) {
     while revision.changed().await.is_ok() {
         let count = handle.trigger_all();
         tracing::info!(extensions = count, "the base configuration changed; reconciling every Extension");
@@ -184,7 +213,7 @@ fn config(options: &Options) -> ControllerConfig {
     let resource = names::SHOOT_MANAGED_RESOURCE.to_owned();
     ControllerConfig {
         finalizer: names::FINALIZER.to_owned(),
-        managed_resources: vec![resource.clone()],
+        managed_resources: vec![resource.clone(), names::MONITORING_MANAGED_RESOURCE.to_owned()],
         max_concurrent_reconciles: options.max_concurrent_reconciles,
         ignore_operation_annotation: options.ignore_operation_annotation,
         health: HealthConfig { managed_resources: vec![resource], ..HealthConfig::default() },

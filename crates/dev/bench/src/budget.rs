@@ -180,6 +180,98 @@ fn contents(bed: &Bed) -> Vec<Value> {
     all
 }
 
+/// What the shoots' Prometheus gets of the agents comes where one has reported, costs nothing again, and goes first.
+#[tokio::test]
+async fn monitoring_comes_with_the_agents_and_costs_nothing_again() -> anyhow::Result<()> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    let program = program(&repository)?;
+    let (mut bed, dir) = (Bed::up(&example_shoot(&repository, "shoot--p--s")?).await?, tempfile::tempdir()?);
+    let kubeconfig = dir.path().join("kubeconfig");
+    bed.api.write_kubeconfig(&kubeconfig)?;
+    let workers = NonZeroUsize::new(5).context("a number")?;
+    let mut controller = Controller::start(&program, &kubeconfig, dir.path().join("log"), workers)?;
+    let played = play_monitoring(&mut bed, &controller).await;
+    played.with_context(|| controller.tail())?;
+    controller.end().await?;
+    bed.expect("the end", &[])
+}
+
+async fn play_monitoring(bed: &mut Bed, controller: &Controller) -> anyhow::Result<()> {
+    controller.ready().await?;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "scrapeconfigs.monitoring.coreos.com" },
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": { "plural": "scrapeconfigs", "kind": "ScrapeConfig" },
+            "versions": [{ "name": "v1alpha1", "served": true, "storage": true }],
+        },
+    });
+    let gardenlet = Writer::named("gardenlet");
+    bed.store().create("apiextensions.k8s.io", "customresourcedefinitions", "", definition, &gardenlet)?;
+    bed.switch_on()?;
+    bed.done().await?;
+    bed.manage(Kind::ManagedResource)?;
+    bed.healthy().await?;
+    let monitored = |bed: &Bed| {
+        let mut count = 0;
+        bed.store().visit(RESOURCES, "managedresources", "", |resource| {
+            count += u64::from(resource["metadata"]["name"] == names::MONITORING_MANAGED_RESOURCE);
+        });
+        count
+    };
+    ensure!(monitored(bed) == 0, "nobody has reported yet");
+    // What a roll-up before this process has seen; there is no shoot to be asked here. In every shoot but one.
+    let reported = json!({ "status": { "providerStatus": { "nodes": { "count": 2, "stages": { "Installed": 2 } } } } });
+    for namespace in bed.namespaces.iter().skip(1) {
+        let writer = Writer::named("somebody").status();
+        bed.store().merge(GROUP, "extensions", namespace, names::EXTENSION_TYPE, &reported, &writer)?;
+    }
+    bed.counted = bed.api.answers();
+    bed.ask()?;
+    bed.done().await?;
+    let again = [
+        ("get secrets 200", 2 * EXTENSIONS),
+        ("patch extensions 200", EXTENSIONS),
+        ("patch extensions/status 200", 2 * EXTENSIONS),
+    ];
+    let new = [("patch managedresources 201", EXTENSIONS - 1), ("patch secrets 201", EXTENSIONS - 1)];
+    bed.expect("agents", &[&again[..], &new].concat())?;
+    ensure!(monitored(bed) == EXTENSIONS - 1, "{} shoots have it", monitored(bed));
+    let before = contents(bed);
+    bed.ask()?;
+    bed.done().await?;
+    let [_, annotations, status] = again;
+    bed.expect("again", &[("get secrets 200", 3 * EXTENSIONS - 1), annotations, status])?;
+    ensure!(contents(bed) == before, "something was written for nothing");
+    // The pools of one are at zero, the purpose of another is testing, a third sleeps, and keeps what it has.
+    let gone = json!({ "status": { "providerStatus": { "nodes": { "count": 0, "stages": {} } } } });
+    let writer = Writer::named("somebody").status();
+    bed.store().merge(GROUP, "extensions", &bed.namespaces[1], names::EXTENSION_TYPE, &gone, &writer)?;
+    let testing = json!({ "spec": { "shoot": { "spec": { "purpose": "testing" } } } });
+    bed.store().merge(GROUP, "clusters", "", &bed.namespaces[2], &testing, &gardenlet)?;
+    let asleep = json!({ "spec": { "shoot": { "spec": { "hibernation": { "enabled": true } } } } });
+    bed.store().merge(GROUP, "clusters", "", &bed.namespaces[3], &asleep, &gardenlet)?;
+    bed.ask()?;
+    bed.done().await?;
+    ensure!(monitored(bed) == EXTENSIONS - 3, "{} shoots have it", monitored(bed));
+    ensure!(bed.store().get("", "secrets", &bed.namespaces[2], names::MONITORING_MANAGED_RESOURCE_SECRET).is_none());
+    // In a migration it goes, before the agents' does, whose objects stay in the shoot.
+    let migrate = json!({ "metadata": { "annotations": { "gardener.cloud/operation": "migrate" } } });
+    let last = bed.namespaces.last().context("a shoot")?.clone();
+    bed.store().merge(GROUP, "extensions", &last, names::EXTENSION_TYPE, &migrate, &gardenlet)?;
+    let released = json!({ "metadata": { "finalizers": null } });
+    bed.store().merge(RESOURCES, "managedresources", &last, names::SHOOT_MANAGED_RESOURCE, &released, &gardenlet)?;
+    bed.until("migrated", 1, |extension| {
+        extension["status"]["lastOperation"]["type"] == "Migrate"
+            && extension["status"]["lastOperation"]["state"] == "Succeeded"
+    })
+    .await?;
+    ensure!(monitored(bed) == EXTENSIONS - 4, "{} shoots have it", monitored(bed));
+    bed.counted = bed.api.answers();
+    Ok(())
+}
+
 // One thread, so that an answer is counted before anybody sees what it has changed.
 #[tokio::test]
 async fn calls_of_an_extension_are_those_of_its_budget_and_none_conflicts() -> anyhow::Result<()> {

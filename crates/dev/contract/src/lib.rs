@@ -101,6 +101,7 @@ pub const KUBERNETES_API: &[Check<kube::Client>] = checks![
     objects::create_in_a_missing_namespace_is_not_found,
     objects::a_missing_object_is_not_found,
     objects::an_unknown_resource_is_not_found,
+    objects::discovery_lists_a_group_and_does_not_find_an_unknown_one,
     objects::null_fields_are_not_stored,
     objects::string_data_of_a_secret_is_stored_as_base64_data,
     objects::partial_object_metadata_can_be_requested,

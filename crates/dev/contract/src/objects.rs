@@ -52,6 +52,19 @@ pub(super) async fn an_unknown_resource_is_not_found(fixture: &Fixture) -> anyho
     Ok(())
 }
 
+pub(super) async fn discovery_lists_a_group_and_does_not_find_an_unknown_one(fixture: &Fixture) -> anyhow::Result<()> {
+    let client = fixture.client();
+    let list = client.list_api_group_resources("apps/v1").await?;
+    ensure!(list.group_version == "apps/v1", "{}", list.group_version);
+    let found = list.resources.iter().find(|resource| resource.name == "daemonsets").context("no daemonsets")?;
+    ensure!(found.kind == "DaemonSet" && found.namespaced, "{found:?}");
+    let Err(kube::Error::Api(status)) = client.list_api_group_resources("contract.example/v1").await else {
+        anyhow::bail!("the group is known");
+    };
+    ensure!(status.code == 404, "{status:?}");
+    Ok(())
+}
+
 pub(super) async fn null_fields_are_not_stored(fixture: &Fixture) -> anyhow::Result<()> {
     let object = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "labels": null, "annotations": { "x": "y" } }, "data": null,

@@ -141,6 +141,11 @@ async fn respond(request: Request<Incoming>, store: Store) -> Result<Response<Bo
         let version = json!({ "major": "1", "minor": "33", "gitVersion": "v1.33.0-sandbox", "platform": "sandbox" });
         return Ok(json_response(200, &version));
     }
+    if let (&Method::GET, ["", "apis", group, version]) =
+        (&head.method, head.uri.path().split('/').collect::<Vec<_>>().as_slice())
+    {
+        return discovery(&store, group, version);
+    }
     let target = Target::parse(head.uri.path())?;
     let query = parse_query(head.uri.query().unwrap_or_default());
     let header_text =
@@ -285,6 +290,31 @@ impl Call {
         }
         Ok(answer)
     }
+}
+
+/// The kinds of a group in one version: those that are served, and those that a definition speaks of, which are not.
+fn discovery(store: &Store, group: &str, version: &str) -> Result<Response<Body>, Failure> {
+    let kind = |plural: &str, kind: &str, namespaced: bool| json!({ "name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"] });
+    let mut all: Vec<Value> = Resource::of_group(group, version)
+        .map(|resource| kind(resource.plural, resource.kind, resource.namespaced))
+        .collect();
+    store.visit("apiextensions.k8s.io", "customresourcedefinitions", "", |definition| {
+        let spec = &definition["spec"];
+        let has_version = spec["versions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["name"] == version && one["served"] == true));
+        let plural = text(definition, "/spec/names/plural");
+        if spec["group"] == group && has_version && !all.iter().any(|known| known["name"] == plural) {
+            all.push(kind(plural, text(definition, "/spec/names/kind"), spec["scope"] == "Namespaced"));
+        }
+    });
+    if all.is_empty() {
+        return Err(Failure::unknown_path());
+    }
+    let list = json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{group}/{version}"), "resources": all,
+    });
+    Ok(json_response(200, &list))
 }
 
 /// `None` stands for "whatever is there".

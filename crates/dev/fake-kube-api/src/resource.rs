@@ -90,6 +90,10 @@ impl Resource {
         found.ok_or_else(Failure::unknown_path)
     }
 
+    pub(crate) fn of_group(group: &str, version: &str) -> impl Iterator<Item = &'static Self> {
+        RESOURCES.iter().filter(move |known| known.group == group && known.version == version)
+    }
+
     pub(crate) fn by_kind(api_version: &str, kind: &str) -> Result<&'static Self, Failure> {
         let found = RESOURCES.iter().find(|known| known.kind == kind && known.api_version() == api_version);
         found.ok_or_else(|| Failure::bad_request(&format!("no matches for kind {kind:?} in version {api_version:?}")))

@@ -30,6 +30,7 @@ mod registry;
 mod resource_manager;
 mod seed;
 pub mod tree;
+mod unpacked;
 mod virtual_machine;
 mod worker;
 
@@ -48,6 +49,7 @@ pub use process::Daemon;
 pub use progress::Progress;
 pub use registry::Registry;
 pub use seed::{ChartInstallation, Seed};
+pub use unpacked::{find_unpacked, unpacked};
 pub use virtual_machine::VirtualMachine;
 pub use worker::Worker;
 

@@ -10,8 +10,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::prerequisites::{WAIT_FOR_DPKG, find_program};
-use crate::{Progress, cache_dir, command, wait_for};
+use crate::unpacked::unpacked;
+use crate::{Progress, wait_for};
 
 const PROGRAM: &str = "docker-registry";
 const READY: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ impl Registry {
     /// # Errors
     /// When there is no such program and its package cannot be had, or it does not answer.
     pub async fn up(htpasswd: &str, progress: &Progress) -> anyhow::Result<Self> {
-        let program = obtain(progress).await?;
+        let program = unpacked(PROGRAM, PROGRAM, progress).await?;
         let dir = tempfile::tempdir()?;
         let file = |name: &str, text: &str| -> anyhow::Result<PathBuf> {
             let path = dir.path().join(name);
@@ -77,29 +77,4 @@ impl Registry {
     pub fn address(&self) -> &str {
         &self.address
     }
-}
-
-/// The program of the machine, or else out of Debian's package. The package is unpacked, not installed: installing it
-/// would start a registry for the whole machine.
-async fn obtain(progress: &Progress) -> anyhow::Result<PathBuf> {
-    if let Some(program) = find_program(PROGRAM) {
-        return Ok(program);
-    }
-    let target = cache_dir()?.join("bin").join(PROGRAM);
-    if target.is_file() {
-        return Ok(target);
-    }
-    progress.step("getting Debian's docker-registry");
-    let parent = target.parent().context("cache path without parent")?;
-    std::fs::create_dir_all(parent)?;
-    // Next to the target, so that the last step is a rename.
-    let work = tempfile::tempdir_in(parent)?;
-    // apt drops its rights for a download, and has to be able to write here.
-    std::fs::set_permissions(work.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-    let shell = |script: String| async move { command::run("sh", &["-e", "-c", &script]).await };
-    let dir = work.path().display().to_string();
-    shell(format!("apt-get -q -o {WAIT_FOR_DPKG} update && cd '{dir}' && apt-get -q download {PROGRAM}")).await?;
-    shell(format!("cd '{dir}' && dpkg-deb --extract {PROGRAM}_*.deb unpacked")).await?;
-    std::fs::rename(work.path().join("unpacked/usr/bin").join(PROGRAM), &target)?;
-    Ok(target)
 }

@@ -104,6 +104,9 @@ impl Seed<'_> {
             "example/resource-manager/10-crd-resources.gardener.cloud_managedresources.yaml",
             // A seed always has it, and the chart makes one of its objects.
             "example/seed-crds/10-crd-autoscaling.k8s.io_verticalpodautoscalers.yaml",
+            // Of prometheus-operator, which is on every seed with monitoring; it does not run here.
+            "example/seed-crds/10-crd-monitoring.coreos.com_prometheusrules.yaml",
+            "example/seed-crds/10-crd-monitoring.coreos.com_scrapeconfigs.yaml",
         ];
         self.apply_crds(&crds).await?;
         let extension_labels = json!({

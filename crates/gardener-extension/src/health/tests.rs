@@ -90,6 +90,7 @@ async fn condition_and_nodes_are_one_write_and_the_same_is_none() {
         looks: Queue::new(),
         health: Arc::new(Queue::new()),
         records: Records::default(),
+        metrics: crate::Metrics::register(&mut prometheus_client::registry::Registry::default()),
     });
     let keeper =
         HealthKeeper { client, config, cache, writers: Arc::default(), observing: Some(Arc::clone(&observing)) };

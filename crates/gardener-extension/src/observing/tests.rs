@@ -90,6 +90,7 @@ fn world() -> (Arc<Observing>, Arc<Shoot>) {
         looks: Queue::new(),
         health: Arc::new(Queue::new()),
         records: Records::default(),
+        metrics: crate::Metrics::register(&mut prometheus_client::registry::Registry::default()),
     };
     extension(&observing, &json!({}));
     cluster(&observing, false);

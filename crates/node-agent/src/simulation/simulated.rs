@@ -8,7 +8,7 @@ use kubelet_config::Files as _;
 use node_plan::pins::Misses;
 use node_plan::testing::SPACE;
 use node_plan::{
-    Action, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, Restarts, RuntimeVersion, UnitAction,
+    Action, Backend, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, Restarts, RuntimeVersion, UnitAction,
 };
 use tokio::sync::watch;
 
@@ -253,5 +253,13 @@ impl Progress for SimulatedNode {
             self.restarted = true;
         }
         self.telemetry.done(action);
+    }
+
+    fn failed(&self, action: &Action, error: &EffectError) {
+        self.telemetry.metrics.step_failed(action, error);
+    }
+
+    fn rolled_back(&self, tried: Backend) {
+        self.telemetry.metrics.rolled_back(tried);
     }
 }

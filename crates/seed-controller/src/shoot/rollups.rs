@@ -1,7 +1,7 @@
 //! Looks at the nodes of a shoot for the roll-up: two lists, of metadata alone, since an agent's report is an annotation.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use extension_config::names;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::limits::{ABANDONED, CLIENTS, DEADLINE};
 use super::list::Lists;
 use super::{Unasked, chosen, ours};
+use crate::monitoring::Reports;
 use crate::rollup::{self, Node, Report, Told};
 
 /// See the module.
@@ -26,11 +27,13 @@ pub(crate) struct RollUps {
     access: ShootAccess,
     seed: Client,
     clients: Clients,
+    /// Told where agents are.
+    reports: Arc<Reports>,
 }
 
 impl RollUps {
-    pub(crate) fn new(access: ShootAccess, seed: Client) -> Self {
-        Self { access, seed, clients: Clients::default() }
+    pub(crate) fn new(access: ShootAccess, seed: Client, reports: Arc<Reports>) -> Self {
+        Self { access, seed, clients: Clients::default(), reports }
     }
 
     /// With the client of the look before, if it is still good: its token may have been renewed, or its server have another certificate.
@@ -55,7 +58,9 @@ impl Observer for RollUps {
         let nodes = nodes.map_err(|reason| ErrorChain(&reason).to_string())?;
         let before = rollup::before(subject.before.as_ref());
         let all = rollup::roll_up(&nodes, &before, Timestamp::now());
-        Ok(Observation { status: all.status(), is_settled: all.is_settled() })
+        let status = all.status();
+        self.reports.note(&subject.namespace, &status);
+        Ok(Observation { status, is_settled: all.is_settled() })
     }
 
     fn unseen(&self, before: Option<&Value>, since: Timestamp, why: &Unseen) -> Value {
@@ -68,6 +73,7 @@ impl Observer for RollUps {
 
     fn forget(&self, namespace: &str) {
         self.clients.remove(namespace);
+        self.reports.forget(namespace);
     }
 }
 

@@ -5,11 +5,15 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use extension_config::names;
 use extension_config::node_report::Stage;
-use kube::api::{Patch, PatchParams};
+use gardener_api::constants::condition_type::RESOURCES_HEALTHY;
+use gardener_api::{ConditionStatus, ManagedResource};
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
+use testbed::wait_for;
 
 use super::ends::token;
-use super::place::health;
+use super::place::{Place, health};
 use super::removal::{REMOVAL, agents, served};
 use super::shoot::{PlayedNode, ensure_nothing_left};
 use super::{Ground, SERVED_NAMESPACE};
@@ -32,6 +36,8 @@ pub(super) async fn nodes_are_rolled_up(ground: &Ground) -> anyhow::Result<()> {
     let well = told(&extension).clone();
     ensure!(well["stages"] == json!({ "Installed": 3 }) && well["notAsDesired"].is_null(), "{well}");
     ensure!(well["backends"] == json!({ "cri-resmgr": 3 }) && well["unknownSince"].is_null(), "{well}");
+
+    monitoring_is_there(ground, &place).await?;
 
     let sick = nodes.get(1).context("a node")?;
     sick.report("Install", Stage::RolledBack, "the daemon\ndid not answer").await?;
@@ -65,7 +71,45 @@ pub(super) async fn nodes_are_rolled_up(ground: &Ground) -> anyhow::Result<()> {
     }
     place.gardenlet.delete_extension().await?;
     place.gone(REMOVAL).await.context(SERVED_NAMESPACE)?;
+    let left = monitoring(ground).get_opt(names::MONITORING_MANAGED_RESOURCE).await?;
+    ensure!(left.is_none(), "the shoot's Prometheus still has {left:?}");
     ensure_nothing_left(ground).await
+}
+
+fn monitoring(ground: &Ground) -> Api<ManagedResource> {
+    Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE)
+}
+
+/// An agent has reported, and the seed has the kinds: the shoot's Prometheus gets its objects, which the real definitions of prometheus-operator take.
+async fn monitoring_is_there(ground: &Ground, place: &Place) -> anyhow::Result<()> {
+    let api = monitoring(ground);
+    let resource = wait_for("the objects for the shoot's Prometheus", TOLD, || async {
+        let found = api.get_opt(names::MONITORING_MANAGED_RESOURCE).await?;
+        let is_healthy = |found: &ManagedResource| {
+            found.condition(RESOURCES_HEALTHY).is_some_and(|condition| condition.status == ConditionStatus::True)
+        };
+        Ok(found.filter(is_healthy))
+    })
+    .await?;
+    ensure!(resource.spec.class.as_deref() == Some("seed"), "{:?}", resource.spec);
+    for (group, version, kind, plural, name) in [
+        ("monitoring.coreos.com", "v1alpha1", "ScrapeConfig", "scrapeconfigs", "shoot-cri-resmgr-node-agent"),
+        ("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules", "shoot-cri-resmgr"),
+        ("", "v1", "ConfigMap", "configmaps", "cri-resmgr-dashboards"),
+    ] {
+        let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        let api: Api<DynamicObject> = Api::namespaced_with(ground.seed.clone(), SERVED_NAMESPACE, &kind);
+        api.get(name).await.with_context(|| name.to_owned())?;
+    }
+    // The same once more is no write.
+    let before = resource.metadata.generation;
+    place.reconcile(None).await?;
+    let after = api.get(names::MONITORING_MANAGED_RESOURCE).await?;
+    ensure!(
+        after.metadata.generation == before && after.metadata.uid == resource.metadata.uid,
+        "it was written for nothing"
+    );
+    Ok(())
 }
 
 fn told(extension: &Value) -> &Value {

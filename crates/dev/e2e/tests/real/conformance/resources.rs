@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Ground;
 use super::place::Place;
 
-/// The extension has no ManagedResource for the seed, unlike the original with its monitoring.
+/// The ManagedResource for the seed comes with the first agent that reports (`nodes_are_rolled_up`).
 pub(super) async fn conformance_17_secret_and_managed_resource(ground: &Ground) -> anyhow::Result<()> {
     let place = Place::new(ground, "c17").await?;
     place.reconcile(None).await?;
