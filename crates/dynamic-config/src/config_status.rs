@@ -1,6 +1,6 @@
 //! The status of the dynamic configuration of a node, for its report and its Events.
 
-use extension_config::names::event;
+use extension_config::NodeEvent;
 
 use crate::memory::{By, Refused};
 use crate::selection::Source;
@@ -24,8 +24,8 @@ pub struct RestartRequest {
 /// Something that people should see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// One word for the Event.
-    pub reason: &'static str,
+    /// What the Event is about.
+    pub reason: NodeEvent,
     /// Names and hashes only.
     pub message: String,
 }
@@ -66,19 +66,19 @@ pub(crate) fn refusal(refused: &Refused) -> Problem {
             let more = keys.len().saturating_sub(KEYS);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             (
-                event::CONFIG_INVALID,
+                NodeEvent::ConfigInvalid,
                 format!("{source} is not valid and is not pushed to cri-resmgr; invalid: {}{more}", named.join(", ")),
             )
         }
         By::Daemon => (
-            event::CONFIG_REFUSED,
+            NodeEvent::ConfigRefused,
             format!(
                 "cri-resmgr refused {source} and goes on with what it had; its reason is in the journal of \
                  cri-resource-manager.service"
             ),
         ),
         By::Start => (
-            event::CONFIG_REFUSED,
+            NodeEvent::ConfigRefused,
             format!("cri-resmgr did not come up with {source}; it is not pushed again until it changes"),
         ),
     };
@@ -97,7 +97,7 @@ pub(crate) fn warnings<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String>
 
 pub(crate) fn needs_repeated_restart(source: &Source, because: &str) -> Problem {
     Problem {
-        reason: event::CONFIG_UNSETTLED,
+        reason: NodeEvent::ConfigUnsettled,
         message: format!("cri-resmgr was restarted once for {source} and would have to be again: {because}"),
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::desired_state::{self, Backend, Daemon, DesiredState, Phase, Selection, hash8};
-use crate::names::{self, event, node};
-use crate::node_report::{self, NodeReport, Stage};
+use crate::names::{self, node};
+use crate::node_event::NodeEvent;
+use crate::node_report::{self, NodeReport, Published, Stage, Word};
 use crate::provider_config;
 use crate::reason_code::ReasonCode;
 
@@ -33,7 +34,7 @@ fn names_of_both_sides() {
         MONITORING_MANAGED_RESOURCE_SECRET PHASE_KEY SHOOT_ACCESS_ACCOUNT
         SHOOT_ACCESS_SECRET SHOOT_NAMESPACE NODE_AGENT NODE_AGENT_POLICY NODE_AGENT_CONTAINER NODE_AGENT_LABEL
         NODE_REPORT_LEASE_PREFIX NODE_REPORT_ANNOTATION INSTALLATION_IMAGE NODE_AGENT_PORT DESIRED_STATE_DIR
-        DESIRED_STATE_KEY DESIRED_STATE_CONFIG_MAP_PREFIX SWITCH_LEASE SWITCHES_ANNOTATION DYNAMIC_CONFIG_MAP_PREFIX
+        DESIRED_STATE_KEY DESIRED_STATE_CONFIG_MAP_PREFIX SWITCH_LEASE SWITCHES_ANNOTATION HALT_ANNOTATION DYNAMIC_CONFIG_MAP_PREFIX
         POLICY_CONFIG_MAP_PREFIX HAND_MADE_CONFIG_MAP_ID HAND_MADE_ADJUSTMENT_ID
         NODE_GROUP_LABEL NRI_GROUP_LABEL ADJUSTMENT_GROUP ADJUSTMENT_VERSION ADJUSTMENT_KIND ADJUSTMENT_PLURAL WORKER_POOL_LABEL
         WORKER_CRI_LABEL ARCHITECTURE CONTAINER_RUNTIME
@@ -58,10 +59,11 @@ fn paths_and_units_on_the_host() {
 
 #[test]
 fn reasons_of_events_on_nodes() {
-    let table = constants!("names/event.rs", event,
-        ROLLED_BACK BLOCKED INSTALLED REMOVED SWITCHES_STOPPED SWITCHES_UNREADABLE SLOT_IGNORED CONFIG_INVALID
-        CONFIG_REFUSED CONFIG_UNSETTLED CONFIG_UNDELIVERED CONFIG_WARNING
-    );
+    let table = NodeEvent::ALL.iter().fold(String::new(), |mut table, event| {
+        let kind = if event.is_warning() { "Warning" } else { "Normal" };
+        writeln!(table, "{event:?} = {} ({kind})", event.as_str()).unwrap();
+        table
+    });
     insta::assert_snapshot!(table);
 }
 
@@ -120,6 +122,8 @@ fn a_node_report_with_every_field_equals_its_golden_file() {
         version: Some("0.1.0".to_owned()),
         // As written before there were any
         codes: Vec::new(),
+        slot_since: None,
+        published: Published::default(),
     };
     let golden = include_str!("golden/node-report.json").trim_end();
     assert_eq!(serde_json::to_string(&report).unwrap(), golden);
@@ -133,6 +137,20 @@ fn a_node_report_with_every_field_equals_its_golden_file() {
     let golden = include_str!("golden/node-report-codes.json").trim_end();
     assert_eq!(serde_json::to_string(&with_codes).unwrap(), golden);
     assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), with_codes);
+    let telling = NodeReport {
+        slot_since: Some(1_799_999_000),
+        published: Published {
+            topics: BTreeMap::from([(
+                "node".to_owned(),
+                Word { reason: NodeEvent::Installed.as_str().to_owned(), about: node_report::CRI_RESMGR.to_owned() },
+            )]),
+            at: BTreeMap::from([(NodeEvent::Installed.as_str().to_owned(), 1_799_999_990)]),
+        },
+        ..with_codes
+    };
+    let golden = include_str!("golden/node-report-published.json").trim_end();
+    assert_eq!(serde_json::to_string(&telling).unwrap(), golden);
+    assert_eq!(serde_json::from_str::<NodeReport>(golden).unwrap(), telling);
     let least = NodeReport { config: None, retry_at: None, ..before };
     let golden = include_str!("golden/node-report-least.json").trim_end();
     assert_eq!(serde_json::to_string(&least).unwrap(), golden);

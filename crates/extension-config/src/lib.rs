@@ -13,9 +13,11 @@ mod facts;
 mod field_cases;
 #[cfg(test)]
 mod golden;
+mod halt;
 mod key;
 pub mod limits;
 pub mod names;
+mod node_event;
 pub mod node_report;
 pub mod node_status;
 pub mod nri;
@@ -27,7 +29,9 @@ mod workers;
 
 pub use effective::{Convert, Converted, Effective, resolve, resolve_with};
 pub use facts::kubernetes_minor;
+pub use halt::Halt;
 pub use key::ConfigKey;
+pub use node_event::NodeEvent;
 pub use problem::{Origin, Problem, Problems};
 pub use reason_code::ReasonCode;
 pub use workers::{CpuManager, Facts, LeftAlone, WorkerFacts};

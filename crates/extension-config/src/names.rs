@@ -1,6 +1,5 @@
 //! Names that the seed controller, the node agent and the charts share.
 
-pub mod event;
 pub mod node;
 
 /// Type of the `Extension` object, and its name in the shoot's namespace.
@@ -66,6 +65,8 @@ pub const DESIRED_STATE_CONFIG_MAP_PREFIX: &str = "cri-resmgr-desired-state-";
 pub const SWITCH_LEASE: &str = "cri-resmgr-switches";
 /// Annotation of [`SWITCH_LEASE`] that carries the record: who switches, who rolled back.
 pub const SWITCHES_ANNOTATION: &str = "cri-resmgr.extensions.gardener.cloud/switches";
+/// Annotation that stops all switches ([`crate::Halt`]): of the base configuration's ConfigMap, an Extension, a Shoot, the agents' DaemonSet.
+pub const HALT_ANNOTATION: &str = "cri-resmgr.extensions.gardener.cloud/halt-switches";
 /// Prefix of the ConfigMaps with dynamic configurations; `default`, `node.NAME` or `group.NAME` follows.
 pub const DYNAMIC_CONFIG_MAP_PREFIX: &str = "cri-resmgr-config.";
 /// Prefix of the ConfigMaps with policies for nri-plugins; `default`, `node.NAME` or `group.NAME` follows.

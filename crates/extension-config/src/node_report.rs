@@ -1,6 +1,8 @@
 //! What each node agent tells about its node: JSON in an annotation of a Lease of its own in the shoot. The controller reads it to name
 //! nodes to people; it decides nothing by it that the pods' readiness gate does not say.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::names;
@@ -84,6 +86,43 @@ pub struct NodeReport {
     /// What stands in the message, in its order, each as the word of a [`crate::ReasonCode`]: agents before them wrote none, and newer ones may write others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,
+    /// Seconds since 1970 from which on the node has waited for the slot that it waits for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_since: Option<u64>,
+    /// What people were told in Events. For the next agent, which must not tell it again; readers have no use for it.
+    #[serde(default, skip_serializing_if = "Published::is_empty")]
+    pub published: Published,
+}
+
+/// What people were told in Events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Published {
+    /// What was told last of each topic, as long as it holds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<String, Word>,
+    /// When each reason was told last, seconds since 1970.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub at: BTreeMap<String, u64>,
+}
+
+impl Published {
+    /// Nothing was told.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.topics.is_empty() && self.at.is_empty()
+    }
+}
+
+/// What was told of a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Word {
+    /// Of the Event ([`crate::NodeEvent::as_str`]).
+    pub reason: String,
+    /// What distinguishes it from others with this reason: a word or a short hash. Empty: not known, and as good as any.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
 }
 
 /// The proxy, in [`NodeReport::backend`].
@@ -97,10 +136,10 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl NodeReport {
-    /// Whether the same is said, but for the time.
+    /// Whether the same is said of the node: but for the time, and what people were told.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
-        Self { since: other.since, ..self.clone() } == *other
+        Self { since: other.since, published: other.published.clone(), ..self.clone() } == *other
     }
 }
 

@@ -84,6 +84,8 @@ reason_codes! {
     FailedUpdateInPlace,
     /// No node of the shoot switches any more.
     SwitchesStopped,
+    /// An operator or the owner has halted all switches.
+    SwitchesHalted,
     /// The node has another backend.
     OtherBackend,
     /// A change of backend would lose something of the node's configuration that nobody has accepted.
@@ -132,6 +134,6 @@ mod tests {
     #[test]
     fn no_code_is_taken_away() {
         let words: Vec<&str> = ReasonCode::ALL.iter().map(|code| code.as_str()).collect();
-        insta::assert_snapshot!(words.join(" "), @"Undecided KubeletShape KubeletNotLoaded KubeletManager KubeletPins NotContainerd OldContainerd NriOff OtherPolicy KubeletConfiguration Systemd Architecture Predecessor Masked AsideIsTaken Foreign AbsentCpus Space RolledBack RolledBackToPrevious ContainerdSilent KubeletStopped RestartBudget SlotNotAsked SlotsTaken SlotsUnknown UpdateInPlace FailedUpdateInPlace SwitchesStopped OtherBackend Unaccepted Unsettled UnderWay RoundFailed ConfigInvalid ConfigRefused ConfigUnsettled ConfigUndelivered PolicyInvalid");
+        insta::assert_snapshot!(words.join(" "), @"Undecided KubeletShape KubeletNotLoaded KubeletManager KubeletPins NotContainerd OldContainerd NriOff OtherPolicy KubeletConfiguration Systemd Architecture Predecessor Masked AsideIsTaken Foreign AbsentCpus Space RolledBack RolledBackToPrevious ContainerdSilent KubeletStopped RestartBudget SlotNotAsked SlotsTaken SlotsUnknown UpdateInPlace FailedUpdateInPlace SwitchesStopped SwitchesHalted OtherBackend Unaccepted Unsettled UnderWay RoundFailed ConfigInvalid ConfigRefused ConfigUnsettled ConfigUndelivered PolicyInvalid");
     }
 }

@@ -133,6 +133,7 @@ impl Controller {
             Arc::new(Observing {
                 observer,
                 client: client.clone(),
+                recorder: recorder.clone(),
                 config: Arc::clone(&config),
                 cache: Arc::clone(&cache),
                 looks: Queue::new(),

@@ -40,3 +40,4 @@ pub use events::{EventSink, Notice};
 pub use metrics::Metrics;
 pub use observer::{Observation, Observer, Subject, Unseen};
 pub use operation::Operation;
+pub use reason::OF_EVENTS as EVENT_REASONS;

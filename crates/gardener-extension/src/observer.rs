@@ -6,6 +6,8 @@ use gardener_api::constants::GENERIC_KUBECONFIG_DEFAULT;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::events::Notice;
+
 /// Looks at what is behind Extensions.
 #[async_trait]
 pub trait Observer: Send + Sync + 'static {
@@ -18,6 +20,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// What a status says for the health condition: who is the reason. Of the status alone, so that a new process says the same.
     fn detail(&self, status: &Value) -> Option<String>;
+
+    /// What is told in Events of the status of now, where `before` stood before. Of the two alone, so that a new process tells nothing twice.
+    fn notices(&self, before: Option<&Value>, now: &Value) -> Vec<Notice>;
 
     /// No look follows: what is kept for this namespace may go.
     fn forget(&self, namespace: &str);

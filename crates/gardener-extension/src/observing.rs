@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use gardener_api::{Cluster, Extension};
 use jiff::Timestamp;
-use kube::{Api, Client};
+use kube::runtime::events::Recorder;
+use kube::{Api, Client, Resource as _};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::backoff::{self, Backoff};
 use crate::cache::{Cache, OBSERVED_LIMIT};
 use crate::call::call;
 use crate::config::{ControllerConfig, ObservationConfig};
+use crate::events::{EventSink, Notice};
 use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::observer::{Observation, Observer, Subject, Unseen, generic_kubeconfig};
@@ -31,6 +33,7 @@ const JITTER: f64 = 0.2;
 pub(crate) struct Observing {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) client: Client,
+    pub(crate) recorder: Recorder,
     pub(crate) config: Arc<ControllerConfig>,
     pub(crate) cache: Arc<Cache>,
     /// Looks that are due.
@@ -130,7 +133,8 @@ impl Observing {
         let before = before.or_else(|| stands(&extension, &self.times().key));
         if sight == Sight::Asleep {
             let status = self.observer.unseen(before.as_ref(), Timestamp::now(), &Unseen::Hibernated);
-            self.took(key, Ok(Observation { status, is_settled: true }), before.as_ref());
+            let (_, notices) = self.took(key, Ok(Observation { status, is_settled: true }), before.as_ref());
+            self.publish(&extension, notices).await;
             return Next::Nothing;
         }
         let found = async {
@@ -138,17 +142,26 @@ impl Observing {
             let subject = Subject { namespace: key.namespace.clone(), generic_kubeconfig, before: before.clone() };
             self.observer.observe(&subject).await
         };
-        tokio::select! {
+        let (next, notices) = tokio::select! {
             found = found => self.took(key, found, before.as_ref()),
-            _ = ended => Next::Nothing,
+            _ = ended => return Next::Nothing,
+        };
+        self.publish(&extension, notices).await;
+        next
+    }
+
+    async fn publish(&self, extension: &Extension, notices: Vec<Notice>) {
+        let events = EventSink::new(self.recorder.clone(), extension.object_ref(&()));
+        for notice in notices {
+            events.publish(notice).await;
         }
     }
 
-    /// Keeps what was found, and has it written if it is news.
-    fn took(&self, key: &Key, found: Result<Observation, String>, before: Option<&Value>) -> Next {
+    /// Keeps what was found, and has it written if it is news; what is to be told of it.
+    fn took(&self, key: &Key, found: Result<Observation, String>, before: Option<&Value>) -> (Next, Vec<Notice>) {
         let (times, mut records) = (self.times(), self.records.lock());
         // The Extension went meanwhile.
-        let Some(record) = records.get_mut(key) else { return Next::Nothing };
+        let Some(record) = records.get_mut(key) else { return (Next::Nothing, Vec::new()) };
         record.under_way = None;
         self.metrics.observed(found.is_ok());
         let (observation, wait) = match found {
@@ -170,13 +183,15 @@ impl Observing {
                 (unseen, backoff.delay(record.failures, 0.0))
             }
         };
+        let mut notices = Vec::new();
         if let Some(observation) = observation
             && record.latest.as_deref() != Some(&observation)
         {
+            notices = self.observer.notices(before, &observation.status);
             record.latest = Some(Arc::new(observation));
             self.health.add(key.clone(), Trigger::Changed);
         }
-        Next::After(wait.mul_f64(1.0 - JITTER * backoff::random()), Trigger::Resync.into())
+        (Next::After(wait.mul_f64(1.0 - JITTER * backoff::random()), Trigger::Resync.into()), notices)
     }
 
     fn sight(&self, key: &Key) -> Sight {

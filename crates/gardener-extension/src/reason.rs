@@ -24,3 +24,17 @@ pub(crate) const API_ERROR: &str = "ApiError";
 pub(crate) const API_TIMEOUT: &str = "ApiTimeout";
 /// A providerConfig cannot be read.
 pub(crate) const INVALID_PROVIDER_CONFIG: &str = "InvalidProviderConfig";
+
+/// Reasons of Events that the engine publishes by itself; an actuator adds its own.
+pub const OF_EVENTS: &[&str] = &[
+    SUCCEEDED,
+    OVERDUE,
+    DEADLINE_EXCEEDED,
+    STATUS_REFUSED,
+    UNDECODABLE,
+    INCOMPLETE,
+    CONFLICT,
+    API_ERROR,
+    API_TIMEOUT,
+    INVALID_PROVIDER_CONFIG,
+];

@@ -148,6 +148,10 @@ pub(crate) fn advice(code: ReasonCode) -> Advice {
             "Two nodes rolled back with the same configuration and version, so no further node begins to switch.",
             "Look at the nodes that are RolledBack (`kubectl resmgr status`). Another configuration or version goes on; to go on with the same, delete the Lease kube-system/cri-resmgr-switches.",
         ),
+        ReasonCode::SwitchesHalted => wait(
+            "All switches are halted: no node of the shoot begins to leave its runtime for another. What runs goes on, and is healed.",
+            "Ask who has halted them, an operator of the landscape or the shoot's owner; the reason stands in the message. The node goes on by itself when that ends (docs/halt.md).",
+        ),
         ReasonCode::OtherBackend => act(
             "The node runs the other backend, and a change of backend was not asked for.",
             "Name the former backend in `migration.from` of the providerConfig, and the node goes over without a pod being restarted; or ask for the former backend again.",
@@ -209,8 +213,16 @@ mod tests {
             .filter(|code| advice(**code).turn == Turn::Nobody)
             .map(|code| code.as_str())
             .collect();
-        let expected =
-            ["Undecided", "RestartBudget", "SlotNotAsked", "SlotsTaken", "SlotsUnknown", "UpdateInPlace", "UnderWay"];
+        let expected = [
+            "Undecided",
+            "RestartBudget",
+            "SlotNotAsked",
+            "SlotsTaken",
+            "SlotsUnknown",
+            "UpdateInPlace",
+            "SwitchesHalted",
+            "UnderWay",
+        ];
         assert_eq!(passing, expected);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use extension_config::desired_state::{Backend, DesiredState};
-use extension_config::names;
 use extension_config::node_report::NodeReport;
+use extension_config::{Halt, names};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -42,6 +42,8 @@ pub(crate) struct SetFact {
     /// Hash of the desired state that its pods follow.
     pub(crate) desired: Option<String>,
     pub(crate) selector: BTreeMap<String, String>,
+    /// No node is to begin to switch.
+    pub(crate) halt: Option<Halt>,
 }
 
 /// The switch slots.
@@ -119,7 +121,8 @@ pub(crate) fn set(set: DaemonSet) -> SetFact {
     let mut maps = spec.volumes.into_iter().flatten().filter_map(|volume| volume.config_map).map(|map| map.name);
     let desired = maps.find_map(|name| Some(name.strip_prefix(names::DESIRED_STATE_CONFIG_MAP_PREFIX)?.to_owned()));
     let phase = annotations.get(names::PHASE_KEY).cloned().unwrap_or_default();
-    SetFact { phase, desired, selector: spec.node_selector.unwrap_or_default() }
+    let halt = set.metadata.annotations.as_ref().and_then(Halt::of);
+    SetFact { phase, desired, selector: spec.node_selector.unwrap_or_default(), halt }
 }
 
 /// The backend of a desired state, by its text. A removal has none.
@@ -195,15 +198,17 @@ mod tests {
 
     #[test]
     fn the_daemon_set_names_phase_and_desired_state() {
-        let found = set(of(json!({ "spec": { "selector": {}, "template": {
+        let found = set(of(
+            json!({ "metadata": { "annotations": { (names::HALT_ANNOTATION): "INC-4711" } }, "spec": { "selector": {}, "template": {
             "metadata": { "annotations": { (names::PHASE_KEY): "Install" } },
             "spec": {
                 "containers": [], "nodeSelector": { "a": "b" },
                 "volumes": [{ "name": "x", "configMap": { "name": "cri-resmgr-desired-state-5bba82fd" } }],
             },
-        } } })));
+        } } }),
+        ));
         assert_eq!((found.phase.as_str(), found.desired.as_deref()), ("Install", Some("5bba82fd")));
-        assert_eq!(found.selector["a"], "b");
+        assert_eq!((found.selector["a"].as_str(), found.halt.unwrap().reason()), ("b", "INC-4711"));
         assert_eq!(set(DaemonSet::default()), SetFact::default());
     }
 

@@ -116,7 +116,8 @@ fn told(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Row {
         retry_at: report.retry_at,
         ..nothing(Standing::UnderWay, "")
     };
-    row.slot = (report.awaits_slot || waits_for_slot(report)).then_some(Slot::Waits);
+    let is_halted = row.known_codes().contains(&ReasonCode::SwitchesHalted);
+    row.slot = ((report.awaits_slot && !is_halted) || waits_for_slot(report)).then_some(Slot::Waits);
     let is_settled = matches!(report.stage, Stage::Installed | Stage::Clean) && report.message.is_empty();
     row.standing = if is_settled { Standing::AsDesired } else { standing(report.stage, &row.known_codes()) };
     if is_settled && let Some(doubt) = doubt(facts, report, pod) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use extension_config::ReasonCode;
 use serde::Serialize;
 
 use crate::duration::age;
@@ -27,6 +28,9 @@ pub(crate) struct Status {
     pub(crate) reports_without_node: Vec<String>,
     pub(crate) slot_holders: Vec<String>,
     pub(crate) rolled_back: Vec<String>,
+    /// Why all switches are halted; empty: nobody has said. Absent: they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) halted: Option<String>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -40,8 +44,12 @@ impl Status {
             if row.slot == Some(Slot::Waits) {
                 *counts.entry("waitingForSlot").or_default() += 1;
             }
+            if row.known_codes().contains(&ReasonCode::SwitchesHalted) {
+                *counts.entry("heldByHalt").or_default() += 1;
+            }
         }
         let name = |name: &String| clean(name, limits::OBJECT_NAME);
+        let halt = facts.set.as_ref().and_then(|set| set.halt.as_ref());
         Self {
             is_there: facts.set.is_some() || facts.is_set_hidden || !facts.reports.is_empty(),
             phase: facts.set.as_ref().map(|set| clean(&set.phase, limits::NAME)).unwrap_or_default(),
@@ -52,6 +60,7 @@ impl Status {
             reports_without_node: strays(facts),
             slot_holders: facts.slots.holders.iter().map(name).collect(),
             rolled_back: facts.slots.rolled_back.iter().map(name).collect(),
+            halted: halt.map(|halt| clean(halt.reason(), limits::SENTENCE)),
             notes: facts.notes.iter().map(|note| clean(note, limits::PARAGRAPH)).collect(),
         }
     }
@@ -150,6 +159,11 @@ impl Status {
         let waiting = self.counts.get("waitingForSlot").copied().unwrap_or(0);
         if waiting > 0 || !self.slot_holders.is_empty() {
             lines.push(format!("switch slots: held by {}; {waiting} waiting", listed(&self.slot_holders)));
+        }
+        if let Some(reason) = &self.halted {
+            let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            let held = self.counts.get("heldByHalt").copied().unwrap_or(0);
+            lines.push(format!("all switches are halted{reason}; held by that: {held}"));
         }
         if !self.rolled_back.is_empty() {
             lines.push(format!("rolled back, as counted for the stop of switches: {}", listed(&self.rolled_back)));

@@ -19,7 +19,8 @@ use crate::shoot::Shoot;
 #[derive(Debug)]
 enum Change {
     Node(Event<(String, NodeFact)>),
-    Report(Event<(String, ReportFact)>),
+    /// The largest by far.
+    Report(Box<Event<(String, ReportFact)>>),
     Pod(Event<(String, PodFact)>),
     Failed(String),
 }
@@ -84,7 +85,7 @@ impl KeptFacts {
     fn apply(&mut self, change: Change) -> bool {
         let changed = match change {
             Change::Node(event) => self.nodes.apply(event, |_, _| true),
-            Change::Report(event) => self.reports.apply(event, |_, _| true),
+            Change::Report(event) => self.reports.apply(*event, |_, _| true),
             // The pod before an update goes after its successor has come.
             Change::Pod(event) => self.pods.apply(event, |shown, gone| shown.name == gone.name),
             Change::Failed(why) => {
@@ -162,7 +163,9 @@ fn changes(shoot: &Shoot, has_pods: bool) -> impl Stream<Item = Change> {
     });
     let reports = watcher(leases, ours()).filter_map(|event| async move {
         match event {
-            Ok(event) => event_of(event, |lease| facts::report(&lease.metadata)).map(Change::Report),
+            Ok(event) => {
+                event_of(event, |lease| facts::report(&lease.metadata)).map(|event| Change::Report(Box::new(event)))
+            }
             Err(error) => Some(failed("node reports", &error).await),
         }
     });

@@ -281,8 +281,14 @@ mod tests {
         for _ in 0..2 {
             let (slots, mut attempts) = contended();
             let non_members = BTreeSet::new();
-            let request =
-                SlotRequest { name: "node", change: "c", failed_at: None, slots: 1, non_members: &non_members };
+            let request = SlotRequest {
+                name: "node",
+                change: "c",
+                failed_at: None,
+                slots: 1,
+                may_begin: true,
+                non_members: &non_members,
+            };
             let error = slots.take(&request, None).await.unwrap_err();
             assert!(matches!(error, SlotsError::Contended(_)), "{error}");
             let mut times = Vec::new();

@@ -4,10 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dynamic_config::ConfigStatus;
-use extension_config::ReasonCode;
 use extension_config::desired_state::Phase;
-use extension_config::names::event;
-use extension_config::node_report::{NodeReport, Stage};
+use extension_config::node_report::{NodeReport, Published, Stage};
+use extension_config::{NodeEvent, ReasonCode};
 use node_plan::{Backend, Desired, Journal, NodePolicy, RestartRequest, absent_cpus};
 use observability::ErrorChain;
 use tokio::sync::watch;
@@ -16,6 +15,7 @@ use tracing::Instrument;
 use crate::converge::{Outcome, converge};
 use crate::desired_file::{DesiredFileError, Mounted};
 use crate::effects::{EffectError, Node};
+use crate::events::{self, ConfigProblem, Done};
 use crate::inputs::{Goal, Inputs};
 use crate::policies::PolicySource;
 use crate::prove::Timing;
@@ -48,6 +48,22 @@ pub(crate) struct Agent<N> {
     policies: PolicySource,
     /// What was last said to be wrong with the node's policy.
     policy_problem: Option<String>,
+    news: News,
+}
+
+/// What people were told of the node, and what they are still to be told.
+#[derive(Debug, Default)]
+struct News {
+    /// `None`: what an earlier agent has told is not known yet.
+    published: Option<Published>,
+    /// The report of an earlier agent, as long as there is none of ours.
+    earlier: Option<NodeReport>,
+    /// What was done since the node was last as it was to be.
+    done: Done,
+    /// What was put right and is not told yet.
+    healed: Done,
+    /// The report with what was told could not be written.
+    is_unwritten: bool,
 }
 
 /// What a report says of a round, beside stage and message.
@@ -59,6 +75,11 @@ struct Details {
     awaits_slot: bool,
     /// What is on the node.
     backend: Option<Backend>,
+    /// Digest of all that the backend is started with.
+    inputs: Option<String>,
+    /// A configuration has asked for a restart of the daemon.
+    restart_requested: bool,
+    policy_problem: Option<ConfigProblem>,
 }
 
 /// What a report says of the configuration in effect, beside what the dynamic configuration does.
@@ -96,6 +117,7 @@ impl<N: Node> Agent<N> {
             config_status,
             policies,
             policy_problem: None,
+            news: News::default(),
         }
     }
 
@@ -132,8 +154,8 @@ impl<N: Node> Agent<N> {
             }),
             meant: self.config_status.borrow().meant.clone(),
         };
-        self.tell_policy_problem(&inputs.policy).await;
-        match converge(&mut self.node, &Timing::REAL, &inputs).await {
+        self.note_policy_problem(&inputs.policy);
+        match converge(&mut self.node, &Timing::REAL, &inputs, &mut self.news.done).await {
             Ok(outcome) => {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
@@ -148,6 +170,12 @@ impl<N: Node> Agent<N> {
                     retry_at: outcome.plan.retry_at,
                     awaits_slot: outcome.plan.awaits_slot,
                     backend,
+                    inputs: match inputs.desired(outcome.observed.journal.as_ref()) {
+                        Desired::Installed(installation) => Some(installation.inputs()),
+                        Desired::Clean { .. } | Desired::Undecided { .. } => None,
+                    },
+                    restart_requested: inputs.restart_request.is_some(),
+                    policy_problem: Some(policy_problem(&inputs.policy)),
                 };
                 self.backend = backend.or(outcome.had).or(self.backend);
                 self.report(stage, message, &mounted, details).await;
@@ -186,28 +214,33 @@ impl<N: Node> Agent<N> {
         mounted: &Mounted,
         details: Details,
     ) {
-        let Details { restarts, in_effect, retry_at, awaits_slot, backend } = details;
+        let Details { restarts, in_effect, retry_at, awaits_slot, backend, inputs, restart_requested, policy_problem } =
+            details;
+        let current = self.config_status.borrow().clone();
+        let problem = config_problem(&current, policy_problem);
         // Nothing about configurations may stand in the way of a removal.
-        let config_status =
-            if stage == Stage::Installed { self.config_status.borrow().clone() } else { ConfigStatus::default() };
-        let InEffect { mut warnings, policy, problem } =
+        let config_status = if stage == Stage::Installed { current.clone() } else { ConfigStatus::default() };
+        let InEffect { mut warnings, policy, problem: policy_invalid } =
             if stage == Stage::Installed { in_effect } else { InEffect::default() };
         warnings.extend(config_status.warnings);
-        let policy_problem = problem.map(|problem| (problem, vec![ReasonCode::PolicyInvalid]));
-        let config_problem = config_status.problem.map(|problem| {
+        let policy_invalid = policy_invalid.map(|problem| (problem, vec![ReasonCode::PolicyInvalid]));
+        let config_invalid = config_status.problem.map(|problem| {
             let code = report::code_of_event(problem.reason);
             (problem.message, code.into_iter().collect())
         });
-        let problem = config_problem.or(policy_problem).filter(|_| message.is_empty());
-        let (message, codes) = problem.unwrap_or((message, codes));
+        let invalid = config_invalid.or(policy_invalid).filter(|_| message.is_empty());
+        let (message, codes) = invalid.unwrap_or((message, codes));
         let settled = matches!(stage, Stage::Installed | Stage::Clean) && message.is_empty();
         self.telemetry.readiness.set(if settled { Ok(()) } else { Err(format!("{}: {message}", stage.as_str())) });
         self.telemetry.metrics.stage_is(stage);
+        self.remember_earlier().await;
+        let now = self.node.now();
+        let waits = awaits_slot && events::waits_for_others(&codes);
         let report = NodeReport {
             stage,
             phase: mounted.state.phase.as_str().to_owned(),
             desired: mounted.hash.clone(),
-            since: self.node.now(),
+            since: now,
             restarts,
             message: message.clone(),
             warnings,
@@ -216,29 +249,88 @@ impl<N: Node> Agent<N> {
             awaits_slot,
             backend: backend.map(|backend| report::backend_word(backend).to_owned()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            codes: codes.into_iter().map(|code| code.as_str().to_owned()).collect(),
+            codes: codes.iter().map(|code| code.as_str().to_owned()).collect(),
+            slot_since: waits.then(|| self.last_report().and_then(|last| last.slot_since).unwrap_or(now)),
+            published: Published::default(),
         };
         self.telemetry.metrics.reported(&report);
-        if !self.reported.as_ref().is_some_and(|last| report.says_the_same(last)) {
-            self.write_report(report, settled && mounted.state.phase == Phase::Remove).await;
+        let round = events::Round {
+            report: &report,
+            now,
+            codes: &codes,
+            backend: self.backend,
+            inputs: inputs.as_deref(),
+            in_effect: config_in_effect(&report, &current, self.backend),
+            problem: &problem,
+            restart_requested,
+            done: &self.news.done.clone(),
+            healed: &Done::default(),
+        };
+        let has_published = self.publish_news(round).await;
+        let is_news = !self.reported.as_ref().is_some_and(|last| report.says_the_same(last));
+        if is_news || has_published || self.news.is_unwritten {
+            let report = NodeReport { published: self.news.published.clone().unwrap_or_default(), ..report };
+            self.write_report(report, is_news, settled && mounted.state.phase == Phase::Remove).await;
         }
         self.set_readiness_gate(settled, &message).await;
     }
 
+    /// The last word on the node, this agent's or an earlier one's.
+    fn last_report(&self) -> Option<&NodeReport> {
+        self.reported.as_ref().or(self.news.earlier.as_ref())
+    }
+
+    /// Finds out, once, what an earlier agent has told.
+    async fn remember_earlier(&mut self) {
+        if self.news.published.is_some() {
+            return;
+        }
+        match self.shoot.earlier_report().await {
+            Ok(earlier) => {
+                self.news.published = Some(events::published_before(earlier.as_ref()));
+                self.news.earlier = earlier;
+            }
+            Err(error) => tracing::warn!(reason = %ErrorChain(&error), "failed to look at the last node report"),
+        }
+    }
+
+    /// Tells people what is new, as soon as it is known what they were told before. Whether they were told anything.
+    async fn publish_news(&mut self, round: events::Round<'_>) -> bool {
+        let Some(published) = self.news.published.clone().filter(|_| self.shoot.can_publish()) else { return false };
+        if events::is_heal(&published, self.last_report(), &round) {
+            let done = std::mem::take(&mut self.news.done);
+            self.news.healed.append(&done);
+        }
+        let decision = events::decide(&published, &events::Round { healed: &self.news.healed, ..round });
+        for announcement in &decision.announcements {
+            self.shoot.publish_event(announcement.event, &announcement.note).await;
+            if announcement.event == NodeEvent::Healed {
+                self.news.healed = Done::default();
+            }
+        }
+        self.news.published = Some(decision.published);
+        if !decision.is_pending && !matches!(round.report.stage, Stage::Working | Stage::Undecided) {
+            self.news.done = Done::default();
+        }
+        !decision.announcements.is_empty()
+    }
+
     /// `leaving`: nothing of the extension shall stay in the shoot either.
-    async fn write_report(&mut self, report: NodeReport, leaving: bool) {
-        tracing::info!(stage = report.stage.as_str(), reason = report.message, "assessed the node");
-        let last = self.reported.clone();
-        self.record_event(last.as_ref().map(|last| last.stage), report.stage, &report.message).await;
-        let warned = last.map(|last| last.warnings).unwrap_or_default();
-        if !report.warnings.is_empty() && report.warnings != warned {
-            let warnings = report.warnings.join("; ");
-            tracing::warn!(warnings, "found warnings about the configuration in effect");
-            self.shoot
-                .publish_event(true, event::CONFIG_WARNING, &format!("the configuration is in effect, but {warnings}"))
-                .await;
+    async fn write_report(&mut self, report: NodeReport, is_news: bool, leaving: bool) {
+        if is_news {
+            tracing::info!(stage = report.stage.as_str(), reason = report.message, "assessed the node");
+            let warned = self.last_report().map(|last| last.warnings.as_slice()).unwrap_or_default();
+            if !report.warnings.is_empty() && report.warnings != warned {
+                let warnings = report.warnings.join("; ");
+                tracing::warn!(warnings, "found warnings about the configuration in effect");
+            }
+        }
+        if self.news.published.is_none() && !leaving {
+            // What an earlier agent has told stands in the report that this one would replace.
+            return;
         }
         let written = if leaving { self.shoot.delete_report().await } else { self.shoot.write_report(&report).await };
+        self.news.is_unwritten = written.is_err();
         match written {
             Ok(()) => self.reported = Some(report),
             Err(error) => tracing::warn!(reason = %ErrorChain(&error), "failed to write the node report"),
@@ -257,44 +349,14 @@ impl<N: Node> Agent<N> {
         }
     }
 
-    /// Records an Event on the Node when the stage changes. The first round of an agent on a node that is as desired is no change.
-    async fn record_event(&self, last: Option<Stage>, stage: Stage, message: &str) {
-        match stage {
-            Stage::RolledBack if last != Some(stage) => {
-                self.shoot.publish_event(true, event::ROLLED_BACK, message).await;
-            }
-            Stage::Blocked if last != Some(stage) => self.shoot.publish_event(true, event::BLOCKED, message).await,
-            Stage::Installed if last.is_some_and(|last| last != stage) => {
-                let note = match self.backend {
-                    Some(Backend::Plugin) => "a policy of nri-plugins places the containers",
-                    Some(Backend::Proxy) | None => "kubelet runs through cri-resmgr",
-                };
-                self.shoot.publish_event(false, event::INSTALLED, note).await;
-            }
-            Stage::Clean if last.is_some_and(|last| last != stage) => {
-                let note = match self.backend {
-                    Some(Backend::Plugin) => {
-                        "the policy of nri-plugins is removed; running containers have the CPUs and memory back that they had without it"
-                    }
-                    Some(Backend::Proxy) | None => {
-                        "cri-resmgr is removed; CPU and memory pins of running containers stay until they are recreated"
-                    }
-                };
-                self.shoot.publish_event(false, event::REMOVED, note).await;
-            }
-            _ => {}
-        }
-    }
-
-    /// Says what is wrong with the node's policy, once: the node keeps the one that it has, or waits for its first.
-    async fn tell_policy_problem(&mut self, policy: &NodePolicy) {
+    /// Logs what is wrong with the node's policy, once: the node keeps the one that it has, or waits for its first.
+    fn note_policy_problem(&mut self, policy: &NodePolicy) {
         let problem = match policy {
             NodePolicy::Awaited => return,
             NodePolicy::Missing | NodePolicy::Invalid { .. } | NodePolicy::Valid { .. } => policy.problem(),
         };
         if let Some(problem) = problem.as_ref().filter(|_| problem != self.policy_problem) {
             tracing::warn!(problem, "found a problem with the node's policy");
-            self.shoot.publish_event(true, event::CONFIG_INVALID, problem).await;
         }
         self.policy_problem = problem;
     }
@@ -332,3 +394,42 @@ fn in_effect(inputs: &Inputs, outcome: &Outcome) -> InEffect {
     };
     InEffect { warnings, policy, problem }
 }
+
+/// What is wrong with the node's policy.
+fn policy_problem(policy: &NodePolicy) -> ConfigProblem {
+    match policy {
+        // Also where nothing is asked for.
+        NodePolicy::Awaited => ConfigProblem::Unknown,
+        NodePolicy::Valid { .. } => ConfigProblem::None,
+        NodePolicy::Missing | NodePolicy::Invalid { .. } => {
+            ConfigProblem::Some(NodeEvent::ConfigInvalid, policy.problem().unwrap_or_default())
+        }
+    }
+}
+
+/// What is wrong with what is wanted, by the one or the other backend. `policy`: `None` where the round did not get so far.
+fn config_problem(config_status: &ConfigStatus, policy: Option<ConfigProblem>) -> ConfigProblem {
+    let dynamic = match &config_status.problem {
+        Some(problem) => ConfigProblem::Some(problem.reason, problem.message.clone()),
+        None if config_status.meant.is_none() => ConfigProblem::Unknown,
+        None => ConfigProblem::None,
+    };
+    match (dynamic, policy) {
+        (some @ ConfigProblem::Some(..), _) | (_, Some(some @ ConfigProblem::Some(..))) => some,
+        (ConfigProblem::None, _) | (_, Some(ConfigProblem::None)) => ConfigProblem::None,
+        (ConfigProblem::Unknown, _) => ConfigProblem::Unknown,
+    }
+}
+
+/// Whether the configuration that the backend goes by is the one that the report names, or the static one where it names none.
+fn config_in_effect(report: &NodeReport, config_status: &ConfigStatus, backend: Option<Backend>) -> events::InEffect {
+    let is_static = match backend {
+        // Between a start of the daemon and its first configuration there is none for a moment.
+        Some(Backend::Proxy) | None => config_status.meant.as_ref().is_some_and(|meant| meant.config_map.is_none()),
+        Some(Backend::Plugin) => false,
+    };
+    if report.config.is_some() || is_static { events::InEffect::Known } else { events::InEffect::Unknown }
+}
+
+#[cfg(test)]
+mod tests;

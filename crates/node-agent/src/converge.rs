@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use node_plan::{
-    Action, Backend, Change, Desired, Hold, Installation, Journal, Observed, Plan, Proof, Slot, Step, Target, budget,
-    plan,
+    Action, Backend, Change, Desired, Hold, Installation, Journal, Observed, PacedChange, Plan, Proof, Slot, Step,
+    Target, budget, plan,
 };
 use observability::ErrorChain;
 use tracing::Instrument;
 
 use crate::effects::{EffectError, Effects, Result, SwitchPermit, SwitchRequest};
+use crate::events::Done;
 use crate::execute::{execute, record};
 use crate::inputs::Goal;
 use crate::observe::observe;
@@ -37,8 +38,13 @@ pub(crate) struct Outcome {
     pub(crate) worked: bool,
 }
 
-/// Works until the node is as desired or something is in the way.
-pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs: &impl Goal) -> Result<Outcome> {
+/// Works until the node is as desired or something is in the way. `done`: what is done, also where it ends with an error.
+pub(crate) async fn converge(
+    effects: &mut impl Effects,
+    timing: &Timing,
+    inputs: &impl Goal,
+    done: &mut Done,
+) -> Result<Outcome> {
     let (mut locked, mut worked) = (false, false);
     let mut had = None;
     for _ in 0..ROUNDS {
@@ -54,7 +60,7 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
                 ask_again = Some(LOOK_FOR_UPDATE);
                 observed.slot = Slot::Waiting(wait);
             } else {
-                let permit = ask(effects, &mut observed.journal, inputs, &desired).await?;
+                let permit = ask(effects, &mut observed.journal, inputs, &desired, &planned).await?;
                 ask_again = Some(permit.again_in);
                 observed.slot = permit.slot;
             }
@@ -78,7 +84,7 @@ pub(crate) async fn converge(effects: &mut impl Effects, timing: &Timing, inputs
         worked = true;
         effects.begin(&planned);
         let mut journal = observed.journal.clone();
-        if let Err((step, error)) = run(effects, timing, inputs, &mut journal, &planned.steps).await {
+        if let Err((step, error)) = run(effects, timing, inputs, (&mut journal, done), &planned.steps).await {
             let leads_on = matches!(planned.target, Target::Installed | Target::Before);
             if !leads_on || !error.is_proof() {
                 return Err(error);
@@ -102,7 +108,7 @@ async fn run(
     effects: &mut impl Effects,
     timing: &Timing,
     inputs: &impl Goal,
-    journal: &mut Option<Journal>,
+    (journal, done): (&mut Option<Journal>, &mut Done),
     steps: &[Step],
 ) -> std::result::Result<(), (Action, EffectError)> {
     for step in steps {
@@ -117,6 +123,7 @@ async fn run(
             effects.failed(&step.action, &error);
             return Err((step.action.clone(), error));
         }
+        done.add(step);
     }
     Ok(())
 }
@@ -127,8 +134,11 @@ async fn ask(
     journal: &mut Option<Journal>,
     inputs: &impl Goal,
     desired: &Desired,
+    planned: &Plan,
 ) -> Result<SwitchPermit> {
-    let request = request(journal.as_ref(), inputs, desired);
+    // Half of a handover would be worse than the whole.
+    let finishes = planned.holds.iter().any(|hold| matches!(hold, Hold::Slot { change: PacedChange::LeaveProxy, .. }));
+    let request = SwitchRequest { finishes, ..request(journal.as_ref(), inputs, desired) };
     let permit = effects.take_slot(&request).await;
     if permit.reported && request.failed_at.is_some() {
         effects.lock()?;
@@ -158,7 +168,8 @@ fn request(journal: Option<&Journal>, inputs: &impl Goal, desired: &Desired) -> 
     };
     let failure = journal.and_then(|journal| journal.backoff.as_ref());
     let unreported = failure.filter(|failure| !failure.reported && failure.inputs == attempt);
-    SwitchRequest { desired: inputs.hash().to_owned(), failed_at: unreported.map(|failure| failure.failed_at), attempt }
+    let failed_at = unreported.map(|failure| failure.failed_at);
+    SwitchRequest { desired: inputs.hash().to_owned(), failed_at, attempt, finishes: false }
 }
 
 /// A failed proof goes into the journal, with the back-off that makes the next plan lead back: to what ran well before, or, when that fails

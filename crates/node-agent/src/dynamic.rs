@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dynamic_config::{Adjustment, Answer, ConfigStatus, Core, DaemonMode, Data, Memory, Problem, Push, StatusWrite};
+use extension_config::NodeEvent;
 use extension_config::cri_resmgr::CpuSet;
-use extension_config::names::event;
 use futures::StreamExt;
 use futures::stream::LocalBoxStream;
 use observability::ErrorChain;
@@ -67,8 +67,6 @@ pub(crate) trait DaemonEnvironment {
     fn remember(&self, memory: &Memory);
     /// Writes into the status of an Adjustment. Error: why it has to be tried again.
     async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError>;
-    /// Tells people.
-    async fn record_event(&self, problem: &Problem);
 }
 
 /// Tries again later, and later.
@@ -183,7 +181,7 @@ impl<S: DaemonEnvironment> Dynamic<S> {
         self.last_run = run;
         self.push().await;
         self.save();
-        self.report().await;
+        self.report();
         self.write_statuses().await;
     }
 
@@ -230,19 +228,18 @@ impl<S: DaemonEnvironment> Dynamic<S> {
         }
     }
 
-    async fn report(&mut self) {
+    fn report(&mut self) {
         let mut config_status = self.core.config_status();
         if config_status.problem.is_none()
             && self.pushes.is_old()
             && let Some(reason) = &self.undelivered
         {
             let message = format!("nothing can be pushed to cri-resmgr: {reason}");
-            config_status.problem = Some(Problem { reason: event::CONFIG_UNDELIVERED, message });
+            config_status.problem = Some(Problem { reason: NodeEvent::ConfigUndelivered, message });
         }
         if config_status.problem != self.recorded {
             if let Some(problem) = &config_status.problem {
                 tracing::warn!(problem = problem.message, "found a problem with the dynamic configuration");
-                self.environment.record_event(problem).await;
             }
             self.recorded.clone_from(&config_status.problem);
         }

@@ -236,6 +236,8 @@ pub(crate) struct SwitchRequest {
     pub(crate) attempt: String,
     /// A failure of this node with it that is not recorded in the shoot yet, seconds since 1970.
     pub(crate) failed_at: Option<u64>,
+    /// It ends what was begun: no stop of switches holds it.
+    pub(crate) finishes: bool,
 }
 
 /// The answer to a request for a switch slot.

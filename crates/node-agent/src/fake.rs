@@ -9,7 +9,7 @@ use node_plan::pins::Misses;
 use node_plan::testing::{NodeState, SPACE};
 use node_plan::{
     Action, Backend, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot,
-    UnitAction,
+    UnitAction, Wait,
 };
 
 use crate::effects::{
@@ -262,7 +262,9 @@ impl Clock for Fake {
 impl Slots for Fake {
     async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit {
         self.reported.extend(request.failed_at);
-        let slot = self.state.slot.clone();
+        // What ends what was begun is not held by a stop of switches.
+        let is_halted = matches!(self.state.slot, Slot::Waiting(Wait::Halted { .. }));
+        let slot = if is_halted && request.finishes { Slot::Held } else { self.state.slot.clone() };
         self.holds_slot = slot == Slot::Held;
         SwitchPermit { slot, reported: true, stopped_now: false, again_in: Duration::from_secs(3) }
     }

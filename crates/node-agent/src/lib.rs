@@ -8,6 +8,7 @@ mod converge;
 mod desired_file;
 mod dynamic;
 mod effects;
+mod events;
 mod execute;
 #[cfg(test)]
 mod fake;

@@ -1,8 +1,7 @@
 //! A node's stage, and why.
 
-use extension_config::ReasonCode;
-use extension_config::names::event;
 use extension_config::node_report::{CRI_RESMGR, NRI_PLUGINS, Stage};
+use extension_config::{NodeEvent, ReasonCode};
 use node_plan::{Backend, Hold, Journal, Phase, Plan, Restarts, Target};
 
 /// Stage of a node for which this plan was made.
@@ -47,13 +46,25 @@ pub(crate) fn codes(plan: &Plan) -> Vec<ReasonCode> {
 }
 
 /// What an Event about the dynamic configuration is among reports.
-pub(crate) fn code_of_event(reason: &str) -> Option<ReasonCode> {
-    match reason {
-        event::CONFIG_INVALID => Some(ReasonCode::ConfigInvalid),
-        event::CONFIG_REFUSED => Some(ReasonCode::ConfigRefused),
-        event::CONFIG_UNSETTLED => Some(ReasonCode::ConfigUnsettled),
-        event::CONFIG_UNDELIVERED => Some(ReasonCode::ConfigUndelivered),
-        _ => None,
+pub(crate) fn code_of_event(event: NodeEvent) -> Option<ReasonCode> {
+    match event {
+        NodeEvent::ConfigInvalid => Some(ReasonCode::ConfigInvalid),
+        NodeEvent::ConfigRefused => Some(ReasonCode::ConfigRefused),
+        NodeEvent::ConfigUnsettled => Some(ReasonCode::ConfigUnsettled),
+        NodeEvent::ConfigUndelivered => Some(ReasonCode::ConfigUndelivered),
+        NodeEvent::Installed
+        | NodeEvent::Moved
+        | NodeEvent::Removed
+        | NodeEvent::RolledBack
+        | NodeEvent::Blocked
+        | NodeEvent::Healed
+        | NodeEvent::Held
+        | NodeEvent::SlotOverdue
+        | NodeEvent::SwitchesStopped
+        | NodeEvent::SwitchesUnreadable
+        | NodeEvent::SlotIgnored
+        | NodeEvent::ConfigInEffect
+        | NodeEvent::ConfigWarning => None,
     }
 }
 

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use extension_config::names;
 use extension_config::node_report::{NodeReport, lease_name};
+use extension_config::{NodeEvent, names};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -98,8 +98,13 @@ impl ShootApi {
         u64::try_from(renewed.0.as_second()).ok()
     }
 
+    /// Whether Events can be published: they name our Node by its uid, which is not known before the Node was read once.
+    pub(crate) fn can_publish(&self) -> bool {
+        self.client.is_some() && self.node.borrow().as_ref().is_some_and(|node| node.uid.is_some())
+    }
+
     /// Publishes an Event on our Node; best effort, for people only.
-    pub(crate) async fn publish_event(&self, is_warning: bool, reason: &str, note: &str) {
+    pub(crate) async fn publish_event(&self, event: NodeEvent, note: &str) {
         let (Some(client), Some(uid)) = (&self.client, self.uid()) else { return };
         let reporter = Reporter { controller: names::NODE_AGENT.to_owned(), instance: Some(self.node_name.clone()) };
         let regarding = ObjectReference {
@@ -110,8 +115,9 @@ impl ShootApi {
             ..ObjectReference::default()
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        let event = objects::node_event(is_warning, reason, note);
-        if let Err(error) = call("create", format!("Event {reason}"), recorder.publish(&event, &regarding)).await {
+        let object = format!("Event {}", event.as_str());
+        let event = objects::node_event(event, note);
+        if let Err(error) = call("create", object, recorder.publish(&event, &regarding)).await {
             tracing::warn!(error = %ErrorChain(&error), "failed to write an Event");
         }
     }
@@ -143,6 +149,21 @@ impl ShootApi {
         let (parameters, patch) = (manager(), Patch::Merge(patch));
         let written = adjustments.patch_status(name, &parameters, &patch);
         gone_is_fine(call("patch", format!("status of Adjustment {name}"), written).await)
+    }
+
+    /// The report that an earlier agent of this node has left; `None` when there is none that can be read. It comes as the answer to a patch that changes
+    /// nothing: RBAC cannot name Leases after nodes, and the right to get all of them would be more than an agent needs.
+    pub(crate) async fn earlier_report(&self) -> Result<Option<NodeReport>, ShootError> {
+        let Some(client) = &self.client else { return Ok(None) };
+        let leases: Api<Lease> = Api::namespaced(client.clone(), names::SHOOT_NAMESPACE);
+        let name = lease_name(&self.node_name);
+        let (parameters, nothing) = (manager(), json!({}));
+        let patch = Patch::Merge(&nothing);
+        match call("look at", format!("Lease {name}"), leases.patch(&name, &parameters, &patch)).await {
+            Ok(lease) => Ok(objects::report(&lease)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the node report for the controller. Error: a reason to try again later.

@@ -160,6 +160,7 @@ impl SlotHold {
         match self {
             Self::NotAsked => ReasonCode::SlotNotAsked,
             Self::Waiting(Wait::SlotsTaken { .. }) => ReasonCode::SlotsTaken,
+            Self::Waiting(Wait::Halted { .. }) => ReasonCode::SwitchesHalted,
             Self::Waiting(Wait::SlotsUnknown(_)) => ReasonCode::SlotsUnknown,
             Self::Waiting(Wait::UpdateInPlace { .. }) => ReasonCode::UpdateInPlace,
             Self::Waiting(Wait::FailedUpdateInPlace { .. }) => ReasonCode::FailedUpdateInPlace,
@@ -278,6 +279,8 @@ mod tests {
             slot(SlotHold::Waiting(Wait::SlotsTaken { slots: 1 })),
             slot(SlotHold::Waiting(Wait::SlotsTaken { slots: 3 })),
             slot(SlotHold::Waiting(Wait::SlotsUnknown("get DaemonSet x: no answer within 5 s".into()))),
+            slot(SlotHold::Waiting(Wait::Halted { reason: String::new() })),
+            slot(SlotHold::Waiting(Wait::Halted { reason: "INC-4711".into() })),
             slot(SlotHold::Waiting(Wait::UpdateInPlace { label: "example.com/label" })),
             slot(SlotHold::Waiting(Wait::FailedUpdateInPlace { label: "example.com/label" })),
             slot(SlotHold::Stopped { rollbacks: 2 }),
@@ -291,7 +294,7 @@ mod tests {
             },
         ];
         let codes: Vec<&str> = all.iter().map(|hold| hold.code().as_str()).collect();
-        insta::assert_snapshot!(codes.join(" "), @"Undecided RolledBack RolledBackToPrevious ContainerdSilent KubeletStopped RestartBudget SlotNotAsked SlotsTaken SlotsTaken SlotsUnknown UpdateInPlace FailedUpdateInPlace SwitchesStopped SlotNotAsked OtherBackend Unaccepted SlotNotAsked Unsettled");
+        insta::assert_snapshot!(codes.join(" "), @"Undecided RolledBack RolledBackToPrevious ContainerdSilent KubeletStopped RestartBudget SlotNotAsked SlotsTaken SlotsTaken SlotsUnknown SwitchesHalted SwitchesHalted UpdateInPlace FailedUpdateInPlace SwitchesStopped SlotNotAsked OtherBackend Unaccepted SlotNotAsked Unsettled");
         let text: Vec<String> = all.iter().map(Hold::to_string).collect();
         insta::assert_snapshot!(text.join("\n"), @"
         the labels of the node cannot be read from the API server
@@ -304,6 +307,8 @@ mod tests {
         cri-resmgr must restart with new inputs; waiting for a switch slot (1 node at a time)
         cri-resmgr must restart with new inputs; waiting for a switch slot (3 nodes at a time)
         cri-resmgr must restart with new inputs; cannot ask for a switch slot: get DaemonSet x: no answer within 5 s
+        cri-resmgr must restart with new inputs; all switches are halted
+        cri-resmgr must restart with new inputs; all switches are halted: INC-4711
         cri-resmgr must restart with new inputs; this node is updated in place (example.com/label)
         cri-resmgr must restart with new inputs; the update of this node in place has failed (example.com/label)
         cri-resmgr must restart with new inputs; no node switches any more after 2 roll-backs in the shoot, until the configuration or the version changes

@@ -27,6 +27,11 @@ pub enum Wait {
         /// How many there are.
         slots: u32,
     },
+    /// Somebody has halted all switches.
+    Halted {
+        /// Why, as they say; empty where they do not.
+        reason: String,
+    },
     /// Nobody can be asked, and why.
     SlotsUnknown(String),
     /// Gardener updates the node in place.
@@ -48,6 +53,8 @@ impl fmt::Display for Wait {
                 let nodes = if *slots == 1 { "node" } else { "nodes" };
                 write!(f, "waiting for a switch slot ({slots} {nodes} at a time)")
             }
+            Self::Halted { reason } if reason.is_empty() => f.write_str("all switches are halted"),
+            Self::Halted { reason } => write!(f, "all switches are halted: {reason}"),
             Self::SlotsUnknown(reason) => write!(f, "cannot ask for a switch slot: {reason}"),
             Self::UpdateInPlace { label } => write!(f, "this node is updated in place ({label})"),
             Self::FailedUpdateInPlace { label } => {

@@ -79,14 +79,16 @@ impl Actuator for CriResmgr {
             Err(error) => return Err(error),
         };
         let image = self.image(context)?;
-        let bundle = self.manifests.install(target(context, &image), &resolved.effective).map_err(defect)?;
+        let halt = self.base.halt(&owner);
+        let target = manifests::Target { halt: halt.as_ref(), ..target(context, &image) };
+        let bundle = self.manifests.install(target, &resolved.effective).map_err(defect)?;
         let applied = self.apply(context, &bundle, found).await?;
         if removal::found(Some(&applied)) == Found::Deleting {
             // Its deletion was asked for before the watch told of it.
             return Ok(former());
         }
         self.monitoring.settle(context, &self.applied).await?;
-        Ok(Outcome::done().with_provider_status(Some(reported(&resolved, &owner))))
+        Ok(Outcome::done().with_provider_status(Some(reported(&resolved, &owner, halt.as_ref()))))
     }
 
     async fn delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
@@ -272,7 +274,8 @@ fn id(context: &Context) -> String {
 
 fn target<'a>(context: &'a Context, image: &'a str) -> manifests::Target<'a> {
     let version = context.shoot.as_deref().map(|shoot| shoot.spec.kubernetes.version.as_str());
-    manifests::Target { namespace: &context.namespace, image, kubernetes: version.and_then(kubernetes_minor) }
+    let kubernetes = version.and_then(kubernetes_minor);
+    manifests::Target { namespace: &context.namespace, image, kubernetes, halt: None }
 }
 
 /// gardenlet is not waiting any more for what takes so long.

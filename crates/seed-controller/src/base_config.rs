@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use extension_config::names;
+use extension_config::{Halt, names};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt as _;
@@ -46,7 +46,7 @@ impl BaseConfigWatch {
 
     /// There is no base configuration, and never will be.
     pub(crate) async fn none(&self) {
-        self.update(None).await;
+        self.update(None, None).await;
     }
 
     /// Watches, forever.
@@ -63,7 +63,9 @@ impl BaseConfigWatch {
                 Ok(Event::Init | Event::InitApply(_)) => {}
                 Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_)) => {
                     broken = false;
-                    self.update(store.get(&object).map(|map| map.data.clone().unwrap_or_default())).await;
+                    let map = store.get(&object);
+                    let halt = map.as_ref().and_then(|map| Halt::of(map.metadata.annotations.as_ref()?));
+                    self.update(map.map(|map| map.data.clone().unwrap_or_default()), halt).await;
                 }
                 Err(error) => {
                     // Once per interruption; the watcher goes on by itself.
@@ -75,7 +77,13 @@ impl BaseConfigWatch {
         }
     }
 
-    async fn update(&self, data: Option<BTreeMap<String, String>>) {
+    async fn update(&self, data: Option<BTreeMap<String, String>>, halt: Option<Halt>) {
+        let is_halt_news = self.base.set_halt(halt.clone());
+        match &halt {
+            Some(halt) if is_halt_news => tracing::warn!(reason = halt.reason(), "all switches are halted"),
+            None if is_halt_news => tracing::info!("switches are no longer halted"),
+            _ => {}
+        }
         let change = self.base.update(data).await;
         self.faulty.set(i64::from(change.problems.is_some()));
         if let Some(problems) = change.problems.filter(|_| change.changed) {
@@ -85,7 +93,7 @@ impl BaseConfigWatch {
             }
         }
         self.revision.send_if_modified(|revision| {
-            let changed = change.changed || *revision == 0;
+            let changed = change.changed || is_halt_news || *revision == 0;
             *revision += u64::from(changed);
             changed
         });

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use extension_config::{Effective, Facts, Problems, names};
+use extension_config::{Effective, Facts, Halt, Problems, names};
 use gardener_api::{Extension, LastOperationState, RawJson, Shoot};
 use policy_convert::resolve;
 use serde_json::Value;
@@ -33,6 +33,8 @@ pub(crate) struct BaseConfig {
 
 #[derive(Debug, Clone, Default)]
 struct State {
+    /// No node of any shoot is to begin to switch.
+    halt: Option<Halt>,
     current: Arc<Data>,
     last_good: Arc<Data>,
 }
@@ -70,6 +72,22 @@ pub(crate) struct Resolved {
 }
 
 impl BaseConfig {
+    /// Takes note of the operator's stop of all switches, or of its end. Whether that is news.
+    pub(crate) fn set_halt(&self, halt: Option<Halt>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = state.halt != halt;
+        state.halt = halt;
+        changed
+    }
+
+    /// The stop of all switches that holds for a shoot: the operator's for all of them, or else its Extension's or its own.
+    pub(crate) fn halt(&self, owner: &Owner) -> Option<Halt> {
+        let of_all = self.state.lock().unwrap_or_else(PoisonError::into_inner).halt.clone();
+        let of_extension = || owner.extension.metadata.annotations.as_ref().and_then(Halt::of);
+        let of_shoot = || owner.shoot.as_ref().and_then(|shoot| Halt::of(&shoot.metadata.annotations));
+        of_all.or_else(of_extension).or_else(of_shoot)
+    }
+
     /// Takes note of the ConfigMap's data.
     pub(crate) async fn update(&self, data: Data) -> Change {
         let data = Arc::new(data);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use extension_config::desired_state::{Backend, DesiredState, Phase, Selection, sha256};
-use extension_config::{Effective, names};
+use extension_config::{Effective, Halt, names};
 use gardener_api::constants::{FINALIZE_DELETION_AFTER_ANNOTATION, NO_CLEANUP_LABEL};
 use managed_resource::{Bundle, Templates};
 use serde::Serialize;
@@ -89,6 +89,8 @@ pub(crate) struct Target<'a> {
     /// Major and minor of the API server's version that the Shoot asks for (a worker pool may have an older kubelet). `None`: unknown, which
     /// is as old as can be.
     pub(crate) kubernetes: Option<(u64, u64)>,
+    /// No node of it is to begin to switch.
+    pub(crate) halt: Option<&'a Halt>,
 }
 
 /// Why there is nothing to apply. Always our own fault: whatever a user writes is quoted.
@@ -151,6 +153,9 @@ impl Manifests {
         Ok(json!({
             "phase": state.phase,
             "phaseKey": names::PHASE_KEY,
+            "haltKey": names::HALT_ANNOTATION,
+            // A removal is held by nothing.
+            "halt": target.halt.filter(|_| state.phase == Phase::Install).map(Halt::value),
             "criLabel": names::WORKER_CRI_LABEL,
             "nodeAsDesired": names::NODE_AS_DESIRED,
             "clusterRole": CLUSTER_ROLE,

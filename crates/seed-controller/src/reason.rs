@@ -1,5 +1,13 @@
 //! Fixed words of Events, errors and metrics. People filter and alert by them, so none may change.
 
+/// All nodes are as desired.
+pub(crate) const NODES_AS_DESIRED: &str = "NodesAsDesired";
+/// Nodes need somebody.
+pub(crate) const NODES_NOT_AS_DESIRED: &str = "NodesNotAsDesired";
+/// No node begins to switch any more.
+pub(crate) const SWITCHES_HALTED: &str = "SwitchesHalted";
+/// Nodes may switch again.
+pub(crate) const SWITCHES_RESUMED: &str = "SwitchesResumed";
 /// A removal does not wait for some nodes any more.
 pub(crate) const NODES_NOT_AWAITED: &str = "NodesNotAwaited";
 /// What was delivered stays as it is, because the new one was not accepted.

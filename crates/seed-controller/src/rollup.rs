@@ -2,6 +2,7 @@
 //! shown, within limits, and decides nothing.
 
 mod limits;
+mod notice;
 mod status;
 mod told;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use extension_config::node_report::Stage;
 use jiff::Timestamp;
 
+pub(crate) use notice::notice;
 pub(crate) use status::{before, sentence, unseen};
 pub(crate) use told::{Told, valid_name};
 
@@ -45,6 +47,9 @@ pub(crate) struct RollUp {
     waiting: usize,
     /// The first names of those that wait for a slot.
     waiting_first: Vec<String>,
+    /// Nodes that are held by a stop of all switches, and the first names of them.
+    halted: usize,
+    halted_first: Vec<String>,
     not_as_desired: usize,
     /// The first of them, those that need somebody before those that need time.
     first: Vec<Entry>,
@@ -79,7 +84,7 @@ pub(crate) type Before = BTreeMap<String, (String, Timestamp)>;
 pub(crate) fn roll_up(nodes: &[Node], before: &Before, now: Timestamp) -> RollUp {
     let mut all = RollUp { count: nodes.len(), ..RollUp::default() };
     let (mut backends, mut versions, mut configurations) = (Words::default(), Words::default(), Words::default());
-    let (mut bad, mut waiting): (Vec<&Node>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut bad, mut waiting, mut halted): (Vec<&Node>, Vec<&str>, Vec<&str>) = Default::default();
     for node in nodes {
         if let Report::Told(told) = &node.report {
             *all.stages.entry(told.stage.as_str()).or_default() += 1;
@@ -87,7 +92,9 @@ pub(crate) fn roll_up(nodes: &[Node], before: &Before, now: Timestamp) -> RollUp
             backends.add(told.backend.as_deref());
             versions.add(told.version.as_deref());
             configurations.add(told.desired.as_deref());
-            if told.awaits_slot {
+            if told.is_halted {
+                halted.push(&node.name);
+            } else if told.awaits_slot {
                 waiting.push(&node.name);
             }
         } else {
@@ -101,6 +108,9 @@ pub(crate) fn roll_up(nodes: &[Node], before: &Before, now: Timestamp) -> RollUp
     waiting.sort_unstable();
     all.waiting = waiting.len();
     all.waiting_first = waiting.into_iter().take(NAMED_WAITING).map(str::to_owned).collect();
+    halted.sort_unstable();
+    all.halted = halted.len();
+    all.halted_first = halted.into_iter().take(NAMED_WAITING).map(str::to_owned).collect();
     bad.sort_by_key(|node| (urgency(node), &node.name));
     all.not_as_desired = bad.len();
     all.first = bad.into_iter().take(NAMED).map(|node| entry(node, before, now)).collect();

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use extension_config::desired_state::Phase;
 use extension_config::names;
-use extension_config::node_report::{NodeReport, lease_name};
+use extension_config::node_report::{NodeReport, Published, lease_name};
 use gardener_extension::shoot_access::{Authority, ShootAccess, Unavailable};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -148,6 +148,7 @@ fn report(lease: &Object) -> Option<NodeReport> {
         config: None,
         backend: None,
         version: None,
+        published: Published::default(),
         ..report
     })
 }

@@ -149,7 +149,7 @@ fn a_configuration_with_absent_cpus_is_refused_and_names_them() {
     node.settle();
     assert!(node.daemon.pushed.is_empty());
     let problem = node.core.config_status().problem.unwrap();
-    assert_eq!(problem.reason, "CriResmgrConfigInvalid");
+    assert_eq!(problem.reason.as_str(), "CriResmgrConfigInvalid");
     let sentence =
         "invalid: policy.AvailableResources.CPU is cpuset:0-15, but this node does not have the CPUs 8-15; it has 0-7";
     assert!(problem.message.contains(sentence), "{problem:?}");

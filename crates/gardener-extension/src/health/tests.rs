@@ -9,7 +9,7 @@ use super::*;
 use crate::cache::{ClusterFacts, LeanCluster};
 use crate::observing::Records;
 use crate::queue::Queue;
-use crate::{Observation, Observer, Subject as Observed, Unseen};
+use crate::{Notice, Observation, Observer, Subject as Observed, Unseen};
 
 /// What the nodes say now.
 struct Says(Arc<Mutex<Value>>);
@@ -27,6 +27,10 @@ impl Observer for Says {
 
     fn detail(&self, status: &Value) -> Option<String> {
         status["bad"].as_str().map(|name| format!("not as desired: {name}"))
+    }
+
+    fn notices(&self, _: Option<&Value>, _: &Value) -> Vec<Notice> {
+        Vec::new()
     }
 
     fn forget(&self, _: &str) {}
@@ -85,6 +89,7 @@ async fn condition_and_nodes_are_one_write_and_the_same_is_none() {
     let observing = Arc::new(Observing {
         observer: Arc::new(Says(Arc::clone(&says))),
         client: client.clone(),
+        recorder: kube::runtime::events::Recorder::new(client.clone(), "x".into()),
         config: Arc::clone(&config),
         cache: Arc::clone(&cache),
         looks: Queue::new(),

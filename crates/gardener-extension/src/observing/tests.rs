@@ -60,6 +60,10 @@ impl Observer for Shoot {
         None
     }
 
+    fn notices(&self, _: Option<&Value>, _: &Value) -> Vec<Notice> {
+        Vec::new()
+    }
+
     fn forget(&self, namespace: &str) {
         assert_eq!(namespace, "ns");
         self.forgotten.fetch_add(1, Ordering::Relaxed);
@@ -85,6 +89,7 @@ fn world() -> (Arc<Observing>, Arc<Shoot>) {
     let observing = Observing {
         observer: Arc::clone(&shoot) as Arc<dyn Observer>,
         client: client(),
+        recorder: Recorder::new(client(), "x".into()),
         config: Arc::new(config),
         cache,
         looks: Queue::new(),

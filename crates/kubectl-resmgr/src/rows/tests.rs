@@ -26,7 +26,7 @@ pub(crate) fn good(count: usize) -> Facts {
         nodes: names().map(|name| (name, node.clone())).collect(),
         reports: names().map(|name| (name, Ok(report("Installed", "", &[])))).collect(),
         pods: Some(names().map(|name| (name.clone(), pod(&name))).collect()),
-        set: Some(SetFact { phase: "Install".to_owned(), desired: Some("5bba82fd".to_owned()), selector }),
+        set: Some(SetFact { phase: "Install".to_owned(), desired: Some("5bba82fd".to_owned()), selector, halt: None }),
         backend: Some("cri-resmgr"),
         ..Facts::default()
     }

@@ -1,3 +1,5 @@
+use extension_config::names;
+
 use super::*;
 use crate::facts::NodeFact;
 use crate::rows::tests::{good, report};
@@ -116,4 +118,21 @@ fn names_are_listed_up_to_a_limit() {
     let names: Vec<String> = (0..12).map(|number| number.to_string()).collect();
     assert_eq!(listed(&names), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
     assert_eq!(listed(&[]), "nobody");
+}
+
+#[test]
+fn a_stop_of_all_switches_is_told_with_who_is_held_by_it() {
+    let mut facts = good(3);
+    let set = facts.set.as_mut().unwrap();
+    let annotations = [(names::HALT_ANNOTATION.to_owned(), "INC-1".to_owned())].into();
+    set.halt = extension_config::Halt::of(&annotations);
+    let mut held = report("Working", "kubelet runs on containerd; all switches are halted: INC-1", &["SwitchesHalted"]);
+    held.awaits_slot = true;
+    facts.reports.insert("n2".to_owned(), Ok(held));
+    let status = Status::of(&facts);
+    let text = status.text(1000, Style::Plain, None);
+    assert!(text.contains("\nall switches are halted (INC-1); held by that: 1\n") && !text.contains("waits"), "{text}");
+    let json = status.json(true).unwrap();
+    assert!(json.contains(r#""heldByHalt":1"#) && json.contains(r#""halted":"INC-1""#), "{json}");
+    assert_eq!(status.exit(), crate::exit::Exit::UnderWay, "nobody has to do anything about the node");
 }

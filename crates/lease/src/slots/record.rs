@@ -117,6 +117,8 @@ pub struct SlotRequest<'a> {
     pub failed_at: Option<u64>,
     /// How many may be at work at the same time.
     pub slots: usize,
+    /// Whether it may begin to work. Who holds a slot goes on in any case.
+    pub may_begin: bool,
     /// Holders that are known to be no Nodes of the shoot: what they hold does not count.
     pub non_members: &'a BTreeSet<String>,
 }
@@ -168,6 +170,8 @@ impl Observer {
                 holder.renewed = wall;
             }
             SlotDecision::Held
+        } else if !request.may_begin {
+            SlotDecision::Free
         } else if next.holders.len() < request.slots.clamp(1, HOLDER_LIMIT) {
             next.holders.push(Holder { name: request.name.to_owned(), renewed: wall });
             SlotDecision::Held

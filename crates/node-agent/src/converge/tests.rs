@@ -12,6 +12,7 @@ use node_plan::{Hold, KubeletOffProxy, NodePolicy, OverrideUndone, PacedChange, 
 
 use super::{Outcome, converge};
 use crate::effects::{Result, Socket};
+use crate::events::Done;
 use crate::fake::{Failure, Fake, programs};
 use crate::inputs::{Goal, Inputs};
 use crate::proof_failure::{DaemonFault, ProofFailure, UnitState};
@@ -56,7 +57,7 @@ fn remove() -> Inputs {
 }
 
 async fn work(fake: &mut Fake, inputs: &impl Goal) -> Result<Outcome> {
-    converge(fake, &TIMING, inputs).await
+    converge(fake, &TIMING, inputs, &mut Done::default()).await
 }
 
 /// Whether the last try failed by this proof. Of a failure the journal keeps the sentence.
@@ -353,6 +354,42 @@ async fn no_switch_begins_while_the_node_is_updated_in_place() {
     let mut removed = remove();
     removed.labels = updated.labels;
     assert!(work(&mut fake, &removed).await.unwrap().plan.is_settled());
+}
+
+fn halted() -> Slot {
+    Slot::Waiting(Wait::Halted { reason: "INC-1".into() })
+}
+
+/// A stop of all switches: nothing begins, what runs is not touched, healed and taken away as ever.
+#[tokio::test]
+async fn while_switches_are_halted_nothing_begins_and_healing_and_removal_go_on() {
+    let hold = || SlotHold::Waiting(Wait::Halted { reason: "INC-1".into() });
+    // A new node keeps its kubelet as it is.
+    let mut new = Fake::new();
+    new.state.slot = halted();
+    let outcome = work(&mut new, &install("none", "v1")).await.unwrap();
+    assert_eq!(outcome.plan.holds, [switch_held(hold())]);
+    assert!(outcome.plan.awaits_slot && outcome.plan.steps.is_empty() && !new.holds_slot);
+    assert_eq!((new.state.kubelet.starts, new.state.endpoint), (1, Endpoint::Containerd));
+    new.state.slot = Slot::Held;
+    assert!(work(&mut new, &install("none", "v1")).await.unwrap().plan.is_settled(), "it goes on when that ends");
+    // Another version or configuration stays away from what runs.
+    for desired in [install("none", "v2"), install("balloons", "v1")] {
+        let mut running = Fake::from_state(NodeState { slot: halted(), ..installed().await });
+        let starts = (running.state.daemon.starts, running.state.kubelet.starts);
+        let outcome = work(&mut running, &desired).await.unwrap();
+        assert_eq!(outcome.plan.holds, [Hold::Slot { change: PacedChange::NewInputs, by: hold() }]);
+        assert_eq!((running.state.daemon.starts, running.state.kubelet.starts), starts);
+    }
+    // Healed: a daemon that has ended, and a kubelet that was moved away.
+    let mut hurt = Fake::from_state(NodeState { slot: halted(), ..installed().await });
+    hurt.state.daemon.active = false;
+    assert!(work(&mut hurt, &install("none", "v1")).await.unwrap().plan.is_settled());
+    hurt.state.endpoint = Endpoint::Containerd;
+    assert!(work(&mut hurt, &install("none", "v1")).await.unwrap().plan.is_settled());
+    assert!(hurt.state.is_on_proxy());
+    assert!(work(&mut hurt, &remove()).await.unwrap().plan.is_settled());
+    assert_eq!(hurt.state.journal, None);
 }
 
 #[tokio::test]

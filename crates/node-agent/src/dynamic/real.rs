@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use dynamic_config::{Data, Memory, Problem, StatusWrite};
+use dynamic_config::{Data, Memory, StatusWrite};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use futures::StreamExt;
@@ -107,9 +107,5 @@ impl DaemonEnvironment for RealDaemonEnvironment {
 
     async fn write_status(&self, write: &StatusWrite) -> Result<(), ShootError> {
         self.shoot.write_adjustment_status(&write.name, &write.patch).await
-    }
-
-    async fn record_event(&self, problem: &Problem) {
-        self.shoot.publish_event(true, problem.reason, &problem.message).await;
     }
 }

@@ -2,6 +2,7 @@ use std::rc::Rc;
 
 use dynamic_config::{ConfigStatus, DaemonMode};
 use extension_config::desired_state::{self, Daemon, DesiredState, Phase, Selection};
+use extension_config::node_report::Published;
 use node_plan::{Check, FileAction, JournalAction, UnitAction};
 use tokio::sync::watch;
 
@@ -64,6 +65,8 @@ fn report(backend: Option<Backend>, codes: &[ReasonCode]) -> NodeReport {
         backend: backend.map(|backend| backend_word(backend).to_owned()),
         version: None,
         codes: codes.iter().map(|code| code.as_str().to_owned()).collect(),
+        slot_since: None,
+        published: Published::default(),
     }
 }
 

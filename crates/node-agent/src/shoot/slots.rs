@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use extension_config::names::{self, event};
+use extension_config::{Halt, NodeEvent, names};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -38,10 +38,12 @@ pub(crate) struct SwitchSlots {
     warnings: SlotWarnings,
 }
 
-/// The DaemonSet of the agents: how many nodes share the slots, and who owns their record.
+/// The DaemonSet of the agents: how many nodes share the slots, who owns their record, and whether they are to be used.
 struct AgentDaemonSet {
     scheduled: u32,
     owner: Option<OwnerReference>,
+    /// Nobody is to begin.
+    halt: Option<Halt>,
 }
 
 /// The Lease that holds the record of the slots.
@@ -73,20 +75,22 @@ impl SwitchSlots {
             change: &change,
             failed_at: request.failed_at,
             slots: usize::try_from(slots).unwrap_or(1),
+            may_begin: agents.halt.is_none() || request.finishes,
             non_members: &nobody,
         };
         let response = self.take_from_nodes_only(slot_request, agents.owner.as_ref()).await?;
-        let slot = match response.decision {
-            SlotDecision::Held => Slot::Held,
-            SlotDecision::Full | SlotDecision::Free => Slot::Waiting(Wait::SlotsTaken { slots }),
-            SlotDecision::Stopped => Slot::Stopped { rollbacks: ROLLBACK_LIMIT },
+        let slot = match (response.decision, agents.halt) {
+            (SlotDecision::Held, _) => Slot::Held,
+            (SlotDecision::Stopped, _) => Slot::Stopped { rollbacks: ROLLBACK_LIMIT },
+            (SlotDecision::Free, Some(halt)) => Slot::Waiting(Wait::Halted { reason: halt.reason().to_owned() }),
+            (SlotDecision::Full | SlotDecision::Free, _) => Slot::Waiting(Wait::SlotsTaken { slots }),
         };
-        Ok(SwitchPermit {
-            slot,
-            reported: true,
-            stopped_now: response.stopped_now,
-            again_in: pace::wait(agents.scheduled),
-        })
+        let again_in = match slot {
+            // Somebody has to end it.
+            Slot::Waiting(Wait::Halted { .. }) => pace::LONGEST_WAIT,
+            _ => pace::wait(agents.scheduled),
+        };
+        Ok(SwitchPermit { slot, reported: true, stopped_now: response.stopped_now, again_in })
     }
 
     /// Takes the slot. Whoever may write the record may forge it, so where others hold all slots it is asked whether they are Nodes.
@@ -97,7 +101,8 @@ impl SwitchSlots {
     ) -> Result<SlotResponse, ShootError> {
         let response = self.lease()?.take(&slot_request, owner).await?;
         if let Some(reason) = response.unreadable {
-            self.warnings.raise(event::SWITCHES_UNREADABLE, &format!("what stands there counts as nothing: {reason}"));
+            self.warnings
+                .raise(NodeEvent::SwitchesUnreadable, &format!("what stands there counts as nothing: {reason}"));
         }
         if response.decision != SlotDecision::Full {
             return Ok(response);
@@ -106,7 +111,7 @@ impl SwitchSlots {
         let Some(first) = non_members.first() else { return Ok(response) };
         let shown: String = first.chars().take(SHOWN).collect();
         self.warnings.raise(
-            event::SLOT_IGNORED,
+            NodeEvent::SlotIgnored,
             &format!("{shown:?} holds a slot and is no Node of this shoot; it does not count"),
         );
         Ok(self.lease()?.take(&SlotRequest { non_members: &non_members, ..slot_request }, owner).await?)
@@ -142,6 +147,7 @@ impl SwitchSlots {
             change: &change,
             failed_at: request.failed_at,
             slots: 1,
+            may_begin: false,
             non_members: &non_members,
         };
         // Only a failure may have to be written where no Lease is.
@@ -154,6 +160,8 @@ impl SwitchSlots {
         let set = call("get", format!("DaemonSet {}", names::NODE_AGENT), sets.get_opt(names::NODE_AGENT)).await?;
         let status = set.as_ref().and_then(|set| set.status.as_ref());
         let scheduled = status.map_or(0, |status| status.desired_number_scheduled);
+        let annotations = set.as_ref().and_then(|set| set.metadata.annotations.as_ref());
+        let halt = annotations.and_then(Halt::of);
         let owner = set.and_then(|set| {
             Some(OwnerReference {
                 api_version: "apps/v1".to_owned(),
@@ -163,7 +171,7 @@ impl SwitchSlots {
                 ..OwnerReference::default()
             })
         });
-        Ok(AgentDaemonSet { scheduled: u32::try_from(scheduled).unwrap_or(0), owner })
+        Ok(AgentDaemonSet { scheduled: u32::try_from(scheduled).unwrap_or(0), owner, halt })
     }
 
     fn lease(&self) -> Result<&SlotsLease, ShootError> {
@@ -177,7 +185,7 @@ impl SwitchSlots {
     async fn record_stop(&self, stopped_now: bool) {
         if stopped_now {
             let note = SlotHold::Stopped { rollbacks: ROLLBACK_LIMIT }.to_string();
-            self.api.publish_event(true, event::SWITCHES_STOPPED, &note).await;
+            self.api.publish_event(NodeEvent::SwitchesStopped, &note).await;
         }
     }
 }
@@ -186,7 +194,7 @@ impl Slots for SwitchSlots {
     async fn take_slot(&mut self, request: &SwitchRequest) -> SwitchPermit {
         let permit = self.take(request).await.unwrap_or_else(|error| pace::unknown(&error));
         if let Some(warning) = self.warnings.take_due() {
-            self.api.publish_event(true, warning.reason, &warning.note).await;
+            self.api.publish_event(warning.event, &warning.note).await;
         }
         tracing::info!(slot = ?permit.slot, "asked for a switch slot");
         self.record_stop(permit.stopped_now).await;

@@ -10,6 +10,8 @@ use super::Owner;
 pub(super) const IN_EFFECT: &str = "inEffect";
 /// Key of the providerStatus: worker pools that are left alone, each with the reason. There only when there are some.
 const LEFT_ALONE: &str = "leftAlone";
+/// Key of the providerStatus: why all switches are halted. There only while they are.
+pub(crate) const HALTED: &str = "switchesHalted";
 /// Said where nothing is left.
 const NOWHERE: &str = "cri-resmgr is installed on no node: every worker pool that is selected is left alone";
 /// Worker pools that an Event names; all that the status names are more than fit.
@@ -73,8 +75,10 @@ pub(crate) fn status_of_kept(owner: &Owner, what: &str, why: &dyn std::fmt::Disp
     let of_before = |key: &str| before.as_ref().and_then(|before| before.get(key)).cloned();
     let warning = format!("{what}; not accepted: {why}");
     let mut status = status(&of_before("configs").unwrap_or_else(|| json!({})), &[warning], owner);
-    if let Some(pools) = of_before(LEFT_ALONE) {
-        status[LEFT_ALONE] = pools;
+    for key in [LEFT_ALONE, HALTED] {
+        if let Some(value) = of_before(key) {
+            status[key] = value;
+        }
     }
     status
 }

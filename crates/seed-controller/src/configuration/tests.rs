@@ -139,3 +139,25 @@ fn what_is_in_effect_is_known_by_its_hash_or_by_an_earlier_version_that_was_done
     assert!(extension(&own, &done("Error", 1, kept.clone())).is_in_effect(), "and stays so: {kept}");
     assert!(!extension(&shoot_config("other"), &done("Succeeded", 3, kept)).is_in_effect());
 }
+
+#[test]
+fn a_stop_of_all_switches_is_the_operators_or_the_extensions_or_the_shoots() {
+    let base = BaseConfig::default();
+    let annotated = |value: &str| BTreeMap::from([(names::HALT_ANNOTATION.to_owned(), value.to_owned())]);
+    let reason = |base: &BaseConfig, owner: &Owner| base.halt(owner).map(|halt| halt.reason().to_owned());
+    let mut one = owner(None);
+    assert_eq!(reason(&base, &one), None);
+    let shoot = json!({"metadata": {"annotations": annotated("of the shoot")}, "spec": {}});
+    one.shoot = Some(Arc::new(serde_json::from_value(shoot).unwrap()));
+    assert_eq!(reason(&base, &one).as_deref(), Some("of the shoot"));
+    let mut extension = Extension::clone(&one.extension);
+    extension.metadata.annotations = Some(annotated("of the Extension"));
+    one.extension = Arc::new(extension);
+    assert_eq!(reason(&base, &one).as_deref(), Some("of the Extension"));
+    let halt = Halt::of(&annotated("of the operator"));
+    assert!(base.set_halt(halt.clone()) && !base.set_halt(halt));
+    assert_eq!(reason(&base, &one).as_deref(), Some("of the operator"));
+    assert_eq!(reason(&base, &owner(None)).as_deref(), Some("of the operator"));
+    assert!(base.set_halt(None));
+    assert_eq!(reason(&base, &owner(None)), None);
+}

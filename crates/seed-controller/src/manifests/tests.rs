@@ -7,11 +7,11 @@ use super::*;
 const IMAGE: &str = "registry.example/gardener-extension-cri-resmgr-installation:v0.1.0";
 
 fn target(kubernetes: (u64, u64)) -> Target<'static> {
-    Target { namespace: "shoot--p--s", image: IMAGE, kubernetes: Some(kubernetes) }
+    Target { namespace: "shoot--p--s", image: IMAGE, kubernetes: Some(kubernetes), halt: None }
 }
 
 /// One of today's.
-const TODAY: Target<'static> = Target { namespace: "shoot--p--s", image: IMAGE, kubernetes: Some((1, 34)) };
+const TODAY: Target<'static> = Target { namespace: "shoot--p--s", image: IMAGE, kubernetes: Some((1, 34)), halt: None };
 
 fn effective(provider_config: &Value) -> Effective {
     resolve(None, Some(provider_config), &extension_config::Facts::default()).unwrap()
@@ -355,4 +355,25 @@ fn equal_input_gives_equal_bytes() {
     let own = json!({"configs": {"node.b": "policy: {Active: none}", "node.a": "policy: {Active: none}"}});
     let render = || manifests.install(TODAY, &effective(&own)).unwrap().build().unwrap();
     assert_eq!(render(), render());
+}
+
+/// A stop of all switches rolls nothing out: of all objects the DaemonSet alone changes, and nothing of its pods or of the desired state.
+#[test]
+fn a_stop_of_switches_is_an_annotation_of_the_daemon_set_and_nothing_else() {
+    let manifests = Manifests::new(AgentSettings::default()).unwrap();
+    let halt = Halt::of(&BTreeMap::from([(names::HALT_ANNOTATION.to_owned(), "INC-1: \"why\"".to_owned())])).unwrap();
+    let halted = Target { halt: Some(&halt), ..TODAY };
+    let config = effective(&json!({"configs": {"fallback": "policy: {Active: none}"}}));
+    let (without, with) = (manifests.install(TODAY, &config).unwrap(), manifests.install(halted, &config).unwrap());
+    let mut set = daemon_set(&with);
+    let annotations = set["metadata"]["annotations"].as_object_mut().unwrap();
+    assert_eq!(annotations.remove(names::HALT_ANNOTATION), Some(json!("INC-1: \"why\"")));
+    assert_eq!(set, daemon_set(&without));
+    let others = |bundle: &Bundle| -> Vec<Value> {
+        let others = bundle.objects.iter().filter(|object| object.id().kind != "DaemonSet");
+        others.map(|object| Value::Object(object.body().clone())).collect()
+    };
+    assert_eq!(others(&with), others(&without));
+    // A removal is held by nothing.
+    assert_eq!(text(&manifests.remove(halted).unwrap()), text(&manifests.remove(TODAY).unwrap()));
 }

@@ -146,7 +146,7 @@ fn list(told: &Told) -> String {
 
 #[cfg(test)]
 mod tests {
-    use extension_config::node_report::Stage;
+    use extension_config::node_report::{self, Stage};
     use proptest::prelude::*;
 
     use super::*;
@@ -170,6 +170,8 @@ mod tests {
             backend: None,
             version: None,
             codes: Vec::new(),
+            slot_since: None,
+            published: node_report::Published::default(),
         }
     }
 

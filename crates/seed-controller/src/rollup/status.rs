@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use super::limits::NAMED_IN_CONDITION;
 use super::{Before, Counts, Entry, RollUp};
 
-const NOT_AS_DESIRED: &str = "notAsDesired";
-const FIRST: &str = "first";
+pub(super) const NOT_AS_DESIRED: &str = "notAsDesired";
+pub(super) const FIRST: &str = "first";
 /// Since when the rest is not known to be so any more, and why.
-const UNKNOWN_SINCE: &str = "unknownSince";
+pub(super) const UNKNOWN_SINCE: &str = "unknownSince";
 const UNKNOWN_BECAUSE: &str = "unknownBecause";
 /// Said of a shoot that has no nodes.
 const HIBERNATED: &str = "the shoot is hibernated";
@@ -30,6 +30,7 @@ impl RollUp {
             add(key, *counts != Counts::default(), counts.status());
         }
         add("waitingForSlot", self.waiting > 0, json!({ "count": self.waiting, FIRST: self.waiting_first }));
+        add("heldByHalt", self.halted > 0, json!({ "count": self.halted, FIRST: self.halted_first }));
         let first: Vec<Value> = self.first.iter().map(Entry::status).collect();
         add(NOT_AS_DESIRED, self.not_as_desired > 0, json!({ "count": self.not_as_desired, FIRST: first }));
         status

@@ -117,6 +117,16 @@ fn a_time_is_that_of_the_stage_and_does_not_move() {
 }
 
 #[test]
+fn who_is_held_by_a_stop_of_switches_is_counted_apart_from_who_waits_for_others() {
+    let report = |code: &str| json!({ "stage": "Working", "awaitsSlot": true, "message": "m", "codes": [code] });
+    let nodes =
+        [node("a", &report("SwitchesHalted")), node("b", &report("SlotsTaken")), node("c", &report("SwitchesHalted"))];
+    let status = rolled(&nodes, &Value::Null, 0).status();
+    assert_eq!(status["heldByHalt"], json!({ "count": 2, "first": ["a", "c"] }));
+    assert_eq!(status["waitingForSlot"], json!({ "count": 1, "first": ["b"] }));
+}
+
+#[test]
 fn whatever_a_node_reports_is_shown_as_one_short_line() {
     for (message, shown) in [
         ("a\r\nb\u{1b}[2Jc\0d", "a  b [2Jc d"),

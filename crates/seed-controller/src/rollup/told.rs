@@ -1,5 +1,6 @@
 //! An agent's report, as far as it is counted and shown. Its texts may be anybody's.
 
+use extension_config::ReasonCode;
 use extension_config::node_report::{CRI_RESMGR, NRI_PLUGINS, NodeReport, Stage};
 use jiff::Timestamp;
 
@@ -14,6 +15,8 @@ pub(crate) struct Told {
     /// Why it is not as desired: one line.
     pub(crate) message: String,
     pub(crate) awaits_slot: bool,
+    /// It is held by a stop of all switches.
+    pub(crate) is_halted: bool,
     /// One of the two words.
     pub(crate) backend: Option<String>,
     pub(crate) version: Option<String>,
@@ -33,6 +36,7 @@ impl Told {
                 .and_then(|since| Timestamp::from_second(since).ok()),
             message: line(&report.message),
             awaits_slot: report.awaits_slot,
+            is_halted: report.codes.iter().any(|code| code == ReasonCode::SwitchesHalted.as_str()),
             backend: report.backend.filter(|word| [CRI_RESMGR, NRI_PLUGINS].contains(&word.as_str())),
             version: report.version.filter(|word| is_word(word)),
             desired: Some(report.desired).filter(|word| is_word(word)),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use extension_config::names;
 use extension_config::node_report::lease_name;
 use gardener_extension::shoot_access::ShootAccess;
-use gardener_extension::{Observation, Observer, Subject, Unseen};
+use gardener_extension::{Notice, Observation, Observer, Subject, Unseen};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node as ApiNode;
@@ -69,6 +69,10 @@ impl Observer for RollUps {
 
     fn detail(&self, status: &Value) -> Option<String> {
         rollup::sentence(status)
+    }
+
+    fn notices(&self, before: Option<&Value>, now: &Value) -> Vec<Notice> {
+        rollup::notice(before, now).into_iter().collect()
     }
 
     fn forget(&self, namespace: &str) {

@@ -21,7 +21,7 @@ fn wall(seconds: i64) -> Timestamp {
 static NOBODY: BTreeSet<String> = BTreeSet::new();
 
 fn request(name: &str, slots: usize) -> SlotRequest<'_> {
-    SlotRequest { name, change: "c", failed_at: None, slots, non_members: &NOBODY }
+    SlotRequest { name, change: "c", failed_at: None, slots, may_begin: true, non_members: &NOBODY }
 }
 
 fn holders(record: &Record) -> Vec<&str> {
@@ -351,4 +351,22 @@ fn a_slot_record_equals_its_golden_file() {
     assert_eq!(serde_json::to_string(&full).unwrap(), golden);
     assert_eq!(Record::read(golden).unwrap(), full);
     assert_eq!(serde_json::to_string(&Record::default()).unwrap(), r#"{"holders":[],"failures":[]}"#);
+}
+
+/// While nobody may begin who is at work goes on, failures count, and nothing is written for who only asks.
+#[test]
+fn while_nobody_may_begin_holders_go_on_and_no_slot_is_taken() {
+    let take = |before: &Record, request: SlotRequest<'_>| {
+        Observer::default().take(before, &request, &config(), Instant::now(), wall(1))
+    };
+    let stopped = SlotRequest { may_begin: false, ..request("me", 9) };
+    let (free, busy) = (record(&[], &[]), record(&["a"], &[]));
+    for before in [&free, &busy] {
+        let (next, response) = take(before, stopped);
+        assert_eq!((response.decision, &next), (SlotDecision::Free, before));
+    }
+    let (next, response) = take(&record(&["a", "me"], &[]), stopped);
+    assert_eq!((response.decision, holders(&next)), (SlotDecision::Held, vec!["a", "me"]));
+    let (next, response) = take(&record(&[], &[("a", 1, "c")]), SlotRequest { failed_at: Some(7), ..stopped });
+    assert_eq!((response.decision, response.stopped_now, next.failures.len()), (SlotDecision::Stopped, true, 2));
 }

@@ -15,7 +15,7 @@ const NODES_PER_SLOT: u32 = 10;
 pub(super) const ROLLBACK_LIMIT: usize = 2;
 /// How soon a node that waits asks again: the more nodes, the later, so that the API server sees some 50 of them a second at most.
 const SHORTEST_WAIT: Duration = Duration::from_secs(3);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const ASKING_PER_SECOND: u32 = 50;
 
 /// Nothing is known of the slots, so nothing that takes one is begun.
@@ -59,7 +59,12 @@ mod tests {
     #[test]
     fn a_desired_state_or_payload_that_differs_is_another_change() {
         let of = |desired: &str, attempt: &str| {
-            change(&SwitchRequest { desired: desired.into(), attempt: attempt.into(), failed_at: None })
+            change(&SwitchRequest {
+                desired: desired.into(),
+                attempt: attempt.into(),
+                failed_at: None,
+                finishes: false,
+            })
         };
         assert_eq!(of("a", "x"), of("a", "x"));
         assert_ne!(of("a", "x"), of("b", "x"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use extension_config::names;
+use extension_config::{NodeEvent, names};
 use tokio::time::Instant;
 
 /// The same warning is published again after so long.
@@ -11,8 +11,8 @@ const REPEAT_AFTER: Duration = Duration::from_secs(3600);
 /// Something wrong with the record that people should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SlotWarning {
-    /// Reason of the Event.
-    pub(super) reason: &'static str,
+    /// What the Event is about.
+    pub(super) event: NodeEvent,
     /// Its note.
     pub(super) note: String,
 }
@@ -21,22 +21,22 @@ pub(super) struct SlotWarning {
 #[derive(Debug, Default)]
 pub(super) struct SlotWarnings {
     due: Option<SlotWarning>,
-    last: Option<(&'static str, Instant)>,
+    last: Option<(NodeEvent, Instant)>,
 }
 
 impl SlotWarnings {
     /// Raises a warning.
-    pub(super) fn raise(&mut self, reason: &'static str, what: &str) {
+    pub(super) fn raise(&mut self, event: NodeEvent, what: &str) {
         let note = format!("Lease {}: {what}", names::SWITCH_LEASE);
-        tracing::warn!(reason, note, "doubted the record of the switch slots");
-        self.raise_at(SlotWarning { reason, note }, Instant::now());
+        tracing::warn!(reason = event.as_str(), note, "doubted the record of the switch slots");
+        self.raise_at(SlotWarning { event, note }, Instant::now());
     }
 
     fn raise_at(&mut self, warning: SlotWarning, now: Instant) {
         let is_recent =
-            |(reason, at): (&str, Instant)| reason == warning.reason && now.duration_since(at) < REPEAT_AFTER;
+            |(event, at): (NodeEvent, Instant)| event == warning.event && now.duration_since(at) < REPEAT_AFTER;
         if !self.last.is_some_and(is_recent) {
-            self.last = Some((warning.reason, now));
+            self.last = Some((warning.event, now));
             self.due = Some(warning);
         }
     }
@@ -54,13 +54,14 @@ mod tests {
     #[test]
     fn a_doubt_is_published_at_most_once_an_hour() {
         let (mut warnings, start) = (SlotWarnings::default(), Instant::now());
-        let mut is_published = |reason, seconds| {
-            warnings.raise_at(SlotWarning { reason, note: String::new() }, start + Duration::from_secs(seconds));
+        let (a, b) = (NodeEvent::SlotIgnored, NodeEvent::SwitchesUnreadable);
+        let mut is_published = |event, seconds| {
+            warnings.raise_at(SlotWarning { event, note: String::new() }, start + Duration::from_secs(seconds));
             warnings.take_due().is_some()
         };
-        assert!(is_published("a", 0));
-        assert!(!is_published("a", 3599));
-        assert!(is_published("b", 3599), "another one");
-        assert!(is_published("b", 7199));
+        assert!(is_published(a, 0));
+        assert!(!is_published(a, 3599));
+        assert!(is_published(b, 3599), "another one");
+        assert!(is_published(b, 7199));
     }
 }

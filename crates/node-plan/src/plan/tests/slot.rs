@@ -23,13 +23,19 @@ fn full() -> Slot {
     Slot::Waiting(Wait::SlotsTaken { slots: 1 })
 }
 
+fn halted() -> Slot {
+    Slot::Waiting(Wait::Halted { reason: "INC-1".to_owned() })
+}
+
 fn switches(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| matches!(step.action, Action::RestartKubelet { cause: Cause::Switch }))
 }
 
 #[test]
 fn install_without_a_slot_does_everything_but_the_switch() {
-    for (slot, awaits) in [(Slot::NotAsked, true), (full(), true), (Slot::Stopped { rollbacks: 2 }, false)] {
+    for (slot, awaits) in
+        [(Slot::NotAsked, true), (full(), true), (halted(), true), (Slot::Stopped { rollbacks: 2 }, false)]
+    {
         let mut model = without(slot.clone(), NodeState::default());
         assert_eq!(model.converge(&install("none", "v1")), Ok(0), "{slot:?}");
         let plan = model.plan(&install("none", "v1"));
@@ -129,7 +135,7 @@ fn a_switch_that_was_begun_is_finished_without_a_slot() {
             let mut model = start.clone();
             model.interrupt(&desired, number, cut);
             let begun = (number, cut) != (0, Cut::BeforeEffect);
-            model.slot = full();
+            model.slot = if number % 2 == 0 { full() } else { halted() };
             assert_eq!(model.converge(&desired), Ok(0));
             let plan = model.plan(&desired);
             assert_eq!(plan.is_settled(), begun, "cut at step {number} {cut:?}: {plan:?}");
@@ -141,14 +147,15 @@ fn a_switch_that_was_begun_is_finished_without_a_slot() {
 proptest! {
     /// Whatever happened to a node: without a slot nothing that is paced is planned, and the node stays on a runtime that answers.
     #[test]
-    fn no_switch_is_planned_without_a_slot(all in prop::collection::vec(random::damage(), 0..6), version in 1..3, stopped: bool) {
+    fn no_switch_is_planned_without_a_slot(all in prop::collection::vec(random::damage(), 0..6), version in 1..3, which in 0_usize..3) {
         let mut model = NodeState::default();
         model.converge(&install("none", "v1")).unwrap();
         for one in &all {
             random::corrupt(&mut model, one);
         }
         model.now += 1000;
-        model.slot = if stopped { Slot::Stopped { rollbacks: 2 } } else { full() };
+        let stopped = which == 0;
+        model.slot = [Slot::Stopped { rollbacks: 2 }, full(), halted()][which].clone();
         let desired = install("none", &format!("v{version}"));
         prop_assert!(!switches(&model.plan(&desired)));
         let restarts = model.converge(&desired);

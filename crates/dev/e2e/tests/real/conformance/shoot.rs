@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use extension_config::names;
-use extension_config::node_report::{CRI_RESMGR, NodeReport, Stage, lease_name};
+use extension_config::node_report::{CRI_RESMGR, NodeReport, Published, Stage, lease_name};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -122,6 +122,8 @@ impl PlayedNode {
             backend: Some(CRI_RESMGR.to_owned()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             codes: Vec::new(),
+            slot_since: None,
+            published: Published::default(),
         };
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
