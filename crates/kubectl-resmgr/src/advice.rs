@@ -205,6 +205,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_reason_stands_in_the_documentation() {
+        let rows = ReasonCode::ALL.iter().map(|code| {
+            let Advice { means, todo, turn } = advice(*code);
+            let turn = if turn == Turn::Nobody { "time" } else { "somebody" };
+            format!("| `{}` | {turn} | {means} | {todo} |", code.as_str())
+        });
+        let page = include_str!("../../../docs/troubleshooting.md");
+        let (_, table) = page.split_once("## Reason codes").unwrap();
+        let documented: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(documented, rows.collect::<Vec<_>>());
+    }
+
     /// Whether a script that waits may go on waiting.
     #[test]
     fn these_reasons_pass_by_themselves() {

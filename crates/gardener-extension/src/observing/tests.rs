@@ -161,35 +161,57 @@ async fn is_told(observing: &Observing) -> bool {
     })
 }
 
+/// When the look of this number began, to the second.
+async fn begin(shoot: &Shoot, number: usize) -> Instant {
+    for _ in 0..7200 {
+        if shoot.begun() >= number {
+            return Instant::now();
+        }
+        after(Duration::from_secs(1)).await;
+    }
+    panic!("look {number} has not begun in two hours, but {}", shoot.begun());
+}
+
+/// Whether a look began when it was due: so long after the one before had ended, less up to a fifth by chance.
+fn is_due(before: Instant, began: Instant, wait: Duration) -> bool {
+    let (took, second) = (began - before, Duration::from_secs(1));
+    took + second >= SLOW + wait.mul_f64(1.0 - JITTER) && took <= SLOW + wait + second
+}
+
 #[tokio::test(start_paused = true)]
 async fn looks_follow_what_the_managed_resources_say_and_else_a_clock() {
     let (observing, shoot) = world();
     let times = observing.config.observation.clone();
     work(&observing);
+    let start = Instant::now();
     observing.notice(&key());
-    after(times.first + SLOW).await;
-    assert_eq!(shoot.begun(), 1, "spread over the first half a minute");
+    let first = begin(&shoot, 1).await;
+    assert!(first - start <= times.first + Duration::from_secs(1), "spread over the first half a minute");
+    after(SLOW).await;
     assert!(is_told(&observing).await);
-    after(times.unsettled + SLOW).await;
-    assert_eq!(shoot.begun(), 2);
+    let second = begin(&shoot, 2).await;
+    assert!(is_due(first, second, times.unsettled), "{:?}", second - first);
+    after(SLOW).await;
     assert!(!is_told(&observing).await, "the same is no news");
     *shoot.settled.lock().unwrap() = true;
-    after(times.unsettled + SLOW).await;
+    let third = begin(&shoot, 3).await;
+    assert!(is_due(second, third, times.unsettled), "{:?}", third - second);
+    after(SLOW).await;
     assert!(is_told(&observing).await);
-    let settled = shoot.begun();
     // Nobody asks for more, however often something about the Extension is written.
     for _ in 0..100 {
         observing.notice(&key());
     }
     after(times.settled.mul_f64(0.7)).await;
-    assert_eq!(shoot.begun(), settled);
+    assert_eq!(shoot.begun(), 3);
     resource(&observing, "False");
     observing.notice(&key());
+    let fourth = Instant::now();
     after(times.spacing).await;
-    assert_eq!((shoot.begun(), shoot.now()), (settled + 1, 1));
+    assert_eq!((shoot.begun(), shoot.now()), (4, 1));
     // Not well is not settled, whatever the nodes say.
-    after(SLOW + times.unsettled).await;
-    assert_eq!(shoot.begun(), settled + 2);
+    let fifth = begin(&shoot, 5).await;
+    assert!(fifth - fourth <= times.spacing + SLOW + times.unsettled + Duration::from_secs(1), "{:?}", fifth - fourth);
 }
 
 #[tokio::test(start_paused = true)]
