@@ -1,7 +1,10 @@
 //! `cargo xtask test`: what must be green before a commit. `--real` adds what needs the real components.
 
 mod nri_plugins;
+mod real;
 mod side_by_side;
+
+pub(crate) use real::on_real_components;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,8 +15,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use testbed::Generation;
 
+use crate::bed;
 use crate::terminal::say;
-use crate::{artifacts, bed};
 
 /// Program and Debian package.
 const SHELLCHECK: &str = "shellcheck";
@@ -36,6 +39,10 @@ pub(crate) struct TestArgs {
     /// What the workers of those are: `old` (Kubernetes 1.34, containerd 1.6; the default) or `new` (1.37, 2.3).
     #[arg(long, requires = "real")]
     generation: Option<Generation>,
+    /// How many of those at a time; each has a bed of its own. As many as the machine has cores, and one more, unless said: they wait more than they
+    /// compute.
+    #[arg(long, requires = "real", value_parser = clap::value_parser!(u8).range(1..))]
+    beds: Option<u8>,
 }
 
 /// How a line begins that tells what could not be checked; a test writes one, too, when this machine lacks what it needs.
@@ -63,7 +70,7 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
         hermetic(root, &mut tally)?;
     }
     if args.real {
-        real(args, root, &mut tally)?;
+        real::run(args, root, &mut tally)?;
     }
     for what in &tally.unchecked {
         say(&format!("{UNCHECKED}{what}"));
@@ -199,117 +206,26 @@ fn program(root: &Path, name: &str, words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn real(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
-    // Not part of the whole: its programs take minutes to build on a machine that has never built them, and CI has a limit. It needs neither images
-    // nor a bed.
-    if args.only.as_deref() == Some(nri_plugins::NAME) {
-        return nri_plugins::run(root, tally);
-    }
-    let generation = args.generation.unwrap_or_default();
-    say("== building the images under test");
-    let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
-    if args.only.is_none() {
-        check("the chart, linted and rendered by Helm", tally, || crate::within(&["chart"], root));
-        say("== the real daemon's verdict on the corpus of configurations, and on what upstream publishes");
-        let module = image_builder::payload::payload_module(root)?;
-        let daemon = [
-            ("CRI_RESMGR", artifacts.daemon.display().to_string()),
-            ("CRI_RESMGR_SOURCE", module.display().to_string()),
-        ];
-        cargo_test(
-            root,
-            &["test", "--package", "extension-config", "--test", "daemon", "--locked", "--", "--ignored"],
-            &daemon,
-            tally,
-        )?;
-        say("== what becomes of the configurations that upstream publishes in nri-plugins");
-        cargo_test(
-            root,
-            &["test", "--package", "policy-convert", "--test", "upstream", "--locked", "--", "--ignored"],
-            &daemon,
-            tally,
-        )?;
-        say("== the agent, killed and failed at some of the places of the crash matrix");
-        let words = ["test", "--package", "crash-matrix", "--test", "short", "--locked", "--"];
-        cargo_test(root, &[&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat(), &[], tally)?;
-        say("== hostile shoots and ConfigMaps under the memory limits of the charts");
-        let words = ["test", "--package", "sandbox", "--test", "memory", "--locked", "--"];
-        let words = [&words[..], &["--ignored", "--nocapture", "--test-threads=1"]].concat();
-        cargo_test(root, &words, &artifacts.to_env(), tally)?;
-        bed::runtime()?.block_on(on_a_worker(root, &artifacts, generation, tally))?;
-    }
-    let more = [(Generation::VARIABLE, generation.to_string())];
-    e2e(root, &artifacts, args.only.as_deref(), &more, tally)
-}
-
-/// The tests of a bed whose name contains `only`, with more variables for them.
-pub(crate) fn on_real_components(
+/// Runs a test program of the package, its own tests (`None`) or those of a file, and shows what it prints as it comes. A run that ends without success
+/// although no test failed (something that does not compile, a crash) counts as one failure.
+pub(crate) fn run_tests(
     root: &Path,
-    only: Option<&str>,
-    more: &[(&str, String)],
+    (package, target): (&str, Option<&str>),
+    arguments: &[&str],
+    variables: &[(&str, String)],
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
-    say("== building the images under test");
-    e2e(root, &artifacts::build(root, artifacts::Payload::CriResmgr)?, only, more, tally)
-}
-
-fn e2e(
-    root: &Path,
-    artifacts: &e2e::Artifacts,
-    only: Option<&str>,
-    more: &[(&str, String)],
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    say("== tests on real components");
-    let mut words =
-        vec!["test", "--package", "e2e", "--test", "real", "--locked", "--", "--test-threads=1", "--nocapture"];
-    words.extend(only);
-    cargo_test(root, &words, &[&artifacts.to_env()[..], more].concat(), tally)
-}
-
-/// The tests of crates that ask for a machine with a real systemd, containerd and cri-resmgr get a worker of a bed.
-async fn on_a_worker(
-    root: &Path,
-    artifacts: &e2e::Artifacts,
-    generation: Generation,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    const NAME: &str = "machine";
-    say("== tests that take a machine, on a worker that runs through cri-resmgr");
-    let options = e2e::StageOptions {
-        name: NAME.to_owned(),
-        root: root.to_owned(),
-        workers: 1,
-        generation,
-        artifacts: artifacts.clone(),
-        progress: testbed::Progress::default(),
+    let targets = target.map_or_else(|| vec!["--lib"], |target| vec!["--test", target]);
+    let Some(programs) = side_by_side::build(root, &targets)? else {
+        tally.count(false);
+        return Ok(());
     };
-    let outcome = async {
-        let stage = e2e::Stage::up(options).await?;
-        stage.switch_on(None).await?;
-        let machine = stage.bed.workers().first().context("a bed without workers")?.live_root()?;
-        let machine = machine.display().to_string();
-        // Re-execution ends a bed's machine (`docs/development.md`).
-        let systemd = ["systemd-client", "SYSTEMD_CLIENT_TEST_ROOT", "reexec"];
-        for [package, variable, skipped] in [systemd, ["runtime-gate", "RUNTIME_GATE_TEST_ROOT", "nothing"]] {
-            let words = ["test", "--package", package, "--test", "real", "--locked", "--", "--ignored"];
-            let words = [&words[..], &["--test-threads=1", "--skip", skipped]].concat();
-            cargo_test(root, &words, &[(variable, machine.clone())], tally)?;
-        }
-        Ok(())
-    };
-    let outcome = outcome.await;
-    testbed::down(NAME).await?;
-    outcome
-}
-
-/// Runs `cargo test`, shows what it prints and adds up its `test result:` lines. A run that ends without success although
-/// no test failed (a test that does not compile, a crash) counts as one failure.
-pub(crate) fn cargo_test(root: &Path, words: &[&str], env: &[(&str, String)], tally: &mut Tally) -> anyhow::Result<()> {
-    let envs = env.iter().map(|(key, value)| (*key, value.as_str()));
-    let mut child =
-        image_builder::binaries::cargo().args(words).envs(envs).current_dir(root).stdout(Stdio::piped()).spawn()?;
-    let stdout = child.stdout.take().context("cargo's output is piped")?;
+    let found =
+        programs.iter().find(|program| program.package == package && target.is_none_or(|its| its == program.target));
+    let program = found.with_context(|| format!("cargo has built no test program of {package}"))?;
+    let variables = variables.iter().map(|(key, value)| (*key, value.as_str()));
+    let mut child = program.command(arguments).envs(variables).stdout(Stdio::piped()).spawn()?;
+    let stdout = child.stdout.take().context("its output is piped")?;
     let mut told = Tally::default();
     for line in BufReader::new(stdout).lines() {
         let line = line?;

@@ -18,8 +18,8 @@ const AWAY: &str = "150";
 /// The property test of `gardener_extension::lifecycle`.
 pub(super) fn histories(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     let mut tally = Tally::default();
-    let words = ["test", "--package", "gardener-extension", "--lib", "--locked", "--", "lifecycle"];
-    test::cargo_test(root, &words, &[("PROPTEST_CASES", HISTORIES.to_owned())], &mut tally)?;
+    let more = [("PROPTEST_CASES", HISTORIES.to_owned())];
+    test::run_tests(root, ("gardener-extension", None), &["lifecycle"], &more, &mut tally)?;
     all_passed(&tally)?;
     Ok(format!("{HISTORIES} histories"))
 }

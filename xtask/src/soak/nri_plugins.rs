@@ -7,7 +7,7 @@ use testbed::Generation;
 use super::SoakArgs;
 use crate::artifacts::{self, Payload};
 use crate::terminal::say;
-use crate::test::{Tally, cargo_test};
+use crate::test::{Tally, run_tests};
 
 /// The whole way from the Shoot's providerConfig to the CPUs that the kernel lets a container have, and back.
 pub(super) fn on_the_new_generation(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
@@ -25,10 +25,10 @@ fn run(root: &Path, test: &str) -> anyhow::Result<()> {
     crate::bed::ensure_machine()?;
     say("== building the images under test, with the policies of nri-plugins");
     let artifacts = artifacts::build(root, Payload::Both)?;
-    let words = ["test", "--package", "e2e", "--test", "real", "--locked", "--", "--test-threads=1", "--nocapture"];
-    let words = [&words[..], &["--ignored", test]].concat();
     let generation = (Generation::VARIABLE, Generation::New.to_string());
     let mut tally = Tally::default();
-    cargo_test(root, &words, &[&artifacts.to_env()[..], &[generation]].concat(), &mut tally)?;
+    let arguments = ["--test-threads=1", "--nocapture", "--ignored", test];
+    let variables = [&artifacts.to_env()[..], &[generation]].concat();
+    run_tests(root, ("e2e", Some("real")), &arguments, &variables, &mut tally)?;
     super::longer::all_passed(&tally)
 }

@@ -21,9 +21,9 @@ pub(super) fn upgrade(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
     let former = build(root, &args.from)?;
     let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
     let mut tally = Tally::default();
-    let words = ["test", "--package", "e2e", "--test", "real", "--locked", "--", "--test-threads=1", "--nocapture"];
-    let words = [&words[..], &["--ignored", "upgrade::"]].concat();
-    test::cargo_test(root, &words, &[&artifacts.to_env()[..], &former.to_env()].concat(), &mut tally)?;
+    let arguments = ["--test-threads=1", "--nocapture", "--ignored", "upgrade::"];
+    let variables = [&artifacts.to_env()[..], &former.to_env()].concat();
+    test::run_tests(root, ("e2e", Some("real")), &arguments, &variables, &mut tally)?;
     ensure!(tally.failed == 0 && tally.passed > 0, "{} passed, {} failed", tally.passed, tally.failed);
     Ok(format!("from {}", former.revision))
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use testbed::Progress;
 use testbed::components::{self, Component};
 
-use super::{Tally, cargo_test};
+use super::{Tally, run_tests};
 use crate::bed;
 use crate::terminal::say;
 
@@ -27,10 +27,8 @@ pub(crate) fn run(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         say(&format!("{} {}", program.display(), image_builder::Digest::of(&content)));
         programs.push((variable, program.display().to_string()));
     }
-    let words = ["test", "--package", "fake-nri-runtime", "--test", "nri_plugins", "--locked", "--", "--ignored"];
-    cargo_test(root, &words, &programs, tally)?;
+    run_tests(root, ("fake-nri-runtime", Some("nri_plugins")), &["--ignored"], &programs, tally)?;
     say("== what comes of cri-resmgr's configurations, taken by the policies");
     programs.push(("CRI_RESMGR_SOURCE", image_builder::payload::payload_module(root)?.display().to_string()));
-    let words = ["test", "--package", "policy-convert", "--test", "dry_run", "--locked", "--", "--ignored"];
-    cargo_test(root, &[&words[..], &["--nocapture"]].concat(), &programs, tally)
+    run_tests(root, ("policy-convert", Some("dry_run")), &["--ignored", "--nocapture"], &programs, tally)
 }

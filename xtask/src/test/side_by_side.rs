@@ -1,4 +1,4 @@
-//! The tests of the workspace, several programs at a time: most of them wait more than they compute, and cargo runs them one after the other.
+//! Test programs, several at a time: most of them wait more than they compute, and cargo runs them one after the other.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -13,57 +13,100 @@ use serde_json::Value;
 use super::Tally;
 use crate::terminal::say;
 
-/// Programs at a time, for each core of the machine.
+/// Programs of the workspace's hermetic tests at a time, for each core of the machine.
 const LANES_FOR_EACH_CORE: usize = 2;
 /// Packages whose tests take longest: they begin first, so that none of them is alone at the end.
 const FIRST: [&str; 4] = ["sandbox", "xtask", "node-agent", "crash-matrix"];
 
-/// Builds all test programs of the workspace and runs them; what each prints comes in one piece when it has ended. A program that ends without
-/// success although no test of it failed counts as one failure, as does a build that fails.
+/// Builds all test programs of the workspace and runs them. A build that fails counts as one failure.
 pub(super) fn run(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
-    let Some(programs) = build(root)? else {
+    let Some(mut programs) = build(root, &["--tests"])? else {
         tally.count(false);
         return Ok(());
     };
-    let lanes = std::thread::available_parallelism().map_or(1, usize::from) * LANES_FOR_EACH_CORE;
-    let queue = Mutex::new(programs);
+    programs.sort_by_key(|program| FIRST.iter().position(|first| *first == program.package).unwrap_or(FIRST.len()));
+    let jobs = programs.iter().map(|program| program.job(program.name(), &[], &[])).collect();
+    run_jobs(jobs, cores() * LANES_FOR_EACH_CORE, tally);
+    Ok(())
+}
+
+/// Cores of this machine.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Something that runs tests.
+pub(super) struct Job<'a> {
+    pub(super) name: String,
+    pub(super) run: Box<dyn FnOnce() -> Outcome + Send + 'a>,
+}
+
+/// How one has ended.
+pub(super) type Outcome = anyhow::Result<Output>;
+
+/// Runs them in this order, so many at a time; what each prints comes in one piece when it has ended. One that ends without success although no test
+/// of it failed counts as one failure.
+pub(super) fn run_jobs(jobs: VecDeque<Job<'_>>, lanes: usize, tally: &mut Tally) {
+    let queue = Mutex::new(jobs);
     let total = Mutex::new(tally);
     std::thread::scope(|scope| {
         for _ in 0..lanes {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some(program) = next else { return };
+                    let Some(Job { name, run }) = next else { return };
+                    say(&format!("== {name}: begins"));
                     let start = Instant::now();
-                    let outcome = program.run();
+                    let outcome = run();
                     // Under the lock, so that no two reports mix.
                     let mut tally = total.lock().unwrap_or_else(PoisonError::into_inner);
-                    report(&program, &outcome, start.elapsed(), &mut tally);
+                    report(&name, &outcome, start.elapsed(), &mut tally);
                 }
             });
         }
     });
-    Ok(())
 }
 
 /// One test program.
 #[derive(Debug, PartialEq, Eq)]
-struct Program {
-    package: String,
+pub(super) struct Program {
+    pub(super) package: String,
+    /// Its name among the package's.
+    pub(super) target: String,
     /// Of the package: tests find their files there.
     dir: PathBuf,
     executable: PathBuf,
 }
 
-/// How one has ended.
-type Outcome = anyhow::Result<Output>;
-
 impl Program {
+    /// A run with these arguments and more variables.
+    pub(super) fn job(&self, name: String, arguments: &[&str], variables: &[(&str, String)]) -> Job<'static> {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().map(|(key, value)| (*key, value.as_str())));
+        Job { name, run: Box::new(move || output(&mut command)) }
+    }
+
+    /// The names of its tests: of those that a plain run leaves out, or of all others.
+    pub(super) fn tests(&self, ignored: bool) -> anyhow::Result<Vec<String>> {
+        let list = |arguments: &[&str]| -> anyhow::Result<Vec<String>> {
+            let output = output(&mut self.command(arguments))?;
+            ensure!(output.status.success(), "{} lists no tests: {}", self.name(), output.status);
+            Ok(listed(&String::from_utf8_lossy(&output.stdout)))
+        };
+        let left_out = list(&["--list", "--format", "terse", "--ignored"])?;
+        if ignored {
+            return Ok(left_out);
+        }
+        let all = list(&["--list", "--format", "terse"])?;
+        Ok(all.into_iter().filter(|name| !left_out.contains(name)).collect())
+    }
+
     /// As cargo runs it: in the package's folder, and told which package it is of.
-    fn run(&self) -> Outcome {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.executable);
-        command.current_dir(&self.dir).env("CARGO_MANIFEST_DIR", &self.dir).env("CARGO_PKG_NAME", &self.package);
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", self.executable.display()))
+        command.args(arguments).current_dir(&self.dir).stdin(Stdio::null());
+        command.env("CARGO_MANIFEST_DIR", &self.dir).env("CARGO_PKG_NAME", &self.package);
+        command
     }
 
     fn name(&self) -> String {
@@ -75,19 +118,25 @@ impl Program {
     }
 }
 
-/// `None` when something does not compile; cargo has said what.
-fn build(root: &Path) -> anyhow::Result<Option<VecDeque<Program>>> {
-    let words = ["test", "--workspace", "--tests", "--locked", "--no-run", "--message-format", "json"];
-    let output = image_builder::binaries::cargo().args(words).current_dir(root).stderr(Stdio::inherit()).output()?;
+/// What it prints, and how it ends.
+pub(super) fn output(command: &mut Command) -> Outcome {
+    command.output().with_context(|| format!("cannot run {}", command.get_program().display()))
+}
+
+/// The test programs of the workspace that cargo chooses by `targets`. `None` when something does not compile; cargo has said what.
+pub(super) fn build(root: &Path, targets: &[&str]) -> anyhow::Result<Option<Vec<Program>>> {
+    // Of the whole workspace always: a package by itself has other features, and its dependencies are built again for them.
+    let words = ["test", "--workspace", "--locked", "--no-run", "--message-format", "json"];
+    let mut cargo = image_builder::binaries::cargo();
+    let output = cargo.args(words).args(targets).current_dir(root).stderr(Stdio::inherit()).output()?;
     let messages = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         messages.lines().filter_map(rendered).for_each(|message| say(&message));
         return Ok(None);
     }
-    let mut programs: Vec<Program> = messages.lines().filter_map(program).collect();
+    let programs: Vec<Program> = messages.lines().filter_map(program).collect();
     ensure!(!programs.is_empty(), "cargo has built no test program");
-    programs.sort_by_key(|program| FIRST.iter().position(|first| *first == program.package).unwrap_or(FIRST.len()));
-    Ok(Some(programs.into()))
+    Ok(Some(programs))
 }
 
 /// A test program, from one of cargo's messages (`compiler-artifact`, doc.rust-lang.org/cargo/reference/external-tools.html).
@@ -98,7 +147,13 @@ fn program(line: &str) -> Option<Program> {
     }
     let dir = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
     let package = dir.file_name()?.to_string_lossy().into_owned();
-    Some(Program { package, dir, executable: message["executable"].as_str()?.into() })
+    let target = message["target"]["name"].as_str()?.to_owned();
+    Some(Program { package, target, dir, executable: message["executable"].as_str()?.into() })
+}
+
+/// The tests in what `--list --format terse` of libtest prints.
+fn listed(printed: &str) -> Vec<String> {
+    printed.lines().filter_map(|line| Some(line.strip_suffix(": test")?.to_owned())).collect()
 }
 
 /// What the compiler says to people.
@@ -107,8 +162,8 @@ fn rendered(line: &str) -> Option<String> {
     Some(message["message"]["rendered"].as_str()?.to_owned())
 }
 
-fn report(program: &Program, outcome: &Outcome, took: Duration, tally: &mut Tally) {
-    say(&format!("== {}: {took:.0?}", program.name()));
+fn report(name: &str, outcome: &Outcome, took: Duration, tally: &mut Tally) {
+    say(&format!("== {name}: {took:.0?}"));
     let mut told = Tally::default();
     let success = match outcome {
         Ok(output) => {
@@ -133,8 +188,13 @@ mod tests {
 
     #[test]
     fn test_programs_are_found_in_what_cargo_says() {
-        let line = r#"{"reason":"compiler-artifact","manifest_path":"/r/crates/a/Cargo.toml","profile":{"test":true},"executable":"/t/a-1"}"#;
-        let found = Program { package: "a".to_owned(), dir: "/r/crates/a".into(), executable: "/t/a-1".into() };
+        let line = r#"{"reason":"compiler-artifact","manifest_path":"/r/crates/a/Cargo.toml","target":{"name":"t"},"profile":{"test":true},"executable":"/t/a-1"}"#;
+        let found = Program {
+            package: "a".to_owned(),
+            target: "t".to_owned(),
+            dir: "/r/crates/a".into(),
+            executable: "/t/a-1".into(),
+        };
         assert_eq!(program(line), Some(found));
         let library = line.replace("\"/t/a-1\"", "null");
         let binary = line.replace("true", "false");
@@ -144,8 +204,34 @@ mod tests {
     }
 
     #[test]
+    fn tests_are_found_in_what_libtest_lists() {
+        assert_eq!(listed("a::b: test\nc: benchmark\n\nd: test\n"), ["a::b", "d"]);
+    }
+
+    #[test]
+    fn each_job_runs_once_whatever_the_number_of_lanes() {
+        for lanes in [1, 2, 7] {
+            let ran = Mutex::new(Vec::new());
+            let jobs = (0..5).map(|number| Job {
+                name: number.to_string(),
+                run: Box::new({
+                    let ran = &ran;
+                    move || {
+                        ran.lock().unwrap().push(number);
+                        output(Command::new("echo").arg("test result: ok. 2 passed; 0 failed; 1 ignored"))
+                    }
+                }),
+            });
+            let mut tally = Tally::default();
+            run_jobs(jobs.collect(), lanes, &mut tally);
+            let mut ran = ran.into_inner().unwrap();
+            ran.sort_unstable();
+            assert_eq!((ran, tally.passed, tally.failed), (vec![0, 1, 2, 3, 4], 10, 0));
+        }
+    }
+
+    #[test]
     fn results_are_added_and_an_end_without_one_is_a_failure() {
-        let missing = Program { package: "a".to_owned(), dir: "/".into(), executable: "/nowhere".into() };
         let mut tally = Tally::default();
         for (script, passed, failed) in [
             ("echo 'test result: ok. 3 passed; 0 failed; 0 ignored'", 3, 0),
@@ -155,10 +241,10 @@ mod tests {
             ("echo 'NOT CHECKED: x'; echo 'test result: ok. 2 passed; 0 failed; 0 ignored'", 5, 3),
         ] {
             let output = Command::new("/bin/sh").args(["-c", script]).output().unwrap();
-            report(&missing, &Ok(output), Duration::ZERO, &mut tally);
+            report("a", &Ok(output), Duration::ZERO, &mut tally);
             assert_eq!((tally.passed, tally.failed), (passed, failed), "{script}");
         }
-        report(&missing, &missing.run(), Duration::ZERO, &mut tally);
+        report("a", &super::output(&mut Command::new("/nowhere")), Duration::ZERO, &mut tally);
         assert_eq!((tally.failed, tally.unchecked), (4, vec!["x".to_owned()]));
     }
 }

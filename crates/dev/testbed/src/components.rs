@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sha2::Digest as _;
 
+use crate::cache::making;
 use crate::{Progress, cache_dir, command, prerequisites};
 
 /// A program that is built from a pinned Go module.
@@ -160,10 +161,12 @@ impl Component {
         if target.is_file() {
             return Ok(target);
         }
+        let _making = making(&target).await?;
+        if target.is_file() {
+            return Ok(target);
+        }
         progress.step(&format!("building {} {version} (once; minutes on a cold Go cache)", self.name));
-        let dir = target.parent().context("cache path without parent")?;
-        std::fs::create_dir_all(dir)?;
-        let unfinished = dir.join(format!(".{}.{}", self.name, std::process::id()));
+        let unfinished = target.with_file_name(format!(".{}.unfinished", self.name));
         if self.recipe == Recipe::Runc {
             prerequisites::ensure_seccomp_headers().await?;
         }

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-
+use crate::cache::making;
 use crate::{Progress, cache_dir, command};
 
 const SUITE: &str = "bookworm";
@@ -18,9 +17,14 @@ pub async fn node_root(progress: &Progress) -> anyhow::Result<PathBuf> {
     if dir.is_dir() {
         return Ok(dir);
     }
+    let _making = making(&dir).await?;
+    if dir.is_dir() {
+        return Ok(dir);
+    }
     progress.step("making the workers' base file system with debootstrap (once; a minute or two)");
-    let unfinished = dir.with_extension(format!("unfinished-{}", std::process::id()));
-    std::fs::create_dir_all(unfinished.parent().context("cache path without parent")?)?;
+    let unfinished = dir.with_extension("unfinished");
+    // Of a run that was ended.
+    let _ = std::fs::remove_dir_all(&unfinished);
     let target = unfinished.display().to_string();
     let include = format!("--include={PACKAGES}");
     command::run("debootstrap", &["--variant=minbase", &include, SUITE, &target]).await?;
