@@ -33,5 +33,9 @@ fn core(root: &Path) -> anyhow::Result<()> {
         let status = binaries::cargo().args(words).current_dir(root).status()?;
         ensure!(status.success(), "{bench} of {package}: {status}");
     }
+    let words = ["test", "--release", "--locked", "--quiet", "--package", "admission", "--lib", "--"];
+    let status =
+        binaries::cargo().args(words).args(["--ignored", "--nocapture", "times::"]).current_dir(root).status()?;
+    ensure!(status.success(), "reviews: {status}");
     Ok(())
 }

@@ -41,7 +41,7 @@ impl SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 15] = [
+const MEMBERS: [Member; 17] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -69,6 +69,11 @@ const MEMBERS: [Member; 15] = [
         longer::new_generation,
     ),
     (
+        "newest-kubelet",
+        "what pods get of the newest kubelet through the proxy that is not as the table of docs/node-trials.md has it",
+        longer::newest_kubelet,
+    ),
+    (
         "nri-plugins",
         "what does not hold on workers with a policy of nri-plugins, from the Shoot to the kernel",
         nri_plugins::on_the_new_generation,
@@ -79,6 +84,11 @@ const MEMBERS: [Member; 15] = [
         nri_plugins::backend_migration,
     ),
     ("cgroup-v2", "what does not hold on a node with control groups of version 2", cgroup_v2::node),
+    (
+        "cgroup-v2-new",
+        "what does not hold there with the newest kubelet and containerd; they have to be in the cache by another run",
+        cgroup_v2::new_node,
+    ),
     ("upgrade", "what the way from an earlier revision (`--from`) restarts or leaves behind", upgrade::upgrade),
     ("reproducible", "equal digests of two builds of both images, in two clones", reproducible::images),
 ];

@@ -206,23 +206,33 @@ fn program(root: &Path, name: &str, words: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a test program of the package, its own tests (`None`) or those of a file, and shows what it prints as it comes. A run that ends without success
-/// although no test failed (something that does not compile, a crash) counts as one failure.
-pub(crate) fn run_tests(
+/// A test program of the package, that of its own tests (`None`) or of a file, built. `None` when something does not compile; cargo has said what.
+pub(crate) fn test_program(
     root: &Path,
     (package, target): (&str, Option<&str>),
+) -> anyhow::Result<Option<side_by_side::Program>> {
+    let targets = target.map_or_else(|| vec!["--lib"], |target| vec!["--test", target]);
+    let Some(programs) = side_by_side::build(root, &targets)? else { return Ok(None) };
+    let is_it = |program: &side_by_side::Program| {
+        program.package == package && target.is_none_or(|target| target == program.target)
+    };
+    let found = programs.into_iter().find(is_it);
+    found.map(Some).with_context(|| format!("cargo has built no such test program of {package}"))
+}
+
+/// Runs one, and shows what it prints as it comes. A run that ends without success although no test failed (something that does not compile, a crash)
+/// counts as one failure.
+pub(crate) fn run_tests(
+    root: &Path,
+    which: (&str, Option<&str>),
     arguments: &[&str],
     variables: &[(&str, String)],
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
-    let targets = target.map_or_else(|| vec!["--lib"], |target| vec!["--test", target]);
-    let Some(programs) = side_by_side::build(root, &targets)? else {
+    let Some(program) = test_program(root, which)? else {
         tally.count(false);
         return Ok(());
     };
-    let found =
-        programs.iter().find(|program| program.package == package && target.is_none_or(|its| its == program.target));
-    let program = found.with_context(|| format!("cargo has built no test program of {package}"))?;
     let variables = variables.iter().map(|(key, value)| (*key, value.as_str()));
     let mut child = program.command(arguments).envs(variables).stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().context("its output is piped")?;

@@ -158,3 +158,5 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod times;

@@ -29,7 +29,7 @@ pub(super) fn faults(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     crate::bed::ensure_machine()?;
     let mut tally = Tally::default();
     let more = [("FAULT_SHOOTS", SHOOTS.to_owned()), ("FAULT_KILLS", KILLS.to_owned())];
-    test::on_real_components(root, Some("faults::"), &more, &mut tally)?;
+    test::on_real_components(root, &["faults::"], &more, &mut tally)?;
     all_passed(&tally)?;
     Ok(format!("{SHOOTS} shoots, {KILLS} leaders killed"))
 }
@@ -38,12 +38,7 @@ pub(super) fn faults(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
 pub(super) fn migration(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     crate::bed::ensure_machine()?;
     let mut tally = Tally::default();
-    test::on_real_components(
-        root,
-        Some("control_plane_migration"),
-        &[("MIGRATION_AWAY", AWAY.to_owned())],
-        &mut tally,
-    )?;
+    test::on_real_components(root, &["control_plane_migration"], &[("MIGRATION_AWAY", AWAY.to_owned())], &mut tally)?;
     all_passed(&tally)?;
     Ok(format!("the shoot's API was away for {AWAY} s"))
 }
@@ -52,21 +47,33 @@ pub(super) fn migration(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
 pub(super) fn slow_daemon(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     crate::bed::ensure_machine()?;
     let mut tally = Tally::default();
-    test::on_real_components(root, Some("node::node"), &[("NODE_CASES", "node_37".to_owned())], &mut tally)?;
+    test::on_real_components(root, &["node::node"], &[("NODE_CASES", "node_37".to_owned())], &mut tally)?;
     all_passed(&tally)?;
     Ok("a daemon that dies every 15 s is given up in time".to_owned())
 }
 
-/// Install, placement of containers, and removal with the file tree as before, on a worker of the new generation. Needs what
+/// Install, placement of containers, removal with the file tree as before, and updates in place, on a worker of the new generation. Needs what
 /// `cargo xtask test --real` needs; its first run builds that generation, half an hour on two cores.
 pub(super) fn new_generation(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     crate::bed::ensure_machine()?;
     let mut tally = Tally::default();
-    let more =
-        [("NODE_CASES", "node_01,node_32,node_25".to_owned()), (Generation::VARIABLE, Generation::New.to_string())];
-    test::on_real_components(root, Some("node::node"), &more, &mut tally)?;
+    let more = [
+        ("NODE_CASES", "node_01,node_32,node_25,node_38,node_39,node_40,node_41".to_owned()),
+        (Generation::VARIABLE, Generation::New.to_string()),
+    ];
+    test::on_real_components(root, &["node::node"], &more, &mut tally)?;
     all_passed(&tally)?;
     Ok("the main cases hold with the newest kubelet and containerd".to_owned())
+}
+
+/// Things that pods ask for, through the proxy and on containerd. Needs what [`new_generation`] needs.
+pub(super) fn newest_kubelet(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
+    crate::bed::ensure_machine()?;
+    let mut tally = Tally::default();
+    let more = [(Generation::VARIABLE, Generation::New.to_string())];
+    test::on_real_components(root, &["--ignored", "newest_kubelet::"], &more, &mut tally)?;
+    all_passed(&tally)?;
+    Ok("pods have what the table says".to_owned())
 }
 
 pub(super) fn all_passed(tally: &Tally) -> anyhow::Result<()> {

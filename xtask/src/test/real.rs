@@ -28,8 +28,8 @@ pub(super) fn run(args: &TestArgs, root: &Path, tally: &mut Tally) -> anyhow::Re
     }
     let generation = args.generation.unwrap_or_default();
     let more = [(Generation::VARIABLE, generation.to_string())];
-    if args.only.is_some() {
-        return on_real_components(root, args.only.as_deref(), &more, tally);
+    if let Some(only) = &args.only {
+        return on_real_components(root, &[only], &more, tally);
     }
     say("== building the images under test");
     let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
@@ -87,18 +87,17 @@ fn jobs<'a>(
     Ok(jobs.into())
 }
 
-/// The tests of a bed whose name contains `only`, one after the other, with more variables for them.
+/// The tests of a bed that these arguments of libtest choose, one after the other, with more variables for them.
 pub(crate) fn on_real_components(
     root: &Path,
-    only: Option<&str>,
+    chosen: &[&str],
     more: &[(&str, String)],
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     say("== building the images under test");
     let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
     say("== tests on real components");
-    let mut arguments = vec!["--test-threads=1", "--nocapture"];
-    arguments.extend(only);
+    let arguments = [&["--test-threads=1", "--nocapture"], chosen].concat();
     run_tests(root, ("e2e", Some("real")), &arguments, &[&artifacts.to_env()[..], more].concat(), tally)
 }
 

@@ -69,13 +69,13 @@ pub(super) fn run_jobs(jobs: VecDeque<Job<'_>>, lanes: usize, tally: &mut Tally)
 
 /// One test program.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Program {
+pub(crate) struct Program {
     pub(super) package: String,
     /// Its name among the package's.
     pub(super) target: String,
     /// Of the package: tests find their files there.
     dir: PathBuf,
-    executable: PathBuf,
+    pub(crate) executable: PathBuf,
 }
 
 impl Program {

@@ -14,7 +14,7 @@ use crate::certificates::{Situation, Stored};
 
 const NAME: &str = "webhook.garden";
 
-struct Webhook {
+pub(super) struct Webhook {
     address: SocketAddr,
     connector: TlsConnector,
     served: Arc<Served>,
@@ -36,7 +36,7 @@ fn connector(bundle: &str) -> TlsConnector {
 }
 
 impl Webhook {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let served = Arc::new(Served::default());
         let stored = stored();
@@ -66,15 +66,18 @@ impl Webhook {
         }
     }
 
-    async fn post(&self, body: &[u8]) -> std::io::Result<String> {
+    pub(super) async fn post(&self, body: &[u8]) -> std::io::Result<String> {
         let head = format!("POST {PATH} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: {}\r\n\r\n", body.len());
         self.send(&[head.as_bytes(), body].concat()).await
     }
 }
 
 fn review(fallback: &str) -> Vec<u8> {
-    let extension =
-        json!({ "type": "cri-resmgr-extension", "providerConfig": { "configs": { "fallback": fallback } } });
+    review_of(&json!({ "configs": { "fallback": fallback } }))
+}
+
+pub(super) fn review_of(config: &serde_json::Value) -> Vec<u8> {
+    let extension = json!({ "type": "cri-resmgr-extension", "providerConfig": config });
     let review = json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "u", "operation": "CREATE", "resource": { "group": "core.gardener.cloud", "resource": "shoots" },
         "object": { "spec": { "extensions": [extension] } } } });

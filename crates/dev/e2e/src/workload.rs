@@ -117,6 +117,14 @@ impl Workload {
         .await
     }
 
+    /// The running container of one of these pods.
+    ///
+    /// # Errors
+    /// When it does not run, or the API does not answer.
+    pub async fn container_of(&self, name: &str) -> anyhow::Result<Container> {
+        running_container(&self.pods().get(name).await?).with_context(|| format!("pod {name} does not run"))
+    }
+
     /// Removes a pod and waits until it is gone.
     ///
     /// # Errors

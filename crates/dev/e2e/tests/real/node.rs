@@ -7,6 +7,7 @@
 
 mod crash;
 mod failure;
+mod in_place;
 mod install;
 mod kubelet;
 mod lab;
@@ -57,6 +58,8 @@ const GROUPS: [&[(&str, Case)]; 4] = [
         refusal::node_17_etc_is_read_only,
         refusal::node_27_a_linked_kubelet_service,
         refusal::node_19_and_20_stale_state_of_a_daemon,
+        in_place::node_39_a_static_cpu_manager_comes_while_the_proxy_runs,
+        in_place::node_40_the_operating_systems_etc_is_replaced,
     ],
     cases![
         failure::node_09_a_daemon_that_ends_at_once,
@@ -80,8 +83,13 @@ const GROUPS: [&[(&str, Case)]; 4] = [
     ],
 ];
 
-/// Those that are too long for every change, and run by name alone: `cargo xtask soak --only slow-daemon`.
-const LONG: &[(&str, Case)] = cases![failure::node_37_a_daemon_that_dies_four_times_a_minute];
+/// Those that are too long for every change, or ask for more than its bed has, and run by name alone: `cargo xtask soak --only slow-daemon`,
+/// `--only new-generation`.
+const LONG: &[(&str, Case)] = cases![
+    failure::node_37_a_daemon_that_dies_four_times_a_minute,
+    failure::node_41_each_start_of_kubelet_has_a_reason,
+    in_place::node_38_kubelet_of_an_older_minor_is_replaced,
+];
 
 #[test]
 fn node() {

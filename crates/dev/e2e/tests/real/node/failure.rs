@@ -10,6 +10,32 @@ use testbed::wait_for;
 
 use super::lab::{Lab, WORK};
 
+/// On, off, a daemon that ends at once, and off again: kubelet is started for the first two, and for nothing else.
+pub(super) async fn node_41_each_start_of_kubelet_has_a_reason(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+    lab.be_clean().await?;
+    let starts = lab.kubelet_starts().await?;
+    let mut counted = Vec::new();
+    for daemon_works in [true, false] {
+        if daemon_works {
+            lab.be_installed().await?;
+        } else {
+            lab.scripted_daemon("#!/bin/sh\nexit 1\n")?;
+            lab.desire(Phase::Install, "").await?;
+            lab.start_agent().await?;
+            lab.until_it_says("RolledBack").await?;
+        }
+        counted.push(lab.kubelet_starts().await? - starts);
+        lab.be_clean().await?;
+        counted.push(lab.kubelet_starts().await? - starts);
+    }
+    lab.good_daemon()?;
+    if counted != [1, 2, 2, 2] {
+        let told = lab.shell("journalctl --no-pager -o short-precise -u kubelet | grep -E 'systemd\\[1\\]'").await?;
+        anyhow::bail!("started {counted:?} times after each of the four:\n{told}");
+    }
+    Ok(())
+}
+
 /// How long we look whether something stays as it is.
 const QUIET: Duration = Duration::from_secs(15);
 

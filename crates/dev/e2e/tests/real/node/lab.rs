@@ -64,7 +64,7 @@ impl<'w> Lab<'w> {
         self.copy(from, &format!("{DIR}/{name}"))
     }
 
-    fn copy(&self, from: &Path, path: &str) -> anyhow::Result<()> {
+    pub(super) fn copy(&self, from: &Path, path: &str) -> anyhow::Result<()> {
         let to = self.path(path)?;
         std::fs::create_dir_all(to.parent().context("a folder")?)?;
         let unfinished = to.with_extension("unfinished");
@@ -211,17 +211,22 @@ impl<'w> Lab<'w> {
 
     /// Waits until the agent says that the node is as desired and its journal is gone, then compares all files.
     pub(super) async fn until_clean(&self) -> anyhow::Result<NodeFacts> {
+        self.until_nothing_is_left().await?;
+        self.ensure_as_before(&[])?;
+        let facts = NodeFacts::observe(self.worker).await?;
+        facts.ensure_on_containerd()?;
+        Ok(facts)
+    }
+
+    /// The same without the comparison: the node has become another one meanwhile.
+    pub(super) async fn until_nothing_is_left(&self) -> anyhow::Result<()> {
         wait_for("the node to be clean", WORK, || async {
             let (ready, reason) = self.says().await?;
             ensure!(ready, "{reason}");
             ensure!(!self.exists(host::STATE_DIR)?, "the journal is still there");
             Ok(Some(()))
         })
-        .await?;
-        self.ensure_as_before(&[])?;
-        let facts = NodeFacts::observe(self.worker).await?;
-        facts.ensure_on_containerd()?;
-        Ok(facts)
+        .await
     }
 
     /// Every file is as it was without us, but for paths below `except`.
