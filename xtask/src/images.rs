@@ -12,7 +12,7 @@ use image_builder::image::{self, Annotations, Artifact, Image, Platform};
 use image_builder::layout::{self, Output};
 use image_builder::payload::{Limits, Progress, Source};
 use image_builder::reference::{Pinned, Reference};
-use image_builder::registry::Upload;
+use image_builder::registry::{Upload, chart_digest};
 use image_builder::sbom::{self, Packages};
 use image_builder::tree::Tree;
 use image_builder::{Digest, binaries, payload, toolchain};
@@ -197,16 +197,22 @@ fn write_chart(
     let path = root.join(&args.dir).join(chart.file_name());
     layout::write_file(&path, &chart.archive)?;
     say(&format!("{} {}", chart.name, path.display()));
-    if let (true, Some(registry)) = (args.push, &args.registry) {
-        let reference = chart_reference(registry, chart)?;
-        let digest = runtime.block_on(async {
+    let Some(registry) = &args.registry else { return Ok(()) };
+    let reference = chart_reference(registry, chart)?;
+    let digest = if args.push {
+        runtime.block_on(async {
             let mut upload = Upload::begin(&reference, args.plain_http).await?.overwriting(args.force);
             upload.chart(chart, |_, _| ()).await
-        })?;
-        let pinned = Pinned { reference, digest };
+        })?
+    } else {
+        // As for images: what it will be, whoever pushes it.
+        chart_digest(chart)?
+    };
+    let pinned = Pinned { reference, digest };
+    if args.push {
         say(&format!("pushed {pinned}"));
-        pins.add(Kind::Chart, pinned);
     }
+    pins.add(Kind::Chart, pinned);
     Ok(())
 }
 

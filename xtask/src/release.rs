@@ -27,13 +27,13 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct ReleaseArgs {
-    /// Registry that the images and the chart are for, with a path where it has one.
+    /// Registry that the images and the charts are for, with a path where it has one.
     #[arg(long, env = "REGISTRY")]
     registry: String,
     /// Where everything is written; must not exist yet.
     #[arg(long, default_value = concat!("dist/release-", env!("CARGO_PKG_VERSION")))]
     dir: PathBuf,
-    /// Push images, chart and bills of materials too. Without it the chart has no digest and is not in the component descriptor.
+    /// Push images, charts and bills of materials too.
     #[arg(long)]
     push: bool,
     /// The registry speaks HTTP without TLS (taken for granted on loopback).

@@ -26,6 +26,7 @@ use crate::image::{Artifact, Blob, Image, top};
 use crate::reference::Reference;
 use crate::{Digest, Error};
 use chart::ChartManifest;
+pub use chart::chart_digest;
 use referrers::{List, UnderTag};
 use sign_in::{Pass, SignIn};
 use wire::Repository;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::pins::{Kind, Pins};
 
-/// As YAML. Images and charts are named by digest; a chart that was not pushed is left out.
+/// As YAML. Images and charts are named by digest.
 pub(super) fn descriptor(version: &str, revision: &str, pins: &Pins) -> anyhow::Result<String> {
     let repository = env!("CARGO_PKG_REPOSITORY");
     let name = repository.strip_prefix("https://").context("the repository's address is no https one")?;

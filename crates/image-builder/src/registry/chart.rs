@@ -1,12 +1,20 @@
 //! A chart as a registry holds it: what `helm push` makes of it.
 
-use crate::Error;
 use crate::chart::Chart;
 use crate::image::{Annotations, Blob, Descriptor, MANIFEST, Manifest};
+use crate::{Digest, Error};
 
 /// Helm's media types: <https://helm.sh/docs/topics/registries/>.
 const CHART_CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 const CHART_CONTENT: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+
+/// What a registry will know the chart by: that of its manifest.
+///
+/// # Errors
+/// When the chart's metadata cannot be read.
+pub fn chart_digest(chart: &Chart) -> Result<Digest, Error> {
+    Ok(ChartManifest::of(chart)?.manifest.digest)
+}
 
 pub(super) struct ChartManifest {
     pub(super) config: Blob,

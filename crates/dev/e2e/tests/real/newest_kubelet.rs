@@ -46,26 +46,29 @@ fn features() -> Vec<Feature> {
             name: "image volume",
             spec: image_volume,
             container: json!({ "command": script("/bin/busybox ls /v/bin | /bin/busybox head -n 1"), "volumeMounts": [{ "name": "v", "mountPath": "/v" }] }),
-            expected: ["CreateContainerError", "busybox"],
+            // containerd gets a mount without a source.
+            expected: ["failed to mkdir \"\"", "busybox"],
         },
         Feature {
             name: "user namespace (`hostUsers: false`)",
             spec: json!({ "hostUsers": false }),
             container: json!({ "command": script("/bin/busybox cat /proc/self/uid_map") }),
-            expected: ["user namespaces", ""],
+            // Further than through the proxy: the file systems of a bed's machine take no mapping of ids.
+            expected: ["runtime does not support user namespaces", "MOUNT_ATTR_IDMAP"],
         },
         Feature {
             name: "recursively read-only mount",
             spec: empty_volume,
             container: json!({ "command": script("/bin/busybox grep ' /v ' /proc/self/mountinfo"),
                 "volumeMounts": [{ "name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": "Enabled" }] }),
-            expected: ["recursive", ""],
+            expected: ["not supported by the runtime", " /v ro,"],
         },
         Feature {
             name: "`supplementalGroupsPolicy: Strict`",
             spec: json!({ "securityContext": { "supplementalGroupsPolicy": "Strict", "supplementalGroups": [7] } }),
             container: json!({ "command": script("/bin/busybox id -G") }),
-            expected: ["SupplementalGroupsPolicy", "7"],
+            // That groups of the image are left out is not to be seen with an image that has none.
+            expected: ["7", "7"],
         },
     ]
 }
@@ -83,11 +86,12 @@ fn what_pods_can_have_of_the_newest_kubelet_through_the_proxy_and_without() {
         for ((name, proxy), (_, containerd)) in rows.clone() {
             progress.step(&format!("{name} | {proxy} | {containerd}"));
         }
+        let expected = features().into_iter().map(|feature| feature.expected).chain(OTHERS);
         let mut wrong = Vec::new();
-        for (index, feature) in features().iter().enumerate() {
-            for (seen, expected) in [&through[index].1, &without[index].1].into_iter().zip(feature.expected) {
-                if !seen.contains(expected) {
-                    wrong.push(format!("{}: {seen:?} has no {expected:?}", feature.name));
+        for (((name, proxy), (_, containerd)), expected) in rows.zip(expected) {
+            for (seen, part) in [proxy, containerd].into_iter().zip(expected) {
+                if !seen.contains(part) {
+                    wrong.push(format!("{name}: {seen:?} has no {part:?}"));
                 }
             }
         }
@@ -95,6 +99,14 @@ fn what_pods_can_have_of_the_newest_kubelet_through_the_proxy_and_without() {
         Ok(())
     });
 }
+
+/// What is to be seen of the rows after the features: of the stop signal (the API server drops it while the gate ContainerStopSignals is off, as it is by
+/// default), of a resize, and of the Node.
+const OTHERS: [[&str; 2]; 3] = [
+    ["SIGTERM", "SIGTERM"],
+    ["not told as done; cpu.shares 10 then 10", "told as done; cpu.shares 10 then 512"],
+    ["none", "\"userNamespaces\":true"],
+];
 
 /// What comes of each, by name.
 async fn table(stage: &Stage, progress: &Progress) -> anyhow::Result<Vec<(&'static str, String)>> {

@@ -75,7 +75,43 @@ impl Shelf {
         }
         self.ensure_index().await.context("an index of two platforms")?;
         self.ensure_charts().await?;
-        self.ensure_pinned(&first).await.context("a registration by digest")
+        self.ensure_pinned(&first).await.context("a registration by digest")?;
+        self.ensure_rehearsal(&first).await.context("a release without a push")
+    }
+
+    /// A rehearsal makes a whole release, pins in it what a push would have made known, and pushes nothing.
+    async fn ensure_rehearsal(&self, pushed: &BTreeSet<String>) -> anyhow::Result<()> {
+        let dir = self.path("release");
+        let output = tokio::process::Command::new(&self.xtask)
+            .args(["release", "--rehearsal", "--registry", &self.repository(), "--dir", &self.text("release")])
+            .output()
+            .await?;
+        ensure!(output.status.success(), "cargo xtask release: {}", String::from_utf8_lossy(&output.stderr));
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).with_context(|| name.to_owned());
+        let sums = read("SHA256SUMS")?;
+        for line in sums.lines() {
+            let (digest, name) = line.split_once("  ").context("no digest and name")?;
+            ensure!(Digest::of(&std::fs::read(dir.join(name))?).hex() == digest, "{name} has another digest");
+        }
+        let provenance: Value = serde_json::from_str(&read("provenance.intoto.json")?)?;
+        let subjects = provenance["subject"].as_array().context("no subjects")?.len();
+        ensure!(subjects == sums.lines().count() && subjects > 8, "{subjects} subjects:\n{sums}");
+        let component: Value = serde_saphyr::from_str(&read("component-descriptor.yaml")?)?;
+        let resources = component["component"]["resources"].as_array().context("no resources")?;
+        ensure!(resources.len() == IMAGES.len() + CHARTS.len(), "{resources:?}");
+        for chart in pushed.iter().filter_map(|line| line.strip_prefix("pushed ")).filter(|it| it.contains("/charts/"))
+        {
+            let is_it = |resource: &Value| resource["access"]["imageReference"] == *chart;
+            ensure!(resources.iter().any(is_it), "{chart} is not among {resources:?}");
+        }
+        let extension = read("extension.yaml")?;
+        let pinned = resources.iter().filter_map(|it| it["access"]["imageReference"].as_str()?.split_once('@'));
+        for (name, digest) in pinned {
+            ensure!(extension.contains(digest), "extension.yaml does not pin {name}");
+        }
+        self.progress
+            .step(&format!("a rehearsal made a release of {subjects} files, and pins the charts that were pushed"));
+        Ok(())
     }
 
     fn path(&self, name: &str) -> PathBuf {
