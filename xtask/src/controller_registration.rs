@@ -66,10 +66,10 @@ pub(crate) struct ControllerRegistrationArgs {
     /// is moved later changes nothing. Without `--registry` and `--tag` those of the file hold.
     #[arg(long, value_name = "FILE")]
     digests: Option<PathBuf>,
-    /// Which fields may be used: those of every version from v1.54 on, or those of today's as well.
+    /// Which fields may be used: those of every version from v1.54 on, or those of v1.123 as well.
     #[arg(long, value_enum, default_value_t = Gardener::Old)]
     gardener: Gardener,
-    /// How the chart is handed over; all but the first need a Gardener of today.
+    /// How Gardener gets the chart; all but the first need v1.123 or newer.
     #[arg(long, value_enum, default_value_t = Deployment::V1beta1)]
     deployment: Deployment,
     /// The chart in a registry, for `oci-repository` and `operator-extension`; the default is where

@@ -6,6 +6,7 @@ mod bench;
 mod chart;
 mod controller_registration;
 mod demo;
+mod docs;
 #[cfg(test)]
 mod documented;
 mod e2e;
@@ -13,9 +14,11 @@ mod images;
 mod kind_load;
 mod metrics;
 mod pins;
+mod reference;
 mod release;
 mod sandbox_demo;
 mod soak;
+mod spelling;
 mod terminal;
 mod test;
 mod tidy;
@@ -36,6 +39,9 @@ enum Command {
     Release(release::ReleaseArgs),
     Tidy(tidy::TidyArgs),
     Metrics(metrics::MetricsArgs),
+    Reference(reference::ReferenceArgs),
+    Docs(docs::DocsArgs),
+    Spelling(spelling::SpellingArgs),
     Check(preview::CheckArgs),
     Convert(policy_convert::ConvertArgs),
     /// What `kubectl resmgr` does.
@@ -99,6 +105,9 @@ impl Command {
             Self::Release(args) => release::run(&args, root),
             Self::Tidy(args) => tidy::run(&args, root),
             Self::Metrics(args) => metrics::run(&args, root),
+            Self::Reference(args) => reference::run(&args, root),
+            Self::Docs(args) => docs::run(&args, root),
+            Self::Spelling(args) => spelling::run(&args, root),
             Self::Check(check) => {
                 anyhow::ensure!(check.run() == preview::Status::Fine, "not everything is fine");
                 Ok(())

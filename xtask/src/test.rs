@@ -15,8 +15,8 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use testbed::Generation;
 
-use crate::bed;
 use crate::terminal::say;
+use crate::{bed, docs, spelling};
 
 /// Program and Debian package.
 const SHELLCHECK: &str = "shellcheck";
@@ -62,8 +62,10 @@ pub(crate) fn run(args: &TestArgs, root: &Path) -> anyhow::Result<()> {
         bed::ensure_machine()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(testbed::ensure_programs(&[(SHELLCHECK, SHELLCHECK), (BZIP2, BZIP2)]))?;
+        runtime.block_on(testbed::ensure_programs(&spelling::PACKAGES))?;
         runtime.block_on(testbed::unpacked(PROMETHEUS.0, PROMETHEUS.1, &testbed::Progress::default()))?;
         ensure_cargo_deny(root)?;
+        docs::ensure_mdbook(root)?;
     }
     let mut tally = Tally::default();
     if args.only.is_none() {
@@ -94,9 +96,10 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
     for (what, words) in cargo {
         check(what, tally, || program(root, "cargo", words));
     }
-    let own: [(&str, &[&str]); 4] = [
+    let own: [(&str, &[&str]); 5] = [
         ("layering of the crates", &["tidy"]),
         ("the page about metrics is current", &["metrics", "--check"]),
+        ("the pages about settings are current", &["reference", "--check"]),
         (
             "the registrations among the examples are current",
             &["controller-registration", "--write-examples", "--check"],
@@ -113,6 +116,18 @@ fn hermetic(root: &Path, tally: &mut Tally) -> anyhow::Result<()> {
         check("shellcheck", tally, || program(root, SHELLCHECK, &scripts));
     } else {
         tally.skip("the scripts: shellcheck is not here; `cargo xtask test --real` installs it");
+    }
+    if spelling::is_here() {
+        check("spelling of the pages", tally, || crate::within(&["spelling"], root));
+    } else {
+        tally.skip("the spelling of the pages: hunspell is not here; `cargo xtask test --real` installs it");
+    }
+    if docs::has_mdbook() {
+        check("all pages as one site", tally, || crate::within(&["docs"], root));
+    } else {
+        tally.skip(
+            "the pages as one site: mdbook is not here; `cargo xtask docs` and `cargo xtask test --real` build it",
+        );
     }
     rules(root, tally)?;
     if has_cargo_deny() {

@@ -14,6 +14,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
+use crate::docs;
 use crate::terminal::say;
 
 /// Checks where the imports of crates and modules point, who may use which library, and what no file may say.
@@ -27,6 +28,9 @@ pub(crate) fn run(_: &TidyArgs, root: &Path) -> anyhow::Result<()> {
     let mut links = links::Links::default();
     let files = files(root)?;
     let documents = texts::documents(&files);
+    let index = std::fs::read_to_string(root.join(docs::INDEX)).context(docs::INDEX)?;
+    let unlisted = docs::unlisted(&index, files.iter().map(PathBuf::as_path))?;
+    findings.extend(unlisted.iter().map(|page| format!("{} does not list {}", docs::INDEX, page.display())));
     for path in &files {
         // A file that is listed and gone is about to be deleted.
         let Ok(content) = std::fs::read(root.join(path)) else { continue };
@@ -63,7 +67,7 @@ fn metadata(root: &Path) -> anyhow::Result<crates::Metadata> {
 }
 
 /// Everything that is, or is about to be, in the repository.
-fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let output = Command::new("git").current_dir(root).args(arguments).output().context("cannot start git")?;
     ensure!(output.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&output.stderr));

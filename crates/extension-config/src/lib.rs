@@ -6,6 +6,7 @@
 mod absent;
 pub mod cri_resmgr;
 pub mod desired_state;
+mod effect;
 pub mod effective;
 pub mod extra_options;
 mod facts;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::absent::null_as_default;
 use crate::desired_state::NriPlugins;
+use crate::effect;
 use crate::key::ConfigKey;
 use crate::limits;
 use crate::names;
@@ -22,6 +23,7 @@ pub struct NriConfig {
     #[serde(default, deserialize_with = "null_as_default")]
     pub policies: Policies,
     /// Ids of risks in policies that you take. A policy that may refuse pods of kube-system is refused otherwise.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::NOTHING))]
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub accept: Vec<String>,
 }
@@ -31,12 +33,15 @@ pub struct NriConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policies {
     /// For nodes that have neither one of their own nor one of their group.
+    #[schemars(extend("x-default" = "must be given, unless a migration makes it of `configs`", "x-effect" = effect::POLICY))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<PolicyConfig>,
-    /// By group; a node's group is its label `config.nri/group`.
+    /// For nodes of a group that have none of their own; a node's group is its label `config.nri/group`.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::POLICY))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub groups: BTreeMap<String, PolicyConfig>,
-    /// By node name.
+    /// For one node, by its name.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::POLICY))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub nodes: BTreeMap<String, PolicyConfig>,
 }
@@ -46,8 +51,10 @@ pub struct Policies {
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
     /// Which policy.
+    #[schemars(extend("x-default" = "must be given", "x-effect" = effect::OF_THE_POLICY))]
     pub kind: PolicyKind,
     /// `spec` of the BalloonsPolicy or TopologyAwarePolicy.
+    #[schemars(extend("x-default" = "must be given", "x-effect" = effect::OF_THE_POLICY))]
     pub spec: Map<String, Value>,
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::absent::null_as_default;
 use crate::cri_resmgr::{canonical_text, is_within};
 use crate::desired_state::{BackendKind, Handover, Selection};
+use crate::effect;
 use crate::key::{self, ConfigKey};
 use crate::limits;
 use crate::nri::NriConfig;
@@ -27,10 +28,13 @@ pub const KIND: &str = "CriResourceManagerConfig";
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CriResourceManagerConfig {
     /// Always `cri-resmgr.extensions.gardener.cloud/v1alpha1`.
+    #[schemars(extend("x-default" = "must be given", "x-effect" = effect::NOTHING))]
     pub api_version: String,
     /// Always `CriResourceManagerConfig`.
+    #[schemars(extend("x-default" = "must be given", "x-effect" = effect::NOTHING))]
     pub kind: String,
-    /// What decides about the CPUs and memory of containers; left out: `cri-resmgr`.
+    /// What decides about the CPUs and memory of containers.
+    #[schemars(extend("x-default" = "`cri-resmgr`", "x-effect" = effect::BACKEND))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<BackendName>,
     /// Configurations of the daemon. Those left out come from the operator's base configuration.
@@ -53,8 +57,10 @@ pub struct CriResourceManagerConfig {
 pub struct MigrationConfig {
     /// The backend that nodes have. With `cri-resmgr`, `configs` stay in effect on nodes that still have it, and `nri.policies`, if there are none,
     /// are made of them.
+    #[schemars(extend("x-default" = "must be given in `migration`", "x-effect" = effect::FROM))]
     pub from: BackendName,
     /// Ids of what you take that changes its meaning or is lost. The error that is told otherwise names them.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::ACCEPT))]
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub accept: Vec<String>,
 }
@@ -92,22 +98,28 @@ impl std::fmt::Display for BackendName {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Configs {
-    /// What a daemon takes that was never given another.
+    /// What a daemon starts with and keeps until another is pushed to it: that of `default`, of its group or of its node, which stand above.
+    #[schemars(extend("x-default" = "policy `none`", "x-effect" = effect::DAEMON))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Document>,
-    /// Overrules all others on every node.
+    /// Overrules all others on every node; while it is set, nothing is pushed.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::DAEMON))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force: Option<Document>,
-    /// More command line options, separated by blanks.
+    /// More command line options of the daemon, separated by blanks.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::DAEMON))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_options: Option<String>,
-    /// Pushed to the running daemon of nodes that have neither one of their own nor one of their group.
+    /// For nodes that have neither one of their own nor one of their group.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::PUSH))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Document>,
-    /// By group; a node's group is its label `cri-resource-manager.intel.com/group`.
+    /// For nodes of a group that have none of their own; a node's group is its label `cri-resource-manager.intel.com/group`.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::PUSH))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub groups: BTreeMap<String, Document>,
-    /// By node name.
+    /// For one node, by its name.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::PUSH))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub nodes: BTreeMap<String, Document>,
 }
@@ -126,10 +138,12 @@ pub enum Document {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SelectionConfig {
-    /// Names of worker pools; left out: every pool.
+    /// Names of worker pools.
+    #[schemars(extend("x-default" = "every pool", "x-effect" = effect::SELECTION))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_pools: Option<Vec<String>>,
     /// Labels that a node must all carry.
+    #[schemars(extend("x-default" = "none", "x-effect" = effect::SELECTION))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_as_default")]
     pub match_labels: BTreeMap<String, String>,
 }

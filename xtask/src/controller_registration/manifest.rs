@@ -171,6 +171,9 @@ impl Display for Manifest {
         f.write_str(
             "# Made by `cargo xtask controller-registration`. Change the chart or the arguments, not this file.\n",
         )?;
+        if self.deployment != Deployment::V1beta1 {
+            f.write_str("# For Gardener v1.123 and newer.\n")?;
+        }
         match self.deployment {
             Deployment::V1beta1 => self.v1beta1(f)?,
             Deployment::RawChart | Deployment::OciRepository => self.v1(f)?,
