@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::process::Stdio;
 
 use anyhow::Context as _;
+use tokio::io::AsyncWriteExt as _;
 
 /// What a program printed, and whether it succeeded.
 #[derive(Debug, Clone)]
@@ -24,11 +25,14 @@ pub(crate) async fn output<S: AsRef<OsStr>>(program: &str, args: &[S]) -> anyhow
         .output()
         .await
         .with_context(|| format!("cannot run {program}"))?;
-    Ok(Output {
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        success: output.status.success(),
-    })
+    Ok(Output::of(&output))
+}
+
+impl Output {
+    fn of(output: &std::process::Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { stdout: text(&output.stdout), stderr: text(&output.stderr), success: output.status.success() }
+    }
 }
 
 /// Runs a program that has to succeed, and gives its standard output.
@@ -36,7 +40,24 @@ pub(crate) async fn output<S: AsRef<OsStr>>(program: &str, args: &[S]) -> anyhow
 /// # Errors
 /// When it cannot be run, or fails; the error shows the command and the end of what it printed.
 pub async fn run<S: AsRef<OsStr>>(program: &str, args: &[S]) -> anyhow::Result<String> {
-    let output = output(program, args).await?;
+    printed(program, args, output(program, args).await?)
+}
+
+/// As [`run`], with this text on the program's standard input.
+pub(crate) async fn run_with_input(program: &str, input: &str) -> anyhow::Result<String> {
+    let mut child = tokio::process::Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {program}"))?;
+    // Dropped when it is written: the program sees the end.
+    child.stdin.take().context("standard input is piped")?.write_all(input.as_bytes()).await?;
+    printed::<&str>(program, &[], Output::of(&child.wait_with_output().await?))
+}
+
+fn printed<S: AsRef<OsStr>>(program: &str, args: &[S], output: Output) -> anyhow::Result<String> {
     if output.success {
         return Ok(output.stdout);
     }

@@ -34,6 +34,8 @@ enum Recipe {
     Kubernetes,
     /// With seccomp, which needs cgo and libseccomp's headers.
     Runc,
+    /// With the one way to find targets that Gardener uses.
+    Prometheus,
     /// As it ships to nodes: static, without symbols, and with the version where nri-plugins' programs look for it
     /// (their Makefile, v0.14.0, does the same).
     NriPlugin,
@@ -63,6 +65,22 @@ pub const OLD_REGISTRATION: Component = Component {
     family: "gardener-old",
     package: ".",
     versioned_by: "github.com/gardener/gardener",
+    recipe: Recipe::Plain,
+};
+/// A shoot's Prometheus. Debian's finds no targets through Kubernetes: it is built without.
+pub const PROMETHEUS: Component = Component {
+    name: "prometheus",
+    family: PROMETHEUS_FAMILY,
+    package: "github.com/prometheus/prometheus/cmd/prometheus",
+    versioned_by: "github.com/prometheus/prometheus",
+    recipe: Recipe::Prometheus,
+};
+/// What prometheus-operator makes of ScrapeConfigs and PrometheusRules: a few lines of ours around its module's selection, checks and generator.
+pub const PROMETHEUS_CONFIGURATION: Component = Component {
+    name: "prometheus-configuration",
+    family: PROMETHEUS_FAMILY,
+    package: ".",
+    versioned_by: "github.com/prometheus-operator/prometheus-operator",
     recipe: Recipe::Plain,
 };
 /// Helm itself, which renders the extension's chart as gardenlet does.
@@ -105,6 +123,7 @@ pub const RUNC: Component = Component {
 };
 
 const CONTAINERD_FAMILY: &str = "containerd";
+const PROMETHEUS_FAMILY: &str = "prometheus";
 const NEW_KUBERNETES_FAMILY: &str = "kubernetes-1.37";
 
 const fn component(name: &'static str, family: &'static str, package: &'static str) -> Component {
@@ -204,6 +223,7 @@ impl Recipe {
             Self::Kubernetes => (&[], vec!["-ldflags".to_owned(), kubernetes_version_flags(version)]),
             // As its Makefile builds it, without its libpathrs.
             Self::Runc => (&[], vec!["-tags".to_owned(), "seccomp".to_owned()]),
+            Self::Prometheus => (&[], vec!["-tags".to_owned(), "remove_all_sd,enable_kubernetes_sd".to_owned()]),
             Self::NriPlugin => {
                 let stamp = "github.com/containers/nri-plugins/pkg/version";
                 let linker = format!("-s -w -X={stamp}.Version={version} -X={stamp}.Build=testbed");

@@ -48,6 +48,12 @@ impl Gardenlet {
         self
     }
 
+    /// The shoot's namespace in the seed.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn api(&self, group: &str, kind: &str, plural: &str, namespaced: bool) -> Api<DynamicObject> {
         let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, "v1alpha1", kind), plural);
         if namespaced {

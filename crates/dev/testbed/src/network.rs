@@ -79,6 +79,11 @@ impl Network {
         format!("10.250.{}.254", self.index)
     }
 
+    /// Address of what runs as a pod of the shoot's namespace in the seed ([`Self::add_seed_pod`]).
+    pub(crate) fn seed_pod_address(&self) -> String {
+        format!("10.250.{}.2", self.index)
+    }
+
     pub(crate) fn worker_address(&self, worker: u8) -> String {
         format!("10.250.{}.{}", self.index, 10 + worker)
     }
@@ -88,7 +93,7 @@ impl Network {
         format!("100.64.{worker}.0/24")
     }
 
-    /// The namespace of a worker: linked to the bridge, with routes to the other workers' pods, and the Service address of
+    /// The namespace of a worker: linked to the bridge, with routes to its pods from the hub and the other workers, and the Service address of
     /// the API server translated to the real one, which is all of kube-proxy that the bed needs.
     pub(crate) async fn add_worker(&self, worker: u8, workers: u8) -> anyhow::Result<()> {
         let name = self.worker_namespace(worker);
@@ -102,6 +107,9 @@ impl Network {
         ip_in(&name, &format!("addr add {}/24 dev eth0", self.worker_address(worker))).await?;
         ip_in(&name, "link set eth0 up").await?;
         ip_in(&name, &format!("route add default via {}", self.hub_address())).await?;
+        // A landscape's API servers reach pods through the VPN.
+        let (range, via) = (Self::pod_range(worker), self.worker_address(worker));
+        ip_in(&hub, &format!("route add {range} via {via}")).await?;
         for other in (1..=workers).filter(|other| *other != worker) {
             let (range, via) = (Self::pod_range(other), self.worker_address(other));
             ip_in(&name, &format!("route add {range} via {via}")).await?;
@@ -114,6 +122,31 @@ impl Network {
             run("ip", &args).await?;
         }
         Ok(())
+    }
+
+    /// A namespace as of a pod in the shoot's namespace in the seed: these names lead to the hub, and there is no way to the shoot's nodes and pods.
+    pub(crate) async fn add_seed_pod(&self, names: &[&str]) -> anyhow::Result<String> {
+        let (hub, name) = (self.hub(), format!("crtb{}-pod", self.index));
+        self.ledger.add(Entry::Netns { name: name.clone() })?;
+        self.ledger.add(Entry::NetnsFiles { name: name.clone() })?;
+        let files = netns_files(&name);
+        std::fs::create_dir_all(&files)?;
+        std::fs::write(files.join("resolv.conf"), "# none\n")?;
+        std::fs::write(
+            files.join("hosts"),
+            format!("127.0.0.1 localhost\n{} {}\n", self.hub_address(), names.join(" ")),
+        )?;
+        run("ip", &["netns", "add", &name]).await?;
+        ip_in(&name, "link set lo up").await?;
+        run("ip", &["link", "add", "eth0", "netns", &name, "type", "veth", "peer", "name", "pod", "netns", &hub])
+            .await?;
+        ip_in(&hub, "link set pod master bridge up").await?;
+        ip_in(&name, &format!("addr add {}/32 dev eth0", self.seed_pod_address())).await?;
+        ip_in(&name, "link set eth0 up").await?;
+        for address in [self.hub_address(), self.outer_address()] {
+            ip_in(&name, &format!("route add {address} dev eth0")).await?;
+        }
+        Ok(name)
     }
 
     /// Name of a worker's namespace.

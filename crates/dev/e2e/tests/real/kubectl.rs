@@ -20,21 +20,21 @@ const ACCOUNT: &str = "kubectl-resmgr";
 const OBEYED: Duration = Duration::from_secs(30);
 
 /// The plugin with somebody's credentials.
-struct Plugin {
+pub(crate) struct Plugin {
     program: PathBuf,
     kubeconfig: PathBuf,
 }
 
 /// How a command ended.
-struct Ended {
-    code: Option<i32>,
-    printed: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) printed: String,
     said: String,
 }
 
 impl Plugin {
     /// The program behind `cargo xtask resmgr`, which is the plugin's.
-    fn new(kubeconfig: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(kubeconfig: &Path) -> anyhow::Result<Self> {
         Ok(Self { program: Artifacts::from_env()?.xtask, kubeconfig: kubeconfig.to_owned() })
     }
 
@@ -45,7 +45,7 @@ impl Plugin {
         Ok(ended)
     }
 
-    async fn ask(&self, words: &[&str]) -> anyhow::Result<Ended> {
+    pub(crate) async fn ask(&self, words: &[&str]) -> anyhow::Result<Ended> {
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("resmgr").args(words).arg("--kubeconfig").arg(&self.kubeconfig);
         let output = command.output().await.context("run the plugin")?;

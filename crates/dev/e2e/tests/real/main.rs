@@ -21,6 +21,7 @@ mod kind;
 mod kubectl;
 mod main_job;
 mod migration;
+mod monitoring;
 mod newest_kubelet;
 mod node;
 mod nri_plugins;
