@@ -255,8 +255,8 @@ impl Manager {
         let limit = files.settings.seconds("Service", "TimeoutStartSec").unwrap_or(90.0);
         if let Ok(Some(name)) = faked_by(&below(&self.root, &command.path)) {
             let spawn = Spawn { name, arguments, environment, pid: 0 };
-            let played = self.programs.play_to_end(spawn);
-            return match tokio::time::timeout(Duration::from_secs_f64(limit), played).await {
+            let run = self.programs.play_to_end(spawn);
+            return match tokio::time::timeout(Duration::from_secs_f64(limit), run).await {
                 Ok(Ok(ran)) if self.keep_output(files, &ran.output).is_ok() => (EXITED, ran.code),
                 Ok(_) => (EXITED, NOT_EXECUTED),
                 Err(_elapsed) => (KILLED, Kill::SIGKILL as i32),

@@ -22,10 +22,9 @@ pub(super) fn list(numbers: impl IntoIterator<Item = usize>) -> String {
             _ => ranges.push((number, number)),
         }
     }
-    let range = |(first, last): (usize, usize)| {
-        if first == last { first.to_string() } else { format!("{first}-{last}") }
-    };
-    ranges.into_iter().map(range).collect::<Vec<_>>().join(",")
+    let text =
+        |(first, last): (usize, usize)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    ranges.into_iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 fn numbers(list: &str) -> anyhow::Result<BTreeSet<usize>> {
