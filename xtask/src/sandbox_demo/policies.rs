@@ -115,9 +115,9 @@ fn show(moment: &str, placed: &Placed) {
 }
 
 /// The CPUs of a kernel's list.
-fn numbers(list: &str) -> anyhow::Result<Vec<u16>> {
+fn numbers(text: &str) -> anyhow::Result<Vec<u16>> {
     let mut found = Vec::new();
-    for part in list.split(',').filter(|part| !part.is_empty()) {
+    for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         found.extend(first.parse::<u16>()?..=last.parse()?);
     }

@@ -27,9 +27,9 @@ pub(super) fn list(numbers: impl IntoIterator<Item = usize>) -> String {
     ranges.into_iter().map(text).collect::<Vec<_>>().join(",")
 }
 
-fn numbers(list: &str) -> anyhow::Result<BTreeSet<usize>> {
+fn numbers(text: &str) -> anyhow::Result<BTreeSet<usize>> {
     let mut found = BTreeSet::new();
-    for part in list.split(',').filter(|part| !part.is_empty()) {
+    for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         found.extend(first.trim().parse::<usize>()?..=last.trim().parse()?);
     }
