@@ -1,9 +1,11 @@
 //! `cargo xtask demo`: the main job, shown on stand-ins, or with `--real` on real components.
 
+mod policies;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use e2e::{NodeFacts, Stage, StageOptions, Workload};
 use testbed::{Generation, Progress, Worker};
 
@@ -18,6 +20,9 @@ pub(crate) struct DemoArgs {
     /// On real components: needs root, Go and some GiB of disk.
     #[arg(long)]
     real: bool,
+    /// What places containers.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
     /// Number of nodes of the stand-ins, the last of which fails at first; more than 20 are nodes in memory.
     #[arg(long, default_value_t = 3, conflicts_with = "real", value_parser = clap::value_parser!(u16).range(2..))]
     nodes: u16,
@@ -33,7 +38,7 @@ pub(crate) struct DemoArgs {
     /// Number of real workers.
     #[arg(long, default_value_t = 1, requires = "real")]
     workers: u8,
-    /// What they are: `old` (Kubernetes 1.34, containerd 1.6; the default) or `new` (1.37, 2.3).
+    /// What they are: `old` (Kubernetes 1.34, containerd 1.6; the default) or `new` (1.37, 2.3), which the backend nri-plugins needs and has by itself.
     #[arg(long, requires = "real")]
     generation: Option<Generation>,
     /// Leaves everything running at the end, with the extension on, and prints the kubeconfigs.
@@ -41,11 +46,26 @@ pub(crate) struct DemoArgs {
     keep: bool,
 }
 
+/// What is shown at work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// The proxy.
+    #[default]
+    CriResmgr,
+    /// A policy of nri-plugins.
+    NriPlugins,
+}
+
 /// Nodes with processes of their own, at most.
 const PROCESSES: u8 = 20;
 
 impl DemoArgs {
     fn stand_ins(&self) -> anyhow::Result<Nodes> {
+        if self.backend == Backend::NriPlugins {
+            let is_plain = self.nodes == 3 && !self.simulated && self.fail.is_none() && self.record.is_none();
+            ensure!(is_plain, "with nri-plugins three nodes are shown, without --simulated, --fail and --record");
+            return Ok(Nodes::WithPolicies);
+        }
         match u8::try_from(self.nodes) {
             Ok(nodes) if nodes <= PROCESSES && !self.simulated && self.fail.is_none() => Ok(Nodes::Processes(nodes)),
             _ => {
@@ -69,13 +89,17 @@ pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
         return sandbox_demo::run(root, args.stand_ins()?, args.record.as_ref());
     }
     bed::ensure_machine()?;
-    let artifacts = artifacts::build(root, artifacts::Payload::CriResmgr)?;
+    let (payload, generation) = match args.backend {
+        Backend::CriResmgr => (artifacts::Payload::CriResmgr, args.generation.unwrap_or_default()),
+        Backend::NriPlugins => (artifacts::Payload::Both, args.generation.unwrap_or(Generation::New)),
+    };
+    let artifacts = artifacts::build(root, payload)?;
     let progress = Progress::default();
     let options = StageOptions {
         name: NAME.into(),
         root: root.to_owned(),
         workers: args.workers,
-        generation: args.generation.unwrap_or_default(),
+        generation,
         artifacts,
         progress: progress.clone(),
     };
@@ -87,13 +111,19 @@ pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
                 return Err(error);
             }
         };
-        let shown = show(&stage, &progress).await;
+        let shown = match args.backend {
+            Backend::CriResmgr => show(&stage, &progress).await,
+            Backend::NriPlugins => policies::show(&stage, &progress).await,
+        };
         if let Err(error) = &shown {
             say(&format!("FAILED: {error:#}\n{}", stage.explain().await));
         }
         if args.keep {
             if shown.is_ok() {
-                stage.switch_on(None).await?;
+                match args.backend {
+                    Backend::CriResmgr => drop(stage.switch_on(None).await?),
+                    Backend::NriPlugins => policies::switch_on(&stage).await?,
+                }
             }
             say("left running with the extension on; `cargo xtask testbed down --name demo` takes it down");
             bed::print_kubeconfigs(&stage.bed);
@@ -170,15 +200,25 @@ mod tests {
             ("--nodes 20", "Processes(20)"),
             ("--nodes 21", "InMemory(21, 0.0)"),
             ("--simulated", "InMemory(3, 0.0)"),
+            ("--backend nri-plugins", "WithPolicies"),
+            ("--backend cri-resmgr", "Processes(3)"),
             ("--fail 0", "InMemory(3, 0.0)"),
             ("--nodes 1000 --fail 3%", "InMemory(1000, 3.0)"),
         ];
         for (words, expected) in table {
             assert_eq!(format!("{:?}", stand_ins(words).unwrap()), expected, "{words}");
         }
-        for words in
-            ["--nodes 1", "--fail x", "--fail 101%", "--fail nan", "--nodes 30 --record f", "--fail 3% --record f"]
-        {
+        for words in [
+            "--nodes 1",
+            "--fail x",
+            "--fail 101%",
+            "--fail nan",
+            "--nodes 30 --record f",
+            "--fail 3% --record f",
+            "--backend nri-plugins --nodes 4",
+            "--backend nri-plugins --simulated",
+            "--backend x",
+        ] {
             assert!(stand_ins(words).is_err(), "{words}");
         }
     }

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod picture;
+mod policies;
 mod story;
 mod table;
 
@@ -24,6 +25,8 @@ pub(crate) enum Nodes {
     Processes(u8),
     /// So many in memory, of which so many percent fail at first.
     InMemory(u16, f64),
+    /// Three with containers, which policies of nri-plugins place.
+    WithPolicies,
 }
 
 impl Nodes {
@@ -31,6 +34,7 @@ impl Nodes {
         match self {
             Self::Processes(count) => Sandbox::up(root, binaries, &pools(count)).await,
             Self::InMemory(count, _) => Sandbox::simulated(root, binaries, count, crowd::speed(count)).await,
+            Self::WithPolicies => policies::up(root, binaries).await,
         }
     }
 
@@ -38,6 +42,7 @@ impl Nodes {
         match self {
             Self::Processes(_) => story::tell(sandbox, root, film).await,
             Self::InMemory(count, percent) => crowd::tell(sandbox, root, crowd::share(count, percent)).await,
+            Self::WithPolicies => policies::tell(sandbox, film).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,29 @@ pub enum Behaviour {
 
 /// Says for the path of a call how this one is answered, if not as told.
 pub type Script = Arc<dyn Fn(&str) -> Option<Behaviour> + Send + Sync>;
+
+/// Carries out an update of resources, before it is answered.
+pub type Updater = Arc<dyn Fn(FakeUpdate) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// What a fake says that it is when nobody cares.
+pub const VERSION: &str = "0-fake";
+
+/// What is special about a fake.
+#[derive(Clone)]
+pub struct Traits {
+    /// Answers single calls otherwise.
+    pub script: Script,
+    /// Version that it says it has.
+    pub version: String,
+    /// Carries out updates; they are recorded in any case.
+    pub updater: Option<Updater>,
+}
+
+impl std::fmt::Debug for Traits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Traits").field("version", &self.version).finish_non_exhaustive()
+    }
+}
 
 /// A container of the fake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +119,11 @@ impl FakeRuntime {
 
     /// The same with a script that may answer single calls otherwise.
     pub fn serve_scripted(socket: &Path, behaviour: Behaviour, script: Script) -> io::Result<Self> {
+        Self::serve_with(socket, behaviour, Traits { script, version: VERSION.to_owned(), updater: None })
+    }
+
+    /// The same with all that may be special about it.
+    pub fn serve_with(socket: &Path, behaviour: Behaviour, traits: Traits) -> io::Result<Self> {
         let listener = UnixListener::bind(socket)?;
         let state = Arc::new(Mutex::new(State {
             behaviour,
@@ -104,12 +133,12 @@ impl FakeRuntime {
             containers: BTreeMap::new(),
             updates: Vec::new(),
         }));
-        let shared = Arc::clone(&state);
+        let (shared, traits) = (Arc::clone(&state), Arc::new(traits));
         let task = tokio::spawn(async move {
             // Dropped with this task, and all connections with it.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve_connection(stream, Arc::clone(&shared), Arc::clone(&script)));
+                connections.spawn(serve_connection(stream, Arc::clone(&shared), Arc::clone(&traits)));
             }
         });
         Ok(Self { state, task })
@@ -160,8 +189,8 @@ fn locked(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve_connection(stream: UnixStream, state: Arc<Mutex<State>>, script: Script) {
-    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&state), Arc::clone(&script)));
+async fn serve_connection(stream: UnixStream, state: Arc<Mutex<State>>, traits: Arc<Traits>) {
+    let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&state), Arc::clone(&traits)));
     let connection =
         hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
     // A client that goes away ends its connection with an error; that is its business.
@@ -171,13 +200,13 @@ async fn serve_connection(stream: UnixStream, state: Arc<Mutex<State>>, script: 
 async fn answer(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
-    script: Script,
+    traits: Arc<Traits>,
 ) -> Result<Response<tonic::body::Body>, io::Error> {
     let path = request.uri().path().to_owned();
     let behaviour = {
         let mut state = locked(&state);
         state.calls.push(path.clone());
-        script(&path).unwrap_or_else(|| state.behaviour.clone())
+        (traits.script)(&path).unwrap_or_else(|| state.behaviour.clone())
     };
     let runtime_ready = match &behaviour {
         Behaviour::Hangs => std::future::pending().await,
@@ -200,10 +229,11 @@ async fn answer(
     }
     let response = match path.as_str() {
         "/runtime.v1.RuntimeService/Version" => {
-            unary(request, |_: VersionRequest| VersionResponse {
+            let runtime_version = traits.version.clone();
+            unary(request, move |_: VersionRequest| VersionResponse {
                 version: "0.1.0".to_owned(),
                 runtime_name: "containerd".to_owned(),
-                runtime_version: "0-fake".to_owned(),
+                runtime_version: runtime_version.clone(),
                 runtime_api_version: "v1".to_owned(),
             })
             .await
@@ -223,8 +253,19 @@ async fn answer(
             .await
         }
         "/runtime.v1.RuntimeService/UpdateContainerResources" => {
-            try_unary(request, move |request: UpdateContainerResourcesRequest| update(&mut locked(&state), request))
-                .await
+            let told = Arc::new(Mutex::new(None));
+            let asked = Arc::clone(&told);
+            let answer = try_unary(request, move |request: UpdateContainerResourcesRequest| {
+                let (update, reply) = update(&mut locked(&state), request)?;
+                *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(update);
+                Ok(reply)
+            })
+            .await;
+            let update = told.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let (Some(updater), Some(update)) = (&traits.updater, update) {
+                updater(update).await;
+            }
+            answer
         }
         "/v1.Config/SetConfig" => {
             unary(request, move |request: SetConfigRequest| {
@@ -262,18 +303,19 @@ fn list(containers: &BTreeMap<String, FakeContainer>) -> ListContainersResponse 
 fn update(
     state: &mut State,
     request: UpdateContainerResourcesRequest,
-) -> Result<UpdateContainerResourcesResponse, Status> {
+) -> Result<(FakeUpdate, UpdateContainerResourcesResponse), Status> {
     if !state.containers.contains_key(&request.container_id) {
         return Err(not_found(&request.container_id));
     }
     let linux = request.linux.unwrap_or_default();
-    state.updates.push(FakeUpdate {
+    let update = FakeUpdate {
         id: request.container_id,
         cpu_shares: linux.cpu_shares,
         cpus: linux.cpuset_cpus,
         mems: linux.cpuset_mems,
-    });
-    Ok(UpdateContainerResourcesResponse {})
+    };
+    state.updates.push(update.clone());
+    Ok((update, UpdateContainerResourcesResponse {}))
 }
 
 fn not_found(id: &str) -> Status {

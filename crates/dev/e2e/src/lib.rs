@@ -3,6 +3,7 @@
 //! `cargo xtask demo --real` shows it and `cargo xtask test --real` checks it, with the same assertions.
 
 mod artifacts;
+pub mod kernel;
 mod landscape;
 mod node;
 pub mod rbac;

@@ -20,6 +20,7 @@ mod outcome;
 mod plugin;
 mod record;
 mod runtime;
+pub mod stand_in;
 mod trunk;
 mod ttrpc;
 

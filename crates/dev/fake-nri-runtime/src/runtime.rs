@@ -158,6 +158,12 @@ impl FakeRuntime {
         self.shared.held().records.iter().cloned().collect()
     }
 
+    /// Changes whenever something was recorded. What follows from it is applied soon after.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.told.subscribe()
+    }
+
     /// Waits until the records are as wanted, for `limit` at most. Tells whether they came to be.
     pub async fn wait_for(&self, limit: Duration, wanted: impl Fn(&[Record]) -> bool) -> bool {
         let mut told = self.shared.told.subscribe();

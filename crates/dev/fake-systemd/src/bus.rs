@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::broadcast::error::RecvError;
 use zbus::message::{Header, Message, Type};
-use zbus::{Connection, Guid, MessageStream, OwnedObjectPath, Variant, connection};
+use zbus::{Connection, Guid, MessageStream, OwnedObjectPath, OwnedVariant, Variant, connection};
 
 use super::manager::{JobKind, Manager, Refusal, Signal, no_such_unit};
 use super::properties;
@@ -25,6 +25,11 @@ const UNIT_PREFIX: &str = "/org/freedesktop/systemd1/unit/";
 const OWN_NAME: &str = ":1.0";
 
 static CLIENTS: AtomicU32 = AtomicU32::new(0);
+
+/// Of a unit without a file.
+type Properties = Vec<(String, OwnedVariant)>;
+/// Further units, which nobody here asks for.
+type Auxiliary = Vec<(String, Properties)>;
 
 /// Serves one client until it goes.
 pub(super) async fn serve(stream: UnixStream, manager: Arc<Manager>) {
@@ -215,6 +220,11 @@ async fn as_manager(
         return Ok(connection.reply(header, &job_path(id)?).await?);
     }
     match member {
+        "StartTransientUnit" => {
+            let (name, _mode, properties, _auxiliary): (String, String, Properties, Auxiliary) = body.deserialize()?;
+            let id = manager.start_transient(&name, properties)?;
+            connection.reply(header, &job_path(id)?).await?;
+        }
         "Subscribe" | "Unsubscribe" => connection.reply(header, &()).await?,
         "Reload" => {
             manager.reload();

@@ -8,11 +8,13 @@ mod manager;
 mod properties;
 mod service;
 mod timer;
+mod transient;
 mod unit;
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -46,6 +48,20 @@ pub trait Programs: Send + Sync + 'static {
     /// # Errors
     /// When it cannot begin; the process then ends at once, as a program that fails at its start.
     fn play(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>>;
+
+    /// Plays a program that is waited for, of a unit of type `oneshot`; its process id is 0.
+    fn play_to_end(&self, spawn: Spawn) -> Pin<Box<dyn Future<Output = anyhow::Result<Ran>> + Send + '_>> {
+        Box::pin(async move { anyhow::bail!("nothing here plays {:?} to its end", spawn.name) })
+    }
+}
+
+/// How a program has run that was waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// What it has printed.
+    pub output: String,
 }
 
 /// A running systemd; everything that it started ends when it is dropped.
@@ -66,6 +82,10 @@ impl Systemd {
     /// # Errors
     /// When there is no socket.
     pub async fn boot(root: &Path, programs: Arc<dyn Programs>) -> anyhow::Result<Self> {
+        // systemd's own, which every machine has from its boot on.
+        for directory in [unit::TRANSIENT, transient::CREDENTIALS] {
+            std::fs::create_dir_all(below(root, directory))?;
+        }
         let socket = below(root, BUS);
         std::fs::create_dir_all(socket.parent().unwrap_or(root))?;
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;

@@ -158,6 +158,7 @@ impl Manager {
                 (unit.active, unit.sub) = ("inactive", "dead");
             }
         });
+        self.forget_transient(name);
         Ok(())
     }
 

@@ -15,11 +15,14 @@ use tokio::time::Instant;
 use unit_files::Command;
 
 use super::manager::{JobKind, Manager};
+use super::transient::{CREDENTIALS_DIRECTORY, credentials};
 use super::unit::Files;
 use super::{Spawn, below};
 
 /// Program that could not be executed, as systemd reports it.
 const NOT_EXECUTED: i32 = 203;
+/// Credentials that could not be read, likewise.
+const NO_CREDENTIALS: i32 = 243;
 /// `CLD_EXITED` and `CLD_KILLED`.
 const EXITED: i32 = 1;
 const KILLED: i32 = 2;
@@ -67,6 +70,9 @@ impl Manager {
             unit.invocation.clone_from(&invocation);
             (unit.active, unit.sub, unit.result) = ("activating", "start-pre", "success");
         });
+        if self.load_credentials(name, &files).is_err() {
+            return self.failed(name, &files, (EXITED, NO_CREDENTIALS));
+        }
         for condition in files.commands("ExecCondition") {
             match self.run_to_end(&files, &condition, None).await {
                 (EXITED, 0) => {}
@@ -223,6 +229,7 @@ impl Manager {
                 drop(answered.await);
             }
         }
+        self.drop_credentials(name);
         self.turn(name, |unit| {
             unit.run += 1;
             unit.main_pid = 0;
@@ -246,6 +253,15 @@ impl Manager {
             return exit;
         }
         let limit = files.settings.seconds("Service", "TimeoutStartSec").unwrap_or(90.0);
+        if let Ok(Some(name)) = faked_by(&below(&self.root, &command.path)) {
+            let spawn = Spawn { name, arguments, environment, pid: 0 };
+            let run = self.programs.play_to_end(spawn);
+            return match tokio::time::timeout(Duration::from_secs_f64(limit), run).await {
+                Ok(Ok(ran)) if self.keep_output(files, &ran.output).is_ok() => (EXITED, ran.code),
+                Ok(_) => (EXITED, NOT_EXECUTED),
+                Err(_elapsed) => (KILLED, Kill::SIGKILL as i32),
+            };
+        }
         let Ok(mut main) = self.spawn_process(&command.path, &arguments, &environment) else {
             return (EXITED, NOT_EXECUTED);
         };
@@ -279,6 +295,9 @@ impl Manager {
 
     fn environment(&self, files: &Files) -> std::io::Result<BTreeMap<String, String>> {
         let mut environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        if !files.settings.all("Service", "LoadCredential").is_empty() {
+            environment.insert(CREDENTIALS_DIRECTORY.to_owned(), credentials(files.name()));
+        }
         for value in files.settings.all("Service", "Environment") {
             environment.extend(unit_files::environment(value));
         }

@@ -8,6 +8,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use unit_files::{Command, DIRECTORIES, Settings};
 
+/// Units that have no file but the one that systemd makes for them.
+pub(super) const TRANSIENT: &str = "/run/systemd/transient";
+
 /// What the files of a unit say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Files {
@@ -98,14 +101,19 @@ impl Files {
         self.settings.all("Service", name).into_iter().filter_map(unit_files::command).collect()
     }
 
+    /// The unit's, by its file.
+    pub(super) fn name(&self) -> &str {
+        self.fragment.rsplit('/').next().unwrap_or_default()
+    }
+
     pub(super) fn is_oneshot(&self) -> bool {
         self.settings.last("Service", "Type") == Some("oneshot")
     }
 
     /// Reads the files of a unit as they are now.
     pub(super) fn load(root: &Path, name: &str) -> Self {
-        let fragment = DIRECTORIES
-            .iter()
+        let fragment = std::iter::once(TRANSIENT)
+            .chain(DIRECTORIES)
             .map(|directory| format!("{directory}/{name}"))
             .find(|path| below(root, path).symlink_metadata().is_ok());
         let mut files = Self { load_state: "loaded", ..Self::default() };

@@ -19,9 +19,9 @@ use tokio::task::JoinSet;
 
 use crate::binaries::Binaries;
 use crate::daemon_set::{self, Image, PodHost, ProcessRunner, Runner};
-use crate::node::Node;
+use crate::node::{Node, WithContainers};
 use crate::resource_manager;
-use crate::runtime::{PROXY, faked};
+use crate::runtime::{PROXY, faked, faked_policies};
 use fake_kube_api::{ApiServer, Writer};
 use faults::Faults;
 
@@ -131,17 +131,33 @@ impl Sandbox {
     /// # Errors
     /// When something does not start.
     pub async fn up(repository: &Path, binaries: &Binaries, pools: &[&str]) -> anyhow::Result<Self> {
+        let nodes: Vec<_> = pools.iter().map(|pool| ((*pool).to_owned(), None)).collect();
+        Self::up_with(repository, binaries, nodes).await
+    }
+
+    /// The same with nodes that may have containers: worker pool, and what goes with it.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn up_with(
+        repository: &Path,
+        binaries: &Binaries,
+        nodes: Vec<(String, Option<WithContainers>)>,
+    ) -> anyhow::Result<Self> {
         let ground = Ground::prepare().await?;
         let dir = ground.dir.path();
         let payload = dir.join(PAYLOAD);
         let daemon = payload.join(names::node::DAEMON.trim_start_matches('/'));
         std::fs::create_dir_all(daemon.parent().unwrap_or(&payload))?;
         std::fs::write(&daemon, faked(PROXY))?;
+        if nodes.iter().any(|(_, with)| with.is_some()) {
+            faked_policies(&payload)?;
+        }
         let image = Image { agent: binaries.agent.clone(), gate: binaries.gate.clone(), payload };
         let pods = dir.join("pods");
         std::fs::create_dir_all(&pods)?;
         let (mut all, mut runners) = (Vec::new(), Vec::new());
-        for (place, pool) in pools.iter().enumerate() {
+        for (place, (pool, with)) in nodes.into_iter().enumerate() {
             let name = format!("node-{}", place + 1);
             let root = dir.join(&name);
             let runner = ProcessRunner {
@@ -151,7 +167,7 @@ impl Sandbox {
                 kubeconfig: dir.join(OF_SHOOT),
             };
             runners.push((name.clone(), Runner::Process(runner)));
-            all.push(Node::boot_in(pool, &name, root, ground.shoot.store()).await?);
+            all.push(Node::boot_with(&pool, &name, root, ground.shoot.store(), with).await?);
         }
         let mut sandbox = ground.run(repository, binaries, runners)?;
         sandbox.nodes = all;
@@ -162,6 +178,16 @@ impl Sandbox {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Gives a Node a label, as the shoot's owner does.
+    ///
+    /// # Errors
+    /// When there is no such Node.
+    pub fn set_node_label(&self, node: &Node, key: &str, value: &str) -> anyhow::Result<()> {
+        let labels = json!({ "metadata": { "labels": { (key): value } } });
+        self.shoot.store().merge("", "nodes", "", node.name(), &labels, &Writer::named("owner"))?;
+        Ok(())
     }
 
     /// What gardenlet does.
@@ -198,6 +224,8 @@ impl Sandbox {
         self.gardenlet.wait_deleted(self.removal_patience()).await?;
         for node in &self.nodes {
             let daemon = node.unit(names::node::DAEMON_UNIT);
+            let policy = node.unit(names::node::PLUGIN_UNIT);
+            anyhow::ensure!(policy.load_state == "not-found", "{}: {policy:?}", node.name());
             anyhow::ensure!(
                 daemon.load_state == "not-found",
                 "{}: {} is still {}",

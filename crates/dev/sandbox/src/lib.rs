@@ -14,9 +14,10 @@ mod runtime;
 
 pub use bed::{BedFaults, NodeReport, SHOOT_NAMESPACE, Sandbox};
 pub use binaries::Binaries;
+pub use fake_nri_runtime::machine::Machine;
 pub use fake_systemd::UnitFacts;
 pub use faults::{Fault, Faults};
 pub use memory::peak as peak_memory;
-pub use node::{Node, NodeFaults, WORKER_POOL};
+pub use node::{Node, NodeFaults, WORKER_POOL, WithContainers};
 pub use node_agent::simulation::{Image, MemoryNode};
-pub use runtime::faked_daemon;
+pub use runtime::{Containers, InEffect, PolicyPrograms, faked_daemon};

@@ -10,8 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testbed::wait_for;
 
-use crate::runtime::{CONTAINERD, KUBELET, NodePrograms, ProgramFaults, faked, register};
+use crate::runtime::{CONTAINERD, Containers, KUBELET, NodePrograms, PolicyPrograms, ProgramFaults, faked, register};
 use fake_kube_api::Store;
+use fake_nri_runtime::machine::Machine;
 use fake_systemd::{Systemd, UnitFacts, on_this_machine};
 use faults::Faults;
 
@@ -57,7 +58,7 @@ pub struct NodeFaults {
     pub systemd: Faults<String>,
     /// Calls of containerd (`/runtime.v1.RuntimeService/Version`); a refusal is a gRPC code.
     pub containerd: Faults<Code>,
-    /// `start proxy`, `start kubelet`, `start containerd`: whatever the fault, the process ends at once. `connect proxy`: the connection is
+    /// `start proxy`, `start kubelet`, `start containerd`, `start policy balloons`: whatever the fault, the process ends at once. `connect proxy`: the connection is
     /// closed, or served later.
     pub programs: Faults<()>,
 }
@@ -70,6 +71,16 @@ pub struct Node {
     root: PathBuf,
     systemd: Systemd,
     faults: NodeFaults,
+    containers: Option<Arc<Containers>>,
+}
+
+/// A machine whose containerd has containers and lets policies place them.
+#[derive(Debug, Clone)]
+pub struct WithContainers {
+    /// CPUs and memory nodes.
+    pub machine: Machine,
+    /// What is run for policies.
+    pub policies: PolicyPrograms,
 }
 
 impl Node {
@@ -86,6 +97,20 @@ impl Node {
     /// # Errors
     /// When its files or its bus cannot be made.
     pub async fn boot_in(pool: &str, name: &str, root: PathBuf, shoot: &Store) -> anyhow::Result<Self> {
+        Self::boot_with(pool, name, root, shoot, None).await
+    }
+
+    /// The same, and with containers where that is given.
+    ///
+    /// # Errors
+    /// When its files, its sockets or its bus cannot be made.
+    pub async fn boot_with(
+        pool: &str,
+        name: &str,
+        root: PathBuf,
+        shoot: &Store,
+        with: Option<WithContainers>,
+    ) -> anyhow::Result<Self> {
         let write = |path: &str, text: &str| {
             let path = on_this_machine(&root, path);
             std::fs::create_dir_all(path.parent().unwrap_or(&root))?;
@@ -108,12 +133,24 @@ impl Node {
         std::os::unix::fs::symlink("/usr/lib/systemd/system/containerd.service", wants.join(host::CONTAINERD_UNIT))?;
         register(shoot, name, pool)?;
         let faults = ProgramFaults::default();
-        let programs =
-            NodePrograms { root: root.clone(), node: name.to_owned(), shoot: shoot.clone(), faults: faults.clone() };
+        let (mut containers, mut policies) = (None, PolicyPrograms::default());
+        if let Some(with) = with {
+            with.machine.write(&root)?;
+            containers = Some(Containers::below(&root, with.machine).await?);
+            policies = with.policies;
+        }
+        let programs = NodePrograms {
+            root: root.clone(),
+            node: name.to_owned(),
+            shoot: shoot.clone(),
+            faults: faults.clone(),
+            containers: containers.clone(),
+            policies,
+        };
         let systemd = Systemd::boot(&root, Arc::new(programs)).await?;
         let ProgramFaults { programs, containerd } = faults;
         let faults = NodeFaults { systemd: systemd.faults().clone(), containerd, programs };
-        Ok(Self { name: name.to_owned(), pool: pool.to_owned(), root, systemd, faults })
+        Ok(Self { name: name.to_owned(), pool: pool.to_owned(), root, systemd, faults, containers })
     }
 
     /// Name of its Node object.
@@ -138,6 +175,12 @@ impl Node {
     #[must_use]
     pub fn faults(&self) -> &NodeFaults {
         &self.faults
+    }
+
+    /// Its containers, where it was booted with any.
+    #[must_use]
+    pub fn containers(&self) -> Option<&Containers> {
+        self.containers.as_deref()
     }
 
     /// What a unit is like.

@@ -1,23 +1,30 @@
-//! What runs on a node: containerd, the proxy and kubelet, played.
+//! What runs on a node: containerd, the proxy, policies and kubelet, played.
 
+mod containers;
 mod kubelet;
 pub(crate) mod kubelets;
+mod policy;
 mod relay;
+mod rule;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use cri_client::fake::{Behaviour, Code, FakeRuntime, Script};
+use cri_client::fake::{Behaviour, Code, FakeRuntime, Script, Traits, VERSION};
 use extension_config::names::node;
 use tokio::task::JoinSet;
 
 use fake_kube_api::Store;
-use fake_systemd::{Programs, Spawn, on_this_machine};
+use fake_systemd::{Programs, Ran, Spawn, on_this_machine};
 use faults::{Fault, Faults};
 
+pub use containers::{Containers, InEffect};
 pub(crate) use kubelet::register;
+pub use policy::PolicyPrograms;
+pub(crate) use policy::faked_policies;
 
 /// The text of a file that is played as `name`. Run for real it fails.
 pub(crate) fn faked(name: &str) -> String {
@@ -42,6 +49,10 @@ pub(crate) struct NodePrograms {
     pub(crate) node: String,
     pub(crate) shoot: Store,
     pub(crate) faults: ProgramFaults,
+    /// Where it has containers.
+    pub(crate) containers: Option<Arc<Containers>>,
+    /// What is run for policies.
+    pub(crate) policies: PolicyPrograms,
 }
 
 /// What goes wrong with the programs of a node.
@@ -59,7 +70,11 @@ impl Programs for NodePrograms {
         match spawn.name.as_str() {
             CONTAINERD => {
                 let socket = self.free(node::CONTAINERD_SOCKET)?;
-                Ok(Box::new(FakeRuntime::serve_scripted(&socket, READY, self.script())?))
+                let Some(containers) = &self.containers else {
+                    let traits = Traits { script: self.script(), version: VERSION.to_owned(), updater: None };
+                    return Ok(Box::new(FakeRuntime::serve_with(&socket, READY, traits)?));
+                };
+                Ok(Box::new(Containers::serve(containers, &socket, self.script())?))
             }
             PROXY => self.proxy(spawn),
             KUBELET => {
@@ -70,8 +85,18 @@ impl Programs for NodePrograms {
                 tasks.spawn(kubelet::run(self.node.clone(), on_this_machine(&self.root, endpoint), self.shoot.clone()));
                 Ok(Box::new(tasks))
             }
-            other => bail!("nothing here plays {other:?}"),
+            other => match policy::kind(other) {
+                Some(kind) => Ok(Box::new(self.policy(kind, spawn)?)),
+                None => bail!("nothing here plays {other:?}"),
+            },
         }
+    }
+
+    fn play_to_end(&self, spawn: Spawn) -> Pin<Box<dyn Future<Output = anyhow::Result<Ran>> + Send + '_>> {
+        Box::pin(async move {
+            let kind = policy::kind(&spawn.name).with_context(|| format!("nothing here plays {:?}", spawn.name))?;
+            self.try_out(kind, &spawn).await
+        })
     }
 }
 

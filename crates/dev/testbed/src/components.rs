@@ -1,6 +1,7 @@
 //! The programs of the bed: those of the machine where they will do, else built from Go modules that `deploy/testbed/` pins, and
 //! cached by what they were built from.
 
+mod built;
 mod installed;
 
 use std::path::{Path, PathBuf};

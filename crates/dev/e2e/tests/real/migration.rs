@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use e2e::kernel::{cpus, cpus_of, wait_cpus};
 use e2e::{Container, Endpoint, NodeFacts, Stage, Traffic, Workload};
 use extension_config::names;
 use extension_config::names::node::{CONTAINERD_UNIT, DAEMON_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
@@ -13,7 +14,6 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testbed::{Progress, Worker, wait_for};
 
-use crate::nri_plugins::{cpus, cpus_of, wait_cpus};
 use crate::on_stage;
 
 /// A mistake is told by the next reconcile.

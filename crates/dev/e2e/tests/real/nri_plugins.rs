@@ -1,9 +1,9 @@
 //! The backend nri-plugins, as a Shoot's owner has it: judged by what the kernel says of each container's first process, and by nothing of ours.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use e2e::kernel::{cpus, cpus_of, wait_cpus};
 use e2e::{Stage, Workload};
 use extension_config::names;
 use extension_config::names::node::{CONTAINERD_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
@@ -37,30 +37,6 @@ fn config(reserved: u8) -> Value {
             },
         } } },
     })
-}
-
-/// CPUs that each running container's first process may use, by container id: the kernel's own word.
-pub(crate) async fn cpus(worker: &Worker) -> anyhow::Result<BTreeMap<String, String>> {
-    let script = "ctr --namespace k8s.io tasks list | tail -n +2 | while read -r id pid status; do
-        sed -n \"s/^Cpus_allowed_list:/$id/p\" /proc/$pid/status; done";
-    let said = worker.shell(script).await?;
-    let words = said.lines().filter_map(|line| line.split_once(char::is_whitespace));
-    Ok(words.map(|(id, cpus)| (id.to_owned(), cpus.trim().to_owned())).collect())
-}
-
-/// The CPUs of the container with this id, `containerd://…`.
-pub(crate) async fn cpus_of(worker: &Worker, id: &str) -> anyhow::Result<String> {
-    let id = id.strip_prefix("containerd://").unwrap_or(id);
-    cpus(worker).await?.remove(id).with_context(|| format!("container {id} does not run on {}", worker.name()))
-}
-
-pub(crate) async fn wait_cpus(worker: &Worker, id: &str, wanted: &str, limit: Duration) -> anyhow::Result<()> {
-    wait_for(&format!("container {id} to have the CPUs {wanted}"), limit, || async {
-        let found = cpus_of(worker, id).await?;
-        ensure!(found == wanted, "it has {found}");
-        Ok(Some(()))
-    })
-    .await
 }
 
 /// Waits until the policy has run for longer than its proof takes, and the agent says that the node is as desired.

@@ -54,6 +54,28 @@ impl Sandbox {
         .await
     }
 
+    /// Waits until a policy runs on a node, and its agent tells that this is so for the desired state of now and that all containers are where the policy
+    /// has them.
+    ///
+    /// # Errors
+    /// Where it stands when the time is over.
+    pub async fn wait_policy(&self, node: &Node) -> anyhow::Result<()> {
+        wait_for(&format!("a policy to run on {}", node.name()), PATIENCE, || async {
+            let report = self.report(node.name()).unwrap_or_default();
+            let policy = node.unit(names::node::PLUGIN_UNIT);
+            anyhow::ensure!(
+                policy.active_state == "active"
+                    && report.stage == "Installed"
+                    && self.desired_state()?.0 == report.desired,
+                "{} {} {policy:?}",
+                report.stage,
+                report.message
+            );
+            Ok(Some(()))
+        })
+        .await
+    }
+
     /// Waits until a node's agent tells, for the desired state of now, that nothing of the extension is on it.
     ///
     /// # Errors
