@@ -73,8 +73,10 @@ impl Ground {
         // Paths of sockets have about a hundred characters at most.
         let dir = tempfile::Builder::new().prefix("cri-resmgr-").tempdir().context("no temporary folder")?;
         let (seed, shoot) = (ApiServer::start().await?, ApiServer::start().await?);
-        for name in [SHOOT_NAMESPACE, CONTROLLER_NAMESPACE] {
-            let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        // As gardenlet labels them: by that the controller knows a shoot's.
+        for (name, role) in [(SHOOT_NAMESPACE, "shoot"), (CONTROLLER_NAMESPACE, "extension")] {
+            let metadata = json!({ "name": name, "labels": { "gardener.cloud/role": role } });
+            let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
             seed.store().create("", "namespaces", "", namespace, &Writer::named("gardenlet"))?;
         }
         seed.write_kubeconfig(&dir.path().join(OF_SEED))?;

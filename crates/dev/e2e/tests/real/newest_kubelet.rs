@@ -1,5 +1,5 @@
-//! What pods can have of a kubelet that is eight minors newer than the proxy's CRI: each thing through the proxy, and on containerd itself. The proxy
-//! drops fields that it does not know and refuses calls that it does not know; `docs/node-trials.md` has the table that this prints.
+//! What pods can have of a kubelet that is five to eight minors newer than the proxy's CRI: each thing through the proxy, and on containerd itself. The
+//! proxy drops fields that it does not know and refuses calls that it does not know; `docs/node-trials.md` has the table that this prints.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use testbed::{BUSYBOX_IMAGE, Progress, Worker, wait_for};
+use testbed::{BUSYBOX_IMAGE, Generation, Progress, Worker, wait_for};
 
 use crate::on_stage;
 
@@ -26,8 +26,19 @@ struct Feature {
     spec: Value,
     /// Merged into the container.
     container: Value,
-    /// Part of what is to be seen through the proxy, and on containerd.
-    expected: [&'static str; 2],
+    /// Part of what is to be seen with the old generation, and with the new one.
+    expected: [Seen; 2],
+}
+
+/// Through the proxy, and on containerd.
+type Seen = [&'static str; 2];
+
+/// That of a generation.
+const fn of(expected: [Seen; 2], generation: Generation) -> Seen {
+    match generation {
+        Generation::Old => expected[0],
+        Generation::New => expected[1],
+    }
 }
 
 fn features() -> Vec<Feature> {
@@ -40,35 +51,41 @@ fn features() -> Vec<Feature> {
             name: "a pod that asks for nothing",
             spec: json!({}),
             container: json!({ "command": script("echo as usual") }),
-            expected: ["as usual", "as usual"],
+            expected: [["as usual", "as usual"]; 2],
         },
         Feature {
             name: "image volume",
             spec: image_volume,
             container: json!({ "command": script("/bin/busybox ls /v/bin | /bin/busybox head -n 1"), "volumeMounts": [{ "name": "v", "mountPath": "/v" }] }),
-            // containerd gets a mount without a source.
-            expected: ["failed to mkdir \"\"", "busybox"],
+            // containerd gets a mount without a source: 1.6 mounts nothing, 2.3 refuses.
+            expected: [["No such file", "No such file"], ["failed to mkdir \"\"", "busybox"]],
         },
         Feature {
             name: "user namespace (`hostUsers: false`)",
             spec: json!({ "hostUsers": false }),
             container: json!({ "command": script("/bin/busybox cat /proc/self/uid_map") }),
             // Further than through the proxy: the file systems of a bed's machine take no mapping of ids.
-            expected: ["runtime does not support user namespaces", "MOUNT_ATTR_IDMAP"],
+            expected: [
+                ["runtime does not support user namespaces", "runtime does not support user namespaces"],
+                ["runtime does not support user namespaces", "MOUNT_ATTR_IDMAP"],
+            ],
         },
         Feature {
             name: "recursively read-only mount",
             spec: empty_volume,
             container: json!({ "command": script("/bin/busybox grep ' /v ' /proc/self/mountinfo"),
                 "volumeMounts": [{ "name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": "Enabled" }] }),
-            expected: ["not supported by the runtime", " /v ro,"],
+            expected: [
+                ["not supported by the runtime", "not supported by the runtime"],
+                ["not supported by the runtime", " /v ro,"],
+            ],
         },
         Feature {
             name: "`supplementalGroupsPolicy: Strict`",
             spec: json!({ "securityContext": { "supplementalGroupsPolicy": "Strict", "supplementalGroups": [7] } }),
             container: json!({ "command": script("/bin/busybox id -G") }),
             // That groups of the image are left out is not to be seen with an image that has none.
-            expected: ["7", "7"],
+            expected: [["NotSupported", "NotSupported"], ["7", "7"]],
         },
     ]
 }
@@ -86,7 +103,9 @@ fn what_pods_can_have_of_the_newest_kubelet_through_the_proxy_and_without() {
         for ((name, proxy), (_, containerd)) in rows.clone() {
             progress.step(&format!("{name} | {proxy} | {containerd}"));
         }
+        let generation = Generation::from_env()?;
         let expected = features().into_iter().map(|feature| feature.expected).chain(OTHERS);
+        let expected = expected.map(|expected| of(expected, generation));
         let mut wrong = Vec::new();
         for (((name, proxy), (_, containerd)), expected) in rows.zip(expected) {
             for (seen, part) in [proxy, containerd].into_iter().zip(expected) {
@@ -102,10 +121,10 @@ fn what_pods_can_have_of_the_newest_kubelet_through_the_proxy_and_without() {
 
 /// What is to be seen of the rows after the features: of the stop signal (the API server drops it while the gate ContainerStopSignals is off, as it is by
 /// default), of a resize, and of the Node.
-const OTHERS: [[&str; 2]; 3] = [
-    ["SIGTERM", "SIGTERM"],
-    ["not told as done; cpu.shares 10 then 10", "told as done; cpu.shares 10 then 512"],
-    ["none", "\"userNamespaces\":true"],
+const OTHERS: [[Seen; 2]; 3] = [
+    [["SIGTERM", "SIGTERM"]; 2],
+    [["not told as done; cpu.shares 10 then 10", "told as done; cpu.shares 10 then 512"]; 2],
+    [["none", "none"], ["none", "\"userNamespaces\":true"]],
 ];
 
 /// What comes of each, by name.

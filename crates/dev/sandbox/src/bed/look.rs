@@ -206,6 +206,13 @@ impl Sandbox {
         (ready["status"] != "True").then(|| text(ready, "/message").to_owned())
     }
 
+    /// Names of the agents' pods: another name is another pod.
+    #[must_use]
+    pub fn agent_pods(&self) -> BTreeSet<String> {
+        let pods = self.shoot.store().list("", "pods", names::SHOOT_NAMESPACE);
+        pods.iter().map(|pod| text(pod, "/metadata/name").to_owned()).collect()
+    }
+
     /// All that the controller has logged.
     ///
     /// # Errors
