@@ -1,7 +1,7 @@
 //! A shoot of a real Gardener: created, switched, looked at and deleted as its owner would.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use testbed::wait_for;
+use tokio::task::AbortHandle;
 
 use crate::NodeFacts;
 use crate::node::NODE_SCRIPT;
@@ -104,14 +105,19 @@ impl Landscape {
         ensure!(!names.is_empty(), "the shoot has no nodes");
         let pods: Api<Pod> = Api::namespaced(shoot, "kube-system");
         for name in &names {
-            let begun = ProbeNames::default();
+            let begun = Probes::default();
             let judged = wait_for(&format!("node {name} to be as it should"), self.patience, || async {
                 let facts = NodeFacts::parse(&self.probe(&pods, name, &begun).await?)?;
                 judge(&facts).map(Some)
             })
             .await;
             // The end of our patience may have cut a probe off, whose pod may do everything on its node.
-            for pod in begun.all() {
+            for (pod, creation) in begun.all() {
+                // Deleted before it is made, it would be there all the same.
+                wait_for(&format!("an answer to the creation of {pod}"), PROBE, || async {
+                    Ok(creation.is_finished().then_some(()))
+                })
+                .await?;
                 delete_probe(&pods, &pod).await?;
             }
             judged?;
@@ -137,10 +143,16 @@ impl Landscape {
     }
 
     /// What [`NODE_SCRIPT`] prints on `node`, run by a pod that is then deleted.
-    async fn probe(&self, pods: &Api<Pod>, node: &str, begun: &ProbeNames) -> anyhow::Result<String> {
-        let name = begun.next();
+    async fn probe(&self, pods: &Api<Pod>, node: &str, begun: &Probes) -> anyhow::Result<String> {
+        let name = format!("cri-resmgr-e2e-{}", jiff::Timestamp::now().as_nanosecond());
         let pod: Pod = serde_json::from_value(probe_pod(&name, node, &self.probe_image))?;
-        pods.create(&PostParams::default(), &pod).await?;
+        // A task of its own: who gives up waiting for it does not end it half way.
+        let creation = tokio::spawn({
+            let pods = pods.clone();
+            async move { pods.create(&PostParams::default(), &pod).await }
+        });
+        begun.add(&name, creation.abort_handle());
+        creation.await??;
         let outcome = wait_for(&format!("the probe on {node}"), PROBE, || async {
             let status = pods.get(&name).await?.status.unwrap_or_default();
             match status.phase.as_deref() {
@@ -199,23 +211,20 @@ fn not_ready(generation: Option<i64>, status: &Value) -> Option<String> {
     conditions.filter(|condition| condition["status"] != "True").map(Value::to_string).next()
 }
 
-/// Names of the pods of probes that may still be there.
+/// Names of the pods of probes that may still be there, or come yet, and the task that makes each.
 #[derive(Default)]
-struct ProbeNames(RefCell<BTreeSet<String>>);
+struct Probes(RefCell<BTreeMap<String, AbortHandle>>);
 
-impl ProbeNames {
-    /// One that nobody has used.
-    fn next(&self) -> String {
-        let name = format!("cri-resmgr-e2e-{}", jiff::Timestamp::now().as_nanosecond());
-        self.0.borrow_mut().insert(name.clone());
-        name
+impl Probes {
+    fn add(&self, name: &str, creation: AbortHandle) {
+        self.0.borrow_mut().insert(name.to_owned(), creation);
     }
 
     fn deleted(&self, name: &str) {
         self.0.borrow_mut().remove(name);
     }
 
-    fn all(&self) -> BTreeSet<String> {
+    fn all(&self) -> BTreeMap<String, AbortHandle> {
         self.0.take()
     }
 }
