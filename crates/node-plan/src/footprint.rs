@@ -162,6 +162,12 @@ impl Footprint {
         own.into_iter().any(|path| self.is_ours(observed, path))
     }
 
+    /// Whether a directory stands that has a name of this backend's, and not of the other one's.
+    pub(crate) fn own_directory_stands(&self, observed: &Observed, other: &Self) -> bool {
+        let mut own = self.own_directories.iter().filter(|path| !other.own_directories.contains(*path));
+        own.any(|path| !observed.entry(path).is_absent())
+    }
+
     /// Whether we ever installed here: then the service's own files are ours to delete.
     pub(crate) fn any_trace(&self, observed: &Observed) -> bool {
         observed.journal.as_ref().is_some_and(|journal| !journal.made.files.is_empty())

@@ -112,10 +112,19 @@ fn kubelet_leaves(observed: &Observed, way: Way) -> Plan {
     plan
 }
 
+/// Backends of which something has to go: those that are here, and one of which a directory is left. That is nothing which works or may be healed, and
+/// nothing which shows a removal's proof a clean node: an agent made it, did no more, and the journal was lost.
+fn left(observed: &Observed) -> Vec<Backend> {
+    let present = present(observed);
+    let stands =
+        |backend: Backend| backend.footprint().own_directory_stands(&observed.of(backend), backend.other().footprint());
+    Backend::ALL.into_iter().filter(|backend| present.contains(backend) || stands(*backend)).collect()
+}
+
 /// Steps to a node without any of ours. The proxy goes first: the plugin takes the pins of both with it.
 pub(super) fn clean(observed: &Observed, keep: Keep, because: &str) -> Vec<Step> {
-    let present = present(observed);
-    let first = present.first().copied().unwrap_or(Backend::Proxy);
-    let keep = if present.len() > 1 { Keep::Other { cause: keep.cause(), goes_too: true } } else { keep };
+    let left = left(observed);
+    let first = left.first().copied().unwrap_or(Backend::Proxy);
+    let keep = if left.len() > 1 { Keep::Other { cause: keep.cause(), goes_too: true } } else { keep };
     removal::steps(observed, first, keep, because)
 }

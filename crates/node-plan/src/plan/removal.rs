@@ -65,8 +65,12 @@ fn steps_of(observed: &Observed, backend: Backend, keep: Keep, because: &str) ->
     let journal = observed.journal.clone().unwrap_or_default();
     let footprint = backend.footprint();
     let waiting = footprint.own_trees.iter().any(|place| footprint.waits_aside(observed, *place));
-    let nothing_known =
-        observed.journal.is_none() && !footprint.any_trace(observed) && !observed.override_loaded() && !waiting;
+    let directory_left = footprint.own_directory_stands(observed, backend.other().footprint());
+    let nothing_known = observed.journal.is_none()
+        && !footprint.any_trace(observed)
+        && !observed.override_loaded()
+        && !waiting
+        && !directory_left;
     let rolled_back = journal.phase == Phase::RolledBack && journal.made == Made::default();
     let half_forgotten = footprint.bookkeeping.iter().any(|path| !observed.entry(path).is_absent());
     let alone = !matches!(keep, Keep::Other { .. });

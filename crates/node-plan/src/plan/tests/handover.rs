@@ -399,6 +399,30 @@ fn happen(model: &mut NodeState, event: &Event) {
     model.now += 1000;
 }
 
+/// An agent that began with the policy has made its directory and died, and the journal is lost.
+#[test]
+fn a_directory_of_the_other_backend_alone_holds_up_no_removal_and_goes_with_it() {
+    for desired in [to(Backend::Proxy), alone(Backend::Proxy), remove()] {
+        let mut model = on(Backend::Proxy);
+        interrupt(&mut model, &to(Backend::Plugin), 0, 1, Cut::AfterStep);
+        assert!(model.entries.contains_key(node::PLUGIN_CONFIG_DIR), "{:?}", model.tree());
+        model.journal = None;
+        let starts = model.kubelet.starts;
+        model.converge(&desired).unwrap();
+        if matches!(desired, Desired::Installed(_)) {
+            assert_eq!(model.kubelet.starts, starts);
+            model.converge(&remove()).unwrap();
+        }
+        assert!(model.plan(&remove()).is_settled());
+        assert!(!model.entries.contains_key(node::PLUGIN_CONFIG_DIR), "{:?}", model.tree());
+        // Without anything else of ours, too.
+        let mut bare = NodeState::default();
+        bare.entries.insert(node::PLUGIN_CONFIG_DIR.into(), Entry::Directory { empty: true });
+        bare.converge(&remove()).unwrap();
+        assert_eq!((bare.tree(), bare.journal), (NodeState::default().tree(), None));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
