@@ -178,8 +178,8 @@ fn ensure_chart_inside(deployment: &Value) -> anyhow::Result<()> {
     }
     let templates = std::fs::read_dir(folder.join("templates"))?.count();
     ensure!(
-        files == templates + 3,
-        "{files} files, expected {templates} templates, Chart.yaml, values and their schema"
+        files == templates + 4,
+        "{files} files, expected {templates} templates, Chart.yaml, README.md, values and their schema"
     );
     Ok(())
 }

@@ -76,6 +76,11 @@ pub(super) async fn node_39_a_static_cpu_manager_comes_while_the_proxy_runs(lab:
 /// What Gardener keeps in `/etc` it writes again. What we keep there is gone with the boot: kubelet is on containerd then, whatever our journal says, and
 /// an agent mends the node with one restart.
 pub(super) async fn node_40_the_operating_systems_etc_is_replaced(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+    lab.be_clean().await?;
+    // What earlier cases have left in `/run` for us to keep goes with any boot.
+    lab.worker.reboot().await?;
+    lab.until_node_ready().await?;
+    lab.rebase()?;
     lab.be_installed().await?;
     lab.kill_agent().await?;
     let ours = [host::CONFIG_DIR, host::ENVIRONMENT_FILE, "/etc/systemd/system.control"].join(" ");
