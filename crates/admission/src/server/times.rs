@@ -28,7 +28,7 @@ fn dense() -> String {
     text
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 #[ignore = "a measurement: run by `cargo xtask bench core`"]
 async fn of_the_largest_reviews() {
     let text = dense();
