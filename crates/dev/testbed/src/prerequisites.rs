@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::cache::{Making, making};
+
 /// One thing that the machine lacks, and the command that mends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lack {
@@ -122,10 +124,16 @@ pub async fn ensure_programs(programs: &[(&str, &str)]) -> anyhow::Result<()> {
     install(&missing).await
 }
 
+/// Held by whoever fetches or installs Debian's packages: a second `apt-get update` at a time fails, and beds come up side by side.
+pub(crate) async fn alone_with_packages() -> anyhow::Result<Making> {
+    making(&crate::cache_dir()?.join("packages")).await
+}
+
 async fn install(packages: &[&str]) -> anyhow::Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
+    let _alone = alone_with_packages().await?;
     crate::command::run("apt-get", &["update", "-q"]).await?;
     let install = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", WAIT_FOR_DPKG, "install", "-y", "-q"];
     crate::command::run("env", &[&install, &["--no-install-recommends"][..], packages].concat()).await?;

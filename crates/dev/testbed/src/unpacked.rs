@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::prerequisites::{WAIT_FOR_DPKG, find_program};
+use crate::prerequisites::{WAIT_FOR_DPKG, alone_with_packages, find_program};
 use crate::{Progress, cache_dir, command};
 
 /// The program of the machine, or the one that [`unpacked`] has brought; `None` where it is not here.
@@ -25,6 +25,10 @@ pub async fn unpacked(package: &str, program: &str, progress: &Progress) -> anyh
         return Ok(program);
     }
     let target = cache_dir()?.join("bin").join(program);
+    let _alone = alone_with_packages().await?;
+    if target.is_file() {
+        return Ok(target);
+    }
     progress.step(&format!("getting Debian's {package}"));
     let parent = target.parent().context("cache path without parent")?;
     std::fs::create_dir_all(parent)?;

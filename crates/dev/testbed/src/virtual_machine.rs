@@ -147,6 +147,10 @@ async fn kernel(progress: &Progress) -> anyhow::Result<PathBuf> {
     if target.is_dir() {
         return Ok(target);
     }
+    let _alone = prerequisites::alone_with_packages().await?;
+    if target.is_dir() {
+        return Ok(target);
+    }
     progress.step("getting Debian's kernel");
     let parent = target.parent().context("cache path without parent")?;
     std::fs::create_dir_all(parent)?;
