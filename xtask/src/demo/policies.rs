@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use e2e::kernel::{cpus, names};
-use e2e::{Stage, Workload};
+use e2e::{Stage, Workload, balloons_reserving};
 use extension_config::names::node::{CONTAINERD_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
-use serde_json::{Value, json};
 use testbed::{Progress, Worker, wait_for};
 
 use crate::terminal::say;
@@ -15,29 +14,9 @@ use crate::terminal::say;
 /// Until the containers of a worker are where a policy has them.
 const PLACED: Duration = Duration::from_secs(60);
 
-/// Pods of kube-system on the CPU that is reserved, those of `default` on another.
-fn config(reserved: u8) -> Value {
-    json!({
-        "apiVersion": "cri-resmgr.extensions.gardener.cloud/v1alpha1",
-        "kind": "CriResourceManagerConfig",
-        "backend": "nri-plugins",
-        "nri": { "policies": { "default": {
-            "kind": "BalloonsPolicy",
-            "spec": {
-                "reservedResources": { "cpu": format!("cpuset:{reserved}") },
-                "balloonTypes": [
-                    // Held from the start, or other balloons might take it and leave nothing for pods of kube-system.
-                    { "name": "reserved", "minCPUs": 1 },
-                    { "name": "work", "namespaces": ["default"], "minCPUs": 1, "maxCPUs": 1, "minBalloons": 1 },
-                ],
-            },
-        } } },
-    })
-}
-
 /// Switches it on, as at the demo's begin.
 pub(super) async fn switch_on(stage: &Stage) -> anyhow::Result<()> {
-    stage.reconcile(Some(&config(0))).await?;
+    stage.reconcile(Some(&balloons_reserving(0))).await?;
     stage.wait_healthy().await
 }
 
@@ -106,7 +85,7 @@ pub(super) async fn show(stage: &Stage, progress: &Progress) -> anyhow::Result<(
     show_cpus(stage, "with a policy that reserves CPU 0, and a new pod").await?;
 
     progress.step("another policy in the Shoot: CPU 1 is reserved");
-    stage.reconcile(Some(&config(1))).await?;
+    stage.reconcile(Some(&balloons_reserving(1))).await?;
     for worker in stage.bed.workers() {
         wait_placed(worker, "0", "1").await?;
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use testbed::Generation;
 
 use super::side_by_side::{self, Job, Outcome, Program};
@@ -69,7 +69,9 @@ fn jobs<'a>(
         [("crash-matrix", "short", true), ("sandbox", "memory", true), ("e2e", "real", false)]
     {
         let program = find(package, target)?;
-        for test in program.tests(ignored)? {
+        let tests = program.tests(ignored)?;
+        ensure!(!tests.is_empty(), "the test program {target} of {package} has no tests to run");
+        for test in tests {
             let arguments: &[&str] = &[&test, "--exact", "--include-ignored", "--nocapture"];
             jobs.push(program.job(format!("{test} ({package})"), arguments, &of_bed));
         }

@@ -112,8 +112,8 @@ fn kubelet_leaves(observed: &Observed, way: Way) -> Plan {
     plan
 }
 
-/// Backends of which something has to go: those that are here, and one of which a directory is left. That is nothing which works or may be healed, and
-/// nothing which shows a removal's proof a clean node: an agent made it, did no more, and the journal was lost.
+/// Backends of which something has to go: those that are here, and one of which only a directory is left, as when an agent died after it made that, and
+/// the journal was lost. It is no installation to be healed or held for, but the proof of a removal fails while it stands.
 fn left(observed: &Observed) -> Vec<Backend> {
     let present = present(observed);
     let stands =

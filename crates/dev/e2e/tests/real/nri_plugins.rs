@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use e2e::kernel::{cpus, cpus_of, wait_cpus};
-use e2e::{Stage, Workload};
+use e2e::{Stage, Workload, balloons_reserving};
 use extension_config::names;
 use extension_config::names::node::{CONTAINERD_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
-use serde_json::{Value, json};
 use testbed::{Progress, Worker, wait_for};
 
 use crate::on_stage;
@@ -18,26 +17,6 @@ const POLICY: Duration = Duration::from_secs(180);
 const HEALED: Duration = Duration::from_secs(180);
 /// systemd starts a policy that has ended again after two seconds.
 const BACK: Duration = Duration::from_secs(30);
-
-/// Everybody's containers on the CPUs that are not `reserved`, and those of kube-system on the one that is.
-fn config(reserved: u8) -> Value {
-    json!({
-        "apiVersion": "cri-resmgr.extensions.gardener.cloud/v1alpha1",
-        "kind": "CriResourceManagerConfig",
-        "backend": "nri-plugins",
-        "nri": { "policies": { "default": {
-            "kind": "BalloonsPolicy",
-            "spec": {
-                "reservedResources": { "cpu": format!("cpuset:{reserved}") },
-                "balloonTypes": [
-                    // Held from the start, or other balloons might take it and leave nothing for pods of kube-system.
-                    { "name": "reserved", "minCPUs": 1 },
-                    { "name": "work", "namespaces": ["default"], "minCPUs": 1, "maxCPUs": 1, "minBalloons": 1 },
-                ],
-            },
-        } } },
-    })
-}
 
 /// Waits until the policy has run for longer than its proof takes, and the agent says that the node is as desired.
 async fn wait_proven(stage: &Stage, worker: &Worker) -> anyhow::Result<()> {
@@ -91,7 +70,7 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
     ensure!(everywhere == "0-1", "a container without a policy has the CPUs {everywhere}, not 0-1");
 
     let start = Instant::now();
-    stage.reconcile(Some(&config(0))).await?;
+    stage.reconcile(Some(&balloons_reserving(0))).await?;
     stage.wait_healthy().await?;
     progress.step(&format!("the node is as desired after {:.1?}", start.elapsed()));
     wait_cpus(worker, &container.id, "1", BACK).await?;
@@ -103,7 +82,7 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
 
     progress.step("another policy: the other CPU is reserved");
     let agents = agents(stage).await?;
-    stage.reconcile(Some(&config(1))).await?;
+    stage.reconcile(Some(&balloons_reserving(1))).await?;
     wait_cpus(worker, &container.id, "0", POLICY).await?;
     wait_cpus(worker, &new.id, "0", BACK).await?;
     wait_proven(stage, worker).await?;
