@@ -11,9 +11,11 @@ use crate::ledger::{Entry, Ledger};
 use crate::machine::Machine;
 use crate::process::{Daemon, Launch};
 use crate::tree::{self, Snapshot};
-use crate::{Generation, wait_for};
+use crate::{Generation, patient, wait_for};
 
 const BOOT: Duration = Duration::from_secs(60);
+/// How long a systemd that is asked for its state has to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// One worker of the bed's shoot.
 #[derive(Debug)]
@@ -166,12 +168,38 @@ impl Worker {
             logs: self.dir.parent().context("a worker lies in a bed")?,
         };
         self.supervisor = Some(Daemon::start(launch, &self.ledger)?);
-        wait_for(&format!("machine {} to boot", self.name), BOOT, || async {
-            let state = self.exec(&["systemctl", "is-system-running"]).await?;
-            let state = state.stdout.trim();
-            Ok(matches!(state, "running" | "degraded").then_some(()))
+        let booted = wait_for(&format!("machine {} to boot", self.name), BOOT, || async {
+            self.ensure_systemd_runs()?;
+            // One that has come in too early may wait for an answer for as long as D-Bus has patience: the next one gets it.
+            let asked = tokio::time::timeout(patient(ANSWER), self.exec(&["systemctl", "is-system-running"])).await;
+            let found = asked.context("systemd does not answer")??;
+            match found.stdout.trim() {
+                "running" | "degraded" => Ok(Some(())),
+                state => anyhow::bail!("systemd says {state:?} {}", found.stderr.trim()),
+            }
         })
-        .await
+        .await;
+        match booted {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error.context(self.unfinished_boot().await)),
+        }
+    }
+
+    /// An error until the machine's first process is its systemd. What systemd-nspawn starts before has half of the machine's namespaces: who enters
+    /// them sees neither the host nor the machine.
+    fn ensure_systemd_runs(&self) -> anyhow::Result<()> {
+        let leader = self.leader()?;
+        let name = std::fs::read_to_string(format!("/proc/{leader}/comm")).context("the first process has ended")?;
+        anyhow::ensure!(name.trim() == "systemd", "the machine's first process is {:?} as yet", name.trim());
+        Ok(())
+    }
+
+    /// What a boot that does not end waits for, for its error: the jobs that systemd has not done, and the end of the console.
+    async fn unfinished_boot(&self) -> String {
+        let asked = self.exec(&["timeout", "10", "systemctl", "list-jobs", "--no-pager", "--full"]).await;
+        let jobs = asked.map_or_else(|error| format!("{error:#}"), |jobs| format!("{}{}", jobs.stdout, jobs.stderr));
+        let console = self.supervisor.as_ref().map(|supervisor| supervisor.log_tail(40)).unwrap_or_default();
+        format!("machine {} did not boot; its jobs:\n{jobs}\nthe end of its console:\n{console}", self.name)
     }
 
     fn group(&self) -> String {
