@@ -297,7 +297,10 @@ impl Stage {
         for worker in self.bed.workers() {
             let units = ["systemctl", "--no-pager", "--lines=10", "status", "kubelet", "cri-resource-manager"];
             let agent = ["sh", "-c", "tail -n 20 /var/log/pods/kube-system_cri-resmgr-node-agent-*/*/*.log"];
-            for (what, words) in [("units", units.as_slice()), ("agent", agent.as_slice())] {
+            // What a program says last before systemd tells that it has ended, and what systemd says of the units meanwhile.
+            let ends = ["sh", "-c", ENDS];
+            let all = [("units", units.as_slice()), ("ends and starts", ends.as_slice()), ("agent", agent.as_slice())];
+            for (what, words) in all {
                 let said = worker.exec(words).await.map_or_else(|error| format!("{error:#}"), |output| output.stdout);
                 parts.push((format!("{what} of {}", worker.name()), said));
             }
@@ -305,6 +308,10 @@ impl Stage {
         parts.into_iter().map(|(what, said)| format!("--- {what}\n{said}\n")).collect::<Vec<_>>().concat()
     }
 }
+
+/// Starts and ends of the two units, each end with the lines before it.
+const ENDS: &str = "journalctl --no-pager --output=short-precise --unit=kubelet --unit=cri-resource-manager \
+    | grep --before-context=4 --extended-regexp 'systemd\\[1\\]: ' | tail --lines=120 | cut --characters=1-400";
 
 impl Release {
     /// The one under test.

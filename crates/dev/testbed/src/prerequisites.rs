@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
+
 use crate::cache::{Making, making};
 
 /// One thing that the machine lacks, and the command that mends it.
@@ -84,7 +86,29 @@ pub(crate) async fn ensure() -> anyhow::Result<()> {
         "this machine lacks:\n{}",
         lacks.iter().map(|lack| format!("  {} — {}", lack.what, lack.mend)).collect::<Vec<_>>().join("\n")
     );
+    raise_inotify_limits(Path::new(INOTIFY))?;
     install_packages().await
+}
+
+/// Limits of inotify, which all machines of all beds share with the host: its root is theirs, too.
+const INOTIFY: &str = "/proc/sys/fs/inotify";
+/// What Gardener sets on each of its nodes (v1.149, `kernelconfig` of the OperatingSystemConfig). With Debian's 128 instances the third bed's kubelet
+/// ends with "too many open files", and systemd of a machine comes up half.
+const INOTIFY_LIMITS: [(&str, u64); 2] = [("max_user_instances", 8192), ("max_user_watches", 524_288)];
+
+/// Raises what is lower; never lowers.
+fn raise_inotify_limits(folder: &Path) -> anyhow::Result<()> {
+    for (name, wanted) in INOTIFY_LIMITS {
+        let file = folder.join(name);
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let is: u64 = text.trim().parse().with_context(|| format!("{} holds no number", file.display()))?;
+        if is < wanted {
+            std::fs::write(&file, wanted.to_string()).with_context(|| {
+                format!("cannot raise {} from {is}: sysctl fs.inotify.{name}={wanted}", file.display())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Installs the Debian packages that are missing.
@@ -164,4 +188,23 @@ fn free_gib(dir: &Path) -> u64 {
         .find(|dir| dir.exists())
         .and_then(|dir| nix::sys::statvfs::statvfs(dir).ok())
         .map_or(0, |stat| stat.blocks_available() * stat.fragment_size() / (1 << 30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::raise_inotify_limits;
+
+    #[test]
+    fn limits_of_inotify_are_raised_and_never_lowered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        std::fs::write(file("max_user_instances"), "128\n").unwrap();
+        std::fs::write(file("max_user_watches"), "9999999\n").unwrap();
+        raise_inotify_limits(folder.path()).unwrap();
+        let text = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+        assert_eq!((text("max_user_instances").as_str(), text("max_user_watches").as_str()), ("8192", "9999999\n"));
+        std::fs::write(file("max_user_watches"), "many").unwrap();
+        let error = raise_inotify_limits(folder.path()).unwrap_err();
+        assert!(format!("{error:#}").contains("max_user_watches holds no number"), "{error:#}");
+    }
 }

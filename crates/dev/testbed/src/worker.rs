@@ -153,7 +153,9 @@ impl Worker {
             self.ledger.add(Entry::Cgroup { name: group.clone() })?;
         }
         self.boots += 1;
-        let mut args = vec![group, self.root.display().to_string(), self.name.clone()];
+        // What systemd-nspawn has in the host's /run goes by the machine's name, which must not be that of another bed's worker.
+        let mut args = vec![group.clone(), self.root.display().to_string(), group];
+        args.push(format!("--hostname={}", self.name));
         args.push(format!("--bind={}:/var/lib/containerd", self.dir.join("containerd").display()));
         match &self.netns {
             Some(netns) => args.push(format!("--network-namespace-path=/run/netns/{netns}")),
