@@ -41,7 +41,7 @@ impl SoakArgs {
 /// One long run: its name, what it looks for, and how it is done. It gives what it did in a few words.
 type Member = (&'static str, &'static str, fn(&Path, &SoakArgs) -> anyhow::Result<String>);
 
-const MEMBERS: [Member; 17] = [
+const MEMBERS: [Member; 18] = [
     ("fuzz-configuration", "texts that decoder and validator of configurations do not survive", fuzz::configuration),
     (
         "hostile-configurations",
@@ -64,9 +64,14 @@ const MEMBERS: [Member; 17] = [
     ),
     ("slow-daemon", "a daemon that dies again and again and is not given up in time", longer::slow_daemon),
     (
-        "new-generation",
-        "what does not hold on a worker with the newest kubelet and containerd that are supported",
-        longer::new_generation,
+        "old-generation",
+        "cases of a node that do not hold with the oldest kubelet and the oldest containerd that are supported",
+        longer::old_generation,
+    ),
+    (
+        "updates-in-place",
+        "what does not hold when the kubelet of a node is replaced, and starts of kubelet without a reason",
+        longer::updates_in_place,
     ),
     (
         "newest-kubelet",

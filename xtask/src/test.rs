@@ -36,7 +36,7 @@ pub(crate) struct TestArgs {
     /// Only tests on real components whose name contains this; `nri-plugins`: those of its policies, which no other run has.
     #[arg(long, requires = "real")]
     only: Option<String>,
-    /// What the workers of those are: `old` (Kubernetes 1.34, containerd 1.6; the default) or `new` (1.37, 2.3).
+    /// What the workers of those are: `new` (Kubernetes 1.37, containerd 2.3; the default, in which the main job runs on the old one, too) or `old` (1.34, 1.6).
     #[arg(long, requires = "real")]
     generation: Option<Generation>,
     /// How many of those at a time; each has a bed of its own. As many as the machine has cores, and one more, unless said: they wait more than they

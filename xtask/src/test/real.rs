@@ -16,6 +16,8 @@ const TARGETS: [&str; 5] = ["real", "short", "memory", "daemon", "upstream"];
 /// The tests that take longest: they begin first, so that none of them is alone at the end. The very first measures how quickly an answer comes.
 const FIRST: [&str; 7] =
     ["admission", "node::node", "conformance", "main_job::on_and_off", "pools_and_sleep", MACHINE, "crash-matrix"];
+/// The test of the main job: on and off, with pods and traffic.
+const MAIN_JOB: &str = "main_job::on_and_off_four_times_with_a_pod_running_throughout";
 /// The bed of the tests that take a machine.
 const MACHINE: &str = "machine";
 
@@ -75,6 +77,12 @@ fn jobs<'a>(
             let arguments: &[&str] = &[&test, "--exact", "--include-ignored", "--nocapture"];
             jobs.push(program.job(format!("{test} ({package})"), arguments, &of_bed));
         }
+    }
+    // What Gardener still supports at its oldest has the main job, too; the rest is `cargo xtask soak --only old-generation`.
+    if generation == Generation::New {
+        let old = [&artifacts.to_env()[..], &[(Generation::VARIABLE, Generation::Old.to_string())]].concat();
+        let arguments = [MAIN_JOB, "--exact", "--nocapture"];
+        jobs.push(find("e2e", "real")?.job(format!("{MAIN_JOB} (e2e, generation old)"), &arguments, &old));
     }
     // Re-execution ends a bed's machine (`docs/development.md`).
     let on_a_machine = [

@@ -14,9 +14,9 @@ use crate::components::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Generation {
     /// Kubernetes 1.34 on the containerd and runc of Debian 12.
-    #[default]
     Old,
-    /// Kubernetes 1.37 on containerd 2.3 and the runc that it pins.
+    /// Kubernetes 1.37 on containerd 2.3 and the runc that it pins: what a Gardener of today runs on.
+    #[default]
     New,
 }
 

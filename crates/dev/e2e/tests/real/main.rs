@@ -57,18 +57,24 @@ fn on_stage_of(
         let progress = Progress::default();
         let artifacts = Artifacts::from_env()?;
         let release = release(&artifacts)?;
+        let generation = Generation::from_env()?;
+        // Both generations may be at it at a time.
+        let name = match generation {
+            Generation::New => name.to_owned(),
+            Generation::Old => format!("{name}-old"),
+        };
         let options = StageOptions {
-            name: name.to_owned(),
+            name: name.clone(),
             root: root(),
             workers,
-            generation: Generation::from_env()?,
+            generation,
             artifacts,
             progress: progress.clone(),
         };
         let mut stage = match Stage::up_with(options, &release).await {
             Ok(stage) => stage,
             Err(error) => {
-                testbed::down(name).await?;
+                testbed::down(&name).await?;
                 return Err(error);
             }
         };

@@ -84,7 +84,7 @@ const GROUPS: [&[(&str, Case)]; 4] = [
 ];
 
 /// Those that are too long for every change, or ask for more than its bed has, and run by name alone: `cargo xtask soak --only slow-daemon`,
-/// `--only new-generation`.
+/// `--only updates-in-place`.
 const LONG: &[(&str, Case)] = cases![
     failure::node_37_a_daemon_that_dies_four_times_a_minute,
     failure::node_41_each_start_of_kubelet_has_a_reason,
