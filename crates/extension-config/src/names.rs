@@ -57,6 +57,8 @@ pub const INSTALLATION_IMAGE: &str = "gardener-extension-cri-resmgr-installation
 pub const NODE_AGENT_PORT: u16 = 8891;
 /// Directory in the agent's pod where the desired state is mounted.
 pub const DESIRED_STATE_DIR: &str = "/etc/cri-resmgr-node-agent";
+/// Directory of the agent's pod, its own, where it writes down its last steps.
+pub const STEPS_DIR: &str = "/run/cri-resmgr-node-agent";
 /// Key of the desired-state ConfigMap, and so the file in [`DESIRED_STATE_DIR`].
 pub const DESIRED_STATE_KEY: &str = "desired.json";
 /// Prefix of the desired-state ConfigMap; `crate::desired_state::DesiredState::hash8` follows.

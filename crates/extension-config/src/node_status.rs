@@ -59,6 +59,46 @@ pub struct NodeStatus {
     /// What of ours stands on the host.
     #[serde(default)]
     pub files: Vec<String>,
+    /// The last steps that the agent of this pod has taken, the newest last.
+    #[serde(default)]
+    pub taken: Vec<TakenStep>,
+    /// Where the running containers are, by their names.
+    #[serde(default)]
+    pub containers: Vec<ContainerStatus>,
+    /// More containers that run and are not listed: there are too many of them, or their control groups cannot be seen.
+    #[serde(default)]
+    pub containers_left_out: usize,
+    /// What could not be looked at, and why.
+    #[serde(default)]
+    pub unknown: Vec<String>,
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TakenStep {
+    /// When it ended, seconds since 1970.
+    pub at: u64,
+    /// What was done, why, and what it restarted.
+    #[serde(flatten)]
+    pub step: StepStatus,
+    /// Why it failed; absent when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A running container as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerStatus {
+    /// `NAMESPACE/POD/CONTAINER`.
+    pub name: String,
+    /// CPUs that it may use, as the kernel lists them.
+    #[serde(default)]
+    pub cpus: String,
+    /// Memory nodes, likewise.
+    #[serde(default)]
+    pub mems: String,
 }
 
 /// A hold.

@@ -107,7 +107,7 @@ pub(crate) fn advice(code: ReasonCode) -> Advice {
         ),
         ReasonCode::RolledBack => act(
             "The installation did not prove itself, and the node went back to containerd. Pods run on.",
-            "Read what failed in the message, and the daemon's own words on the node (journalctl -u cri-resource-manager); another configuration or version is tried at once, the same one again at the time that is told.",
+            "Read what failed in the message, and the daemon's own words on the node (kubectl resmgr host-log NODE); another configuration or version is tried at once, the same one again at the time that is told.",
         ),
         ReasonCode::RolledBackToPrevious => act(
             "The new configuration or version did not prove itself, and the node runs as before the change.",
@@ -175,7 +175,7 @@ pub(crate) fn advice(code: ReasonCode) -> Advice {
         ),
         ReasonCode::ConfigRefused => act(
             "The daemon refused a dynamic configuration, or did not start with it; it goes on with what it had.",
-            "The daemon's reason is on the node (journalctl -u cri-resource-manager); change the configuration.",
+            "The daemon's reason is on the node (kubectl resmgr host-log NODE); change the configuration.",
         ),
         ReasonCode::ConfigUnsettled => act(
             "A dynamic configuration would need one restart of the daemon after the other.",

@@ -19,7 +19,7 @@ pub struct Cli {
     pub(crate) command: Command,
 }
 
-/// How the API server is reached.
+/// How the API servers are reached.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
     /// The shoot's kubeconfig; without it KUBECONFIG, else ~/.kube/config.
@@ -28,6 +28,15 @@ pub(crate) struct Connection {
     /// The context of the kubeconfig.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
+    /// A kubeconfig of the seed: `status` and `must-gather` then tell of the Extension, too.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) seed_kubeconfig: Option<PathBuf>,
+    /// Its context.
+    #[arg(long, global = true, value_name = "NAME", requires = "seed_kubeconfig")]
+    pub(crate) seed_context: Option<String>,
+    /// The shoot's namespace in the seed (its technical id, such as shoot--PROJECT--NAME); needed where the seed has more than one shoot with the extension.
+    #[arg(long, global = true, value_name = "NAMESPACE", requires = "seed_kubeconfig")]
+    pub(crate) seed_namespace: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +45,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// One node, looked at by its agent now: what is there, what shall be, and the steps that are left.
     Node(NodeArgs),
+    /// The last lines that cri-resmgr, the policy and the gate have written into a node's journal.
+    HostLog(HostLogArgs),
     /// Why nodes are not as desired, and what to do.
     Explain(ExplainArgs),
     /// Events of the extension about nodes, the newest last.
@@ -68,6 +79,15 @@ pub(crate) struct NodeArgs {
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) form: Form,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostLogArgs {
+    /// Name of the node.
+    pub(crate) name: String,
+    /// How many lines.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub(crate) lines: u32,
 }
 
 #[derive(Debug, Args)]

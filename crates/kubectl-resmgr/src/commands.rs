@@ -4,12 +4,16 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
+use kube::api::DynamicObject;
 
-use crate::cli::{Cli, Command, Connection, EventsArgs, ExplainArgs, MustGatherArgs, NodeArgs, StatusArgs};
+use crate::cli::{
+    Cli, Command, Connection, EventsArgs, ExplainArgs, HostLogArgs, MustGatherArgs, NodeArgs, StatusArgs,
+};
 use crate::exit::Exit;
 use crate::failure::why;
 use crate::limits;
 use crate::rows::Row;
+use crate::seed::{self, Seed};
 use crate::shoot::Shoot;
 use crate::status::Status;
 use crate::style::Style;
@@ -43,11 +47,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let screen = Screen::standard_output();
     let connection = &cli.connection;
     match cli.command {
-        Command::Status(args) => status(&connect(connection).await?, &args, screen).await,
+        Command::Status(args) => status(&connect(connection).await?, connection, &args, screen).await,
         Command::Node(args) => one_node(&connect(connection).await?, &args, screen).await,
+        Command::HostLog(args) => host_log(&connect(connection).await?, &args).await,
         Command::Explain(args) => explanation(&connect(connection).await?, &args, screen).await,
         Command::Events(args) => show_events(&connect(connection).await?, &args, screen).await,
-        Command::MustGather(args) => must_gather(&connect(connection).await?, &args).await,
+        Command::MustGather(args) => must_gather(&connect(connection).await?, connection, &args).await,
         Command::Check(args) => Ok(Exit::Other(args.run().into())),
         Command::Convert(args) => {
             let reading = if args.shoot {
@@ -75,7 +80,14 @@ async fn connect(connection: &Connection) -> anyhow::Result<Shoot> {
     Shoot::connect(connection.kubeconfig.as_deref(), connection.context.as_deref()).await
 }
 
-async fn status(shoot: &Shoot, args: &StatusArgs, screen: Screen) -> anyhow::Result<Exit> {
+/// What the seed knows, where somebody has a kubeconfig of it.
+async fn seed_of(connection: &Connection) -> anyhow::Result<Option<DynamicObject>> {
+    let Some(kubeconfig) = &connection.seed_kubeconfig else { return Ok(None) };
+    let (context, namespace) = (connection.seed_context.as_deref(), connection.seed_namespace.as_deref());
+    seed::look(kubeconfig, context, namespace).await.map(Some)
+}
+
+async fn status(shoot: &Shoot, connection: &Connection, args: &StatusArgs, screen: Screen) -> anyhow::Result<Exit> {
     let is_json = args.form.is_json();
     let show = |status: &Status, is_compact: bool| -> anyhow::Result<String> {
         if is_json {
@@ -84,7 +96,11 @@ async fn status(shoot: &Shoot, args: &StatusArgs, screen: Screen) -> anyhow::Res
         Ok(status.text(now(), screen.style, screen.width()))
     };
     if !args.watch {
-        let status = Status::of(&shoot.facts().await?);
+        let mut status = Status::of(&shoot.facts().await?);
+        match seed_of(connection).await {
+            Ok(extension) => status.seed = extension.as_ref().map(Seed::of),
+            Err(error) => status.notes.push(clean(&why(&error), limits::PARAGRAPH)),
+        }
         print(&show(&status, false)?)?;
         return Ok(status.exit());
     }
@@ -141,6 +157,20 @@ async fn one_node(shoot: &Shoot, args: &NodeArgs, screen: Screen) -> anyhow::Res
     Ok(Status { nodes: vec![row], ..status }.exit())
 }
 
+/// The lines as they are, but for control characters: they are what others have written.
+async fn host_log(shoot: &Shoot, args: &HostLogArgs) -> anyhow::Result<Exit> {
+    let (_, row) = row_of(shoot, &args.name).await?;
+    let pod = row.pod.context("there is no pod of the agent on it, which alone can read its journal")?;
+    let printed = shoot.host_log(&pod, args.lines).await?;
+    let text = String::from_utf8_lossy(&printed);
+    let lines: String = text.lines().flat_map(|line| [clean(line, limits::PARAGRAPH), "\n".to_owned()]).collect();
+    if lines.is_empty() {
+        say("The journal of the node has no lines of the extension's units.");
+    }
+    print(&lines)?;
+    Ok(Exit::Done)
+}
+
 async fn explanation(shoot: &Shoot, args: &ExplainArgs, screen: Screen) -> anyhow::Result<Exit> {
     let (text, exit) = if let Some(name) = &args.node {
         let (status, row) = row_of(shoot, name).await?;
@@ -188,11 +218,16 @@ async fn events_of(shoot: &Shoot, node: Option<&str>) -> anyhow::Result<Vec<even
     Ok(events::last(all))
 }
 
-async fn must_gather(shoot: &Shoot, args: &MustGatherArgs) -> anyhow::Result<Exit> {
+async fn must_gather(shoot: &Shoot, connection: &Connection, args: &MustGatherArgs) -> anyhow::Result<Exit> {
     // First, before minutes are spent on what cannot be written.
     let file = archive::create(&args.file).with_context(|| format!("make {}", args.file.display()))?;
     let gathered = async {
-        let files = gather::gather(shoot, args.with_configuration, now()).await?;
+        let mut files = gather::gather(shoot, args.with_configuration, now()).await?;
+        match seed_of(connection).await {
+            Ok(None) => {}
+            Ok(Some(extension)) => files.add_json("extension.json", &seed::shown(&extension, args.with_configuration)),
+            Err(error) => files.missing.push(format!("extension.json: {}", why(&error))),
+        }
         let told = (files.count(), files.missing.len());
         anyhow::Ok((files.pack(now()).context("pack the archive")?, told))
     };

@@ -140,12 +140,18 @@ async fn add_logs(shoot: &Shoot, status: &Status, files: &mut Files) {
     }
 }
 
+/// What agents see of their nodes, and what the daemon and the gate have written into the nodes' journals.
 async fn add_looks(shoot: &Shoot, status: &Status, files: &mut Files) {
     let wanted = by_need(status).into_iter().filter(|(.., standing)| *standing > Standing::AsDesired);
     for (node, pod, _) in wanted.take(LOOKS) {
         let path = format!("looks/{}.json", part(node));
         match shoot.agent_status(pod).await {
             Ok(look) => files.add(&path, look),
+            Err(error) => files.missing.push(format!("{path}: {}", why(&error))),
+        }
+        let path = format!("host-logs/{}.log", part(node));
+        match shoot.host_log(pod, limits::HOST_LOG_LINES).await {
+            Ok(lines) => files.add(&path, lines),
             Err(error) => files.missing.push(format!("{path}: {}", why(&error))),
         }
     }

@@ -19,6 +19,7 @@ mod in_use;
 pub mod limits;
 mod node;
 mod rows;
+mod seed;
 mod shoot;
 mod status;
 mod style;

@@ -30,6 +30,8 @@ pub const PARAGRAPH: usize = 4000;
 pub const NAMES: usize = 10;
 /// Reason codes, warnings, holds, steps and files of one node that are shown.
 pub const ENTRIES: usize = 50;
+/// Containers of one node that are shown.
+pub const CONTAINERS: usize = 300;
 /// Events that are shown, the last ones.
 pub const EVENTS: usize = 500;
 
@@ -44,6 +46,8 @@ pub const LOGS: usize = 50;
 pub const LOG_BYTES: usize = 256 << 10;
 /// Lines of one log that are asked for.
 pub const LOG_LINES: i64 = 5000;
+/// Lines of a node's own journal that are asked for.
+pub const HOST_LOG_LINES: u32 = 1000;
 /// Logs that are read at a time.
 pub const LOGS_AT_A_TIME: usize = 8;
 /// Bytes of one file of an archive.

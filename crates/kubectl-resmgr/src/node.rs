@@ -7,7 +7,7 @@ use extension_config::node_status::NodeStatus;
 
 use crate::advice::advice;
 use crate::duration::age;
-use crate::limits::{ENTRIES, NAME, PARAGRAPH, SENTENCE};
+use crate::limits::{CONTAINERS, ENTRIES, NAME, OBJECT_NAME, PARAGRAPH, SENTENCE};
 use crate::style::{Style, Tone};
 use crate::text::clean;
 
@@ -72,6 +72,31 @@ pub(crate) fn text(status: &NodeStatus, now: u64, style: Style) -> String {
     for path in status.files.iter().take(ENTRIES) {
         line("there", &clean(path, SENTENCE));
     }
+    for taken in &status.taken[status.taken.len().saturating_sub(ENTRIES)..] {
+        let restarts = match taken.step.restarts.as_deref() {
+            Some(what) => format!(" [restarted {}]", clean(what, NAME)),
+            None => String::new(),
+        };
+        line("taken", &format!("{} ago: {}{restarts}", age(taken.at, now), clean(&taken.step.action, SENTENCE)));
+        if let Some(error) = &taken.error {
+            line("", &style.paint(Tone::Bad, &format!("failed: {}", clean(error, SENTENCE))));
+        }
+    }
+    let shown = status.containers.len().min(CONTAINERS);
+    let names: Vec<String> =
+        status.containers[..shown].iter().map(|container| clean(&container.name, 3 * OBJECT_NAME)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().min(SENTENCE);
+    for (name, container) in names.iter().zip(&status.containers) {
+        let (cpus, mems) = (clean(&container.cpus, SENTENCE), clean(&container.mems, NAME));
+        line("container", &format!("{name:<width$} CPUs {cpus}, memory nodes {mems}"));
+    }
+    let more = status.containers.len() - shown + status.containers_left_out;
+    if more > 0 {
+        line("container", &format!("{more} more"));
+    }
+    for unknown in status.unknown.iter().take(ENTRIES) {
+        line("unknown", &clean(unknown, SENTENCE));
+    }
     text
 }
 
@@ -84,7 +109,11 @@ mod tests {
       "steps":[{"action":"restart kubelet.service","because":"kubelet runs on containerd","restarts":"kubelet"}],
       "units":[{"name":"kubelet","load":"loaded","active":"active","sub":"running","restarts":0}],
       "kubeletEndpoint":"containerd","containerdAnswers":true,"runtime":"containerd v1.6.20","journal":"none",
-      "restarts":[{"at":999999940,"cause":"heal"}],"files":["/opt/x"]}"#;
+      "restarts":[{"at":999999940,"cause":"heal"}],"files":["/opt/x"],
+      "taken":[{"at":999999938,"action":"reload systemd","because":"b"},
+        {"at":999999940,"action":"restart kubelet.service","because":"b","restarts":"kubelet","error":"it does\u001b[2J not start"}],
+      "containers":[{"name":"default/web/c","cpus":"0-1","mems":"0"},{"name":"kube-system/x/y","cpus":"0","mems":"0"}],
+      "containersLeftOut":2,"unknown":["u"]}"#;
 
     #[test]
     fn the_answer_is_told_clean_and_with_advice() {
@@ -106,6 +135,13 @@ mod tests {
         journal    none
         restart    of kubelet 60s ago, cause heal
         there      /opt/x
+        taken      62s ago: reload systemd
+        taken      60s ago: restart kubelet.service [restarted kubelet]
+                   failed: it does�[2J not start
+        container  default/web/c   CPUs 0-1, memory nodes 0
+        container  kube-system/x/y CPUs 0, memory nodes 0
+        container  2 more
+        unknown    u
         ");
     }
 
@@ -121,8 +157,13 @@ mod tests {
     #[test]
     fn a_hostile_answer_is_told_within_limits() {
         let files: Vec<String> = (0..100_000).map(|number| number.to_string()).collect();
-        let answer = serde_json::json!({ "stage": "Clean", "files": files, "desired": "x".repeat(1 << 20) });
+        let container =
+            serde_json::json!({ "name": "c".repeat(1000), "cpus": "0,".repeat(10_000), "mems": files.join(",") });
+        let taken = serde_json::json!({ "at": 1, "action": "a".repeat(10_000), "error": "e".repeat(10_000) });
+        let answer = serde_json::json!({ "stage": "Clean", "files": files, "desired": "x".repeat(1 << 20),
+          "containers": vec![container; 3], "taken": vec![taken; 1000] });
         let status = parse(answer.to_string().as_bytes()).unwrap();
-        assert!(text(&status, 0, Style::Plain).len() < 4000);
+        let told = text(&status, 0, Style::Plain);
+        assert!(told.len() < 40_000, "{}", told.len());
     }
 }

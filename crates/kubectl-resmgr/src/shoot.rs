@@ -44,16 +44,9 @@ pub(crate) struct Map {
 }
 
 impl Shoot {
-    /// As kubectl finds it: the file, else `KUBECONFIG`, else `~/.kube/config`.
+    /// The API that [`client`] finds.
     pub(crate) async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Self> {
-        let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-        let file = match kubeconfig {
-            Some(path) => Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?,
-            None => Kubeconfig::read().context("read the kubeconfig")?,
-        };
-        let mut config = Config::from_custom_kubeconfig(file, &options).await.context("read the kubeconfig")?;
-        config.headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
-        Ok(Self { client: Client::try_from(config).context("make a client for the API server")? })
+        Ok(Self { client: client(kubeconfig, context).await? })
     }
 
     /// The client, for watches.
@@ -240,7 +233,19 @@ fn namespaced<K: kube::Resource<DynamicType = ()>>() -> String {
     K::url_path(&(), Some(names::SHOOT_NAMESPACE))
 }
 
+/// A client as kubectl finds it: the file, else `KUBECONFIG`, else `~/.kube/config`.
+pub(crate) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let file = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path).with_context(|| format!("read {}", path.display()))?,
+        None => Kubeconfig::read().context("read the kubeconfig")?,
+    };
+    let mut config = Config::from_custom_kubeconfig(file, &options).await.context("read the kubeconfig")?;
+    config.headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+    Client::try_from(config).context("make a client for the API server")
+}
+
 /// A call under its deadline.
-async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
+pub(crate) async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
     Ok(tokio::time::timeout(limits::CALL, call).await.context("the API server did not answer in time")??)
 }

@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::facts::Facts;
 use crate::limits;
 use crate::rows::{Row, Slot, Standing, rows, strays};
+use crate::seed::Seed;
 use crate::style::{Style, Tone};
 use crate::table::{self, Cell};
 use crate::text::{clean, clean_json};
@@ -31,6 +32,9 @@ pub(crate) struct Status {
     /// Why all switches are halted; empty: nobody has said. Absent: they are not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) halted: Option<String>,
+    /// What the seed knows, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seed: Option<Seed>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -61,6 +65,7 @@ impl Status {
             slot_holders: facts.slots.holders.iter().map(name).collect(),
             rolled_back: facts.slots.rolled_back.iter().map(name).collect(),
             halted: halt.map(|halt| clean(halt.reason(), limits::SENTENCE)),
+            seed: None,
             notes: facts.notes.iter().map(|note| clean(note, limits::PARAGRAPH)).collect(),
         }
     }
@@ -83,9 +88,12 @@ impl Status {
 
     /// The table, what it comes to, and what else is to be known.
     pub(crate) fn text(&self, now: u64, style: Style, width: Option<usize>) -> String {
+        let seed = self.seed.as_ref().map(|seed| seed.lines(now, style)).unwrap_or_default();
+        let seed: String = seed.iter().flat_map(|line| [line, "\n"]).collect();
         if !self.is_there {
-            return "The extension is not in this cluster: no DaemonSet cri-resmgr-node-agent, and no reports of nodes.\n"
-                .to_owned();
+            let absent =
+                "The extension is not in this cluster: no DaemonSet cri-resmgr-node-agent, and no reports of nodes.\n";
+            return format!("{absent}{seed}");
         }
         let cells: Vec<[Cell; 7]> = self.nodes.iter().map(|row| self.cells(row, now, width.is_none())).collect();
         let headings = ["NODE", "POOL", "BACKEND", "STAGE", "SINCE", "SLOT", "REASON"];
@@ -96,7 +104,7 @@ impl Status {
             text.push_str(&line);
             text.push('\n');
         }
-        text
+        text + &seed
     }
 
     fn cells(&self, row: &Row, now: u64, is_file: bool) -> [Cell; 7] {

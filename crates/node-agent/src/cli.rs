@@ -21,6 +21,18 @@ pub(crate) enum Command {
     Status(StatusOptions),
     /// Print the steps that would be taken, and what each would restart; take none.
     Plan(NodeOptions),
+    /// Print the last lines that the units of the extension and the gate have written into the node's journal.
+    HostLog(HostLogOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostLogOptions {
+    /// Where the host's directories are mounted.
+    #[arg(long, env = "HOST_ROOT", default_value = "/host")]
+    pub(crate) host_root: PathBuf,
+    /// How many lines.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub(crate) lines: u32,
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +85,9 @@ pub(crate) struct NodeOptions {
     /// The gate's binary.
     #[arg(long, env = "GATE", default_value = "/runtime-gate")]
     pub(crate) gate: PathBuf,
+    /// Where the last steps are written down for `status`, in a directory of the pod; without the directory they are not.
+    #[arg(long, env = "RECENT_STEPS", default_value = "/run/cri-resmgr-node-agent/steps.json")]
+    pub(crate) recent_steps: PathBuf,
     /// Name of this node in the shoot.
     #[arg(long, env = "NODE_NAME")]
     pub(crate) node_name: String,

@@ -120,7 +120,7 @@ async fn run(
             execute(effects, timing, journal, step).await
         };
         if let Err(error) = outcome.instrument(span).await {
-            effects.failed(&step.action, &error);
+            effects.failed(step, &error);
             return Err((step.action.clone(), error));
         }
         done.add(step);

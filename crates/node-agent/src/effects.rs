@@ -6,9 +6,7 @@ use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostError, StateFileError};
 use node_plan::pins::{BooksError, Misses};
-use node_plan::{
-    Action, Backend, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, Unit,
-};
+use node_plan::{Backend, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, Step, Unit};
 use systemd_client::SystemdError;
 
 use crate::proof_failure::ProofFailure;
@@ -68,6 +66,9 @@ pub(crate) enum EffectError {
         /// The directory.
         path: String,
     },
+    /// A look that was given up.
+    #[error("they could not be looked at in time")]
+    Slow,
     /// The agent is asked to end; what was begun is taken up by the next one.
     #[error("the agent is stopping")]
     Stopping,
@@ -268,9 +269,9 @@ pub(crate) trait Progress {
     /// The first step of a plan comes next: from now on the node is not as desired.
     fn begin(&self, plan: &Plan);
     /// A step was done.
-    fn done(&mut self, action: &Action);
+    fn done(&mut self, step: &Step);
     /// A step failed.
-    fn failed(&self, action: &Action, error: &EffectError);
+    fn failed(&mut self, step: &Step, error: &EffectError);
     /// What was tried with this backend failed, and the way back is taken.
     fn rolled_back(&self, tried: Backend);
 }

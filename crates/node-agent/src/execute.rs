@@ -20,7 +20,7 @@ pub(crate) async fn execute(
     }
     record(effects, journal, &step.after)?;
     log_restart(&step.action);
-    effects.done(&step.action);
+    effects.done(step);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use kubelet_config::Files as _;
 use node_plan::pins::Misses;
 use node_plan::testing::{NodeState, SPACE};
 use node_plan::{
-    Action, Backend, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot,
+    Action, Backend, Blob, Cause, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, RuntimeVersion, Slot, Step,
     UnitAction, Wait,
 };
 
@@ -281,15 +281,16 @@ impl Progress for Fake {
 
     fn begin(&self, _plan: &Plan) {}
 
-    fn done(&mut self, action: &Action) {
+    fn done(&mut self, step: &Step) {
+        let action = &step.action;
         if matches!(action, Action::RestartKubelet { cause: Cause::Switch }) {
             assert!(self.holds_slot, "{action} without a slot");
         }
         self.metrics.step_done(action);
     }
 
-    fn failed(&self, action: &Action, error: &EffectError) {
-        self.metrics.step_failed(action, error);
+    fn failed(&mut self, step: &Step, error: &EffectError) {
+        self.metrics.step_failed(&step.action, error);
     }
 
     fn rolled_back(&self, tried: Backend) {

@@ -6,23 +6,27 @@ use std::time::Duration;
 
 use anyhow::Context;
 use extension_config::desired_state::{self, DesiredState};
-use extension_config::node_status::{HoldStatus, NodeStatus, RestartStatus, StepStatus, UnitStatus};
+use extension_config::node_status::{HoldStatus, NodeStatus, RestartStatus, TakenStep, UnitStatus};
 use host::HostRoot;
 use node_plan::{Backend, BackendSpec, Desired, NodePolicy, Observed, Plan, Target, Unit};
+use observability::ErrorChain;
 use tokio::sync::watch;
 
 use crate::cli::{NodeOptions, OutputFormat, StatusOptions};
 use crate::desired_file::DesiredFile;
 use crate::dynamic::policy_watches;
+use crate::effects::EffectError;
 use crate::observe::observe;
 use crate::payload::PayloadBinaries;
 use crate::policies::{FoundPolicy, policies};
-use crate::real::RealNode;
-use crate::report;
+use crate::real::{Placed, RealNode};
 use crate::shoot::ShootApi;
+use crate::{recent, report};
 
 /// Longest wait for the API server's word about the node's policy.
 const POLICY: Duration = Duration::from_secs(5);
+/// Longest time for a look at all containers.
+const PLACED: Duration = Duration::from_secs(20);
 
 struct Observation {
     node: String,
@@ -31,6 +35,7 @@ struct Observation {
     observed: Observed,
     plan: Plan,
     desired: Desired,
+    placed: Result<Placed, EffectError>,
 }
 
 async fn observe_once(options: &NodeOptions) -> anyhow::Result<Observation> {
@@ -48,7 +53,12 @@ async fn observe_once(options: &NodeOptions) -> anyhow::Result<Observation> {
     let programs = &binaries.programs;
     let desired = Desired::decide(&mounted.state, labels.as_ref(), observed.journal.as_ref(), programs, &policy);
     let plan = node_plan::plan(&observed, &desired);
+    let placed = match tokio::time::timeout(PLACED, node.placed()).await {
+        Ok(placed) => placed,
+        Err(_elapsed) => Err(EffectError::Slow),
+    };
     Ok(Observation {
+        placed,
         node: options.node_name.clone(),
         phase: mounted.state.phase.as_str(),
         hash: mounted.hash,
@@ -78,7 +88,8 @@ pub(crate) async fn status(options: &StatusOptions) -> anyhow::Result<()> {
     let observation = observe_once(&options.node).await?;
     let mut out = std::io::stdout().lock();
     if options.output == OutputFormat::Json {
-        serde_json::to_writer(&mut out, &node_status(&observation)).context("write the status")?;
+        let taken = recent::read(&options.node.recent_steps);
+        serde_json::to_writer(&mut out, &node_status(&observation, taken)).context("write the status")?;
         return Ok(writeln!(out)?);
     }
     let desired = desired_words(&observation.desired);
@@ -127,19 +138,10 @@ fn units(observed: &Observed) -> [(&'static str, &Unit); 5] {
 }
 
 /// The same for programs, with the steps.
-fn node_status(observation: &Observation) -> NodeStatus {
-    let Observation { node, hash, phase, observed, plan, desired } = observation;
+fn node_status(observation: &Observation, taken: Vec<TakenStep>) -> NodeStatus {
+    let Observation { node, hash, phase, observed, plan, desired, placed } = observation;
     let journal = observed.journal.as_ref();
     let hold = |hold: &node_plan::Hold| HoldStatus { code: hold.code().as_str().to_owned(), message: hold.to_string() };
-    let step = |step: &node_plan::Step| StepStatus {
-        action: step.action.to_string(),
-        because: step.evidence.clone(),
-        restarts: match step.action.restarts() {
-            node_plan::Restarts::Nothing => None,
-            node_plan::Restarts::Daemon => Some("daemon".to_owned()),
-            node_plan::Restarts::Kubelet => Some("kubelet".to_owned()),
-        },
-    };
     let unit = |(name, unit): (&str, &Unit)| UnitStatus {
         name: name.to_owned(),
         load: unit.load_state.clone(),
@@ -156,7 +158,7 @@ fn node_status(observation: &Observation) -> NodeStatus {
         desired_state: hash.clone(),
         phase: (*phase).to_owned(),
         holds: plan.holds.iter().map(hold).collect(),
-        steps: plan.steps.iter().map(step).collect(),
+        steps: plan.steps.iter().map(recent::reported).collect(),
         units: units(observed).map(unit).to_vec(),
         kubelet_endpoint: observed.kubelet.endpoint().map(|endpoint| endpoint.to_string()),
         override_loaded: observed.override_loaded(),
@@ -169,6 +171,10 @@ fn node_status(observation: &Observation) -> NodeStatus {
             .map(|restart| RestartStatus { at: restart.at, cause: restart.cause.as_str().to_owned() })
             .collect(),
         files: observed.entries.iter().filter(|(_, entry)| !entry.is_absent()).map(|(path, _)| path.clone()).collect(),
+        taken,
+        containers: placed.as_ref().map_or_else(|_| Vec::new(), |placed| placed.containers.clone()),
+        containers_left_out: placed.as_ref().map_or(0, |placed| placed.left_out),
+        unknown: placed.as_ref().err().map(|error| format!("containers: {}", ErrorChain(error))).into_iter().collect(),
     }
 }
 

@@ -14,6 +14,7 @@ mod execute;
 mod fake;
 #[cfg(test)]
 mod golden;
+mod host_log;
 mod inputs;
 mod inspect;
 mod kubelet;
@@ -28,6 +29,7 @@ mod policies;
 mod proof_failure;
 mod prove;
 mod real;
+mod recent;
 mod report;
 mod run;
 mod shoot;
@@ -58,5 +60,6 @@ pub fn program() -> anyhow::Result<()> {
         Command::Run(options) => runtime.block_on(run::run(options)),
         Command::Status(options) => runtime.block_on(inspect::status(&options)),
         Command::Plan(options) => runtime.block_on(inspect::plan(&options)),
+        Command::HostLog(options) => runtime.block_on(host_log::print(&options)),
     }
 }

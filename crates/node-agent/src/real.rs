@@ -12,17 +12,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use extension_config::cri_resmgr::CpuSet;
 use extension_config::names::node;
 use host::{HostLock, HostRoot, StateFile};
-use node_plan::{Action, Backend, Desired, FIRST_VERSION, HANDOVER_VERSION, Journal, Plan, Programs, Restarts};
+use node_plan::{Backend, Desired, FIRST_VERSION, HANDOVER_VERSION, Journal, Plan, Programs, Restarts, Step};
+use observability::ErrorChain;
 use tokio::sync::watch;
 
 use crate::effects::{
     Clock, EffectError, NoAnswer, Node, Probe, Progress, Result, Slots, Socket, SwitchPermit, SwitchRequest,
 };
 use crate::payload::PayloadBinaries;
+use crate::recent::RecentSteps;
 use crate::shoot::{ShootApi, SwitchSlots};
 use crate::telemetry::Telemetry;
 use files::Sums;
-use units::Bus;
+pub(crate) use plugins::Placed;
+pub(crate) use units::Bus;
 
 /// Versions of the journal's format.
 pub(crate) const JOURNAL_VERSIONS: RangeInclusive<u32> = FIRST_VERSION..=HANDOVER_VERSION;
@@ -51,6 +54,7 @@ pub(crate) struct RealNode {
     lock: Option<HostLock>,
     stop: watch::Receiver<bool>,
     telemetry: Option<Telemetry>,
+    recent: Option<RecentSteps>,
     restarted: bool,
     begin: Instant,
 }
@@ -61,12 +65,12 @@ impl RealNode {
         binaries: PayloadBinaries,
         shoot: Rc<ShootApi>,
         stop: watch::Receiver<bool>,
-        telemetry: Option<Telemetry>,
+        observers: Option<(Telemetry, RecentSteps)>,
     ) -> Self {
-        let address = format!("unix:path={}", root.path_in_this_namespace("/run/dbus/system_bus_socket").display());
+        let (telemetry, recent) = observers.unzip();
         Self {
             journal: StateFile::new(root.clone(), node::JOURNAL, JOURNAL_VERSIONS),
-            bus: Bus::new(address),
+            bus: Bus::of(&root),
             root,
             binaries,
             sums: HashMap::new(),
@@ -75,8 +79,16 @@ impl RealNode {
             lock: None,
             stop,
             telemetry,
+            recent,
             restarted: false,
             begin: Instant::now(),
+        }
+    }
+
+    fn remember(&mut self, step: &Step, error: Option<&EffectError>) {
+        let now = self.now();
+        if let Some(recent) = &mut self.recent {
+            recent.add(step, error.map(|error| ErrorChain(error).to_string()).as_deref(), now);
         }
     }
 
@@ -158,19 +170,21 @@ impl Progress for RealNode {
         }
     }
 
-    fn done(&mut self, action: &Action) {
-        if action.restarts() == Restarts::Kubelet {
+    fn done(&mut self, step: &Step) {
+        if step.action.restarts() == Restarts::Kubelet {
             self.restarted = true;
         }
         if let Some(telemetry) = &self.telemetry {
-            telemetry.done(action);
+            telemetry.done(&step.action);
         }
+        self.remember(step, None);
     }
 
-    fn failed(&self, action: &Action, error: &EffectError) {
+    fn failed(&mut self, step: &Step, error: &EffectError) {
         if let Some(telemetry) = &self.telemetry {
-            telemetry.metrics.step_failed(action, error);
+            telemetry.metrics.step_failed(&step.action, error);
         }
+        self.remember(step, Some(error));
     }
 
     fn rolled_back(&self, tried: Backend) {

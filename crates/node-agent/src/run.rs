@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::payload::PayloadBinaries;
 use crate::policies::{FoundPolicy, policies};
 use crate::real::RealNode;
+use crate::recent::RecentSteps;
 use crate::shoot::ShootApi;
 use crate::telemetry::Telemetry;
 use crate::wake::Wake;
@@ -47,7 +48,8 @@ pub(crate) async fn run(options: RunOptions) -> anyhow::Result<()> {
     let shoot = Rc::new(ShootApi::connect(name, options.node.kubeconfig.as_deref()).await);
     let (daemon_mode, duties) = watch::channel(DaemonMode::default());
     let telemetry = Telemetry { metrics: metrics.clone(), readiness, daemon_mode };
-    let node = RealNode::new(root.clone(), binaries, Rc::clone(&shoot), stopping, Some(telemetry.clone()));
+    let recent = RecentSteps::open(&options.node.recent_steps);
+    let node = RealNode::new(root.clone(), binaries, Rc::clone(&shoot), stopping, Some((telemetry.clone(), recent)));
     let (config_status, config_statuses) = watch::channel(ConfigStatus::default());
     let name = options.node.node_name.clone();
     let dynamic = Dynamic::new(

@@ -177,6 +177,7 @@ impl Manifests {
                 "architecture": names::ARCHITECTURE,
                 "port": names::NODE_AGENT_PORT,
                 "desiredStateDir": names::DESIRED_STATE_DIR,
+                "stepsDir": names::STEPS_DIR,
                 // While removing, a node must not stay closed for other pods because of us.
                 "nodeCritical": *node_critical && state.phase == Phase::Install,
                 "appArmorProfile": app_armor_profile,

@@ -82,6 +82,14 @@ pub enum SystemdError {
         /// systemd's text.
         message: String,
     },
+    /// What a unit has printed cannot be kept or read.
+    #[error("cannot read what {what} has printed")]
+    Output {
+        /// The unit.
+        what: String,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// The exchange itself is not as expected: a type, a missing property.
     #[error("unexpected exchange with systemd ({what})")]
     Protocol {

@@ -6,6 +6,7 @@
 mod error;
 mod events;
 mod job;
+mod journal;
 mod signals;
 mod systemd;
 mod text_enum;
@@ -16,6 +17,7 @@ mod unit_state;
 pub use error::SystemdError;
 pub use events::{Event, Events};
 pub use job::{Job, JobResult};
+pub use journal::{JournalLines, JournalQuery};
 pub use systemd::{Systemd, UnitProcess};
 pub use transient::{Ended, Trial};
 pub use unit_files::{EnableOutcome, UnitFileChange, UnitFileState};

@@ -46,29 +46,49 @@ pub enum Ended {
 /// `ExecStart`: path, arguments with the zeroth, failure is ignored.
 type RawCommand = (String, Vec<String>, bool);
 
+/// Properties of a unit by their names (org.freedesktop.systemd1(5)).
+pub(crate) type Properties<'a> = Vec<(&'static str, Variant<'a>)>;
+
+/// A unit that runs one command to its end.
+pub(crate) struct RunOnce<'a> {
+    /// Its name; no other unit has it.
+    pub(crate) unit: &'a str,
+    /// It is ended after this time.
+    pub(crate) limit: Duration,
+    /// All else.
+    pub(crate) properties: Properties<'a>,
+}
+
 impl Systemd {
     /// Runs a command and waits for its end. Nothing of the unit is left, also of one that an earlier caller did not see end.
     pub async fn try_out(&self, trial: &Trial) -> Result<Ended, SystemdError> {
+        self.run_once(RunOnce { unit: &trial.unit, limit: trial.limit, properties: trial.properties() }).await
+    }
+
+    pub(crate) async fn run_once(&self, run: RunOnce<'_>) -> Result<Ended, SystemdError> {
+        let RunOnce { unit, limit, mut properties } = run;
         // One that still runs would be joined, not started anew.
-        match self.stop(&trial.unit, GRACE).await {
+        match self.stop(unit, GRACE).await {
             Ok(_) | Err(SystemdError::NoSuchUnit { .. }) => {}
             Err(error) => return Err(error),
         }
-        self.reset_failed(&trial.unit).await?;
-        let what = format!("StartTransientUnit {}", trial.unit);
+        self.reset_failed(unit).await?;
+        let what = format!("StartTransientUnit {unit}");
         let auxiliary: Vec<(String, Vec<(String, Variant<'_>)>)> = Vec::new();
-        let body = (trial.unit.as_str(), "fail", trial.properties(), auxiliary);
-        let result = self.run(&what, "StartTransientUnit", &body, trial.limit + GRACE).await?;
-        let ended = self.ended(trial, &result).await;
-        self.reset_failed(&trial.unit).await?;
+        properties.push(("Type", Variant::new("oneshot")));
+        properties.push(("TimeoutStartUSec", Variant::new(u64::try_from(limit.as_micros()).unwrap_or(u64::MAX))));
+        let body = (unit, "fail", properties, auxiliary);
+        let result = self.run(&what, "StartTransientUnit", &body, limit + GRACE).await?;
+        let ended = self.ended(unit, &result).await;
+        self.reset_failed(unit).await?;
         ended
     }
 
-    async fn ended(&self, trial: &Trial, result: &JobResult) -> Result<Ended, SystemdError> {
+    async fn ended(&self, unit: &str, result: &JobResult) -> Result<Ended, SystemdError> {
         if *result == JobResult::Done {
             return Ok(Ended::Exit(0));
         }
-        let state = self.load_unit(&trial.unit).await?;
+        let state = self.load_unit(unit).await?;
         let Some(service) = state.service else { return Ok(Ended::Otherwise(result.to_string())) };
         Ok(match service.result.as_str() {
             "exit-code" => Ended::Exit(service.exec_main_status),
@@ -79,14 +99,11 @@ impl Systemd {
 }
 
 impl Trial {
-    fn properties(&self) -> Vec<(&'static str, Variant<'_>)> {
+    fn properties(&self) -> Properties<'_> {
         let command: RawCommand = (self.command.first().cloned().unwrap_or_default(), self.command.clone(), false);
-        let limit = u64::try_from(self.limit.as_micros()).unwrap_or(u64::MAX);
         vec![
             ("Description", Variant::new(self.description.as_str())),
-            ("Type", Variant::new("oneshot")),
             ("ExecStart", Variant::new(vec![command])),
-            ("TimeoutStartUSec", Variant::new(limit)),
             ("SetCredential", Variant::new(self.texts.clone())),
             ("StandardOutputFile", Variant::new(self.output.as_str())),
             ("StandardError", Variant::new("inherit")),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use systemd_client::{
-    ActiveState, Ended, Event, Events, JobResult, LoadState, Systemd, SystemdError, Trial, UnitFileState,
+    ActiveState, Ended, Event, Events, JobResult, JournalQuery, LoadState, Systemd, SystemdError, Trial, UnitFileState,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -311,6 +311,48 @@ fn trial(script: &str, limit: Duration) -> Trial {
         limit,
         memory: 64 << 20,
     }
+}
+
+#[tokio::test]
+#[ignore = "needs SYSTEMD_CLIENT_TEST_ROOT"]
+async fn the_journal_is_read_within_its_limits_and_nothing_is_left() {
+    let machine = machine().await;
+    let unit = "hl-journal.service";
+    let script = "for i in $(seq 1 300); do echo line $i; done; echo the last one";
+    machine.unit(unit, &format!("[Service]\nType=oneshot\nExecStart=/bin/sh -c '{script}'\n")).await;
+    machine.systemd.start(unit, DEADLINE).await.expect("start");
+    let query = JournalQuery {
+        unit: "systemd-client-journal.service".to_owned(),
+        matches: vec![format!("_SYSTEMD_UNIT={unit}")],
+        lines: 10,
+        bytes: 64 << 10,
+        limit: DEADLINE,
+    };
+    let read = async |query: &JournalQuery| {
+        let found = machine.systemd.journal(query).await.expect("read");
+        let left = machine.systemd.load_unit(&query.unit).await.expect("looked at");
+        assert_eq!(left.load_state, LoadState::NotFound);
+        found
+    };
+    // journald writes down what was printed a moment later.
+    let begin = std::time::Instant::now();
+    let mut found = read(&query).await;
+    while !found.text.contains("the last one") && begin.elapsed() < DEADLINE {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        found = read(&query).await;
+    }
+    let lines: Vec<&str> = found.text.lines().collect();
+    assert_eq!((found.ended, lines.len()), (Ended::Exit(0), 10), "{lines:?}");
+    assert!(lines[0].ends_with("line 292") && lines[9].ends_with("the last one"), "{lines:?}");
+    // More than it may write: the newest lines, each whole.
+    let found = read(&JournalQuery { lines: 300, bytes: 1000, ..query.clone() }).await;
+    assert!(matches!(&found.ended, Ended::Otherwise(how) if how == "signal"), "{:?}", found.ended);
+    assert!(found.text.len() <= 1000 && found.text.ends_with("the last one\n"), "{}", found.text);
+    assert!(found.text.lines().all(|line| line.contains("sh[")), "{}", found.text);
+    // Nothing matches.
+    let none = JournalQuery { matches: vec!["_SYSTEMD_UNIT=hl-none.service".to_owned()], ..query };
+    assert_eq!(read(&none).await.text, "");
+    machine.remove(unit).await;
 }
 
 #[tokio::test]

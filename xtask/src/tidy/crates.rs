@@ -58,7 +58,7 @@ const GATEKEEPERS: [(&str, Option<&str>, &[&str]); 6] = [
     ),
     ("zbus", None, &["systemd-client"]),
     ("tera", None, &["managed-resource"]),
-    ("nix", None, &["host", "runtime-gate", "node-agent"]),
+    ("nix", None, &["host", "runtime-gate", "systemd-client"]),
     ("reqwest", None, &["image-builder"]),
     ("anyhow", None, &["seed-controller", "node-agent", "kubectl-resmgr"]),
 ];
@@ -221,7 +221,7 @@ mod tests {
         let test = |name: &str| serde_json::json!([{ "name": name, "uses_default_features": false, "kind": "dev" }]);
         for (from, to, good) in [
             ("cri-client", "cri-client", true),
-            ("systemd-client", "nix", true),
+            ("lease", "nix", true),
             ("cri-client", "host", false),
             ("host", "testbed", false),
         ] {

@@ -104,6 +104,8 @@ pub const PLUGIN_UNIT_FILE: &str = "/etc/systemd/system/cri-resmgr-nri-policy.se
 pub const PLUGIN_UNIT_LINK: &str = "/etc/systemd/system/multi-user.target.wants/cri-resmgr-nri-policy.service";
 /// Name of the unit that tries out a policy before it runs.
 pub const TRIAL_UNIT: &str = "cri-resmgr-nri-policy-trial.service";
+/// Name of the unit that reads the node's journal when somebody asks for it.
+pub const HOST_LOG_UNIT: &str = "cri-resmgr-host-log.service";
 /// What a trial has printed.
 pub const TRIAL_OUTPUT: &str = "/run/gardener-extension-cri-resmgr/nri-policy-trial.log";
 /// The policy's state: its books, and a directory for each container that is mounted into it.

@@ -12,18 +12,27 @@ use crate::limits;
 use crate::text::clean;
 
 /// The image has no shell, and nothing else that could be run.
-const STATUS: [&str; 4] = ["/cri-resmgr-node-agent", "status", "--output", "json"];
+const AGENT: &str = "/cri-resmgr-node-agent";
 
 impl Shoot {
     /// What `status --output json` prints in the pod.
     pub(crate) async fn agent_status(&self, pod: &str) -> anyhow::Result<Vec<u8>> {
-        tokio::time::timeout(limits::EXEC, self.run_status(pod)).await.context("the agent did not answer in time")?
+        self.ask_agent(pod, &[AGENT, "status", "--output", "json"]).await
     }
 
-    async fn run_status(&self, pod: &str) -> anyhow::Result<Vec<u8>> {
+    /// What `host-log` prints in the pod: lines of the node's journal. An agent of an earlier version does not know the word.
+    pub(crate) async fn host_log(&self, pod: &str, lines: u32) -> anyhow::Result<Vec<u8>> {
+        self.ask_agent(pod, &[AGENT, "host-log", "--lines", &lines.to_string()]).await
+    }
+
+    async fn ask_agent(&self, pod: &str, words: &[&str]) -> anyhow::Result<Vec<u8>> {
+        tokio::time::timeout(limits::EXEC, self.run_in(pod, words)).await.context("the agent did not answer in time")?
+    }
+
+    async fn run_in(&self, pod: &str, words: &[&str]) -> anyhow::Result<Vec<u8>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), names::SHOOT_NAMESPACE);
         let parameters = AttachParams::default().container(names::NODE_AGENT_CONTAINER).stdin(false);
-        let mut process = pods.exec(pod, STATUS, &parameters).await?;
+        let mut process = pods.exec(pod, words.iter().copied(), &parameters).await?;
         let (stdout, stderr) = (process.stdout(), process.stderr());
         let ended = process.take_status();
         let (printed, said) = tokio::try_join!(read(stdout), read(stderr))?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cri_client::{ContainerRecord, ContainerState, ResourceUpdate, RuntimeClient};
 use extension_config::names::node;
+use extension_config::node_status::ContainerStatus;
 use host::HostRoot;
 use node_plan::pins::{
     Books, BooksEntry, Cgroup, Container, Misses, Pinned, Update, Weight, books_lag, cgroup_path, compare, limits,
@@ -43,6 +44,25 @@ const CPUS: [&str; 3] = ["cpuset.cpus.effective", "cpuset.effective_cpus", "cpus
 const MEMS: [&str; 3] = ["cpuset.mems.effective", "cpuset.effective_mems", "cpuset.mems"];
 /// Where the host's control groups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Most containers whose places are told: more than kubelet runs anywhere, and little enough for one answer.
+const LISTED: usize = 1000;
+
+/// Where running containers are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Placed {
+    /// Those that were looked at.
+    pub(crate) containers: Vec<ContainerStatus>,
+    /// How many were not, or could not be seen.
+    pub(crate) left_out: usize,
+}
+
+impl RealNode {
+    /// Where running containers are, by the kernel's word.
+    pub(crate) async fn placed(&self) -> Result<Placed> {
+        OnHost(&self.root).placed().await
+    }
+}
 
 /// What is found below a host's root.
 struct OnHost<'a>(&'a HostRoot);
@@ -149,6 +169,25 @@ impl OnHost<'_> {
             }
         }
         Ok(compare(&books, records.as_ref(), &cgroups, &running))
+    }
+
+    /// Where running containers are, sorted by name.
+    async fn placed(&self) -> Result<Placed> {
+        let client = self.containerd().await?;
+        let mut running = client.containers(CALL).await?;
+        running.retain(|info| info.state == ContainerState::Running);
+        running.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+        let mut placed = Placed { left_out: running.len().saturating_sub(LISTED), containers: Vec::new() };
+        for info in running.into_iter().take(LISTED) {
+            let Some(record) = record(&client, &info.id).await? else { continue };
+            match self.cgroup(record.cgroups_path.as_deref().unwrap_or_default())? {
+                Some(Cgroup { cpus, mems, .. }) => {
+                    placed.containers.push(ContainerStatus { name: info.name, cpus, mems });
+                }
+                None => placed.left_out += 1,
+            }
+        }
+        Ok(placed)
     }
 
     async fn reset_pins(&self) -> Result<usize> {

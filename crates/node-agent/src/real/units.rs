@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use extension_config::names::node;
+use host::HostRoot;
 use node_plan::Unit;
-use systemd_client::{Ended, Events, ExecCommand, JobResult, Systemd, SystemdError, Trial, UnitState};
+use systemd_client::{
+    Ended, Events, ExecCommand, JobResult, JournalLines, JournalQuery, Systemd, SystemdError, Trial, UnitState,
+};
 
 use super::RealNode;
 use crate::effects::{EffectError, Result, UnitView, Units};
@@ -19,7 +22,9 @@ pub(crate) struct Bus {
 }
 
 impl Bus {
-    pub(super) fn new(address: String) -> Self {
+    /// That of this host.
+    pub(crate) fn of(root: &HostRoot) -> Self {
+        let address = format!("unix:path={}", root.path_in_this_namespace("/run/dbus/system_bus_socket").display());
         Self { address, connection: None }
     }
 
@@ -54,6 +59,12 @@ impl Bus {
     pub(super) async fn try_out(&mut self, trial: &Trial) -> Result<Ended> {
         let systemd = self.connect().await?;
         self.note(systemd.try_out(trial).await)
+    }
+
+    /// Lines of the host's journal.
+    pub(crate) async fn journal(&mut self, query: &JournalQuery) -> Result<JournalLines> {
+        let systemd = self.connect().await?;
+        self.note(systemd.journal(query).await)
     }
 
     /// For when the stream of events ended.

@@ -8,7 +8,7 @@ use kubelet_config::Files as _;
 use node_plan::pins::Misses;
 use node_plan::testing::SPACE;
 use node_plan::{
-    Action, Backend, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, Restarts, RuntimeVersion, UnitAction,
+    Backend, Desired, Entry, FileAction, Journal, Nri, Plan, Programs, Restarts, RuntimeVersion, Step, UnitAction,
 };
 use tokio::sync::watch;
 
@@ -248,15 +248,15 @@ impl Progress for SimulatedNode {
         self.telemetry.begin(plan);
     }
 
-    fn done(&mut self, action: &Action) {
-        if action.restarts() == Restarts::Kubelet {
+    fn done(&mut self, step: &Step) {
+        if step.action.restarts() == Restarts::Kubelet {
             self.restarted = true;
         }
-        self.telemetry.done(action);
+        self.telemetry.done(&step.action);
     }
 
-    fn failed(&self, action: &Action, error: &EffectError) {
-        self.telemetry.metrics.step_failed(action, error);
+    fn failed(&mut self, step: &Step, error: &EffectError) {
+        self.telemetry.metrics.step_failed(&step.action, error);
     }
 
     fn rolled_back(&self, tried: Backend) {

@@ -91,6 +91,7 @@ pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progr
     gathers(&reader, dir.path(), progress).await?;
 
     let admin = Plugin::new(stage.bed.shoot().admin_kubeconfig())?;
+    tells_of_the_host(&admin, stage, (held.name(), switched.name()), dir.path(), progress).await?;
     let look = admin.run(&["node", held.name()], progress).await?;
     ensure!(look.said.is_empty() && look.code == Some(3), "{:?} {}", look.code, look.said);
     ensure!(look.printed.contains("containerd answers") && look.printed.contains("step 1"), "{}", look.printed);
@@ -100,6 +101,49 @@ pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progr
         look["proxyAnswers"] == true && look["stage"] == "Installed" && look["steps"] == serde_json::json!([]),
         "{look}"
     );
+    Ok(())
+}
+
+/// What needs a look at the node itself, and what only the seed knows.
+async fn tells_of_the_host(
+    admin: &Plugin,
+    stage: &Stage,
+    (held, switched): (&str, &str),
+    dir: &Path,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let look: Value = serde_json::from_str(&admin.ask(&["node", switched, "-o", "json"]).await?.printed)?;
+    let steps = || look["taken"].as_array().into_iter().flatten();
+    ensure!(steps().any(|step| step["restarts"] == "kubelet" && step["error"].is_null()), "{}", look["taken"]);
+    // The kernel's word, which the bed's machine has for the agent's own container, too.
+    let containers = || look["containers"].as_array().into_iter().flatten();
+    let agent = containers().find(|found| found["name"].as_str().is_some_and(|name| name.contains("node-agent")));
+    let cpus = agent.and_then(|agent| agent["cpus"].as_str()).unwrap_or_default();
+    let worker = stage.bed.workers().iter().find(|worker| worker.name() == switched).context("no such worker")?;
+    let status = worker.shell("cat /proc/$(pgrep -of '^/cri-resmgr-node-agent run')/status").await?;
+    let kernel = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default().trim();
+    ensure!(!cpus.is_empty() && cpus == kernel, "{cpus:?} is not the kernel's {kernel:?}: {}", look["containers"]);
+
+    let log = admin.run(&["host-log", switched, "--lines", "20"], progress).await?;
+    ensure!(log.code == Some(0) && log.printed.contains("cri-resmgr"), "{}{}", log.printed, log.said);
+    ensure!(log.printed.lines().count() <= 20 && !log.printed.contains("kubelet["), "{}", log.printed);
+    let left = worker.shell("systemctl list-units --all --plain --no-legend 'cri-resmgr-host-log*'").await?;
+    ensure!(left.trim().is_empty(), "left on the node: {left}");
+
+    let seed = stage.bed.seed().admin_kubeconfig().display().to_string();
+    let status = admin.run(&["status", "--seed-kubeconfig", &seed], progress).await?;
+    ensure!(status.printed.contains("seed: Extension shoot--") && status.said.is_empty(), "{}", status.printed);
+    let file = dir.join("with-the-host.tar.gz");
+    let name = file.display().to_string();
+    let gathered = admin.run(&["must-gather", "--file", &name, "--seed-kubeconfig", &seed], progress).await?;
+    ensure!(gathered.code == Some(0), "{}", gathered.said);
+    let files = unpack(&file)?;
+    let has = |path: &str| files.get(&format!("cri-resmgr-must-gather/{path}")).is_some_and(|text| !text.is_empty());
+    for path in ["extension.json", &format!("looks/{held}.json"), &format!("host-logs/{held}.log")] {
+        ensure!(has(path), "{path} is not in the archive: {:?}", files.keys().collect::<Vec<_>>());
+    }
+    let extension: Value = serde_json::from_str(&files["cri-resmgr-must-gather/extension.json"])?;
+    ensure!(extension["status"]["providerStatus"].is_object() && extension["spec"].is_null(), "{extension}");
     Ok(())
 }
 

@@ -82,6 +82,8 @@ impl ProcessRunner {
         command.arg("--gate").arg(&self.image.gate);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
         command.arg("--desired-state").arg(volume.join(extension_config::names::DESIRED_STATE_KEY));
+        // Of the environment: agents of earlier versions do not know the option.
+        command.env("RECENT_STEPS", self.pods.join(format!("{name}.steps.json")));
         command.arg(format!("--listen=127.0.0.1:{port}"));
         // Away from our terminal's signals: it is us who end it.
         command.process_group(0).kill_on_drop(true).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
