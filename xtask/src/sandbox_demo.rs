@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job on stand-ins, with the real programs, for anybody on any machine.
 
 mod crowd;
+mod log_lines;
 mod picture;
 mod policies;
 mod story;
@@ -66,7 +67,7 @@ pub(crate) fn run(root: &Path, nodes: Nodes, record: Option<&PathBuf>) -> anyhow
             () = asked_to_stop() => anyhow::bail!("interrupted; nothing is left behind"),
         };
         let shown = tokio::select! {
-            shown = nodes.tell(&sandbox, root, &mut film) => shown,
+            shown = nodes.tell(&sandbox, root, &mut film) => shown.and_then(|()| log_lines::check(&sandbox)),
             () = asked_to_stop() => {
                 sandbox.down().await?;
                 anyhow::bail!("interrupted; nothing is left behind")

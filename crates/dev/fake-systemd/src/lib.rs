@@ -49,6 +49,11 @@ pub trait Programs: Send + Sync + 'static {
     /// When it cannot begin; the process then ends at once, as a program that fails at its start.
     fn play(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>>;
 
+    /// Where real programs of units write what they say on standard error; nowhere unless it is given.
+    fn journal(&self) -> Option<std::fs::File> {
+        None
+    }
+
     /// Plays a program that is waited for, of a unit of type `oneshot`; its process id is 0.
     fn play_to_end(&self, spawn: Spawn) -> Pin<Box<dyn Future<Output = anyhow::Result<Ran>> + Send + '_>> {
         Box::pin(async move { anyhow::bail!("nothing here plays {:?} to its end", spawn.name) })

@@ -321,8 +321,8 @@ impl Manager {
         let faked = faked_by(&file)?;
         let mut process = Process::new(if faked.is_some() { "cat".into() } else { file.into_os_string() });
         process.env_clear().envs(environment).kill_on_drop(true).stdout(Stdio::null());
-        // What a unit runs writes to the journal; a node here has none.
-        process.stderr(Stdio::null());
+        // What a unit runs writes to the journal; a node here has none of systemd's.
+        process.stderr(self.programs.journal().map_or_else(Stdio::null, Stdio::from));
         let Some(name) = faked else {
             process.args(arguments.iter().skip(1)).stdin(Stdio::null()).env("CRI_RESMGR_GATE_ROOT", &self.root);
             return Ok(Main { child: process.spawn()?, part: None, _input: None });

@@ -8,6 +8,7 @@ mod relay;
 mod rule;
 
 use std::any::Any;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,7 +63,17 @@ pub(crate) struct ProgramFaults {
     pub(crate) containerd: Faults<Code>,
 }
 
+/// Where the real programs of a node's units write, beside its root: no part of the node.
+pub(crate) fn journal(root: &Path) -> PathBuf {
+    root.with_extension("journal")
+}
+
 impl Programs for NodePrograms {
+    fn journal(&self) -> Option<File> {
+        // A node works without it, as it does with a journal that is full.
+        File::options().create(true).append(true).open(journal(&self.root)).ok()
+    }
+
     fn play(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>> {
         if let Some(fault) = self.faults.programs.at(&format!("start {}", spawn.name)) {
             bail!("{} ends at its start: {fault:?}", spawn.name);

@@ -1,7 +1,7 @@
 //! What is seen of a sandbox, and waiting for it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Context as _;
@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use super::{CONTROLLER_LOG, OF_SHOOT, PATIENCE, PAYLOAD, SHOOT_NAMESPACE, Sandbox};
 use crate::node::Node;
+use crate::runtime::journal;
 use fake_kube_api::text;
 
 /// So many pods explain a failure.
@@ -221,11 +222,35 @@ impl Sandbox {
         std::fs::read_to_string(self.dir.path().join(CONTROLLER_LOG)).context("no log of the controller")
     }
 
+    /// Logs of the programs that write them as JSON: the controller, and the agents that are processes.
+    fn json_logs(&self) -> Vec<PathBuf> {
+        let agents = self.nodes.iter().map(|node| self.dir.path().join("pods").join(format!("{}.log", node.name())));
+        std::iter::once(self.dir.path().join(CONTROLLER_LOG)).chain(agents).collect()
+    }
+
+    /// Everything that controller and agents have logged, by the name of the file.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn logs(&self) -> anyhow::Result<Vec<(String, String)>> {
+        self.json_logs().iter().map(|path| read(path)).collect()
+    }
+
+    /// Everything that the real programs of the nodes' units have said on standard error, which is text, by the name of the file.
+    ///
+    /// # Errors
+    /// When a journal cannot be read.
+    pub fn journals(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let journals = self.nodes.iter().map(|node| journal(node.root()));
+        // Without a word there is no file.
+        journals.filter(|path| path.exists()).map(|path| read(&path)).collect()
+    }
+
     /// What explains a failure: the ends of all logs.
     #[must_use]
     pub fn explain(&self) -> String {
-        let mut logs = vec![self.dir.path().join(CONTROLLER_LOG)];
-        logs.extend(self.nodes.iter().map(|node| self.dir.path().join("pods").join(format!("{}.log", node.name()))));
+        let mut logs = self.json_logs();
+        logs.extend(self.nodes.iter().map(|node| journal(node.root())).filter(|path| path.exists()));
         let end = |log: &PathBuf| {
             let whole = std::fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<&str> = whole.lines().collect();
@@ -237,4 +262,10 @@ impl Sandbox {
             pods.iter().take(SHOWN).map(|pod| format!("--- {}: {}\n", text(pod, "/metadata/name"), pod["status"]));
         pods.chain(logs.iter().map(end)).collect()
     }
+}
+
+/// Name and content of a file.
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text))
 }

@@ -1,88 +1,16 @@
 //! The lines that an operator gets: written by the real JSON layer, which a process has once, so this test runs itself in a process of its own.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::process::Command;
 
 use observability::LogConfig;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::*;
 
 /// Set in the process that writes the lines.
 const WRITER: &str = "GARDENER_EXTENSION_TEST_WRITES_LOG_LINES";
 const THIS_TEST: &str = "lifecycle::tests::log_lines::lines_are_objects_with_unique_keys";
-
-/// JSON in which no object has a key twice; `serde_json::Value` would keep the last one silently.
-struct Unique(Value);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor)
-    }
-}
-
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = Unique;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON without duplicate keys")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Unique, A::Error> {
-        let mut map = Map::new();
-        while let Some((key, Unique(value))) = entries.next_entry::<String, Unique>()? {
-            if map.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("the key {key:?} stands twice")));
-            }
-            map.insert(key, value);
-        }
-        Ok(Unique(map.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unique, A::Error> {
-        let mut all = Vec::new();
-        while let Some(Unique(item)) = items.next_element()? {
-            all.push(item);
-        }
-        Ok(Unique(all.into()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Unique, E> {
-        Ok(Unique(text.into()))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Unique, E> {
-        Ok(Unique(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Unique, E> {
-        Ok(Unique(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Unique, E> {
-        Ok(Unique(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Unique, E> {
-        Ok(Unique(value.into()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Unique, E> {
-        Ok(Unique(Value::Null))
-    }
-}
-
-#[test]
-fn reader_refuses_duplicate_keys() {
-    assert!(serde_json::from_str::<Unique>(r#"{"a":[{"b":1,"c":null}],"b":true}"#).is_ok());
-    for twice in [r#"{"message":"a","message":"b"}"#, r#"{"span":{"a":1,"a":1}}"#, r#"[{"a":"","b":0.5,"a":-1}]"#] {
-        assert!(serde_json::from_str::<Unique>(twice).is_err(), "{twice}");
-    }
-}
 
 /// Everything that can become of an operation: done, pending, overdue, refused, failed; API errors, a refused status, a failed Shoot.
 fn write_lines() {
@@ -116,10 +44,7 @@ fn lines_are_objects_with_unique_keys() {
     assert!(writer.status.success(), "{}\n{text}", String::from_utf8_lossy(&writer.stdout));
     let lines: Vec<Value> = text
         .lines()
-        .map(|line| match serde_json::from_str::<Unique>(line) {
-            Ok(Unique(value)) => value,
-            Err(error) => panic!("{error}: {line}"),
-        })
+        .map(|line| observability::json_lines::parse(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
     let mut messages = HashSet::new();
     for line in &lines {
