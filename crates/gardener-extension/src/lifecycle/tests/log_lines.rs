@@ -16,19 +16,36 @@ const THIS_TEST: &str = "lifecycle::tests::log_lines::lines_are_objects_with_uni
 fn write_lines() {
     observability::logging::init(&LogConfig { level: "gardener_extension=trace".to_owned(), ..LogConfig::default() })
         .unwrap();
-    let ask = |operation| Step::Act(Act::Ask(operation));
-    let round = |operation| [ask(operation), Step::Observe, Step::Look];
+    let annotate = |operation| Step::ExternalEvent(ExternalEvent::Annotate(operation));
+    let round = |operation| [annotate(operation), Step::Observe, Step::Reconcile];
     let history = History {
         steps: ["reconcile", "migrate", "restore", "reconcile", "reconcile"].into_iter().flat_map(round).collect(),
         interruptions: Vec::new(),
-        fates: [vec![Fate::Served; 9], vec![Fate::Failed, Fate::Conflict, Fate::Failed]].concat(),
-        results: vec![Verdict::Configuration, Verdict::Transient, Verdict::Pending, Verdict::Pending, Verdict::Done],
+        api_outcomes: [vec![ApiOutcome::Served; 9], vec![ApiOutcome::Failed, ApiOutcome::Conflict, ApiOutcome::Failed]]
+            .concat(),
+        results: vec![
+            ActuatorOutcome::Configuration,
+            ActuatorOutcome::Transient,
+            ActuatorOutcome::Pending,
+            ActuatorOutcome::Pending,
+            ActuatorOutcome::Done,
+        ],
     };
     assert_eq!(run(&history), [""; 0]);
-    let deletion = vec![ask("reconcile"), Step::Observe, Step::Look, Step::Act(Act::Delete), Step::Observe, Step::Look];
-    let failed = [Step::Act(Act::ShootFailed(true)), ask("reconcile"), Step::Observe, Step::Look];
-    for (steps, results) in [(deletion, vec![Verdict::Done, Verdict::Pending]), (failed.to_vec(), Vec::new())] {
-        let history = History { steps, interruptions: Vec::new(), fates: Vec::new(), results };
+    let deletion = vec![
+        annotate("reconcile"),
+        Step::Observe,
+        Step::Reconcile,
+        Step::ExternalEvent(ExternalEvent::Delete),
+        Step::Observe,
+        Step::Reconcile,
+    ];
+    let failed =
+        [Step::ExternalEvent(ExternalEvent::ShootFailed(true)), annotate("reconcile"), Step::Observe, Step::Reconcile];
+    for (steps, results) in
+        [(deletion, vec![ActuatorOutcome::Done, ActuatorOutcome::Pending]), (failed.to_vec(), Vec::new())]
+    {
+        let history = History { steps, interruptions: Vec::new(), api_outcomes: Vec::new(), results };
         assert_eq!(run(&history), [""; 0]);
     }
 }
@@ -60,7 +77,7 @@ fn lines_are_objects_with_unique_keys() {
             assert!(line["span"]["generation"].is_number(), "{line}");
         }
     }
-    // In the model every wait is overdue at once, so none is told.
+    // In the model every wait is overdue at once, so none is logged.
     for expected in [
         "started the operation",
         "completed the operation",
