@@ -1,5 +1,5 @@
-//! Looks at shoots, in tasks of their own: a shoot's API server may take its time, and whoever waits for it keeps other shoots waiting. One
-//! look at a time for each shoot, so many at a time for all; the removal is called again when its look has ended.
+//! Checks of shoots' nodes, in tasks of their own: a shoot's API server may take its time, and whoever waits for it keeps other shoots waiting. One
+//! check at a time for each shoot, so many at a time for all; the removal is called again when its check has finished.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +12,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::Unasked;
+use super::QueryError;
 use super::limits::{ABANDONED, AT_A_TIME, DEADLINE};
 use crate::removal::nodes::{Tally, tally};
 
 /// What the shoot says of its nodes, or why it says nothing.
-pub(crate) type Answer = Result<Tally, Unasked>;
+pub(crate) type CheckResult = Result<Tally, QueryError>;
 
-/// An Extension whose removal waits for a look.
+/// An Extension whose removal waits for a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) namespace: String,
@@ -35,16 +35,16 @@ pub(crate) struct Target {
     pub(crate) generic_kubeconfig: String,
 }
 
-/// Who looks.
+/// What asks a shoot.
 #[async_trait]
-pub(crate) trait Ask: Send + Sync + 'static {
-    /// Looks once, with the client of the last look if there is one; gives the client back when it may be used again.
-    async fn ask(&self, target: &Target, client: Option<Client>) -> (Answer, Option<Client>);
+pub(crate) trait QueryShoot: Send + Sync + 'static {
+    /// Checks once, with the client of the last check if there is one; gives the client back when it may be used again.
+    async fn query(&self, target: &Target, client: Option<Client>) -> (CheckResult, Option<Client>);
 }
 
 #[async_trait]
-impl Ask for ShootAccess {
-    async fn ask(&self, target: &Target, client: Option<Client>) -> (Answer, Option<Client>) {
+impl QueryShoot for ShootAccess {
+    async fn query(&self, target: &Target, client: Option<Client>) -> (CheckResult, Option<Client>) {
         let made = match client {
             Some(client) => Ok(client),
             None => self.client(&target.seed, &target.waiting.namespace, &target.generic_kubeconfig).await,
@@ -53,7 +53,7 @@ impl Ask for ShootAccess {
             Ok(client) => client,
             Err(reason) => return (Err(reason.into()), None),
         };
-        let nodes = tokio::time::timeout(DEADLINE, super::nodes(&client)).await.unwrap_or(Err(Unasked::Late));
+        let nodes = tokio::time::timeout(DEADLINE, super::nodes(&client)).await.unwrap_or(Err(QueryError::Late));
         let answer = nodes.map(|nodes| tally(&nodes, jiff::Timestamp::now()));
         // The token or the certificate authority may have changed.
         let client = answer.is_ok().then_some(client);
@@ -61,38 +61,38 @@ impl Ask for ShootAccess {
     }
 }
 
-/// How far the look is.
+/// How far the check is.
 #[derive(Debug, Clone)]
-pub(crate) enum Look {
-    /// One has ended; this is told once.
-    Ended(Arc<Answer>),
-    /// One is under way. What the one before has found, if there was any: to be told, and to decide nothing.
-    UnderWay(Option<Arc<Answer>>),
+pub(crate) enum NodeCheck {
+    /// One has ended; returned once.
+    Finished(Arc<CheckResult>),
+    /// One is under way. What the one before has found, if there was any: to be shown; it decides nothing.
+    InProgress(Option<Arc<CheckResult>>),
 }
 
-/// See the module. Dropping it ends all looks.
-pub(crate) struct Looks {
+/// See the module. Dropping it cancels all checks.
+pub(crate) struct NodeChecks {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    ask: Box<dyn Ask>,
-    places: Semaphore,
-    /// Looks so far.
-    looks: AtomicU64,
+    source: Box<dyn QueryShoot>,
+    permits: Semaphore,
+    /// Checks so far.
+    checks: AtomicU64,
     removals: Mutex<HashMap<String, Removal>>,
     ended: mpsc::Sender<Waiting>,
 }
 
-/// What is known of one removal. All of it can be lost: then the shoot is looked at once more.
+/// What is known of one removal. All of it can be lost: then the shoot is asked once more.
 struct Removal {
-    /// Number of the look under way.
-    under_way: Option<u64>,
+    /// Number of the check in progress.
+    in_progress: Option<u64>,
     task: Task,
-    latest: Option<Arc<Answer>>,
-    /// Nobody was told of the latest.
-    is_news: bool,
-    /// Generation of the removal's objects that was in the shoot when the latest look began.
+    latest: Option<Arc<CheckResult>>,
+    /// The latest was not returned yet.
+    is_unreported: bool,
+    /// Generation of the removal's objects that was in the shoot when the latest check began.
     applied: Option<i64>,
     client: Option<Client>,
     used: Instant,
@@ -109,60 +109,60 @@ impl Drop for Task {
     }
 }
 
-impl std::fmt::Debug for Looks {
+impl std::fmt::Debug for NodeChecks {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Looks").field("removals", &self.shared.lock().len()).finish_non_exhaustive()
     }
 }
 
-impl Drop for Looks {
+impl Drop for NodeChecks {
     fn drop(&mut self) {
         self.shared.lock().clear();
     }
 }
 
-impl Looks {
-    /// By `ask`. The receiver is told whose look has ended.
-    pub(crate) fn new(ask: impl Ask) -> (Self, mpsc::Receiver<Waiting>) {
+impl NodeChecks {
+    /// With `source`. The receiver gets whose check has finished.
+    pub(crate) fn new(source: impl QueryShoot) -> (Self, mpsc::Receiver<Waiting>) {
         let (ended, waiting) = mpsc::channel(AT_A_TIME);
-        let (places, removals) = (Semaphore::new(AT_A_TIME), Mutex::default());
-        let shared = Shared { ask: Box::new(ask), places, looks: AtomicU64::new(0), removals, ended };
+        let (permits, removals) = (Semaphore::new(AT_A_TIME), Mutex::default());
+        let shared = Shared { source: Box::new(source), permits, checks: AtomicU64::new(0), removals, ended };
         (Self { shared: Arc::new(shared) }, waiting)
     }
 
-    /// What the last look of this removal (the Extension's uid) has found, if it has ended since the last call; else one is begun, unless one
+    /// What the last check of this removal (the Extension's uid) has found, if it has ended since the last call; else one is begun, unless one
     /// is under way. `applied`: the generation of the removal's objects that is in the shoot now. What the nodes said before it was there
-    /// proves nothing, so such a look is made once more.
-    pub(crate) fn look(&self, removal: &str, target: &Target, applied: Option<i64>) -> Look {
+    /// proves nothing, so such a check is made once more.
+    pub(crate) fn check(&self, removal: &str, target: &Target, applied: Option<i64>) -> NodeCheck {
         let now = Instant::now();
         let mut removals = self.shared.lock();
         removals.retain(|uid, known| uid == removal || now.duration_since(known.used) < ABANDONED);
         let known = removals.entry(removal.to_owned()).or_insert_with(|| Removal {
-            under_way: None,
+            in_progress: None,
             task: Task::default(),
             latest: None,
-            is_news: false,
+            is_unreported: false,
             applied: None,
             client: None,
             used: now,
         });
         known.used = now;
-        if known.under_way.is_none() {
-            if let Some(answer) = known.latest.clone().filter(|_| std::mem::take(&mut known.is_news))
+        if known.in_progress.is_none() {
+            if let Some(answer) = known.latest.clone().filter(|_| std::mem::take(&mut known.is_unreported))
                 && (answer.is_err() || known.applied == applied)
             {
-                return Look::Ended(answer);
+                return NodeCheck::Finished(answer);
             }
-            let number = self.shared.looks.fetch_add(1, Ordering::Relaxed);
-            let look =
+            let number = self.shared.checks.fetch_add(1, Ordering::Relaxed);
+            let check =
                 Arc::clone(&self.shared).carry_out(number, removal.to_owned(), target.clone(), known.client.take());
-            known.task = Task(Some(tokio::spawn(look).abort_handle()));
-            (known.under_way, known.applied) = (Some(number), applied);
+            known.task = Task(Some(tokio::spawn(check).abort_handle()));
+            (known.in_progress, known.applied) = (Some(number), applied);
         }
-        Look::UnderWay(known.latest.clone())
+        NodeCheck::InProgress(known.latest.clone())
     }
 
-    /// The removal has ended, or the shoot must not be looked at any more: a look under way is broken off.
+    /// The removal has ended, or the shoot must not be asked any more: a check in progress is cancelled.
     pub(crate) fn forget(&self, removal: &str) {
         self.shared.lock().remove(removal);
     }
@@ -171,11 +171,11 @@ impl Looks {
 impl Shared {
     async fn carry_out(self: Arc<Self>, number: u64, removal: String, target: Target, client: Option<Client>) {
         // It is never closed.
-        let Ok(place) = self.places.acquire().await else { return };
-        let (answer, client) = self.ask.ask(&target, client).await;
-        drop(place);
-        if let Some(known) = self.lock().get_mut(&removal).filter(|known| known.under_way == Some(number)) {
-            (known.under_way, known.latest, known.is_news) = (None, Some(Arc::new(answer)), true);
+        let Ok(permit) = self.permits.acquire().await else { return };
+        let (answer, client) = self.source.query(&target, client).await;
+        drop(permit);
+        if let Some(known) = self.lock().get_mut(&removal).filter(|known| known.in_progress == Some(number)) {
+            (known.in_progress, known.latest, known.is_unreported) = (None, Some(Arc::new(answer)), true);
             known.client = client;
         }
         // Nobody listens any more when the process ends.
