@@ -1,4 +1,4 @@
-//! `node`: one look at a node, by its agent; or what is known without it.
+//! `node`: the status of a node, by its agent; or what is known without it.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(crate) fn parse(printed: &[u8]) -> Result<NodeStatus, String> {
     })
 }
 
-/// The look, for people.
+/// The status, for people.
 pub(crate) fn text(status: &NodeStatus, now: u64, style: Style) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
@@ -87,7 +87,7 @@ mod tests {
       "restarts":[{"at":999999940,"cause":"heal"}],"files":["/opt/x"]}"#;
 
     #[test]
-    fn the_answer_is_told_clean_and_with_advice() {
+    fn the_answer_is_shown_clean_and_with_advice() {
         let status = parse(ANSWER.as_bytes()).unwrap();
         insta::assert_snapshot!(text(&status, 1_000_000_000, Style::Plain), @"
         node       n1 (agent 0.1.0)
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_answer_is_told_within_limits() {
+    fn a_hostile_answer_is_reported_within_limits() {
         let files: Vec<String> = (0..100_000).map(|number| number.to_string()).collect();
         let answer = serde_json::json!({ "stage": "Clean", "files": files, "desired": "x".repeat(1 << 20) });
         let status = parse(answer.to_string().as_bytes()).unwrap();

@@ -56,7 +56,7 @@ fn a_table_fits_its_terminal() {
 }
 
 #[test]
-fn colours_follow_the_standing() {
+fn colours_follow_the_urgency() {
     let text = Status::of(&mixed()).text(1000, Style::Coloured, None);
     for (stage, code) in [("Installed", 32), ("Working", 33), ("RolledBack", 31)] {
         assert!(text.contains(&format!("\u{1b}[{code}m{stage}\u{1b}[0m")), "{text}");
@@ -121,7 +121,7 @@ fn names_are_listed_up_to_a_limit() {
 }
 
 #[test]
-fn a_stop_of_all_switches_is_told_with_who_is_held_by_it() {
+fn a_stop_of_all_switches_is_reported_with_who_is_held_by_it() {
     let mut facts = good(3);
     let set = facts.set.as_mut().unwrap();
     let annotations = [(names::HALT_ANNOTATION.to_owned(), "INC-1".to_owned())].into();
