@@ -81,7 +81,7 @@ impl PolicySource {
         self.found.borrow().checked(&settings.accepted)
     }
 
-    /// What tells of another one.
+    /// What shows another one.
     pub(crate) fn changes(&self) -> watch::Receiver<FoundPolicy> {
         self.found.clone()
     }

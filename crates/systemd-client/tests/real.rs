@@ -315,7 +315,7 @@ fn trial(script: &str, limit: Duration) -> Trial {
 
 #[tokio::test]
 #[ignore = "needs SYSTEMD_CLIENT_TEST_ROOT"]
-async fn a_trial_tells_how_it_ended_can_do_nothing_and_leaves_nothing() {
+async fn a_trial_returns_how_it_ended_can_do_nothing_and_leaves_nothing() {
     let machine = machine().await;
     let output = machine.root.join("run/systemd-client-trial.log");
     let directory = machine.root.join("run/systemd-client-trial");

@@ -4,7 +4,7 @@
 pub const BOOKS_BYTES: u64 = 16 << 20;
 /// Containers of a node that are looked at; kubelet allows 110 pods unless told otherwise. What is beyond is not looked at, which is told.
 pub const CONTAINERS: usize = 4096;
-/// Misses that are told one by one.
+/// Misses that are reported one by one.
 pub const MISSES: usize = 5;
 /// Characters of a name or a value in a message.
 pub const WORD_CHARACTERS: usize = 80;
