@@ -253,15 +253,15 @@ async fn answer(
             .await
         }
         "/runtime.v1.RuntimeService/UpdateContainerResources" => {
-            let told = Arc::new(Mutex::new(None));
-            let asked = Arc::clone(&told);
+            let reported = Arc::new(Mutex::new(None));
+            let asked = Arc::clone(&reported);
             let answer = try_unary(request, move |request: UpdateContainerResourcesRequest| {
                 let (update, reply) = update(&mut locked(&state), request)?;
                 *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(update);
                 Ok(reply)
             })
             .await;
-            let update = told.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let update = reported.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let (Some(updater), Some(update)) = (&traits.updater, update) {
                 updater(update).await;
             }

@@ -121,7 +121,7 @@ pub struct Selection {
     /// Labels that the node must all carry.
     #[serde(default)]
     pub match_labels: BTreeMap<String, String>,
-    /// Names of worker pools that are left alone, for what the Shoot tells of their nodes. An agent that does not know them refuses on its node.
+    /// Names of worker pools that are left alone, for what the Shoot says of their nodes. An agent that does not know them refuses on its node.
     /// Left out when there are none: the text, and so its name, is the one of before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub excluded_pools: BTreeSet<String>,

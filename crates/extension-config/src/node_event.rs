@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_told_apart_by_their_reason() {
+    fn events_are_distinguished_by_their_reason() {
         for event in NodeEvent::ALL {
             assert_eq!(NodeEvent::parse(event.as_str()), Some(*event));
             assert!(event.as_str().starts_with("CriResmgr"), "{event:?}");

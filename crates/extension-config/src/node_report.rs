@@ -89,7 +89,7 @@ pub struct NodeReport {
     /// Seconds since 1970 from which on the node has waited for the slot that it waits for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_since: Option<u64>,
-    /// What people were told in Events. For the next agent, which must not tell it again; readers have no use for it.
+    /// What people were told in Events. For the next agent, which must not say it again; readers have no use for it.
     #[serde(default, skip_serializing_if = "Published::is_empty")]
     pub published: Published,
 }
@@ -114,7 +114,7 @@ impl Published {
     }
 }
 
-/// What was told of a topic.
+/// What was said of a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Word {

@@ -109,7 +109,7 @@ impl Problems {
     #[must_use]
     pub fn below(&self, root: &str) -> String {
         let texts = self.first.iter().map(|problem| format!("{}: {}", problem.field(root), problem.detail()));
-        self.told("", &texts.collect::<Vec<_>>())
+        self.summarize("", &texts.collect::<Vec<_>>())
     }
 
     /// How many more there are than are told.
@@ -123,7 +123,7 @@ impl Problems {
     pub fn places(&self) -> String {
         let mut places: Vec<String> = self.first.iter().map(Problem::place).collect();
         places.dedup();
-        self.told("invalid: ", &places)
+        self.summarize("invalid: ", &places)
     }
 
     /// Whether the shoot's owner has something to mend.
@@ -133,7 +133,7 @@ impl Problems {
     }
 
     /// As many as fit, and how many do not.
-    fn told(&self, start: &str, all: &[String]) -> String {
+    fn summarize(&self, start: &str, all: &[String]) -> String {
         let mut text = start.to_owned();
         for (index, one) in all.iter().enumerate() {
             let comma = if index > 0 { "; " } else { "" };
@@ -151,7 +151,7 @@ const MORE_BYTES: usize = 40;
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told("", &self.first.iter().map(ToString::to_string).collect::<Vec<_>>()))
+        f.write_str(&self.summarize("", &self.first.iter().map(ToString::to_string).collect::<Vec<_>>()))
     }
 }
 

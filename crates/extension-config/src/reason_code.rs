@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_told_apart_by_their_word() {
+    fn codes_are_distinguished_by_their_word() {
         for code in ReasonCode::ALL {
             assert_eq!(ReasonCode::parse(code.as_str()), Some(*code));
         }

@@ -155,8 +155,8 @@ impl Upload {
             self.blob(blob, &mut report).await?;
         }
         let digest = artifact.manifest.digest;
-        let told = self.manifest(&digest.to_string(), &artifact.manifest).await?;
-        if !told.contains_key(UNDERSTOOD) && !self.lists(artifact).await? {
+        let reported = self.manifest(&digest.to_string(), &artifact.manifest).await?;
+        if !reported.contains_key(UNDERSTOOD) && !self.lists(artifact).await? {
             self.list(artifact).await?;
         }
         Ok(digest)

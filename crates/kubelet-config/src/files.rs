@@ -59,7 +59,7 @@ pub fn read_settings(files: &impl Files, running: Option<&[String]>, in_unit: &[
 /// An error and what is behind it.
 fn chain(error: &dyn std::error::Error) -> String {
     let behind = std::iter::successors(error.source(), |error| error.source());
-    behind.fold(error.to_string(), |told, error| format!("{told}: {error}"))
+    behind.fold(error.to_string(), |reported, error| format!("{reported}: {error}"))
 }
 
 /// The files below a directory that kubelet takes, in its order.

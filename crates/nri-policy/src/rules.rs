@@ -33,7 +33,7 @@ pub(crate) struct Facts {
 pub(crate) fn check(kind: Kind, spec: &Value, verdict: &mut Verdict) -> Facts {
     let spec = match Spec::deserialize(spec) {
         Ok(spec) => spec,
-        // The schema and the types differ: `every_key_of_the_schema_has_its_type` would have told.
+        // The schema and the types differ: `every_key_of_the_schema_has_its_type` would have reported.
         Err(error) => {
             verdict.fault(Place::Spec, format!("cannot be read: {error}"));
             return Facts::default();

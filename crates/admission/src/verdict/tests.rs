@@ -173,7 +173,7 @@ fn a_pool_that_cannot_work_is_a_warning() {
 }
 
 #[test]
-fn many_pools_that_cannot_work_are_told_in_few_words() {
+fn many_pools_that_cannot_work_are_reported_in_few_words() {
     let pool = |index| json!({ "name": format!("p{index}"), "cri": { "name": "docker" } });
     let workers: Vec<Value> = (0..50).map(pool).collect();
     let Verdict::Allowed { warnings } = create(&edited(shoot(&json!(null)), "/spec/provider/workers", json!(workers)))

@@ -79,7 +79,7 @@ impl Repository {
         }
     }
 
-    /// Puts a manifest under a tag or its digest, and tells what came of it.
+    /// Puts a manifest under a tag or its digest, and says what came of it.
     pub(super) async fn put(&self, reference: &str, manifest: &Blob) -> Result<Answer, Error> {
         let what = format!("cannot push the manifest {reference} to {}", self.base);
         let put = self.request(Method::PUT, self.url(&format!("manifests/{reference}"), &what)?);
