@@ -118,8 +118,8 @@ async fn a_shoot_before_and_after_it_is_switched_on() {
     store.create("criresmgr.intel.com", "adjustments", NAMESPACE, adjustment, &Writer::named("somebody")).unwrap();
     let converted = scene.run(&["convert", "--shoot"]).await;
     assert_eq!((converted.code, converted.said.as_str()), (Some(4), ""), "{converted:?}");
-    for told in ["policy-none:fallback/policy.Active", "Pod default/web", "kube-system/quiet"] {
-        assert!(converted.printed.contains(told), "{told} in {converted:?}");
+    for reported in ["policy-none:fallback/policy.Active", "Pod default/web", "kube-system/quiet"] {
+        assert!(converted.printed.contains(reported), "{reported} in {converted:?}");
     }
 
     // A stand-in's pods run nothing for others: what is known without the agent is told.

@@ -3,8 +3,8 @@
 //! `cargo xtask demo --real` shows it and `cargo xtask test --real` checks it, with the same assertions.
 
 mod artifacts;
+mod gardener_shoot;
 pub mod kernel;
-mod landscape;
 mod node;
 mod policy;
 pub mod rbac;
@@ -13,7 +13,7 @@ mod traffic;
 mod workload;
 
 pub use artifacts::Artifacts;
-pub use landscape::Landscape;
+pub use gardener_shoot::GardenerShoot;
 pub use node::{Endpoint, NodeFacts};
 pub use policy::balloons_reserving;
 pub use stage::{Release, Stage, StageOptions};

@@ -118,19 +118,19 @@ impl Store {
         plural: &str,
         namespace: &str,
         name: &str,
-        look: impl FnOnce(&Value) -> T,
+        read: impl FnOnce(&Value) -> T,
     ) -> Option<T> {
         let resource = Resource::by_plural(group, plural).ok()?;
         // The lock is for the search only.
         let found = self.lock().get(&Key::new(resource, namespace, name)).map(|stored| Arc::clone(&stored.object));
-        found.map(|object| look(&object))
+        found.map(|object| read(&object))
     }
 
     /// Looks at all objects of a kind without copies of them; in all namespaces where none is given.
-    pub fn visit(&self, group: &str, plural: &str, namespace: &str, look: impl FnMut(&Value)) {
+    pub fn visit(&self, group: &str, plural: &str, namespace: &str, read: impl FnMut(&Value)) {
         let Ok(resource) = Resource::by_plural(group, plural) else { return };
         let found = self.lock().list(resource, namespace, &Selector::default());
-        found.iter().map(AsRef::as_ref).for_each(look);
+        found.iter().map(AsRef::as_ref).for_each(read);
     }
 
     /// Forgets the log: watches that want to go on from before now learn that it expired.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use crate::command::{self, Output};
 use crate::ledger::{Entry, Ledger};
 use crate::machine::Machine;
-use crate::process::{Daemon, Launch};
+use crate::process::{Daemon, Spawn};
 use crate::tree::{self, Snapshot};
 use crate::{Generation, wait_for};
 
@@ -157,7 +157,7 @@ impl Worker {
             Some(netns) => args.push(format!("--network-namespace-path=/run/netns/{netns}")),
             None => args.push("--private-network".to_owned()),
         }
-        let launch = Launch {
+        let spawn = Spawn {
             name: &format!("machine-{}", self.name),
             program: &self.boot_script,
             args,
@@ -165,7 +165,7 @@ impl Worker {
             netns: None,
             logs: self.dir.parent().context("a worker lies in a bed")?,
         };
-        self.supervisor = Some(Daemon::start(launch, &self.ledger)?);
+        self.supervisor = Some(Daemon::start(spawn, &self.ledger)?);
         wait_for(&format!("machine {} to boot", self.name), BOOT, || async {
             let state = self.exec(&["systemctl", "is-system-running"]).await?;
             let state = state.stdout.trim();

@@ -1,7 +1,9 @@
 //! The contracts, against the real components. Against the sandbox's stand-ins: `crates/dev/sandbox/tests/contract.rs`.
 
 use anyhow::ensure;
-use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, Verdict, verify};
+use contract::{
+    CONTAINER_RUNTIME, ContractReport, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, verify,
+};
 use extension_config::names::node;
 use testbed::{Bed, Generation, Options, Progress};
 
@@ -47,7 +49,7 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told(progress: &Progress, verdicts: &mut Vec<Verdict>, verdict: Verdict) {
+fn told(progress: &Progress, verdicts: &mut Vec<ContractReport>, verdict: ContractReport) {
     progress.step(&verdict.to_string());
     verdicts.push(verdict);
 }

@@ -29,7 +29,7 @@ impl FakeRuntime {
                 return Err(Error::Full { what: "pod", limit: limits::PODS });
             }
         }
-        self.shared.tell(Event::RunPod, &pod, None).await?;
+        self.shared.notify(Event::RunPod, &pod, None).await?;
         self.shared.held().pods.insert(pod.id.clone(), pod);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl FakeRuntime {
     pub async fn start_container(&self, id: &str) -> Result<(), Error> {
         let _turn = self.shared.queue.lock().await;
         let (pod, container) = self.shared.find(id)?;
-        self.shared.tell(Event::StartContainer, &pod, Some(&container)).await?;
+        self.shared.notify(Event::StartContainer, &pod, Some(&container)).await?;
         self.shared.set_state(id, State::Running);
         Ok(())
     }
@@ -137,7 +137,7 @@ impl FakeRuntime {
         let (pod, container) = self.shared.find(id)?;
         self.shared.held().containers.remove(id);
         // In the records.
-        let _refused = self.shared.tell(Event::RemoveContainer, &pod, Some(&container)).await;
+        let _refused = self.shared.notify(Event::RemoveContainer, &pod, Some(&container)).await;
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl FakeRuntime {
         };
         for event in [Event::StopPod, Event::RemovePod] {
             // In the records.
-            let _refused = self.shared.tell(event, &pod, None).await;
+            let _refused = self.shared.notify(event, &pod, None).await;
         }
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Shared {
 
     /// Tells plugins of an event that they answer with nothing. They are called as by NRI up to v0.11; later ones call
     /// newer plugins by a method for each event, and fall back to this for the others.
-    async fn tell(&self, event: Event, pod: &Pod, container: Option<&Container>) -> Result<(), Error> {
+    async fn notify(&self, event: Event, pod: &Pod, container: Option<&Container>) -> Result<(), Error> {
         let method = match event {
             Event::RunPod => "RunPodSandbox",
             Event::StopPod => "StopPodSandbox",
@@ -268,6 +268,6 @@ impl Shared {
             self.held().update(&outcome.updates);
         }
         // In the records.
-        let _refused = self.tell(Event::RemoveContainer, pod, Some(container)).await;
+        let _refused = self.notify(Event::RemoveContainer, pod, Some(container)).await;
     }
 }

@@ -37,7 +37,7 @@ pub struct NodeReport {
 }
 
 impl Sandbox {
-    /// Waits until a node runs through the proxy, and its agent tells that this is so for the desired state of now.
+    /// Waits until a node runs through the proxy, and its agent says that this is so for the desired state of now.
     ///
     /// # Errors
     /// Where it stands when the time is over.
@@ -55,7 +55,7 @@ impl Sandbox {
         .await
     }
 
-    /// Waits until a policy runs on a node, and its agent tells that this is so for the desired state of now and that all containers are where the policy
+    /// Waits until a policy runs on a node, and its agent says that this is so for the desired state of now and that all containers are where the policy
     /// has them.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Sandbox {
         .await
     }
 
-    /// Waits until a node's agent tells, for the desired state of now, that nothing of the extension is on it.
+    /// Waits until a node's agent says, for the desired state of now, that nothing of the extension is on it.
     ///
     /// # Errors
     /// Where it stands when the time is over.
@@ -95,7 +95,7 @@ impl Sandbox {
         .await
     }
 
-    /// Waits until a node has gone back to containerd after a failure, and gives what its agent tells.
+    /// Waits until a node has gone back to containerd after a failure, and gives what its agent says.
     ///
     /// # Errors
     /// Where it stands when the time is over.
@@ -189,13 +189,13 @@ impl Sandbox {
         all.map(|one| (member(one, "/type"), member(one, "/status"), member(one, "/message"))).collect()
     }
 
-    /// What the agent of a node told last.
+    /// What the agent of a node reported last.
     #[must_use]
     pub fn report(&self, node: &str) -> Option<NodeReport> {
         let lease =
             self.shoot.store().get("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, &lease_name(node))?;
-        let told = lease["metadata"]["annotations"].get(names::NODE_REPORT_ANNOTATION)?.as_str()?;
-        serde_json::from_str(told).ok()
+        let reported = lease["metadata"]["annotations"].get(names::NODE_REPORT_ANNOTATION)?.as_str()?;
+        serde_json::from_str(reported).ok()
     }
 
     /// Why the agent's pod on a node is not ready, as its probe says; `None` when it is, or when there is no pod.
