@@ -152,7 +152,7 @@ pub(crate) const EXTENSION_LIMIT: usize = 1 << 20;
 pub(crate) const MANAGED_RESOURCE_LIMIT: usize = 512 << 10;
 
 /// A ManagedResource as last seen; the error is why it could not be read.
-pub(crate) type Seen<T> = Result<Arc<T>, String>;
+pub(crate) type LastSeen<T> = Result<Arc<T>, String>;
 
 #[derive(Debug, Default)]
 struct Content {
@@ -162,7 +162,7 @@ struct Content {
     digests: BTreeMap<Key, Digest>,
     /// What was last published as unreadable of each.
     faults: HashMap<Key, String>,
-    managed_resources: HashMap<Key, Seen<ManagedResource>>,
+    managed_resources: HashMap<Key, LastSeen<ManagedResource>>,
     clusters: HashMap<String, SeenCluster>,
 }
 
@@ -347,7 +347,7 @@ impl Cache {
         self.read().digests.len()
     }
 
-    pub(crate) fn put_managed_resource(&self, key: Key, seen: Seen<ManagedResource>) {
+    pub(crate) fn put_managed_resource(&self, key: Key, seen: LastSeen<ManagedResource>) {
         self.write().managed_resources.insert(key, seen);
     }
 
@@ -368,7 +368,7 @@ impl Cache {
         gone
     }
 
-    pub(crate) fn managed_resource(&self, key: &Key) -> Option<Seen<ManagedResource>> {
+    pub(crate) fn managed_resource(&self, key: &Key) -> Option<LastSeen<ManagedResource>> {
         self.read().managed_resources.get(key).cloned()
     }
 

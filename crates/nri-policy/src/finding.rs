@@ -78,13 +78,13 @@ impl Report {
 
 /// What a check has found so far, and what the owner accepts.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct CheckOutcome {
     pub(crate) faults: Report,
     pub(crate) warnings: Report,
     accepted: Vec<Risk>,
 }
 
-impl Verdict {
+impl CheckOutcome {
     pub(crate) fn new(accepted: Vec<Risk>) -> Self {
         Self { faults: Report::of_at_most(limits::FINDINGS), warnings: Report::of_at_most(limits::WARNINGS), accepted }
     }

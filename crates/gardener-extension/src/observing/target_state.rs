@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gardener_api::constants::operation::MIGRATE;
 use gardener_api::{Extension, LastOperationState, LastOperationType, ManagedResource};
 
-use crate::cache::{ClusterFacts, Seen};
+use crate::cache::{ClusterFacts, LastSeen};
 use crate::managed_resources::{Health, health};
 
 /// What there is to see.
@@ -29,7 +29,7 @@ impl TargetState {
 pub(super) fn target_state(
     extension: &Extension,
     cluster: Option<&ClusterFacts>,
-    resources: &[Option<Seen<ManagedResource>>],
+    resources: &[Option<LastSeen<ManagedResource>>],
 ) -> TargetState {
     let served = extension.metadata.deletion_timestamp.is_none()
         && extension.operation_annotation() != Some(MIGRATE)

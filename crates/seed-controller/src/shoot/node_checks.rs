@@ -111,7 +111,7 @@ impl Drop for Task {
 
 impl std::fmt::Debug for NodeChecks {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Looks").field("removals", &self.shared.lock().len()).finish_non_exhaustive()
+        formatter.debug_struct("NodeChecks").field("removals", &self.shared.lock().len()).finish_non_exhaustive()
     }
 }
 

@@ -49,7 +49,7 @@ impl Server {
         let mut names = Vec::new();
         let mut lists = Lists::of(&self.client);
         let listed = lists.each::<Node>("nodes", None, "a=b", |object| names.push(object.metadata.name)).await;
-        listed.map(|()| names).map_err(|unasked| unasked.to_string())
+        listed.map(|()| names).map_err(|error| error.to_string())
     }
 
     fn taken(&self) -> usize {
@@ -129,7 +129,7 @@ async fn leases_with_huge_reports_end_the_check_and_nothing_else() {
         let first = stream::once(async { Bytes::from_static(br#"{"items":["#) });
         (200, first.chain(stream::repeat(Bytes::from(format!("{lease},"))).take(100_000)).boxed())
     });
-    let outcome = nodes(&server.client).await.map_err(|unasked| unasked.to_string());
+    let outcome = nodes(&server.client).await.map_err(|error| error.to_string());
     let expected = format!("there is too much to look at: more than {PAGE_MIB} MiB for {PAGE} of leases");
     assert_eq!(outcome, Err(expected));
     assert!(server.taken() < (PAGE_MIB + 1) * MIB, "{} bytes were read", server.taken());
