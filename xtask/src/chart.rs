@@ -234,7 +234,7 @@ fn check(objects: &[Value], labels: &[(&str, &str)]) -> Vec<String> {
     findings
 }
 
-/// The right to read Secrets, and what the controller is told to read.
+/// The right to read Secrets, and what the controller is configured to read.
 fn check_secrets(objects: &[Value], wide: bool) -> Vec<String> {
     let reads = |rule: &&Value| {
         let has = |field: &str, word: &str| rule[field].as_array().is_some_and(|all| all.iter().any(|one| one == word));

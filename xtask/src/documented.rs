@@ -1,4 +1,4 @@
-//! Every command that the documentation tells people to type is one that there is.
+//! Every command that the documentation has people type is one that there is.
 
 mod names;
 
@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
-/// Where people are told what to type.
+/// Where people read what to type.
 const TEXTS: [&str; 22] = [
     "CONTRIBUTING.md",
     "README.md",

@@ -100,7 +100,7 @@ enum PayloadSource {
     FromSource,
 }
 
-/// The payload's files, and its version where the archive's name tells it.
+/// The payload's files, and its version where the archive's name has it.
 struct Payload {
     tree: Tree,
     version: Option<String>,
@@ -156,7 +156,7 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whatever would fail later is told before minutes go into a build.
+/// Whatever would fail later is reported before minutes go into a build.
 fn check(
     args: &ImagesArgs,
     definitions: &[ImageDefinition],

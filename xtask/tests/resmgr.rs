@@ -122,7 +122,7 @@ async fn a_shoot_before_and_after_it_is_switched_on() {
         assert!(converted.printed.contains(reported), "{reported} in {converted:?}");
     }
 
-    // A stand-in's pods run nothing for others: what is known without the agent is told.
+    // A stand-in's pods run nothing for others: what is known without the agent is shown.
     let node = scene.run(&["node", "node-1"]).await;
     assert!(node.said.starts_with("The agent cannot be asked: "), "{node:?}");
     assert!(node.printed.starts_with("node       node-1 is as desired (stage Installed)"), "{node:?}");

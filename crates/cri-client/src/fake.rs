@@ -1,4 +1,4 @@
-//! A container runtime and a cri-resmgr for tests: real gRPC over a real unix socket, answering as told.
+//! A container runtime and a cri-resmgr for tests: real gRPC over a real unix socket, answering as scripted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -44,7 +44,7 @@ pub enum Behaviour {
     Breaks,
 }
 
-/// Says for the path of a call how this one is answered, if not as told.
+/// Says for the path of a call how this one is answered, if not as scripted.
 pub type Script = Arc<dyn Fn(&str) -> Option<Behaviour> + Send + Sync>;
 
 /// Carries out an update of resources, before it is answered.

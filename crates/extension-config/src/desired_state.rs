@@ -58,7 +58,7 @@ pub enum BackendKind {
     NriPlugins,
 }
 
-/// What decides about the CPUs and memory of a node's containers, and what every node's is told alike.
+/// What decides about the CPUs and memory of a node's containers, and what is the same for every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Backend {

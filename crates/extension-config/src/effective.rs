@@ -25,7 +25,7 @@ pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
-    /// What the nodes get, and what it is told on every node alike.
+    /// What the nodes get: the backend, and what is the same for every node.
     pub backend: Backend,
     /// Whether nodes that have the other backend may be led to this one.
     pub handover: Option<Handover>,

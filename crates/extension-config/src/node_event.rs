@@ -1,6 +1,6 @@
 //! Reasons of the Events on a Node: the words by which people filter and alert, so none of them ever changes or is taken away.
 //!
-//! What is told in them, and when, is decided by the agent (`node-agent`: `events`, and `shoot::slots` for the record of the switch slots);
+//! What they say, and when, is decided by the agent (`node-agent`: `events`, and `shoot::slots` for the record of the switch slots);
 //! docs/events.md has a row for each.
 
 macro_rules! node_events {

@@ -86,7 +86,7 @@ impl Problems {
         }
     }
 
-    /// There are so many more, of a configuration of which some are told.
+    /// There are so many more, of a configuration of which some are listed.
     pub(crate) fn omit(&mut self, count: usize) {
         self.more += count;
     }
@@ -100,7 +100,7 @@ impl Problems {
         if self.first.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Each of those that are told.
+    /// Each of those that are listed.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.first.iter()
     }
@@ -112,7 +112,7 @@ impl Problems {
         self.summarize("", &texts.collect::<Vec<_>>())
     }
 
-    /// How many more there are than are told.
+    /// How many more there are than are listed.
     #[must_use]
     pub fn more(&self) -> usize {
         self.more

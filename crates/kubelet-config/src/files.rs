@@ -103,7 +103,7 @@ mod tests {
 
         fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>, String> {
             let (count, is_directory) = if path == "/d" { (self.0, true) } else { (self.1, false) };
-            // One more than is asked for is enough to tell.
+            // One more than is asked for is enough to know.
             Ok((0..count.min(most + 1)).map(|index| (format!("{index:04}"), is_directory)).collect())
         }
     }

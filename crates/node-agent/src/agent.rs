@@ -51,7 +51,7 @@ pub(crate) struct Agent<N> {
     event_state: EventState,
 }
 
-/// What people were told of the node, and what they are still to be told.
+/// What was published of the node, and what is still to be.
 #[derive(Debug, Default)]
 struct EventState {
     /// `None`: what an earlier agent has reported is not known yet.
@@ -60,9 +60,9 @@ struct EventState {
     earlier: Option<NodeReport>,
     /// What was done since the node was last as it was to be.
     done: Done,
-    /// What was put right and is not told yet.
+    /// What was put right and is not published yet.
     healed: Done,
-    /// The report with what was told could not be written.
+    /// The report with what was published could not be written.
     is_unwritten: bool,
 }
 
@@ -294,7 +294,7 @@ impl<N: Node> Agent<N> {
         }
     }
 
-    /// Tells people what is new, as soon as it is known what they were told before. Whether they were told anything.
+    /// Publishes what has changed, as soon as it is known what was published before. Returns whether anything was.
     async fn publish_changes(&mut self, round: events::Round<'_>) -> bool {
         let Some(published) = self.event_state.published.clone().filter(|_| self.shoot.can_publish()) else {
             return false;

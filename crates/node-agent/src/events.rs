@@ -1,8 +1,8 @@
-//! What people are told of a node in Events: what was told before and what a round came to in, what is told now out. Pure.
+//! The Events about a node: what was published before and what a round came to in, what is published now out. Pure.
 //!
-//! An Event is about a topic. What was said of it last is remembered in the node's report, so that neither the next round nor the next agent tells it
-//! again; what does not hold any more is forgotten, so that it is news when it comes back. Whatever holds and could not be told yet, because its reason was
-//! told a moment ago, is reported later.
+//! An Event is about a topic. What was said of it last is remembered in the node's report, so that neither the next round nor the next agent publishes it
+//! again; what does not hold any more is forgotten, so that it counts as new when it comes back. Whatever holds and could not be published yet, because its reason was
+//! published a moment ago, is published later.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ use crate::report::backend_word;
 pub(crate) const SAME_REASON_SECONDS: u64 = 600;
 /// A node that has waited so long for a switch slot says so, seconds. A shoot of any size takes its turns within a quarter of an hour when all goes well.
 pub(crate) const SLOT_OVERDUE_SECONDS: u64 = 1800;
-/// What was done is told of by its first steps.
+/// What was done is described by its first steps.
 const NAMED_STEPS: usize = 3;
 /// Longest evidence of a step in a note, characters.
 const EVIDENCE: usize = 120;
 
-/// What an Event can be about; each is told of by itself.
+/// What an Event can be about; each is published by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Topic {
     /// Where the node stands.
@@ -130,7 +130,7 @@ pub(crate) enum ConfigProblem {
 /// What a round came to.
 #[derive(Debug)]
 pub(crate) struct Round<'a> {
-    /// The report of it; what is told is not in it yet.
+    /// The report of it; what is published is not in it yet.
     pub(crate) report: &'a NodeReport,
     /// Seconds since 1970.
     pub(crate) now: u64,
@@ -148,7 +148,7 @@ pub(crate) struct Round<'a> {
     pub(crate) restart_requested: bool,
     /// What was done since the node was last as it was to be, or since the agent began.
     pub(crate) done: &'a Done,
-    /// What was put right, and not told yet.
+    /// What was put right, and not published yet.
     pub(crate) healed: &'a Done,
 }
 
@@ -163,27 +163,27 @@ pub(crate) struct Announcement {
 /// What follows from a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// To be told now.
+    /// To be published now.
     pub(crate) announcements: Vec<Announcement>,
     /// What was reported when they are.
     pub(crate) published: Published,
-    /// The node's topic has something that could not be told yet.
+    /// The node's topic has something that could not be published yet.
     pub(crate) is_pending: bool,
 }
 
 /// What is to be said of a topic.
 enum Say {
-    /// Nothing is known of it now: what was told stands.
+    /// Nothing is known of it now: what was published stands.
     Keep,
     /// There is nothing of it any more.
     Clear,
-    /// This is so, and nobody has to be told.
+    /// This is so, and nothing has to be published.
     Adopt(NodeEvent, String),
     /// This is so.
     Tell { event: NodeEvent, about: String, note: String },
 }
 
-/// What was told, by the report of an earlier agent. One that remembered nothing has reported the stage.
+/// What was published, by the report of an earlier agent. One that remembered nothing has reported the stage.
 pub(crate) fn published_before(report: Option<&NodeReport>) -> Published {
     let Some(report) = report else { return Published::default() };
     if !report.published.is_empty() {
@@ -226,7 +226,7 @@ pub(crate) fn is_heal(published: &Published, last: Option<&NodeReport>, round: &
         && (&last.desired, &last.version) == (&report.desired, &report.version)
 }
 
-/// What is told now.
+/// What is published now.
 pub(crate) fn decide(published: &Published, round: &Round<'_>) -> Decision {
     let mut next = published.clone();
     let mut announcements = Vec::new();
@@ -391,7 +391,7 @@ fn config(published: &Published, round: &Round<'_>) -> Say {
             let name = round.report.config.as_deref().unwrap_or_default();
             let about = format!("{} {}", hash8(inputs), hash8(name));
             let note = format!("in effect: {}", configuration(round));
-            // It is told with the switch itself, and on a first check it is nothing new.
+            // It is published with the switch itself, and on a first check it is nothing new.
             let is_first = word(published, Topic::Config).is_none();
             let is_new_here =
                 !word(published, Topic::Node).is_some_and(|word| is_in_place(word) && word.about == here(round));

@@ -4,7 +4,7 @@
 //! of the CRD: `pinCPU` that is absent is false for topology-aware, so that it runs and pins nothing. So this crate checks what the API
 //! server would, and what neither checks ([`check`]), and writes a whole document with every default ([`Checked::document`]).
 //!
-//! What depends on the node is not checked here: whether its CPUs are enough ([`Checked::least_cpus`] tells for how many it asks), whether
+//! What depends on the node is not checked here: whether its CPUs are enough ([`Checked::least_cpus`] says for how many it asks), whether
 //! a reserved CPU exists, whether resctrl is mounted ([`Checked::needs_resctrl`]). The binary's own dry run on the node does that.
 //!
 //! # System pods

@@ -173,7 +173,7 @@ fn shortened(line: &str) -> &str {
     line.find(" is Node").or_else(|| line.find(" was Node")).map_or(line, |end| &line[..end])
 }
 
-/// The condition that tells the owner of a node that is not as desired.
+/// The condition that names a node to the owner that is not as desired.
 pub(super) async fn reported(sandbox: &Sandbox) -> anyhow::Result<String> {
     wait_for("the Extension to report it", PROPAGATION, || async {
         let bad = sandbox.conditions().into_iter().find(|(_, status, _)| status != "True");

@@ -55,7 +55,7 @@ fn build(root: &Path, clone: &Path, umask: &str) -> anyhow::Result<Artefacts> {
         .env("CARGO_TARGET_DIR", scratch.join("target"))
         .env("XDG_CACHE_HOME", scratch.join("cache"))
         .env("GOCACHE", scratch.join("go"));
-    // What cargo told this program is about this checkout.
+    // What cargo hands this program is about this checkout.
     for key in ["CARGO", "CARGO_MANIFEST_DIR", "REGISTRY"] {
         command.env_remove(key);
     }

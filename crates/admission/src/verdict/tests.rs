@@ -165,7 +165,7 @@ fn a_pool_that_cannot_work_is_a_warning() {
         let Verdict::Allowed { warnings } = create(shoot) else { panic!("refused") };
         assert!(warnings.iter().any(|warning| warning.contains("pool")), "{warnings:?}");
     }
-    // Told again when a pool changes, and not at each other change.
+    // Reported again when a pool changes, and not at each other change.
     let Verdict::Allowed { warnings } = update(&shoot(&json!(null)), &docker) else { panic!("refused") };
     assert!(!warnings.is_empty());
     let other = edited(docker.clone(), "/metadata/annotations", json!({ "a": "b" }));

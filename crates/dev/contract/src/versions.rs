@@ -164,6 +164,6 @@ pub(super) async fn a_deletion_with_a_uid_precondition_spares_another_object(fix
     refused(api.delete("a", &bound("another")).await, 409, "Conflict")?;
     let outcome = api.delete("a", &bound(made["metadata"]["uid"].as_str().unwrap_or_default())).await?;
     let status = outcome.right();
-    ensure!(status.is_some_and(|status| status.is_success()), "no success is told");
+    ensure!(status.is_some_and(|status| status.is_success()), "no success is reported");
     refused(get(&api, "a").await, 404, "NotFound")
 }

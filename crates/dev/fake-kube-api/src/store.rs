@@ -61,7 +61,7 @@ struct Change {
     last: Option<Arc<Value>>,
 }
 
-/// What a watch tells.
+/// What a watch sends.
 #[derive(Debug, Clone)]
 pub(super) struct WatchEvent {
     pub(super) kind: &'static str,
@@ -80,7 +80,7 @@ impl Store {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the watches what was done under the lock.
+    /// Sends the watches what was done under the lock.
     pub(super) fn announce(&self, state: MutexGuard<'_, State>) {
         let revision = state.revision;
         drop(state);

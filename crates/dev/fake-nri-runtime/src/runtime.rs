@@ -164,7 +164,7 @@ impl FakeRuntime {
         self.shared.notified.subscribe()
     }
 
-    /// Waits until the records are as wanted, for `limit` at most. Tells whether they came to be.
+    /// Waits until the records are as wanted, for `limit` at most. Returns whether they came to be.
     pub async fn wait_for(&self, limit: Duration, wanted: impl Fn(&[Record]) -> bool) -> bool {
         let mut notified = self.shared.notified.subscribe();
         let met = async {

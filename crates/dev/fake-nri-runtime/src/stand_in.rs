@@ -34,7 +34,7 @@ struct Books {
 }
 
 impl Books {
-    /// Of containers and pods that it is told of.
+    /// Of containers and pods that it is notified of.
     fn take(&mut self, rule: &dyn Rule, container: &api::Container) -> Cpu {
         let namespace = self.namespaces.get(&container.pod_sandbox_id).map_or("", String::as_str);
         let cpu = rule.place(namespace);

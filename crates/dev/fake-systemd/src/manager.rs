@@ -15,7 +15,7 @@ use faults::Faults;
 /// Signals that a slow client may leave unread.
 const SIGNALS: usize = 1024;
 
-/// What is told to everybody on the bus.
+/// What is sent to everybody on the bus.
 #[derive(Debug, Clone)]
 pub(super) enum Signal {
     JobNew { id: u32, unit: String },
@@ -126,7 +126,7 @@ impl Manager {
         read(unit)
     }
 
-    /// Sets the states and tells.
+    /// Sets the states and emits the change.
     pub(super) fn turn(&self, name: &str, change: impl FnOnce(&mut Unit)) {
         self.with(name, change);
         self.emit(Signal::Changed { unit: name.to_owned() });

@@ -48,7 +48,7 @@ async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() 
     ensure_kept(&reports)
 }
 
-/// A real API expires by compaction and by a full cache, neither of which a client can bring about; how it tells is the same.
+/// A real API expires by compaction and by a full cache, neither of which a client can bring about; how it says so is the same.
 #[tokio::test]
 async fn a_watch_from_before_the_kept_history_expires() {
     use futures::TryStreamExt as _;

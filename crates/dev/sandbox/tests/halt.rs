@@ -29,7 +29,7 @@ fn agents(sandbox: &Sandbox) -> anyhow::Result<(Vec<Value>, Value)> {
     Ok((pods.iter().map(|pod| pod["metadata"]["uid"].clone()).collect(), set["spec"]["template"].clone()))
 }
 
-/// How often each reason was told of nodes.
+/// How often each reason was reported of nodes.
 fn reported(sandbox: &Sandbox, reason: &str) -> usize {
     let all = sandbox.shoot.store().list("events.k8s.io", "events", "default");
     all.iter().filter(|event| event["reason"] == reason).count()
@@ -57,7 +57,7 @@ async fn held_and_released(sandbox: &Sandbox) -> anyhow::Result<()> {
     tokio::time::sleep(ROUNDS).await;
     anyhow::ensure!(
         !node.is_on_proxy() && reported(sandbox, "CriResmgrHeld") == 1,
-        "told {}",
+        "reported {}",
         reported(sandbox, "CriResmgrHeld")
     );
     let ended = json!({ "metadata": { "annotations": { (names::HALT_ANNOTATION): null } } });
@@ -67,7 +67,7 @@ async fn held_and_released(sandbox: &Sandbox) -> anyhow::Result<()> {
     anyhow::ensure!(agents(sandbox)? == before, "agents were rolled out for it");
     anyhow::ensure!(
         reported(sandbox, "CriResmgrInstalled") == 1,
-        "told {} times",
+        "reported {} times",
         reported(sandbox, "CriResmgrInstalled")
     );
     wait_for("the Extension to say so", PATIENCE, || async {

@@ -268,7 +268,7 @@ async fn attack_the_agent(sandbox: &Sandbox) -> anyhow::Result<usize> {
         write_map(&maps, &format!("other{number}"), &filler).await?;
     }
     let mut tried = OTHERS;
-    // In the length that caused damage none is read, as a report of the first of them shows; of those that are read each is told.
+    // In the length that caused damage none is read, as a report of the first of them shows; of those that are read each is reported.
     let harmful = texts::CONFIGURATIONS.iter().map(|kind| (kind.text)(kind.harmful.min(CONFIG_MAP)));
     for text in harmful {
         write_map(&maps, "default", &text).await?;

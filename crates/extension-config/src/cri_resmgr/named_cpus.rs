@@ -1,4 +1,4 @@
-//! CPUs that a configuration names by number. Which of them exist only a node can tell: the daemon does not look, and begins to refuse containers
+//! CPUs that a configuration names by number. Which of them exist only a node knows: the daemon does not look, and begins to refuse containers
 //! when the kernel refuses the CPUs that it wants to give them.
 
 use serde_json::{Map, Value};

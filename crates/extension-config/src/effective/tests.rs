@@ -257,7 +257,7 @@ fn many_configurations_share_one_budget_of_steps() {
     );
 }
 
-/// W3: whoever writes the fallback, the agent's files do not have such keys, and the owner is told.
+/// W3: whoever writes the fallback, the agent's files do not have such keys, and the owner is warned.
 #[test]
 fn keys_that_reach_files_are_left_out_with_a_warning() {
     let shoot = json!({"configs": {

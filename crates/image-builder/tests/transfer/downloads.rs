@@ -127,7 +127,7 @@ fn raw(head: &'static str, body: Option<&'static [u8]>) -> String {
     address
 }
 
-/// The error of a download under `limits`, told within a time in which no default time-out ends, and what it left.
+/// The error of a download under `limits`, returned within a time in which no default time-out ends, and what it left.
 async fn broken(url: &str, limits: Limits) -> (Error, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let (path, source) = (folder.path().join("archive"), source(url));

@@ -7,18 +7,28 @@ use crate::rows::tests::{good, report};
 /// A shoot in the middle of a roll-out, with everything that can be said of one.
 fn mixed() -> Facts {
     let mut facts = good(6);
-    let mut tell = |node: &str, stage: &str, message: &str, codes: &[&str]| {
+    let mut add_report = |node: &str, stage: &str, message: &str, codes: &[&str]| {
         facts.reports.insert(node.to_owned(), Ok(report(stage, message, codes)));
     };
-    tell("n2", "Working", "kubelet runs on containerd; waiting for a switch slot (1 node at a time)", &["SlotsTaken"]);
-    tell("n3", "RolledBack", "rolled back after failure 1: prove that the proxy answers: it crashed", &["RolledBack"]);
-    tell(
+    add_report(
+        "n2",
+        "Working",
+        "kubelet runs on containerd; waiting for a switch slot (1 node at a time)",
+        &["SlotsTaken"],
+    );
+    add_report(
+        "n3",
+        "RolledBack",
+        "rolled back after failure 1: prove that the proxy answers: it crashed",
+        &["RolledBack"],
+    );
+    add_report(
         "n5",
         "Working",
         "4 steps to do, with a restart of kubelet.service; next: write /opt/x (absent)",
         &["UnderWay"],
     );
-    tell("gone", "Installed", "", &[]);
+    add_report("gone", "Installed", "", &[]);
     facts.reports.remove("n4");
     facts.nodes.insert("n6".to_owned(), NodeFact::default());
     facts.reports.remove("n6");

@@ -48,7 +48,7 @@ impl Node {
         }
     }
 
-    /// As desired, and told.
+    /// As desired, and published.
     fn installed() -> Self {
         let mut node = Self::new();
         node.stage = Stage::Installed;
@@ -128,7 +128,7 @@ impl Node {
         (self.done, self.healed) = (Done::default(), Done::default());
     }
 
-    /// One round that says something, one that has nothing to tell, and another agent that has nothing to tell either.
+    /// One round that says something, one that has nothing to publish, and another agent that has nothing to publish either.
     fn tells_once(&mut self) -> String {
         let events = self.round();
         assert_eq!(events.len(), 1, "{events:?}");

@@ -17,7 +17,7 @@ pub struct Entry {
     pub cpus: String,
     /// Memory nodes, likewise.
     pub mems: String,
-    /// Where its control group is, as the runtime was told (`linux.cgroupsPath` of its specification).
+    /// Where its control group is, as the runtime was given it (`linux.cgroupsPath` of its specification).
     pub cgroups_path: String,
 }
 

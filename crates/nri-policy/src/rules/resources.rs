@@ -1,7 +1,7 @@
 //! `availableResources` and `reservedResources`.
 
 use crate::cpus::{CpuSet, Cpus};
-use crate::finding::{Place, CheckOutcome, quoted};
+use crate::finding::{CheckOutcome, Place, quoted};
 use crate::grammar::matches_glob;
 use crate::rules::RESERVED;
 use crate::typed::Spec;
@@ -52,7 +52,7 @@ impl Resources {
         }
     }
 
-    /// What is wrong with the two together, as far as it can be told without the node.
+    /// What is wrong with the two together, as far as it can be known without the node.
     fn conflict(&self, takes_everything: bool) -> Option<String> {
         const NOTHING_LEFT: &str = "and leaves no CPU of availableResources for other pods, allowed: fewer";
         let nothing_left = || (!takes_everything).then(|| NOTHING_LEFT.to_owned());

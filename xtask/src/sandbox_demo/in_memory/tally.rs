@@ -16,12 +16,12 @@ const LINE: Duration = Duration::from_secs(2);
 /// After so long without any last_change nothing more will come.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// What the agents told last, by node.
+/// What the agents reported last, by node.
 #[derive(Debug, Default)]
 pub(super) struct Reports(BTreeMap<String, NodeReport>);
 
 impl Reports {
-    /// A node's stage; empty before its agent told anything.
+    /// A node's stage; empty before its agent reported anything.
     pub(super) fn stage(&self, node: &str) -> &str {
         self.0.get(node).map_or("", |report| report.stage.as_str())
     }
@@ -63,7 +63,7 @@ impl<'a> Watch<'a> {
         &self.desired
     }
 
-    /// Tells how many nodes are where until something is so; gives the nodes' stages then. Ends with an error when nothing happens any more.
+    /// Prints how many nodes are where until something is so; gives the nodes' stages then. Ends with an error when nothing happens any more.
     pub(super) async fn until(
         &mut self,
         what: &str,

@@ -14,7 +14,7 @@ use crate::plugin::Plugin;
 use crate::record::Record;
 
 impl FakeRuntime {
-    /// Makes a pod and tells plugins of it.
+    /// Makes a pod and notifies plugins of it.
     ///
     /// # Errors
     /// When its id is taken or a plugin refuses it; then there is no such pod.
@@ -38,7 +38,7 @@ impl FakeRuntime {
     ///
     /// # Errors
     /// When its pod is unknown, its id is taken, a plugin refuses it, or two plugins set one field. Then there is no such
-    /// container, and plugins are told of its stop and removal (containerd v1.7.34, pkg/cri/nri, UndoCreateContainer).
+    /// container, and plugins are notified of its stop and removal (containerd v1.7.34, pkg/cri/nri, UndoCreateContainer).
     pub async fn create_container(&self, asked: NewContainer) -> Result<Container, Error> {
         let _turn = self.shared.queue.lock().await;
         let pod = {
@@ -51,7 +51,7 @@ impl FakeRuntime {
             }
             held.pod(&asked.pod)?.clone()
         };
-        #[expect(clippy::disallowed_methods, reason = "the runtime tells plugins when a container was made")]
+        #[expect(clippy::disallowed_methods, reason = "the runtime notifies plugins when a container was made")]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut container = Container {
             effective: asked.cpu.clone(),
@@ -211,7 +211,7 @@ impl Shared {
         }
     }
 
-    /// Tells plugins of an event that they answer with nothing. They are called as by NRI up to v0.11; later ones call
+    /// Notifies plugins of an event that they answer with nothing. They are called as by NRI up to v0.11; later ones call
     /// newer plugins by a method for each event, and fall back to this for the others.
     async fn notify(&self, event: Event, pod: &Pod, container: Option<&Container>) -> Result<(), Error> {
         let method = match event {
@@ -248,7 +248,7 @@ impl Shared {
         Ok(outcome)
     }
 
-    /// Tells plugins that a container is at its end. Who answers with an error is left out.
+    /// Notifies plugins that a container is at its end. Who answers with an error is left out.
     async fn tell_stop(&self, pod: &Pod, container: &Container) -> Result<Outcome, Error> {
         let request = api::ContainerRequest { pod: Some(pod.to_api()), container: Some(container.to_api(false)) };
         let mut outcome = Outcome::default();
@@ -262,7 +262,7 @@ impl Shared {
         Ok(outcome)
     }
 
-    /// Tells plugins that a container did not come to be.
+    /// Notifies plugins that a container did not come to be.
     async fn undo(&self, pod: &Pod, container: &Container) {
         if let Ok(outcome) = self.tell_stop(pod, container).await {
             self.held().update(&outcome.updates);

@@ -212,7 +212,7 @@ async fn a_refusal_fails_the_creation_and_the_plugin_stays() {
     assert_eq!(fixture.cpus(), set(&[("old", "")]));
     assert_eq!(fixture.runtime.plugins(), ["90-test"]);
     let reported: Vec<_> = fixture.runtime.records().iter().filter_map(answered).collect();
-    assert_eq!(reported, ["StopContainer", "RemoveContainer"], "it is told that the container did not come to be");
+    assert_eq!(reported, ["StopContainer", "RemoveContainer"], "it is notified that the container did not come to be");
 }
 
 fn answered(record: &Record) -> Option<&'static str> {

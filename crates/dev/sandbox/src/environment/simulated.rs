@@ -55,7 +55,7 @@ impl Sandbox {
         self.simulation.as_ref().map_or(Duration::ZERO, |simulation| simulation.clock().uptime())
     }
 
-    /// Calls `look` with every node's name and what its agent told last.
+    /// Calls `visit` with every node's name and what its agent reported last.
     pub fn each_report(&self, mut visit: impl FnMut(&str, super::NodeReport)) {
         self.shoot.store().visit("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, |lease| {
             let name = lease["metadata"]["name"].as_str().unwrap_or_default();

@@ -57,7 +57,7 @@ impl Heartbeat<'_> {
         drop(self.shoot.apply(&lease, &Writer::named(MANAGER)));
     }
 
-    /// Tells whether the Node is ready.
+    /// Reports whether the Node is ready.
     pub(super) fn report(&self, runtime: Result<(), impl Display>) {
         let (status, reason, message) = match runtime {
             Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
@@ -79,7 +79,7 @@ pub(super) async fn run(node: String, endpoint: PathBuf, shoot: Store) {
             client = None;
         }
         // A kubelet without a runtime still renews its Lease; its Node says that it is not ready.
-        #[expect(clippy::disallowed_methods, reason = "a Node's heartbeat tells the time of the machine")]
+        #[expect(clippy::disallowed_methods, reason = "a Node's heartbeat has the time of the machine")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let heartbeat = Heartbeat { shoot: &shoot, node: &node, at: now };
         heartbeat.renew();

@@ -7,7 +7,7 @@ use crate::Progress;
 use crate::command;
 use crate::prerequisites::find_program;
 
-/// A program that does not tell its version by then is not the one that it is called like.
+/// A program that does not print its version by then is not the one that it is called like.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What becomes of a program that was found.
@@ -41,7 +41,7 @@ async fn version_text(path: &Path, name: &str) -> anyhow::Result<String> {
 /// those of the pinned one. Another minor version behaves in other ways, and a test would fail for that.
 fn judge(pinned: &str, said: &str) -> Assessment {
     let Some(wanted) = version_in(pinned) else { return Assessment::Refused(format!("{pinned} is no version")) };
-    let Some(found) = version_in(said) else { return Assessment::Refused("it does not tell its version".to_owned()) };
+    let Some(found) = version_in(said) else { return Assessment::Refused("it does not print its version".to_owned()) };
     if found[..2] == wanted[..2] && found[2] >= wanted[2] {
         return Assessment::Taken;
     }
@@ -83,9 +83,9 @@ mod tests {
             ("Kubernetes v1.35.4", "it is 1.35.4"),
             ("Kubernetes v1.33.9", "it is 1.33.9"),
             ("v2.34.4", "it is 2.34.4"),
-            ("Kubernetes v1.34.5-rc.0", "does not tell"),
-            ("unknown flag: --version", "does not tell"),
-            ("", "does not tell"),
+            ("Kubernetes v1.34.5-rc.0", "does not print"),
+            ("unknown flag: --version", "does not print"),
+            ("", "does not print"),
         ] {
             let assessment = judge("v1.34.4", said);
             assert!(

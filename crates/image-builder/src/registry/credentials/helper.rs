@@ -15,7 +15,7 @@ use crate::Error;
 const TIME: Duration = Duration::from_secs(120);
 /// Most that is read of what it says, in bytes.
 const OUTPUT: u64 = 64 * 1024;
-/// How much of what it says when it fails is told, in characters.
+/// How much of what it says when it fails is shown, in characters.
 const TOLD: usize = 500;
 /// How all helpers say that they know nothing about a registry.
 const UNKNOWN: &str = "credentials not found in native keychain";
@@ -104,7 +104,7 @@ async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<
     Ok(said)
 }
 
-/// The end of what a failed helper said, on one line. Helpers tell their errors on standard output, where credentials would be, too.
+/// The end of what a failed helper said, on one line. Helpers print their errors on standard output, where credentials would be, too.
 fn joined(stdout: &[u8], stderr: &[u8]) -> String {
     let stdout = String::from_utf8_lossy(stdout);
     let stdout = if stdout.to_lowercase().contains("\"secret\"") { "(an answer that is not shown)" } else { &stdout };
@@ -140,7 +140,7 @@ mod tests {
             ("any letter case", r#"echo '{"username": "u", "SECRET": "s"}'"#, password("u")),
             ("nothing in it", r#"echo '{"Username": null, "Secret": ""}'"#, None),
             ("unknown", "echo 'credentials not found in native keychain'; exit 1", None),
-            ("unknown, told aside", "echo 'credentials not found in native keychain' >&2; exit 1", None),
+            ("unknown, said on standard error", "echo 'credentials not found in native keychain' >&2; exit 1", None),
         ] {
             assert_eq!(says(script, TIME).await.unwrap(), expected, "{id}");
         }
