@@ -11,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use crate::terminal::say;
 
 /// Creates a shoot in a Gardener that has the extension registered, switches the extension on, off and on again, looks at
-/// every node each time, and deletes the shoot. When a step fails the shoot stays, to be looked at.
+/// every node each time, and deletes the shoot. When a step fails the shoot stays for inspection.
 #[derive(Debug, Args)]
 pub(crate) struct E2eArgs {
     /// Kubeconfig of the garden cluster (with gardener-operator: of the virtual garden).

@@ -182,7 +182,7 @@ struct Version1<'a> {
     daemon: &'a Daemon,
 }
 
-/// v1alpha1, without what was looked at already.
+/// v1alpha1, without what was checked already.
 #[derive(Deserialize)]
 struct Fields1 {
     phase: Phase,
@@ -205,7 +205,7 @@ struct Version2<'a> {
     handover: Option<&'a Handover>,
 }
 
-/// v1alpha2, without what was looked at already. An enum of which exactly one variant must be written: two backends, none, or one that is not
+/// v1alpha2, without what was checked already. An enum of which exactly one variant must be written: two backends, none, or one that is not
 /// known are errors.
 #[derive(Deserialize)]
 struct Fields2 {

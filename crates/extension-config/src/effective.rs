@@ -48,7 +48,7 @@ pub struct Effective {
 /// Its cost is bounded by [`limits`], but still some ten milliseconds at worst: nothing for an event loop.
 ///
 /// # Errors
-/// What is wrong. A key of the base configuration that the shoot overrides is not looked at. A shoot that goes over from cri-resmgr to nri-plugins is
+/// What is wrong. A key of the base configuration that the shoot overrides is not checked. A shoot that goes over from cri-resmgr to nri-plugins is
 /// refused, because nothing here makes policies of its configuration: [`resolve_with`] has it done.
 pub fn resolve(
     base: Option<&BTreeMap<String, String>>,

@@ -170,7 +170,7 @@ impl AllPolicies {
         }
     }
 
-    /// Checks one. After the first that makes them too many bytes together none is looked at.
+    /// Checks one. After the first that makes them too many bytes together none is checked.
     fn add(&mut self, field: &str, key: String, policy: &PolicyConfig) {
         if self.bytes > limits::EFFECTIVE_BYTES {
             return;

@@ -4,7 +4,7 @@ use crate::settings::{DROP_INS, Settings, is_drop_in, sources};
 
 /// Levels of directories below `--config-dir`.
 const DEPTH: usize = 8;
-/// Names below `--config-dir` that are looked at, those that kubelet passes over and directories included.
+/// Names below `--config-dir` that are checked, those that kubelet passes over and directories included.
 const ENTRIES: usize = 1000;
 /// Where kubeadm puts the file.
 const CONVENTION: &str = "/var/lib/kubelet/config.yaml";

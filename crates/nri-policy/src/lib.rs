@@ -39,7 +39,7 @@ use sha2::{Digest as _, Sha256};
 pub use finding::Finding;
 pub use risk::Risk;
 
-use finding::{Place, CheckOutcome, quoted, shown};
+use finding::{CheckOutcome, Place, quoted, shown};
 
 /// The group and version of both kinds.
 pub const API_VERSION: &str = "config.nri/v1alpha1";
@@ -130,7 +130,7 @@ pub struct Checked {
 /// `accept` holds ids of [`Risk`]s that the owner takes; each turns its findings into warnings.
 ///
 /// # Errors
-/// What is wrong: the first [`limits::FINDINGS`]. Rules about several keys are looked at only when each key by itself is right.
+/// What is wrong: the first [`limits::FINDINGS`]. Rules about several keys are checked only when each key by itself is right.
 pub fn check(kind: Kind, spec: &Value, accept: &[impl AsRef<str>]) -> Result<Checked, Vec<Finding>> {
     let mut outcome = CheckOutcome::new(accept.iter().filter_map(|id| Risk::of_id(id.as_ref())).collect());
     for (index, id) in accept.iter().enumerate().filter(|(_, id)| Risk::of_id(id.as_ref()).is_none()) {

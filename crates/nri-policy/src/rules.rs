@@ -1,4 +1,4 @@
-//! Rules about several keys at once, and what only the binaries know. Each key by itself is right when they are looked at.
+//! Rules about several keys at once, and what only the binaries know. Each key by itself is right when they are checked.
 
 mod balloon_types;
 mod classes;
@@ -13,7 +13,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::Kind;
-use crate::finding::{Place, CheckOutcome};
+use crate::finding::{CheckOutcome, Place};
 use crate::typed::Spec;
 use resources::Resources;
 

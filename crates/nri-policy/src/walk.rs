@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::finding::{Place, CheckOutcome, quoted, shown};
+use crate::finding::{CheckOutcome, Place, quoted, shown};
 use crate::limits;
 use crate::schema::{Default, Field, Schema, Text, Words};
 
-/// Whether a value is small enough to be looked at.
+/// Whether a value is small enough to be checked.
 pub(crate) fn measure(spec: &Value) -> Result<(), String> {
     /// Levels, or values, that are left.
     fn count(value: &Value, levels: usize, values: &mut usize) -> Result<(), String> {

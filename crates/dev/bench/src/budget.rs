@@ -1,6 +1,6 @@
 //! What an Extension may cost in calls, whatever the machine: the real controller before an API in memory, in which everybody else writes without
 //! a call, so that all calls are the controller's. They are counted exactly, phase by phase: what trails behind one is too much for the next, and
-//! the last phase ends with the process. No time is looked at.
+//! the last phase ends with the process. No time is measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;

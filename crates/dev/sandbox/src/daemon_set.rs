@@ -23,7 +23,7 @@ pub(crate) use runner::Runner;
 const MANAGER: &str = "kube-controller-manager";
 /// Between two checks of the pods' readiness, at most.
 const LOOK: Duration = Duration::from_millis(250);
-/// And at least, for each node: a crowd of them writes much, and is looked at as a whole.
+/// And at least, for each node: a crowd of them writes much, and is checked as a whole.
 const PAUSE: Duration = Duration::from_micros(250);
 /// Pods that are made at a check: the real controller's client is held to a rate, too, and images are pulled at different speeds.
 const PODS_AT_A_LOOK: usize = 25;

@@ -37,7 +37,7 @@ impl ResourceManager<'_> {
         let server = authority.server(&["gardener-resource-manager", "localhost"], &["127.0.0.1"])?;
         std::fs::write(own.join("tls.crt"), server.certificate)?;
         std::fs::write(own.join("tls.key"), server.key)?;
-        // Readiness of the workers' agents is what a roll-out waits for, so health is looked at as often as allowed.
+        // Readiness of the workers' agents is what a roll-out waits for, so health is checked as often as allowed.
         let mut config = json!({
             "apiVersion": "resourcemanager.config.gardener.cloud/v1alpha1",
             "kind": "ResourceManagerConfiguration",

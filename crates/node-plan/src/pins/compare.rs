@@ -53,9 +53,9 @@ pub struct Miss {
 /// All that are not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Misses {
-    /// Containers that were looked at.
+    /// Containers that were checked.
     pub of: usize,
-    /// Those that were not looked at: there are more than [`limits::CONTAINERS`].
+    /// Those that were not checked: there are more than [`limits::CONTAINERS`].
     pub not_looked_at: usize,
     /// The others, in the order of their ids.
     pub misses: Vec<Miss>,

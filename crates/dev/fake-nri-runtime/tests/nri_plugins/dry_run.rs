@@ -8,7 +8,7 @@ use crate::PATIENCE;
 use crate::pinning::{BALLOONS, TOPOLOGY_AWARE};
 use crate::plugin::{Exit, Plugin, Policy};
 
-/// How long a process that stays up is looked at.
+/// How long a process that stays up is checked.
 const LOOK: Duration = Duration::from_secs(5);
 
 struct Tried {
