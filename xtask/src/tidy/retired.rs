@@ -64,6 +64,7 @@ const RETIRED: &[Retired] = retired! {
     &["crates/nri-policy/"] => { "Verdict": "CheckOutcome", "verdict": "outcome" }
     &["crates/dynamic-config/src/core", "crates/dev/fake-kube-api/"] => { "settle": "run_until_idle" }
     &["crates/dev/bench/"] => { "Landscape": "Scenario", "landscape": "scenario", "Ask": "BulkRequest", "played": "run" }
+    &["crates/dev/testbed/", "crates/dev/e2e/"] => { "lone_worker": "standalone_worker" }
     &["crates/dev/testbed/"] => { "Launch": "Spawn", "Verdict": "Assessment" }
     &["crates/dev/fake-nri-runtime/"] => { "Ground": "Fixture", "ground": "fixture", "tell": "notify" }
     &["crates/dev/fake-systemd/"] => { "tell": "emit", "play": "start" }

@@ -100,7 +100,7 @@ impl Lab {
     async fn up() -> anyhow::Result<Self> {
         let (root, progress, artifacts) = (crate::root(), Progress::default(), Artifacts::from_env()?);
         let kind = KIND.obtain(&root, &progress).await?;
-        let worker = testbed::lone_worker(BED, Generation::from_env()?, &root, &progress).await?;
+        let worker = testbed::standalone_worker(BED, Generation::from_env()?, &root, &progress).await?;
         let dir = tempfile::tempdir()?;
         let programs = dir.path().join("programs");
         std::fs::create_dir(&programs)?;
