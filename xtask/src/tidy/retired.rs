@@ -65,6 +65,10 @@ const RETIRED: &[Retired] = retired! {
     &["crates/dynamic-config/src/core", "crates/dev/fake-kube-api/"] => { "settle": "run_until_idle" }
     &["crates/dev/bench/"] => { "Landscape": "Scenario", "landscape": "scenario", "Ask": "BulkRequest", "played": "run" }
     &["crates/dev/testbed/", "crates/dev/e2e/"] => { "lone_worker": "standalone_worker" }
+    &["crates/dev/e2e/"] => {
+        "Ground": "Fixture", "ground": "fixture", "Place": "NamespaceFixture", "Lab": "NodeFixture", "lab": "fixture",
+        "PlayedNode": "FakeNode", "StageOptions": "TestEnvironmentOptions", "on_stage": "in_environment",
+    }
     &["crates/dev/testbed/"] => { "Launch": "Spawn", "Verdict": "Assessment" }
     &["crates/dev/fake-nri-runtime/"] => { "Ground": "Fixture", "ground": "fixture", "tell": "notify" }
     &["crates/dev/fake-systemd/"] => { "tell": "emit", "play": "start" }

@@ -8,7 +8,7 @@ pub mod kernel;
 mod node;
 mod policy;
 pub mod rbac;
-mod stage;
+mod test_environment;
 mod traffic;
 mod workload;
 
@@ -16,6 +16,6 @@ pub use artifacts::Artifacts;
 pub use gardener_shoot::GardenerShoot;
 pub use node::{Endpoint, NodeFacts};
 pub use policy::balloons_reserving;
-pub use stage::{Release, Stage, StageOptions};
+pub use test_environment::{Release, TestEnvironment, TestEnvironmentOptions};
 pub use traffic::{Counts, Readiness, Traffic};
 pub use workload::{Container, Workload};

@@ -37,19 +37,19 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     let (seed, shoot) = (bed.seed().admin().await?, bed.shoot().admin().await?);
     let live = bed.workers()[0].live_root()?;
     let mut verdicts = Vec::new();
-    told(progress, &mut verdicts, verify("a Kubernetes API", KUBERNETES_API, &seed).await);
+    reported(progress, &mut verdicts, verify("a Kubernetes API", KUBERNETES_API, &seed).await);
     let machine = Machine::at(&live).await?;
-    told(progress, &mut verdicts, verify("systemd", SYSTEMD, &machine).await);
+    reported(progress, &mut verdicts, verify("systemd", SYSTEMD, &machine).await);
     let socket = live.join(node::CONTAINERD_SOCKET.trim_start_matches('/'));
-    told(progress, &mut verdicts, verify("containerd", CONTAINER_RUNTIME, &socket).await);
+    reported(progress, &mut verdicts, verify("containerd", CONTAINER_RUNTIME, &socket).await);
     let seed_and_shoot = SeedAndShoot::new(seed, shoot, NAMESPACE);
-    told(progress, &mut verdicts, verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
+    reported(progress, &mut verdicts, verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
     let broken: Vec<&str> = verdicts.iter().flat_map(|verdict| &verdict.broken).map(String::as_str).collect();
     ensure!(broken.is_empty(), "{}", broken.join("\n"));
     Ok(())
 }
 
-fn told(progress: &Progress, verdicts: &mut Vec<ContractReport>, verdict: ContractReport) {
+fn reported(progress: &Progress, verdicts: &mut Vec<ContractReport>, verdict: ContractReport) {
     progress.step(&verdict.to_string());
     verdicts.push(verdict);
 }

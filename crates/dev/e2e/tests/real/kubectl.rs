@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use e2e::{Artifacts, Stage};
+use e2e::{Artifacts, TestEnvironment};
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -57,15 +57,19 @@ impl Plugin {
 }
 
 /// The one worker is updated in place, the other is switched.
-pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
-    let [held, switched] = stage.bed.workers() else { anyhow::bail!("the bed has not two workers") };
+pub(crate) async fn tells_of_a_node_that_is_held(
+    environment: &TestEnvironment,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let [held, switched] = environment.bed.workers() else { anyhow::bail!("the bed has not two workers") };
     let dir = tempfile::tempdir()?;
-    let reader = Plugin::new(&as_reader(stage, dir.path()).await?)?;
+    let reader = Plugin::new(&as_reader(environment, dir.path()).await?)?;
     // The other one may not have proven itself yet.
     let status = wait_for("status to tell of both nodes", OBEYED, || async {
         let status = reader.ask(&["status"]).await?;
-        let is =
-            |name: &str, stage: &str| status.printed.lines().any(|line| line.starts_with(name) && line.contains(stage));
+        let is = |name: &str, environment: &str| {
+            status.printed.lines().any(|line| line.starts_with(name) && line.contains(environment))
+        };
         ensure!(is(held.name(), "is updated in place") && is(switched.name(), "Installed"), "{}", status.said);
         Ok(Some(status))
     })
@@ -86,11 +90,11 @@ pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progr
 
     // The reader may not run anything in pods.
     let without = reader.run(&["node", held.name()], progress).await?;
-    let told = without.said.contains("forbidden") && without.printed.contains("is updated in place");
-    ensure!(told, "{}{}", without.said, without.printed);
+    let reported = without.said.contains("forbidden") && without.printed.contains("is updated in place");
+    ensure!(reported, "{}{}", without.said, without.printed);
     gathers(&reader, dir.path(), progress).await?;
 
-    let admin = Plugin::new(stage.bed.shoot().admin_kubeconfig())?;
+    let admin = Plugin::new(environment.bed.shoot().admin_kubeconfig())?;
     let look = admin.run(&["node", held.name()], progress).await?;
     ensure!(look.said.is_empty() && look.code == Some(3), "{:?} {}", look.code, look.said);
     ensure!(look.printed.contains("containerd answers") && look.printed.contains("step 1"), "{}", look.printed);
@@ -104,9 +108,12 @@ pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progr
 }
 
 /// Exit status 0, and Events of how it came to that.
-pub(crate) async fn tells_that_all_is_as_desired(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
+pub(crate) async fn tells_that_all_is_as_desired(
+    environment: &TestEnvironment,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let reader = Plugin::new(&as_reader(stage, dir.path()).await?)?;
+    let reader = Plugin::new(&as_reader(environment, dir.path()).await?)?;
     let status = reader.run(&["status"], progress).await?;
     ensure!(status.code == Some(0) && status.printed.contains("2 nodes: 2 as desired"), "{}", status.printed);
     let explained = reader.run(&["explain"], progress).await?;
@@ -151,8 +158,8 @@ fn unpack(file: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// A kubeconfig of somebody with the documented rights, the one to run programs in pods excepted.
-async fn as_reader(stage: &Stage, dir: &Path) -> anyhow::Result<PathBuf> {
-    let shoot = stage.bed.shoot();
+async fn as_reader(environment: &TestEnvironment, dir: &Path) -> anyhow::Result<PathBuf> {
+    let shoot = environment.bed.shoot();
     let admin = shoot.admin().await?;
     let text = std::fs::read_to_string(crate::root().join(RIGHTS))?;
     for object in serde_saphyr::from_multiple::<Value>(&text)? {
