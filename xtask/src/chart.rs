@@ -18,7 +18,7 @@ const RELEASE: &str = "cri-resmgr-extension";
 /// Kinds without a namespace.
 const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 /// Sets of values in which the controller may read every Secret of the seed: those of a Gardener before v1.110, which writes no certificate
-/// authority next to the token, and those that tell no version.
+/// authority next to the token, and those that say no version.
 const WIDE: [&str; 4] = ["no-bundle-values", "old-seed-values", "overrides-values", "unknown-version-values"];
 /// What it may read elsewhere: what it has written itself.
 const NARROW: &str = r#"["managedresource-extension-runtime-cri-resmgr","managedresource-extension-monitoring-cri-resmgr","shoot-access-extension-cri-resmgr"]"#;
@@ -234,7 +234,7 @@ fn check(objects: &[Value], labels: &[(&str, &str)]) -> Vec<String> {
     findings
 }
 
-/// The right to read Secrets, and what the controller is told to read.
+/// The right to read Secrets, and what the controller is configured to read.
 fn check_secrets(objects: &[Value], wide: bool) -> Vec<String> {
     let reads = |rule: &&Value| {
         let has = |field: &str, word: &str| rule[field].as_array().is_some_and(|all| all.iter().any(|one| one == word));
@@ -249,11 +249,11 @@ fn check_secrets(objects: &[Value], wide: bool) -> Vec<String> {
     }
     let deployment = objects.iter().find(|object| object["kind"] == "Deployment");
     let env = deployment.and_then(|deployment| deployment.pointer("/spec/template/spec/containers/0/env"));
-    let told = env.and_then(Value::as_array).into_iter().flatten().find(|variable| variable["name"] == "SHOOT_CA");
-    let told = told.map_or(&Value::Null, |variable| &variable["value"]);
+    let reported = env.and_then(Value::as_array).into_iter().flatten().find(|variable| variable["name"] == "SHOOT_CA");
+    let reported = reported.map_or(&Value::Null, |variable| &variable["value"]);
     let expected = if wide { "generic-kubeconfig" } else { "bundle" };
-    if told != expected {
-        findings.push(format!("SHOOT_CA is {told}, expected {expected:?}"));
+    if reported != expected {
+        findings.push(format!("SHOOT_CA is {reported}, expected {expected:?}"));
     }
     findings
 }
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_secret_right_that_no_flag_needs_is_found() {
         let role = |names: Value| json!({ "kind": "ClusterRole", "rules": [{ "resources": ["secrets"], "verbs": ["get"], "resourceNames": names }] });
-        let told = |how: &str| {
+        let reported = |how: &str| {
             json!({ "kind": "Deployment", "spec": { "template": { "spec": { "containers": [
             { "env": [{ "name": "SHOOT_CA", "value": how }] }] } } } })
         };
@@ -296,10 +296,10 @@ mod tests {
             (json!(["shoot-access-extension-cri-resmgr", "cloudprovider"]), "bundle", false, 1),
             (own.clone(), "bundle", true, 2),
         ] {
-            let found = check_secrets(&[role(names.clone()), told(how)], wide);
+            let found = check_secrets(&[role(names.clone()), reported(how)], wide);
             assert_eq!(found.len(), findings, "{names} {how} {wide}: {found:?}");
         }
-        assert_eq!(check_secrets(&[role(own.clone()), role(Value::Null), told("bundle")], false).len(), 1);
+        assert_eq!(check_secrets(&[role(own.clone()), role(Value::Null), reported("bundle")], false).len(), 1);
     }
 
     #[test]

@@ -378,13 +378,13 @@ mod tests {
     #[test]
     fn digests_of_several_tags_or_with_a_missing_image_are_refused() {
         let new = ["--gardener", "new", "--deployment", "oci-repository"];
-        for (words, pins, told) in [
+        for (words, pins, reported) in [
             (&["--tag", "1.11"][..], pins("", true), "for tag 1.10 alone"),
             (&new, pins(&format!("{TEAM}/"), false), "none of the chart"),
             (&[], Pins::default(), "no digest of gardener-extension-cri-resmgr"),
         ] {
             let error = format!("{:#}", written(words, &pins).unwrap_err());
-            assert!(error.contains(told), "{words:?}: {error}");
+            assert!(error.contains(reported), "{words:?}: {error}");
         }
         assert!(written(&["--tag", "1.10"], &pins("", false)).is_ok());
         let own = [&new[..], &["--chart-ref", "r.example.com/c:1"]].concat();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use e2e::{NodeFacts, Stage, StageOptions, Workload};
+use e2e::{NodeFacts, TestEnvironment, TestEnvironmentOptions, Workload};
 use testbed::{Generation, Progress, Worker};
 
 use crate::sandbox_demo::{self, Nodes};
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
     };
     let artifacts = artifacts::build(root, payload)?;
     let progress = Progress::default();
-    let options = StageOptions {
+    let options = TestEnvironmentOptions {
         name: NAME.into(),
         root: root.to_owned(),
         workers: args.workers,
@@ -104,46 +104,46 @@ pub(crate) fn run(args: &DemoArgs, root: &Path) -> anyhow::Result<()> {
         progress: progress.clone(),
     };
     bed::runtime()?.block_on(bed::interruptible(NAME, async {
-        let stage = match Stage::up(options).await {
-            Ok(stage) => stage,
+        let environment = match TestEnvironment::up(options).await {
+            Ok(environment) => environment,
             Err(error) => {
                 testbed::down(NAME).await?;
                 return Err(error);
             }
         };
         let shown = match args.backend {
-            Backend::CriResmgr => show(&stage, &progress).await,
-            Backend::NriPlugins => policies::show(&stage, &progress).await,
+            Backend::CriResmgr => show(&environment, &progress).await,
+            Backend::NriPlugins => policies::show(&environment, &progress).await,
         };
         if let Err(error) = &shown {
-            say(&format!("FAILED: {error:#}\n{}", stage.explain().await));
+            say(&format!("FAILED: {error:#}\n{}", environment.explain().await));
         }
         if args.keep {
             if shown.is_ok() {
                 match args.backend {
-                    Backend::CriResmgr => drop(stage.switch_on(None).await?),
-                    Backend::NriPlugins => policies::switch_on(&stage).await?,
+                    Backend::CriResmgr => drop(environment.switch_on(None).await?),
+                    Backend::NriPlugins => policies::switch_on(&environment).await?,
                 }
             }
             say("left running with the extension on; `cargo xtask testbed down --name demo` takes it down");
-            bed::print_kubeconfigs(&stage.bed);
+            bed::print_kubeconfigs(&environment.bed);
         } else {
             progress.step("taking everything down");
-            stage.bed.down().await?;
+            environment.bed.down().await?;
         }
         shown.context("the demo has failed")
     }))
 }
 
-async fn show(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
-    let workload = Workload::deploy(stage.bed.shoot().admin().await?, stage.bed.workers().len()).await?;
-    let before = stage.trees()?;
+async fn show(environment: &TestEnvironment, progress: &Progress) -> anyhow::Result<()> {
+    let workload = Workload::deploy(environment.bed.shoot().admin().await?, environment.bed.workers().len()).await?;
+    let before = environment.trees()?;
     let containers = workload.containers().await?;
 
     progress.step("switching the extension on in the Shoot");
-    let took = stage.switch_on(None).await?;
+    let took = environment.switch_on(None).await?;
     progress.step(&format!("on: every worker runs through cri-resource-manager after {took:.1?}"));
-    for worker in stage.bed.workers() {
+    for worker in environment.bed.workers() {
         let facts = NodeFacts::observe(worker).await?;
         show_units(worker).await?;
         let runtime = facts.ensure_on_proxy(worker).await?;
@@ -155,13 +155,13 @@ async fn show(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
     say("  the pods that ran before still run in the same containers");
 
     progress.step("switching the extension off");
-    let took = stage.switch_off().await?;
+    let took = environment.switch_off().await?;
     progress.step(&format!("off: the Extension is gone and every worker is back on containerd after {took:.1?}"));
-    for worker in stage.bed.workers() {
+    for worker in environment.bed.workers() {
         show_units(worker).await?;
     }
     ensure!(workload.containers().await? == containers, "the workload's containers were restarted by switching off");
-    stage.ensure_trees_equal(&before)?;
+    environment.ensure_trees_equal(&before)?;
     say("  the pods still run in the same containers, and the file tree of every worker is as before");
     Ok(())
 }

@@ -52,8 +52,11 @@ pub(crate) fn run(args: &DocsArgs, root: &Path) -> anyhow::Result<()> {
     write(&folder.join("src/SUMMARY.md"), &contents.summary())?;
     write(&folder.join("book.toml"), &book())?;
     let output = Command::new("mdbook").arg("build").arg(&folder).output().context("cannot start mdbook")?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && !told.contains("ERROR") && !told.contains(" WARN "), "mdbook build: {told}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success() && !printed.contains("ERROR") && !printed.contains(" WARN "),
+        "mdbook build: {printed}"
+    );
     let dead = html::dead_links(&folder.join("html"))?;
     for link in &dead {
         say(link);

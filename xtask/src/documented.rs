@@ -1,4 +1,4 @@
-//! Every command that the documentation tells people to type is one that there is.
+//! Every command that the documentation has people type is one that there is.
 
 mod names;
 
@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
-/// Where people are told what to type.
+/// Where people read what to type.
 const TEXTS: [&str; 22] = [
     "CONTRIBUTING.md",
     "README.md",
@@ -44,16 +44,16 @@ fn root() -> &'static Path {
 
 /// A command as it stands in a text.
 #[derive(Debug)]
-struct Told {
+struct TypedCommand {
     words: Vec<String>,
     /// It is there to be typed as it is; else a sentence speaks of it.
     whole: bool,
 }
 
 /// Lines of the fenced blocks for a shell, with continued lines joined; and what stands in single back-ticks elsewhere.
-fn commands(text: &str) -> Vec<Told> {
+fn commands(text: &str) -> Vec<TypedCommand> {
     let mut found = Vec::new();
-    let mut add = |command: &str, whole| found.push(Told { words: words(command), whole });
+    let mut add = |command: &str, whole| found.push(TypedCommand { words: words(command), whole });
     let mut block: Option<bool> = None;
     let mut continued = String::new();
     for line in text.lines() {
@@ -68,7 +68,7 @@ fn commands(text: &str) -> Vec<Told> {
             line.split('`').skip(1).step_by(2).for_each(|command| add(command, false));
         }
     }
-    found.retain(|told| !told.words.is_empty());
+    found.retain(|command| !command.words.is_empty());
     found
 }
 
@@ -82,9 +82,9 @@ fn words(command: &str) -> Vec<String> {
     words.skip_while(|word| word.contains('=') && !word.starts_with('-')).collect()
 }
 
-fn all_commands() -> Vec<(&'static str, Told)> {
+fn all_commands() -> Vec<(&'static str, TypedCommand)> {
     let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
-    TEXTS.into_iter().flat_map(|name| commands(&read(name)).into_iter().map(move |told| (name, told))).collect()
+    TEXTS.into_iter().flat_map(|name| commands(&read(name)).into_iter().map(move |command| (name, command))).collect()
 }
 
 /// Asking for help is no mistake; and a sentence may name a command without what it needs.
@@ -101,7 +101,7 @@ fn is_accepted(kind: ErrorKind, whole: bool) -> bool {
 #[test]
 fn every_documented_xtask_command_parses() {
     let mut parsed = 0;
-    for (text, Told { words, whole }) in all_commands() {
+    for (text, TypedCommand { words, whole }) in all_commands() {
         let [cargo, xtask, arguments @ ..] = words.as_slice() else { continue };
         if (cargo.as_str(), xtask.as_str()) != ("cargo", "xtask") {
             continue;
@@ -120,7 +120,7 @@ fn every_documented_xtask_command_parses() {
 #[test]
 fn every_documented_command_of_the_plugin_parses() {
     let mut parsed = 0;
-    for (text, Told { words, whole }) in all_commands() {
+    for (text, TypedCommand { words, whole }) in all_commands() {
         let [kubectl, resmgr, arguments @ ..] = words.as_slice() else { continue };
         if (kubectl.as_str(), resmgr.as_str()) != ("kubectl", "resmgr") {
             continue;
@@ -151,7 +151,7 @@ fn every_documented_option_belongs_to_a_command() {
     let text = std::fs::read_to_string(root().join("docs/installation.md")).unwrap();
     let mut seen = 0;
     // In tables and sentences, where no command stands before them.
-    for Told { words, .. } in commands(&text).into_iter().filter(|told| told.words[0].starts_with("--")) {
+    for TypedCommand { words, .. } in commands(&text).into_iter().filter(|command| command.words[0].starts_with("--")) {
         for option in words.iter().filter(|word| word.starts_with("--")) {
             assert!(known.contains(option) || FOREIGN.contains(&option.as_str()), "no command has {option}");
             seen += 1;
@@ -163,7 +163,7 @@ fn every_documented_option_belongs_to_a_command() {
 #[test]
 fn every_documented_script_exists_and_knows_its_options() {
     let mut seen = 0;
-    for (text, Told { words, .. }) in all_commands() {
+    for (text, TypedCommand { words, .. }) in all_commands() {
         let Some(script) = words.first().filter(|word| word.starts_with("scripts/")) else { continue };
         let help = Command::new(root().join(script)).arg("--help").output().unwrap();
         let help = String::from_utf8_lossy(&help.stdout);
@@ -178,7 +178,7 @@ fn every_documented_script_exists_and_knows_its_options() {
 #[test]
 fn every_documented_file_exists() {
     let mut seen = 0;
-    for (text, Told { words, .. }) in all_commands() {
+    for (text, TypedCommand { words, .. }) in all_commands() {
         let files = words.iter().filter(|word| {
             ["examples/", "scripts/", "charts/", "deploy/", "docs/", "crates/"].iter().any(|top| word.starts_with(top))
         });
@@ -201,6 +201,6 @@ fn exists(file: &str) -> bool {
 #[test]
 fn commands_are_found_in_blocks_and_in_sentences() {
     let text = "Say `cargo xtask a` or\n\n```sh\n# a comment\nX=1 cargo xtask b \\   # why\n    --c … # d\n```\n```yaml\ncargo: e\n```\n";
-    let found: Vec<_> = commands(text).into_iter().map(|told| (told.words.join(" "), told.whole)).collect();
+    let found: Vec<_> = commands(text).into_iter().map(|command| (command.words.join(" "), command.whole)).collect();
     assert_eq!(found, [("cargo xtask a".to_owned(), false), ("cargo xtask b --c".to_owned(), true)]);
 }

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
-use e2e::{Landscape, NodeFacts};
+use e2e::{GardenerShoot, NodeFacts};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::terminal::say;
 
 /// Creates a shoot in a Gardener that has the extension registered, switches the extension on, off and on again, looks at
-/// every node each time, and deletes the shoot. When a step fails the shoot stays, to be looked at.
+/// every node each time, and deletes the shoot. When a step fails the shoot stays for inspection.
 #[derive(Debug, Args)]
 pub(crate) struct E2eArgs {
     /// Kubeconfig of the garden cluster (with gardener-operator: of the virtual garden).
@@ -38,14 +38,14 @@ pub(crate) struct E2eArgs {
 pub(crate) fn run(args: &E2eArgs, root: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let landscape = landscape(args).await?;
-        play(&landscape, &root.join(&args.example))
+        let gardener_shoot = gardener_shoot(args).await?;
+        run_journey(&gardener_shoot, &root.join(&args.example))
             .await
             .with_context(|| format!("the shoot {}/{} stays as it is, if it was made", args.namespace, args.shoot))
     })
 }
 
-async fn landscape(args: &E2eArgs) -> anyhow::Result<Landscape> {
+async fn gardener_shoot(args: &E2eArgs) -> anyhow::Result<GardenerShoot> {
     let path = args.kubeconfig.display();
     let kubeconfig = Kubeconfig::read_from(&args.kubeconfig).with_context(|| format!("kubeconfig {path}"))?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
@@ -53,27 +53,28 @@ async fn landscape(args: &E2eArgs) -> anyhow::Result<Landscape> {
         .with_context(|| format!("kubeconfig {path}"))?;
     let garden = kube::Client::try_from(config)?;
     let patience = Duration::try_from_secs_f64(args.minutes * 60.0).context("--minutes")?;
-    Ok(Landscape::new(garden, &args.namespace, &args.shoot, &args.probe_image, patience))
+    Ok(GardenerShoot::new(garden, &args.namespace, &args.shoot, &args.probe_image, patience))
 }
 
-async fn play(landscape: &Landscape, example: &Path) -> anyhow::Result<()> {
+async fn run_journey(gardener_shoot: &GardenerShoot, example: &Path) -> anyhow::Result<()> {
     let start = Instant::now();
-    let told = |what: &str, nodes: &[String]| say(&format!("[{:.0?}] {what}: {}", start.elapsed(), nodes.join(", ")));
+    let reported =
+        |what: &str, nodes: &[String]| say(&format!("[{:.0?}] {what}: {}", start.elapsed(), nodes.join(", ")));
     say("creating the shoot, with the extension switched off");
-    landscape.create(example).await?;
-    told("on containerd", &landscape.ensure_nodes(NodeFacts::ensure_on_containerd).await?);
+    gardener_shoot.create(example).await?;
+    reported("on containerd", &gardener_shoot.ensure_nodes(NodeFacts::ensure_on_containerd).await?);
     for on in [true, false, true] {
         say(if on { "switching the extension on" } else { "switching the extension off" });
-        landscape.switch(on).await?;
+        gardener_shoot.switch(on).await?;
         let (judge, what): (fn(&NodeFacts) -> anyhow::Result<()>, _) = if on {
             (NodeFacts::ensure_switched, "through cri-resource-manager")
         } else {
             (NodeFacts::ensure_on_containerd, "on containerd")
         };
-        told(what, &landscape.ensure_nodes(judge).await?);
+        reported(what, &gardener_shoot.ensure_nodes(judge).await?);
     }
     say("deleting the shoot");
-    landscape.delete().await?;
+    gardener_shoot.delete().await?;
     say(&format!("done after {:.0?}", start.elapsed()));
     Ok(())
 }

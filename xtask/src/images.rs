@@ -100,14 +100,14 @@ enum PayloadSource {
     FromSource,
 }
 
-/// The payload's files, and its version where the archive's name tells it.
+/// The payload's files, and its version where the archive's name has it.
 struct Payload {
     tree: Tree,
     version: Option<String>,
 }
 
 /// What is there for one platform before any image is built.
-struct Ground {
+struct BuildContext {
     platform: Platform,
     binaries: PathBuf,
     packages: Packages,
@@ -122,11 +122,11 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let payload = with_nri_plugins(runtime.block_on(find_payload(args, root))?, args, root)?;
     let facts = facts(args, root);
-    let mut grounds = Vec::new();
+    let mut contexts = Vec::new();
     for platform in platforms {
         say(&format!("building the binaries for {platform}"));
         let packages = sbom::packages(root, platform)?;
-        grounds.push(Ground { platform, binaries: binaries::build(root, platform)?, packages });
+        contexts.push(BuildContext { platform, binaries: binaries::build(root, platform)?, packages });
     }
     let (with, without): (Vec<_>, Vec<_>) = definitions.iter().partition(|definition| definition.needs_payload());
     let buildable = without.into_iter().chain(with.iter().copied().filter(|_| payload.is_some()));
@@ -137,11 +137,11 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     }
     for definition in buildable {
         let tree = payload.as_ref().map(|payload| &payload.tree);
-        let images = build(definition, &grounds, root, tree, &facts)?;
+        let images = build(definition, &contexts, root, tree, &facts)?;
         let reference = Reference::new(args.registry.as_deref(), &definition.name, &args.tag)?;
         let digest = write(args, root, &images, &reference)?;
         pins.add(Kind::Image, Pinned { reference: reference.clone(), digest });
-        let bills = write_bills(args, root, definition, &images, &reference, &grounds, payload.as_ref())?;
+        let bills = write_bills(args, root, definition, &images, &reference, &contexts, payload.as_ref())?;
         if args.push {
             not_attached.extend(runtime.block_on(push(args, &images, &bills, &reference))?);
         }
@@ -156,7 +156,7 @@ pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Whatever would fail later is told before minutes go into a build.
+/// Whatever would fail later is reported before minutes go into a build.
 fn check(
     args: &ImagesArgs,
     definitions: &[ImageDefinition],
@@ -281,13 +281,13 @@ fn cache_dir() -> anyhow::Result<PathBuf> {
 
 fn build(
     definition: &ImageDefinition,
-    grounds: &[Ground],
+    contexts: &[BuildContext],
     root: &Path,
     payload: Option<&Tree>,
     facts: &Annotations,
 ) -> anyhow::Result<Vec<Image>> {
     let mut images = Vec::new();
-    for Ground { platform, binaries, .. } in grounds {
+    for BuildContext { platform, binaries, .. } in contexts {
         if !definition.platforms.contains(platform) {
             say(&format!("{} is not made for {platform}", definition.name));
             continue;
@@ -314,13 +314,13 @@ fn write_bills(
     definition: &ImageDefinition,
     images: &[Image],
     reference: &Reference,
-    grounds: &[Ground],
+    contexts: &[BuildContext],
     payload: Option<&Payload>,
 ) -> anyhow::Result<Vec<Artifact>> {
     let mut bills = Vec::new();
     for image in images {
-        let ground = grounds.iter().find(|ground| ground.platform == image.platform);
-        let packages = &ground.context("an image of a platform that was not asked for")?.packages;
+        let context = contexts.iter().find(|context| context.platform == image.platform);
+        let packages = &context.context("an image of a platform that was not asked for")?.packages;
         let (tree, version) =
             (payload.map(|payload| &payload.tree), payload.and_then(|payload| payload.version.as_deref()));
         let parts = sbom::components(definition, packages, tree, version);

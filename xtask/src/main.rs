@@ -82,7 +82,7 @@ fn run() -> anyhow::Result<ExitCode> {
     OWN_PROGRAM.get_or_init(|| std::env::current_exe().unwrap_or_default());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package has no parent folder")?;
     match Command::parse() {
-        // Their exit status tells more than whether it worked.
+        // Their exit status says more than whether it worked.
         Command::Check(check) => Ok(check.run().into()),
         Command::Convert(args) => Ok(args.run()?.into()),
         Command::Resmgr(plugin) => Ok(plugin.run().into()),

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job on stand-ins, with the real programs, for anybody on any machine.
 
-mod crowd;
+mod in_memory;
+mod log_lines;
 mod picture;
 mod policies;
 mod story;
@@ -33,16 +34,16 @@ impl Nodes {
     async fn up(self, root: &Path, binaries: &Binaries) -> anyhow::Result<Sandbox> {
         match self {
             Self::Processes(count) => Sandbox::up(root, binaries, &pools(count)).await,
-            Self::InMemory(count, _) => Sandbox::simulated(root, binaries, count, crowd::speed(count)).await,
+            Self::InMemory(count, _) => Sandbox::simulated(root, binaries, count, in_memory::speed(count)).await,
             Self::WithPolicies => policies::up(root, binaries).await,
         }
     }
 
-    async fn tell(self, sandbox: &Sandbox, root: &Path, film: &mut Film) -> anyhow::Result<()> {
+    async fn show(self, sandbox: &Sandbox, root: &Path, film: &mut Film) -> anyhow::Result<()> {
         match self {
-            Self::Processes(_) => story::tell(sandbox, root, film).await,
-            Self::InMemory(count, percent) => crowd::tell(sandbox, root, crowd::share(count, percent)).await,
-            Self::WithPolicies => policies::tell(sandbox, film).await,
+            Self::Processes(_) => story::show(sandbox, root, film).await,
+            Self::InMemory(count, percent) => in_memory::show(sandbox, root, in_memory::share(count, percent)).await,
+            Self::WithPolicies => policies::show(sandbox, film).await,
         }
     }
 }
@@ -66,7 +67,7 @@ pub(crate) fn run(root: &Path, nodes: Nodes, record: Option<&PathBuf>) -> anyhow
             () = asked_to_stop() => anyhow::bail!("interrupted; nothing is left behind"),
         };
         let shown = tokio::select! {
-            shown = nodes.tell(&sandbox, root, &mut film) => shown,
+            shown = nodes.show(&sandbox, root, &mut film) => shown.and_then(|()| log_lines::check(&sandbox)),
             () = asked_to_stop() => {
                 sandbox.down().await?;
                 anyhow::bail!("interrupted; nothing is left behind")

@@ -1,4 +1,4 @@
-//! What a command tells the person who called it, on standard error: a bar on a terminal, plain lines elsewhere.
+//! What a command shows the person who called it, on standard error: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -251,13 +251,13 @@ pub(crate) fn run_tests(
     let variables = variables.iter().map(|(key, value)| (*key, value.as_str()));
     let mut child = program.command(arguments).envs(variables).stdout(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().context("its output is piped")?;
-    let mut told = Tally::default();
+    let mut counted = Tally::default();
     for line in BufReader::new(stdout).lines() {
         let line = line?;
-        told.read(&line);
+        counted.read(&line);
         say(&line);
     }
-    tally.add(told, child.wait()?.success());
+    tally.add(counted, child.wait()?.success());
     Ok(())
 }
 

@@ -30,7 +30,7 @@ fn images(folder: &Path, arguments: &[&str]) -> Output {
 #[test]
 fn a_missing_payload_is_an_error_of_one_line_before_any_build() {
     let folder = tempfile::tempdir().unwrap();
-    for (arguments, told) in [
+    for (arguments, reported) in [
         // The target of Rust is missing.
         (&["--platform", "linux/amd64", "--platform", "linux/arm64"][..], "`rustup target add "),
         // The agent's image carries cri-resmgr, which is for one platform alone.
@@ -43,7 +43,7 @@ fn a_missing_payload_is_an_error_of_one_line_before_any_build() {
         let output = images(folder.path(), &[arguments, &["--payload", "from-source"]].concat());
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{arguments:?}: {said}");
-        assert!(said.lines().count() == 1 && said.contains(told), "{arguments:?}: {said}");
+        assert!(said.lines().count() == 1 && said.contains(reported), "{arguments:?}: {said}");
         for made in ["dist", "target", "cache"] {
             assert!(!folder.path().join(made).exists(), "{arguments:?} made {made}");
         }
@@ -68,7 +68,7 @@ fn names_that_no_registry_takes_are_refused_before_any_build() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains("image reference"), "{registry} {tag}: {said}");
         assert_eq!(said.lines().count(), 1, "{registry} {tag}: {said}");
-        // A registry by its IPv6 address is none of them: what is missing is told next.
+        // A registry by its IPv6 address is none of them: what is missing is reported next.
         let arguments = ["--registry", "[fd00::1]:5000/team", "--tag", "1", "--payload", "from-source", "--push"];
         let said = String::from_utf8_lossy(&images(folder.path(), &arguments).stderr).into_owned();
         assert!(said.contains("rustup target add"), "{said}");

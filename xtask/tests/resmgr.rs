@@ -118,11 +118,11 @@ async fn a_shoot_before_and_after_it_is_switched_on() {
     store.create("criresmgr.intel.com", "adjustments", NAMESPACE, adjustment, &Writer::named("somebody")).unwrap();
     let converted = scene.run(&["convert", "--shoot"]).await;
     assert_eq!((converted.code, converted.said.as_str()), (Some(4), ""), "{converted:?}");
-    for told in ["policy-none:fallback/policy.Active", "Pod default/web", "kube-system/quiet"] {
-        assert!(converted.printed.contains(told), "{told} in {converted:?}");
+    for reported in ["policy-none:fallback/policy.Active", "Pod default/web", "kube-system/quiet"] {
+        assert!(converted.printed.contains(reported), "{reported} in {converted:?}");
     }
 
-    // A stand-in's pods run nothing for others: what is known without the agent is told.
+    // A stand-in's pods run nothing for others: what is known without the agent is shown.
     let node = scene.run(&["node", "node-1"]).await;
     assert!(node.said.starts_with("The agent cannot be asked: "), "{node:?}");
     assert!(node.printed.starts_with("node       node-1 is as desired (stage Installed)"), "{node:?}");

@@ -34,7 +34,7 @@ pub struct AdmissionArgs {
     #[arg(long, default_value = "gardener-extension-cri-resmgr-admission")]
     pub service: String,
 
-    /// How API servers are told to reach it: by URL, where they run in another cluster than the one whose API they serve, or by Service.
+    /// How API servers are configured to reach it: by URL, where they run in another cluster than the one whose API they serve, or by Service.
     #[arg(long, value_enum, default_value_t = Mode::Url)]
     pub mode: Mode,
 

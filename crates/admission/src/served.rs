@@ -58,7 +58,7 @@ impl Served {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).stored.clone()
     }
 
-    /// Why the last round failed; told while there is nothing to serve.
+    /// Why the last round failed; reported while there is nothing to serve.
     pub(crate) fn failed(&self, why: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(why.to_owned());
     }

@@ -113,7 +113,7 @@ async fn respond(judge: &Judge, request: Request<Incoming>, asked: &Asked) -> Re
 impl Judge {
     async fn review(&self, body: Incoming, asked: &Asked) -> Result<Vec<u8>, Refused> {
         let start = Instant::now();
-        // A length that is not told may be any; that it is kept to is seen below.
+        // A length that is not declared may be any; that it is kept to is seen below.
         let most = usize::try_from(body.size_hint().upper().unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let too_long = || Refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have {REVIEW_BYTES} bytes"));
         if most > REVIEW_BYTES && body.size_hint().upper().is_some() {

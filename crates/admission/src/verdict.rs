@@ -124,12 +124,13 @@ fn resolved(ours: &Ours) -> Result<Vec<String>, Fault> {
 
 /// The worker pools that do not get what the Shoot asks for.
 fn of_pools(pools: &[LeftAlone]) -> impl Iterator<Item = String> {
-    let told = pools.iter().take(limits::WARNINGS);
+    let reported = pools.iter().take(limits::WARNINGS);
     let more = pools.len().saturating_sub(limits::WARNINGS);
-    told.map(|LeftAlone { name, reasons }| {
-        format!("spec.provider.workers: nothing is installed on worker pool {name:?}: {}", reasons.join("; "))
-    })
-    .chain((more > 0).then(|| format!("spec.provider.workers: nor on {more} more")))
+    reported
+        .map(|LeftAlone { name, reasons }| {
+            format!("spec.provider.workers: nothing is installed on worker pool {name:?}: {}", reasons.join("; "))
+        })
+        .chain((more > 0).then(|| format!("spec.provider.workers: nor on {more} more")))
 }
 
 /// Those of a configuration that is taken in any case.

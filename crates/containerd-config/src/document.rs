@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn keys_are_typed_and_spelled() {
-        for (text, told) in [
+        for (text, reported) in [
             ("version = '2'", "version in /c is a text, an integer is allowed"),
             ("version = 2.0", "version in /c is a floating-point number, an integer is allowed"),
             ("disabled_plugins = 'a'", "disabled_plugins in /c is a text, a list of texts is allowed"),
@@ -142,7 +142,7 @@ mod tests {
                 "\"Version\" in /c has to be written \"version\": not every containerd takes it in capitals",
             ),
         ] {
-            assert_eq!(read(text).unwrap_err().to_string(), told);
+            assert_eq!(read(text).unwrap_err().to_string(), reported);
         }
         let document =
             read("version = 2\n[plugins.nri]\n[plugins.'io.containerd.nri.v1.nri']\ndisable = true").unwrap();

@@ -6,7 +6,7 @@ use crate::wanted::Wanted;
 /// A configuration with which containerd would not start, or that is beyond what is read here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// No TOML. Nothing of the text is told: it may have credentials of registries.
+    /// No TOML. Nothing of the text is shown: it may have credentials of registries.
     #[error("{file}, line {line}: {message}")]
     NotToml {
         /// The file.

@@ -19,7 +19,7 @@ pub struct PrelaunchedPlugin {
     pub name: String,
 }
 
-/// Tells plugins from misnamed files. `names` are those of everything in the directory that is no directory and has an executable bit, links
+/// Distinguishes plugins from misnamed files. `names` are those of everything in the directory that is no directory and has an executable bit, links
 /// not followed; a link so counts as executable, whatever it points to.
 #[must_use]
 pub fn prelaunched(names: &[String]) -> Prelaunched {

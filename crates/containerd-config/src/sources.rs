@@ -89,7 +89,7 @@ impl Sources {
     /// Hands over everything that is in a directory; nothing where the directory is not there, as Go has it.
     ///
     /// # Errors
-    /// More names than are looked at.
+    /// More names than are checked.
     pub fn names(&mut self, directory: &str, names: Vec<String>) -> Result<(), ConfigError> {
         if names.len() > NAMES {
             return Err(ConfigError::TooManyNames { directory: directory.to_owned(), count: names.len() });

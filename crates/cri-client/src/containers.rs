@@ -36,7 +36,7 @@ pub struct ContainerInfo {
     pub state: ContainerState,
 }
 
-/// What the runtime has written down of a container; `None` where it does not tell.
+/// What the runtime has written down of a container; `None` where it does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerRecord {
     /// Shares of CPU time that kubelet asked for when it was made, 1024 for a whole CPU.

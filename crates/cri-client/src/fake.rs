@@ -1,4 +1,4 @@
-//! A container runtime and a cri-resmgr for tests: real gRPC over a real unix socket, answering as told.
+//! A container runtime and a cri-resmgr for tests: real gRPC over a real unix socket, answering as scripted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -44,7 +44,7 @@ pub enum Behaviour {
     Breaks,
 }
 
-/// Says for the path of a call how this one is answered, if not as told.
+/// Says for the path of a call how this one is answered, if not as scripted.
 pub type Script = Arc<dyn Fn(&str) -> Option<Behaviour> + Send + Sync>;
 
 /// Carries out an update of resources, before it is answered.
@@ -253,15 +253,15 @@ async fn answer(
             .await
         }
         "/runtime.v1.RuntimeService/UpdateContainerResources" => {
-            let told = Arc::new(Mutex::new(None));
-            let asked = Arc::clone(&told);
+            let reported = Arc::new(Mutex::new(None));
+            let asked = Arc::clone(&reported);
             let answer = try_unary(request, move |request: UpdateContainerResourcesRequest| {
                 let (update, reply) = update(&mut locked(&state), request)?;
                 *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(update);
                 Ok(reply)
             })
             .await;
-            let update = told.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let update = reported.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let (Some(updater), Some(update)) = (&traits.updater, update) {
                 updater(update).await;
             }

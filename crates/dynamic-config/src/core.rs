@@ -142,7 +142,7 @@ impl Core {
         self.group = group.into();
     }
 
-    /// The CPUs of the machine; `None`: not known. What was refused before is looked at again when they change.
+    /// The CPUs of the machine; `None`: not known. What was refused before is checked again when they change.
     pub fn set_cpus(&mut self, cpus: Option<CpuSet>) {
         if cpus == self.cpus {
             return;

@@ -2,7 +2,7 @@
 //!
 //! Takes what the daemon takes in any of its forms, and is stricter where the daemon is careless: it ignores unknown deep keys,
 //! takes any policy name and crashes at the next start, and panics on some values. What depends on the node (cache ways, block
-//! devices) cannot be checked here; which CPUs exist only the node knows, and [`NamedCpus`] tells what it has to look at.
+//! devices) cannot be checked here; which CPUs exist only the node knows, and [`NamedCpus`] says what it has to look at.
 
 mod cpus;
 mod document;

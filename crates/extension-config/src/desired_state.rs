@@ -58,7 +58,7 @@ pub enum BackendKind {
     NriPlugins,
 }
 
-/// What decides about the CPUs and memory of a node's containers, and what every node's is told alike.
+/// What decides about the CPUs and memory of a node's containers, and what is the same for every node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Backend {
@@ -121,7 +121,7 @@ pub struct Selection {
     /// Labels that the node must all carry.
     #[serde(default)]
     pub match_labels: BTreeMap<String, String>,
-    /// Names of worker pools that are left alone, for what the Shoot tells of their nodes. An agent that does not know them refuses on its node.
+    /// Names of worker pools that are left alone, for what the Shoot says of their nodes. An agent that does not know them refuses on its node.
     /// Left out when there are none: the text, and so its name, is the one of before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub excluded_pools: BTreeSet<String>,
@@ -182,7 +182,7 @@ struct Version1<'a> {
     daemon: &'a Daemon,
 }
 
-/// v1alpha1, without what was looked at already.
+/// v1alpha1, without what was checked already.
 #[derive(Deserialize)]
 struct Fields1 {
     phase: Phase,
@@ -205,7 +205,7 @@ struct Version2<'a> {
     handover: Option<&'a Handover>,
 }
 
-/// v1alpha2, without what was looked at already. An enum of which exactly one variant must be written: two backends, none, or one that is not
+/// v1alpha2, without what was checked already. An enum of which exactly one variant must be written: two backends, none, or one that is not
 /// known are errors.
 #[derive(Deserialize)]
 struct Fields2 {

@@ -25,7 +25,7 @@ pub const BUILT_IN_FALLBACK: &str = "policy:\n  Active: none\n";
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
-    /// What the nodes get, and what it is told on every node alike.
+    /// What the nodes get: the backend, and what is the same for every node.
     pub backend: Backend,
     /// Whether nodes that have the other backend may be led to this one.
     pub handover: Option<Handover>,
@@ -48,7 +48,7 @@ pub struct Effective {
 /// Its cost is bounded by [`limits`], but still some ten milliseconds at worst: nothing for an event loop.
 ///
 /// # Errors
-/// What is wrong. A key of the base configuration that the shoot overrides is not looked at. A shoot that goes over from cri-resmgr to nri-plugins is
+/// What is wrong. A key of the base configuration that the shoot overrides is not checked. A shoot that goes over from cri-resmgr to nri-plugins is
 /// refused, because nothing here makes policies of its configuration: [`resolve_with`] has it done.
 pub fn resolve(
     base: Option<&BTreeMap<String, String>>,
@@ -117,7 +117,7 @@ fn of_nri_plugins(
         left_alone: pools.left_alone,
         is_nowhere: pools.is_nowhere,
         origins,
-        warnings: warnings.told(),
+        warnings: warnings.into_problems(),
     })
 }
 
@@ -161,7 +161,7 @@ fn of_cri_resmgr(
         selection: Selection { excluded_pools: pools.excluded(), ..shoot.selection },
         left_alone: pools.left_alone,
         is_nowhere: pools.is_nowhere,
-        warnings: warnings.told(),
+        warnings: warnings.into_problems(),
     })
 }
 
@@ -252,8 +252,8 @@ fn configured(
     problems.none_or(())?;
     for (key, good) in &checked {
         let (origin, written) = &entries[key];
-        let told = good.left_out.iter().chain(&good.warnings);
-        warnings.extend(told.map(|finding| problem(*origin, written, &finding.path, &finding.message)));
+        let reported = good.left_out.iter().chain(&good.warnings);
+        warnings.extend(reported.map(|finding| problem(*origin, written, &finding.path, &finding.message)));
     }
     if let Some((origin, written)) = entries.get(&ConfigKey::ExtraOptions) {
         warnings.extend(options.left_out.iter().map(|message| problem(*origin, written, "", message)));
@@ -286,7 +286,7 @@ impl Warnings {
         warnings.into_iter().for_each(|warning| self.push(warning));
     }
 
-    fn told(mut self) -> Vec<Problem> {
+    fn into_problems(mut self) -> Vec<Problem> {
         if self.more > 0 {
             self.first.push(Problem::new(Origin::Shoot, "", "", &format!("and {} more warnings", self.more)));
         }

@@ -1,11 +1,11 @@
-//! What a Shoot tells about its nodes.
+//! What a Shoot says about its nodes.
 
 use gardener_api::Shoot;
 
 use crate::workers::{CpuManager, Facts, WorkerFacts};
 
 impl Facts {
-    /// What the Shoot tells about its nodes.
+    /// What the Shoot says about its nodes.
     #[must_use]
     pub fn of(shoot: &Shoot) -> Self {
         let workers = shoot.spec.provider.workers.iter().map(|worker| {

@@ -19,18 +19,18 @@ use table::Input::{self, Change, Modules, Object, Options, Text};
 fn field_cases() {
     for (id, input, answer) in table::CASES {
         for (way, found) in ways(input) {
-            let told = format!("{id} as {way}: {found:?}");
+            let reported = format!("{id} as {way}: {found:?}");
             match (answer, &found) {
-                (Accepted, Ok(found)) => assert_eq!(found.warnings, [""; 0], "{told}"),
+                (Accepted, Ok(found)) => assert_eq!(found.warnings, [""; 0], "{reported}"),
                 (Given(given), Ok(found)) => {
-                    assert_eq!((found.given.as_str(), found.warnings.as_slice()), (*given, &[][..]), "{told}");
+                    assert_eq!((found.given.as_str(), found.warnings.as_slice()), (*given, &[][..]), "{reported}");
                 }
                 (Warned(of), Ok(found)) => {
-                    assert!(found.warnings.len() == 1 && found.warnings[0].contains(of), "{told}, not with {of}");
+                    assert!(found.warnings.len() == 1 && found.warnings[0].contains(of), "{reported}, not with {of}");
                 }
-                (Refused(of), Err(found)) => assert!(found.contains(of), "{told}, not with {of}"),
-                (Restart(reason), Ok(found)) => assert_eq!(found.given, *reason, "{told}"),
-                _ => panic!("{told}"),
+                (Refused(of), Err(found)) => assert!(found.contains(of), "{reported}, not with {of}"),
+                (Restart(reason), Ok(found)) => assert_eq!(found.given, *reason, "{reported}"),
+                _ => panic!("{reported}"),
             }
         }
     }
@@ -89,14 +89,14 @@ fn ways(input: &Input) -> Vec<(&'static str, Outcome)> {
 }
 
 fn of_text(text: &str) -> Outcome {
-    let checked = check(text).map_err(|findings| told(&findings))?;
+    let checked = check(text).map_err(|findings| texts(&findings))?;
     let pushed = check_modules(&checked.by_module()).unwrap_or_else(|findings| panic!("{findings:?}"));
     assert_eq!(pushed.canonical(), checked.canonical(), "one meaning on both ways to the daemon");
     Ok(Found { given: checked.canonical().trim_end().to_owned(), warnings: each(&checked.warnings) })
 }
 
 fn of_modules(modules: &BTreeMap<String, String>) -> Outcome {
-    let checked = check_modules(modules).map_err(|findings| told(&findings))?;
+    let checked = check_modules(modules).map_err(|findings| texts(&findings))?;
     Ok(Found { given: checked.canonical().trim_end().to_owned(), warnings: each(&checked.warnings) })
 }
 
@@ -104,7 +104,7 @@ fn each(findings: &[Finding]) -> Vec<String> {
     findings.iter().map(|finding| format!("{}: {}", finding.path, finding.message)).collect()
 }
 
-fn told(findings: &[Finding]) -> String {
+fn texts(findings: &[Finding]) -> String {
     each(findings).join("; ")
 }
 

@@ -15,9 +15,9 @@ pub const CONFIGURATIONS: usize = 1024;
 pub const NAME_BYTES: usize = 253;
 /// Worker pools in a selection, and worker pools of a shoot that can be left alone.
 pub const WORKER_POOLS: usize = 256;
-/// Worker pools that are told by name of those that are left alone.
+/// Worker pools that are named of those that are left alone.
 pub const WORKER_POOLS_TOLD: usize = 50;
-/// Characters that are told of a value in the Shoot.
+/// Characters that are shown of a value in the Shoot.
 pub const VALUE_CHARACTERS: usize = 63;
 /// Labels in a selection.
 pub const MATCH_LABELS: usize = 64;
@@ -38,9 +38,9 @@ pub const DEPTH: usize = 64;
 pub const STEPS: u64 = 4 * 1024 * 1024;
 /// Entries of a section whose entries a running daemon keeps that are remembered one by one; of a longer one, that it is the same.
 pub const KEPT_ENTRIES: usize = 1000;
-/// Findings that are told.
+/// Findings that are reported.
 pub const FINDINGS: usize = 20;
-/// Warnings that are told.
+/// Warnings that are reported.
 pub const WARNINGS: usize = 10;
 /// Characters of a path in an error or a warning.
 pub const PATH_CHARACTERS: usize = 200;

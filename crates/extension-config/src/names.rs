@@ -45,7 +45,7 @@ pub const NODE_AGENT: &str = "cri-resmgr-node-agent";
 pub const NODE_AGENT_POLICY: &str = "node-agent.cri-resmgr.extensions.gardener.cloud";
 /// Container of the node agent's pod.
 pub const NODE_AGENT_CONTAINER: &str = "node-agent";
-/// Label that tells what belongs to the node agent: its pods, its Leases, and everything that the ManagedResource holds.
+/// Label that says what belongs to the node agent: its pods, its Leases, and everything that the ManagedResource holds.
 pub const NODE_AGENT_LABEL: &str = "app.kubernetes.io/name";
 /// Prefix of the Leases with the nodes' reports; the node's name follows.
 pub const NODE_REPORT_LEASE_PREFIX: &str = "cri-resmgr-node-";

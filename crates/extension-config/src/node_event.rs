@@ -1,6 +1,6 @@
 //! Reasons of the Events on a Node: the words by which people filter and alert, so none of them ever changes or is taken away.
 //!
-//! What is told in them, and when, is decided by the agent (`node-agent`: `events`, and `shoot::slots` for the record of the switch slots);
+//! What they say, and when, is decided by the agent (`node-agent`: `events`, and `shoot::slots` for the record of the switch slots);
 //! docs/events.md has a row for each.
 
 macro_rules! node_events {
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_told_apart_by_their_reason() {
+    fn events_are_distinguished_by_their_reason() {
         for event in NodeEvent::ALL {
             assert_eq!(NodeEvent::parse(event.as_str()), Some(*event));
             assert!(event.as_str().starts_with("CriResmgr"), "{event:?}");

@@ -1,4 +1,4 @@
-//! What each node agent tells about its node: JSON in an annotation of a Lease of its own in the shoot. The controller reads it to name
+//! What each node agent reports about its node: JSON in an annotation of a Lease of its own in the shoot. The controller reads it to name
 //! nodes to people; it decides nothing by it that the pods' readiness gate does not say.
 
 use std::collections::BTreeMap;
@@ -89,32 +89,32 @@ pub struct NodeReport {
     /// Seconds since 1970 from which on the node has waited for the slot that it waits for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_since: Option<u64>,
-    /// What people were told in Events. For the next agent, which must not tell it again; readers have no use for it.
+    /// What was published in Events. For the next agent, which must not publish it again; readers have no use for it.
     #[serde(default, skip_serializing_if = "Published::is_empty")]
     pub published: Published,
 }
 
-/// What people were told in Events.
+/// What was published in Events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Published {
-    /// What was told last of each topic, as long as it holds.
+    /// What was published last of each topic, as long as it holds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, Word>,
-    /// When each reason was told last, seconds since 1970.
+    /// When each reason was published last, seconds since 1970.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub at: BTreeMap<String, u64>,
 }
 
 impl Published {
-    /// Nothing was told.
+    /// Nothing was published.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.topics.is_empty() && self.at.is_empty()
     }
 }
 
-/// What was told of a topic.
+/// What was said of a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Word {
@@ -136,7 +136,7 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl NodeReport {
-    /// Whether the same is said of the node: but for the time, and what people were told.
+    /// Whether the same is said of the node: but for the time, and what was published.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         Self { since: other.since, published: other.published.clone(), ..self.clone() } == *other

@@ -1,11 +1,11 @@
-//! What `cri-resmgr-node-agent status --output json` prints: one look at a node, for programs. Readers ignore fields that they do not know, and take absent
+//! What `cri-resmgr-node-agent status --output json` prints: one check of a node, for programs. Readers ignore fields that they do not know, and take absent
 //! ones for empty, as agents of other versions may be asked.
 
 use serde::{Deserialize, Serialize};
 
 use crate::node_report::Stage;
 
-/// One look at a node.
+/// One check of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
@@ -53,7 +53,7 @@ pub struct NodeStatus {
     /// The journal's phase.
     #[serde(default)]
     pub journal: String,
-    /// Restarts of kubelet that the agent caused of late.
+    /// Restarts of kubelet that the agent caused recently.
     #[serde(default)]
     pub restarts: Vec<RestartStatus>,
     /// What of ours stands on the host.

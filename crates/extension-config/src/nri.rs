@@ -170,20 +170,20 @@ impl AllPolicies {
         }
     }
 
-    /// Checks one. After the first that makes them too many bytes together none is looked at.
+    /// Checks one. After the first that makes them too many bytes together none is checked.
     fn add(&mut self, field: &str, key: String, policy: &PolicyConfig) {
         if self.bytes > limits::EFFECTIVE_BYTES {
             return;
         }
         let kind = Kind::from(policy.kind);
         let accepted: Vec<&String> = self.accepted.iter().collect();
-        let told = |finding: &Finding| problem(field, &finding.path, &finding.message);
+        let reported = |finding: &Finding| problem(field, &finding.path, &finding.message);
         let checked = match check(kind, &Value::Object(policy.spec.clone()), &accepted) {
             Ok(checked) => checked,
             Err(findings) => {
                 for finding in &findings {
                     if finding.omitted == 0 {
-                        self.problems.push(told(finding));
+                        self.problems.push(reported(finding));
                     } else {
                         self.problems.omit(finding.omitted);
                     }
@@ -192,7 +192,7 @@ impl AllPolicies {
             }
         };
         let room = limits::WARNINGS.saturating_sub(self.warnings.len());
-        self.warnings.extend(checked.warnings().iter().take(room).map(told));
+        self.warnings.extend(checked.warnings().iter().take(room).map(reported));
         self.more_warnings += checked.warnings().len().saturating_sub(room);
         // Keys are sorted, and nothing but JSON's own escapes is needed: it is read as JSON again.
         let text = json!({"kind": kind.name(), "spec": checked.spec()}).to_string();

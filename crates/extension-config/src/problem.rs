@@ -86,7 +86,7 @@ impl Problems {
         }
     }
 
-    /// There are so many more, of a configuration of which some are told.
+    /// There are so many more, of a configuration of which some are listed.
     pub(crate) fn omit(&mut self, count: usize) {
         self.more += count;
     }
@@ -100,7 +100,7 @@ impl Problems {
         if self.first.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Each of those that are told.
+    /// Each of those that are listed.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.first.iter()
     }
@@ -109,10 +109,10 @@ impl Problems {
     #[must_use]
     pub fn below(&self, root: &str) -> String {
         let texts = self.first.iter().map(|problem| format!("{}: {}", problem.field(root), problem.detail()));
-        self.told("", &texts.collect::<Vec<_>>())
+        self.summarize("", &texts.collect::<Vec<_>>())
     }
 
-    /// How many more there are than are told.
+    /// How many more there are than are listed.
     #[must_use]
     pub fn more(&self) -> usize {
         self.more
@@ -123,7 +123,7 @@ impl Problems {
     pub fn places(&self) -> String {
         let mut places: Vec<String> = self.first.iter().map(Problem::place).collect();
         places.dedup();
-        self.told("invalid: ", &places)
+        self.summarize("invalid: ", &places)
     }
 
     /// Whether the shoot's owner has something to mend.
@@ -133,7 +133,7 @@ impl Problems {
     }
 
     /// As many as fit, and how many do not.
-    fn told(&self, start: &str, all: &[String]) -> String {
+    fn summarize(&self, start: &str, all: &[String]) -> String {
         let mut text = start.to_owned();
         for (index, one) in all.iter().enumerate() {
             let comma = if index > 0 { "; " } else { "" };
@@ -151,7 +151,7 @@ const MORE_BYTES: usize = 40;
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told("", &self.first.iter().map(ToString::to_string).collect::<Vec<_>>()))
+        f.write_str(&self.summarize("", &self.first.iter().map(ToString::to_string).collect::<Vec<_>>()))
     }
 }
 

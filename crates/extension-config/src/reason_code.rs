@@ -1,4 +1,4 @@
-//! Why a node is not as desired, as one word each: what programs tell reasons apart by. The sentence beside it is for people and may change.
+//! Why a node is not as desired, as one word each: by which programs distinguish reasons. The sentence beside it is for people and may change.
 //!
 //! An agent writes these words into its report; a reader of another version meets some that it does not know, and some that are no longer written. So no
 //! word is ever given another meaning.
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_told_apart_by_their_word() {
+    fn codes_are_distinguished_by_their_word() {
         for code in ReasonCode::ALL {
             assert_eq!(ReasonCode::parse(code.as_str()), Some(*code));
         }

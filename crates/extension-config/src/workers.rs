@@ -1,4 +1,4 @@
-//! What the Shoot tells of its worker pools: which of them are left alone, and what to warn of. Pure.
+//! What the Shoot says of its worker pools: which of them are left alone, and what to warn of. Pure.
 //!
 //! A node's own agent looks at the running kubelet and has the last word (`node-plan`, `preflight`). What the Shoot says already is said
 //! before any node is touched: its agents find their node not selected, which they make, keep and call as desired.
@@ -71,9 +71,9 @@ pub(crate) fn left_alone(selection: &Selection, facts: &Facts, backend: BackendN
             pools.entry(&worker.name).or_default().extend(reasons);
         }
     }
-    let told = pools.into_iter().map(|(name, reasons)| LeftAlone { name: name.to_owned(), reasons });
+    let reported = pools.into_iter().map(|(name, reasons)| LeftAlone { name: name.to_owned(), reasons });
     // Of more the agents say themselves that they cannot work there.
-    told.take(limits::WORKER_POOLS).collect()
+    reported.take(limits::WORKER_POOLS).collect()
 }
 
 /// Those that a node can be of: others cannot be named, neither by a selection nor by an exclusion.
@@ -87,13 +87,13 @@ fn selected<'a>(selection: &'a Selection, facts: &'a Facts) -> impl Iterator<Ite
 }
 
 fn reasons(worker: &WorkerFacts, backend: BackendName) -> Vec<String> {
-    let told = |value: &str| limits::cut(value, limits::VALUE_CHARACTERS);
+    let shown = |value: &str| limits::cut(value, limits::VALUE_CHARACTERS);
     let mut reasons = Vec::new();
     if let Some(CpuManager { policy, of_pool }) = &worker.cpu_manager
         && !NO_CPU_MANAGER.contains(&policy.as_str())
     {
         let owner = if *of_pool { "the pool's" } else { "the Shoot's" };
-        let policy = told(policy);
+        let policy = shown(policy);
         let because = match backend {
             BackendName::CriResmgr => "cri-resmgr swallows kubelet's updates of containers",
             BackendName::NriPlugins => "kubelet and the policy would both set the CPUs of containers",
@@ -107,7 +107,7 @@ fn reasons(worker: &WorkerFacts, backend: BackendName) -> Vec<String> {
         ("machine.architecture", &worker.architecture, names::ARCHITECTURE),
     ] {
         if let Some(value) = value.as_deref().filter(|value| !value.is_empty() && *value != works) {
-            reasons.push(format!("{field} is {:?}, only {works:?} works", told(value)));
+            reasons.push(format!("{field} is {:?}, only {works:?} works", shown(value)));
         }
     }
     let (oldest, because) = match backend {

@@ -122,7 +122,7 @@ fn verdict(result: Result<(), String>) -> String {
     match result {
         Ok(()) => "accepted".to_owned(),
         Err(text) => {
-            assert!(text.len() < 32 * 1024, "what is told of it has {} bytes", text.len());
+            assert!(text.len() < 32 * 1024, "what is said of it has {} bytes", text.len());
             format!("refused: {}", text.chars().take(90).collect::<String>().replace('\n', " "))
         }
     }

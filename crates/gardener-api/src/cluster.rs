@@ -10,7 +10,7 @@ use crate::raw::RawJson;
 use crate::read::{Faults, Part, Reader, object};
 use crate::shoot::{NotAShoot, Shoot};
 
-/// What gardenlet tells extension controllers about a shoot: copies of garden objects. Its name is the shoot's namespace in the seed.
+/// What gardenlet gives extension controllers to know about a shoot: copies of garden objects. Its name is the shoot's namespace in the seed.
 ///
 /// CloudProfile (the largest part) and Seed are skipped.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -41,7 +41,7 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// Nobody can tell.
+    /// Nobody knows.
     #[default]
     Unknown,
     /// It does not hold yet, within the time allowed.

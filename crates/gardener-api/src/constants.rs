@@ -21,7 +21,7 @@ pub mod operation {
     pub const WAIT_FOR_STATE: &str = "wait-for-state";
 }
 
-/// Label that tells what a namespace or object is for; values in [`role`].
+/// Label that says what a namespace or object is for; values in [`role`].
 pub const ROLE_LABEL: &str = "gardener.cloud/role";
 
 /// Values of [`ROLE_LABEL`].
@@ -68,7 +68,7 @@ pub const GENERIC_KUBECONFIG_ANNOTATION: &str = "generic-token-kubeconfig.secret
 /// Name of that Secret where the annotation is missing.
 pub const GENERIC_KUBECONFIG_DEFAULT: &str = "generic-token-kubeconfig";
 
-/// Label of a Secret that tells what gardener-resource-manager does with it.
+/// Label of a Secret that says what gardener-resource-manager does with it.
 pub const PURPOSE_LABEL: &str = "resources.gardener.cloud/purpose";
 /// Value of [`PURPOSE_LABEL`]: it writes a token of a ServiceAccount of the shoot into the Secret and renews it.
 pub const PURPOSE_TOKEN_REQUESTOR: &str = "token-requestor";

@@ -113,7 +113,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// One of the ManagedResources of [`crate::ControllerConfig::managed_resources`], as its watch has shown it; read where that tells nothing. What
+    /// One of the ManagedResources of [`crate::ControllerConfig::managed_resources`], as its watch has shown it; read where that says nothing. What
     /// is about to be applied needs no more: the answer says what was there. What is about to be taken away does.
     ///
     /// # Errors

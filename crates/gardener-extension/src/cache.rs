@@ -42,13 +42,13 @@ struct SeenCluster {
     facts: ClusterFacts,
     /// What an operation needs of it; `None` where it has to be read.
     lean: Option<LeanCluster>,
-    /// Version of the last Extension that was worked on with what is kept, without looking whether there is a newer one.
+    /// Version of the last Extension that was worked on with what is kept, without checking whether there is a newer one.
     trusted_by: Option<String>,
 }
 
 /// What an event on a Cluster means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClusterNews {
+pub(crate) enum ClusterUpdate {
     /// Nothing that matters.
     None,
     /// Its facts are others.
@@ -105,7 +105,7 @@ impl LeanCluster {
     }
 }
 
-/// What of a Cluster matters between reconciliations; a change of it is worth a look.
+/// What of a Cluster matters between reconciliations; a change of it is worth a reconciliation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of one object, compared as a whole")]
 pub(crate) struct ClusterFacts {
@@ -152,7 +152,7 @@ pub(crate) const EXTENSION_LIMIT: usize = 1 << 20;
 pub(crate) const MANAGED_RESOURCE_LIMIT: usize = 512 << 10;
 
 /// A ManagedResource as last seen; the error is why it could not be read.
-pub(crate) type Seen<T> = Result<Arc<T>, String>;
+pub(crate) type LastSeen<T> = Result<Arc<T>, String>;
 
 #[derive(Debug, Default)]
 struct Content {
@@ -162,7 +162,7 @@ struct Content {
     digests: BTreeMap<Key, Digest>,
     /// What was last published as unreadable of each.
     faults: HashMap<Key, String>,
-    managed_resources: HashMap<Key, Seen<ManagedResource>>,
+    managed_resources: HashMap<Key, LastSeen<ManagedResource>>,
     clusters: HashMap<String, SeenCluster>,
 }
 
@@ -236,9 +236,9 @@ impl Cache {
         self.missing.send_if_modified(|missing| missing.remove(watch));
     }
 
-    /// Takes a listed Extension in; tells whether it is new, and if not, whether it asks for something it did not ask for before.
+    /// Takes a listed Extension in; returns whether it is new, and if not, whether it asks for something it did not ask for before.
     /// `bytes` is its size.
-    pub(crate) fn put_extension(&self, extension: Extension, bytes: usize) -> News {
+    pub(crate) fn put_extension(&self, extension: Extension, bytes: usize) -> ExtensionUpdate {
         let key = Key::of(&extension);
         let digest = Digest::of(&extension);
         let mut content = self.write();
@@ -248,16 +248,16 @@ impl Cache {
             content.extensions.insert(key.clone(), Arc::new(facts(extension, &self.observed)));
         }
         match content.digests.insert(key, digest.clone()) {
-            None => News::New,
-            Some(before) if before == digest => News::None,
-            Some(_) => News::Changed,
+            None => ExtensionUpdate::New,
+            Some(before) if before == digest => ExtensionUpdate::None,
+            Some(_) => ExtensionUpdate::Changed,
         }
     }
 
-    /// As [`Self::put_extension`], of an event. One of before our own last write tells nothing any more; the one of that write is still to come.
-    pub(crate) fn put_changed_extension(&self, extension: Extension, bytes: usize) -> News {
+    /// As [`Self::put_extension`], of an event. One of before our own last write means nothing any more; the one of that write is still to come.
+    pub(crate) fn put_changed_extension(&self, extension: Extension, bytes: usize) -> ExtensionUpdate {
         if self.extension(&Key::of(&extension)).is_some_and(|kept| is_older(&extension, &kept)) {
-            return News::Old;
+            return ExtensionUpdate::Old;
         }
         self.put_extension(extension, bytes)
     }
@@ -272,7 +272,7 @@ impl Cache {
         self.record_write(extension);
     }
 
-    /// Remembers what our own write made of an Extension: the next one is based on it. Whatever others have asked for meanwhile is told by its event.
+    /// Remembers what our own write made of an Extension: the next one is based on it. Whatever others have asked for meanwhile comes with its own event.
     pub(crate) fn record_write(&self, extension: &Extension) {
         let mut content = self.write();
         if let Some(kept) = content.extensions.get_mut(&Key::of(extension))
@@ -347,7 +347,7 @@ impl Cache {
         self.read().digests.len()
     }
 
-    pub(crate) fn put_managed_resource(&self, key: Key, seen: Seen<ManagedResource>) {
+    pub(crate) fn put_managed_resource(&self, key: Key, seen: LastSeen<ManagedResource>) {
         self.write().managed_resources.insert(key, seen);
     }
 
@@ -368,7 +368,7 @@ impl Cache {
         gone
     }
 
-    pub(crate) fn managed_resource(&self, key: &Key) -> Option<Seen<ManagedResource>> {
+    pub(crate) fn managed_resource(&self, key: &Key) -> Option<LastSeen<ManagedResource>> {
         self.read().managed_resources.get(key).cloned()
     }
 
@@ -387,22 +387,22 @@ impl Cache {
         version: Option<String>,
         facts: ClusterFacts,
         lean: Option<LeanCluster>,
-    ) -> ClusterNews {
+    ) -> ClusterUpdate {
         let mut content = self.write();
         let Some(seen) = content.clusters.get_mut(name) else {
             content.clusters.insert(name.to_owned(), SeenCluster { version, facts, lean, trusted_by: None });
-            return ClusterNews::Facts;
+            return ClusterUpdate::Facts;
         };
         // Where nobody knows, it is safer to work once more.
         let is_late = seen.trusted_by.is_some()
             && seen.version != version
             && is_before(version.as_deref(), seen.trusted_by.as_deref()).unwrap_or(true);
-        let is_news = seen.facts != facts;
+        let is_changed = seen.facts != facts;
         (seen.version, seen.facts, seen.lean) = (version, facts, lean);
-        match (is_late, is_news) {
-            (true, _) => ClusterNews::Late,
-            (false, true) => ClusterNews::Facts,
-            (false, false) => ClusterNews::None,
+        match (is_late, is_changed) {
+            (true, _) => ClusterUpdate::Late,
+            (false, true) => ClusterUpdate::Facts,
+            (false, false) => ClusterUpdate::None,
         }
     }
 
@@ -423,7 +423,7 @@ impl Cache {
         self.read().clusters.get(name)?.lean.clone()
     }
 
-    /// The same for who does not look whether there is a newer one: [`ClusterNews::Late`] tells if there was.
+    /// The same for callers that do not check whether there is a newer one: [`ClusterUpdate::Late`] says if there was.
     pub(crate) fn trusted_cluster(&self, name: &str, request: &Extension) -> Option<LeanCluster> {
         let mut content = self.write();
         let seen = content.clusters.get_mut(name)?;
@@ -444,7 +444,7 @@ impl Cache {
 
 /// What an event on an Extension means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub(crate) enum ExtensionUpdate {
     /// Never seen before.
     New,
     /// It asks for something.
@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn configurations_and_what_is_too_large_are_not_kept() {
         let (cache, key) = (Cache::new([], "nodes"), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
-        assert_eq!(cache.put_extension(extension(1), EXTENSION_LIMIT), News::New);
+        assert_eq!(cache.put_extension(extension(1), EXTENSION_LIMIT), ExtensionUpdate::New);
         let kept = cache.extension(&key).expect("it is kept");
         assert!(
             kept.spec.provider_config.is_none() && kept.status.as_ref().is_some_and(|s| s.provider_status.is_none())
@@ -486,13 +486,13 @@ mod tests {
         let kept = cache.extension(&key).and_then(|kept| kept.status.clone()?.provider_status);
         assert_eq!(kept.expect("what was observed is kept").get(), r#"{"nodes":{"count":3}}"#);
         // It grows: what is asked for counts all the same.
-        assert_eq!(cache.put_extension(extension(2), EXTENSION_LIMIT + 1), News::Changed);
+        assert_eq!(cache.put_extension(extension(2), EXTENSION_LIMIT + 1), ExtensionUpdate::Changed);
         assert!(cache.extension(&key).is_none() && cache.is_too_large(&key));
         assert_eq!(
             (cache.extensions(), cache.extensions_in("ns").len(), cache.extension_count()),
             (vec![key.clone()], 1, 1)
         );
-        assert_eq!(cache.put_extension(extension(2), 1), News::None);
+        assert_eq!(cache.put_extension(extension(2), 1), ExtensionUpdate::None);
         assert!(cache.extension(&key).is_some());
         assert_eq!(cache.retain_extensions(&BTreeSet::new()), std::slice::from_ref(&key));
         assert!(!cache.knows(&key) && !cache.is_too_large(&key));
@@ -517,19 +517,19 @@ mod tests {
         };
         let cache = Cache::new([], "nodes");
         assert!(cache.trusted_cluster("ns", &request("9")).is_none(), "nothing is known of it yet");
-        assert_eq!(put(&cache, "3", 1), ClusterNews::Facts);
-        assert_eq!(put(&cache, "5", 1), ClusterNews::None, "nobody has worked with the one before");
+        assert_eq!(put(&cache, "3", 1), ClusterUpdate::Facts);
+        assert_eq!(put(&cache, "5", 1), ClusterUpdate::None, "nobody has worked with the one before");
         let trusted = cache.trusted_cluster("ns", &request("9")).expect("it is known");
         assert_eq!(trusted.version, "5");
-        assert_eq!(put(&cache, "5", 1), ClusterNews::None, "it is listed again");
-        assert_eq!(put(&cache, "7", 1), ClusterNews::Late);
-        assert_eq!(put(&cache, "10", 1), ClusterNews::None, "it was written after the request");
-        assert_eq!(put(&cache, "11", 2), ClusterNews::Facts);
-        assert_eq!(put(&cache, "odd", 2), ClusterNews::Late, "nobody knows");
+        assert_eq!(put(&cache, "5", 1), ClusterUpdate::None, "it is listed again");
+        assert_eq!(put(&cache, "7", 1), ClusterUpdate::Late);
+        assert_eq!(put(&cache, "10", 1), ClusterUpdate::None, "it was written after the request");
+        assert_eq!(put(&cache, "11", 2), ClusterUpdate::Facts);
+        assert_eq!(put(&cache, "odd", 2), ClusterUpdate::Late, "nobody knows");
     }
 
     #[test]
-    fn event_of_before_our_own_write_tells_nothing() {
+    fn event_from_before_our_own_write_changes_nothing() {
         let at = |version: &str, generation: i64| {
             let mut extension = extension(generation);
             extension.metadata.resource_version = Some(version.to_owned());
@@ -539,13 +539,13 @@ mod tests {
         let known = |version: &str| {
             cache.extension(&key).and_then(|kept| kept.metadata.resource_version.clone()) == Some(version.to_owned())
         };
-        assert_eq!(cache.put_changed_extension(at("5", 1), 1), News::New);
+        assert_eq!(cache.put_changed_extension(at("5", 1), 1), ExtensionUpdate::New);
         cache.record_write(&at("7", 1));
         assert!(known("7") && cache.is_last(&at("7", 1)) && !cache.is_last(&at("5", 1)));
-        assert_eq!(cache.put_changed_extension(at("6", 2), 1), News::Old);
+        assert_eq!(cache.put_changed_extension(at("6", 2), 1), ExtensionUpdate::Old);
         assert!(known("7"));
-        assert_eq!(cache.put_changed_extension(at("7", 1), 1), News::None);
-        assert_eq!(cache.put_changed_extension(at("8", 2), 1), News::Changed);
+        assert_eq!(cache.put_changed_extension(at("7", 1), 1), ExtensionUpdate::None);
+        assert_eq!(cache.put_changed_extension(at("8", 2), 1), ExtensionUpdate::Changed);
         cache.record_write(&at("7", 1));
         assert!(known("8"), "an answer that comes late changes nothing");
         // A list is the truth, whatever the numbers say: etcd may have been restored.
@@ -558,7 +558,7 @@ mod tests {
         let (cache, key) = (Cache::new([], "nodes"), Key { namespace: "ns".to_owned(), name: "e".to_owned() });
         assert!(!cache.record_fault(&key, "before it is known"));
         cache.put_extension(extension(1), 1);
-        assert!(!cache.record_fault(&key, ""), "nothing is no news");
+        assert!(!cache.record_fault(&key, ""), "an empty note is no change");
         assert!(cache.record_fault(&key, "a") && !cache.record_fault(&key, "a"));
         assert!(cache.record_fault(&key, "") && cache.record_fault(&key, "a"), "it was well in between");
     }

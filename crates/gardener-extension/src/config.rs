@@ -25,7 +25,7 @@ pub struct ControllerConfig {
     pub managed_resources: Vec<String>,
     /// Extensions worked on at the same time.
     pub max_concurrent_reconciles: NonZeroUsize,
-    /// How often a healthy Extension is looked after without being asked.
+    /// How often a healthy Extension is reconciled without a request.
     pub resync: Duration,
     /// Longest time of one actuator call.
     pub operation_deadline: Duration,
@@ -42,7 +42,7 @@ pub struct ControllerConfig {
     pub observation: ObservationConfig,
 }
 
-/// Settings of the looks at what is behind Extensions.
+/// Settings of the observation of what is behind Extensions.
 #[derive(Clone, Debug)]
 pub struct ObservationConfig {
     /// Key of the providerStatus that is theirs. No actuator writes it, and nobody but they.
@@ -50,14 +50,14 @@ pub struct ObservationConfig {
     /// Looks at a time, each at another Extension.
     pub at_a_time: NonZeroUsize,
     /// Until the next one while something is awaited, and after that. All times are cut by up to a fifth at random.
-    pub unsettled: Duration,
-    /// See `unsettled`. Longest wait after failures, too.
-    pub settled: Duration,
-    /// Within this time those that a new process finds are looked at first.
+    pub progressing_interval: Duration,
+    /// See `progressing_interval`. Longest wait after failures, too.
+    pub steady_interval: Duration,
+    /// Within this time those that a new process finds are observed for the first time.
     pub first: Duration,
-    /// Shortest time from one look to the next when the ManagedResources ask for it.
+    /// Shortest time from one observation to the next when the ManagedResources ask for it.
     pub spacing: Duration,
-    /// How long looks fail before the status says that nothing is known any more.
+    /// How long observations fail before the status says that nothing is known any more.
     pub grace: Duration,
     /// The same where nothing was ever known: a shoot in the making.
     pub first_grace: Duration,
@@ -70,10 +70,10 @@ pub struct HealthConfig {
     pub condition_type: String,
     /// ManagedResources that it is about; a subset of [`ControllerConfig::managed_resources`]. None = no health condition.
     pub managed_resources: Vec<String>,
-    /// How often to look without an event.
+    /// How often to check without an event.
     pub resync: Duration,
     /// `lastUpdateTime` is renewed when it is older, though nothing changed: gardenlet up to v1.57 takes a condition for stale
-    /// after five minutes. `None` for newer ones, which look at the heartbeat Lease.
+    /// after five minutes. `None` for newer ones, which read the heartbeat Lease.
     pub refresh_after: Option<Duration>,
     /// How long a roll-out may take before the condition turns from Progressing to False.
     pub progressing_threshold: Duration,
@@ -115,8 +115,8 @@ impl Default for ObservationConfig {
         Self {
             key: "nodes".to_owned(),
             at_a_time: const { NonZeroUsize::new(8).unwrap() },
-            unsettled: Duration::from_secs(30),
-            settled: Duration::from_secs(10 * 60),
+            progressing_interval: Duration::from_secs(30),
+            steady_interval: Duration::from_secs(10 * 60),
             first: Duration::from_secs(30),
             spacing: Duration::from_secs(10),
             grace: Duration::from_secs(60),

@@ -56,7 +56,7 @@ pub struct ControllerHandle {
 impl ControllerHandle {
     /// Something changed that concerns every Extension, such as the base configuration: each is reconciled once more, through the
     /// same queue and spread over time (the first hundred at once, then ten a second). Answers how many there are.
-    #[must_use = "the number tells whether anybody was concerned"]
+    #[must_use = "the number says whether anybody was concerned"]
     pub fn trigger_all(&self) -> usize {
         let keys = self.cache.extensions();
         let count = keys.len();
@@ -66,10 +66,10 @@ impl ControllerHandle {
         count
     }
 
-    /// What this Extension awaits may have changed, and no watch tells of it: the actuator is called again. Nothing happens to one that
+    /// What this Extension awaits may have changed, and no watch shows it: the actuator is called again. Nothing happens to one that
     /// awaits nothing.
     pub fn awaited(&self, namespace: String, name: String) {
-        self.work.add(Key { namespace, name }, Trigger::Awaited);
+        self.work.add(Key { namespace, name }, Trigger::DependencyChanged);
     }
 
     /// This Extension has to be reconciled once more, for a reason that only its actuator knows.
@@ -107,7 +107,7 @@ impl ControllerHandle {
 
 impl Controller {
     /// Puts a controller together; nothing happens before [`Self::run`]. `client` should refuse to write when leadership is lost. Without an
-    /// `observer` nobody looks behind the Extensions.
+    /// `observer` nothing behind the Extensions is observed.
     #[must_use]
     pub fn new(
         client: Client,
@@ -136,7 +136,7 @@ impl Controller {
                 recorder: recorder.clone(),
                 config: Arc::clone(&config),
                 cache: Arc::clone(&cache),
-                looks: Queue::new(),
+                queue: Queue::new(),
                 health: Arc::clone(&watches.health),
                 records: Records::default(),
                 metrics: metrics.clone(),
@@ -150,10 +150,10 @@ impl Controller {
             observing: observing.clone(),
         });
         let handle = ControllerHandle { missing: cache.missing(), cache: Arc::clone(&cache), work };
-        let tracks = crate::lifecycle::Tracks::default();
+        let object_states = crate::lifecycle::PerObjectState::default();
         let keeper = Arc::clone(&health);
         let lifecycle =
-            Lifecycle { client, config, actuator, recorder, metrics, cache, writers, health: keeper, tracks };
+            Lifecycle { client, config, actuator, recorder, metrics, cache, writers, health: keeper, object_states };
         Self { lifecycle: Arc::new(lifecycle), health, observing, watches: Arc::new(watches), handle }
     }
 
@@ -163,7 +163,7 @@ impl Controller {
         self.handle.clone()
     }
 
-    fn lookers(&self) -> usize {
+    fn observers(&self) -> usize {
         self.lifecycle.config.observation.at_a_time.get()
     }
 
@@ -180,11 +180,11 @@ impl Controller {
         for _ in 0..self.lifecycle.config.max_concurrent_reconciles.get() {
             workers.spawn(work(Arc::clone(&self.watches), Arc::clone(&self.lifecycle)));
         }
-        // These need no grace: each does one write at a time, and the next process looks again anyway.
+        // These need no grace: each does one write at a time, and the next process reconciles again anyway.
         for _ in 0..HEALTH_WORKERS {
             watching.spawn(keep_health(Arc::clone(&self.watches), Arc::clone(&self.health)));
         }
-        for observing in self.observing.iter().flat_map(|one| std::iter::repeat_n(one, self.lookers())) {
+        for observing in self.observing.iter().flat_map(|one| std::iter::repeat_n(one, self.observers())) {
             watching.spawn(observe(Arc::clone(&self.watches), Arc::clone(observing)));
         }
         tokio::select! {
@@ -196,7 +196,7 @@ impl Controller {
         self.watches.work.close();
         self.watches.health.close();
         if let Some(observing) = &self.observing {
-            observing.looks.close();
+            observing.queue.close();
         }
         let ended = tokio::time::timeout(GRACE, async { while workers.join_next().await.is_some() {} }).await;
         if ended.is_err() {
@@ -209,25 +209,25 @@ async fn work(watches: Arc<Watches>, lifecycle: Arc<Lifecycle>) {
     let queue = &watches.work;
     while let Some((key, triggers)) = queue.next().await {
         watches.metrics.queue(queue.sizes());
-        let next = lifecycle.look(&key, triggers).await;
+        let next = lifecycle.reconcile(&key, triggers).await;
         queue.done(key, next);
         watches.metrics.queue(queue.sizes());
     }
 }
 
 async fn keep_health(watches: Arc<Watches>, health: Arc<HealthKeeper>) {
-    // Before everything is listed, what is not there yet would look as if it were missing.
+    // Before everything is listed, what is not there yet would seem to be missing.
     synced(&watches.cache).await;
     while let Some((key, triggers)) = watches.health.next().await {
-        let next = health.look(&key, triggers).await;
+        let next = health.reconcile(&key, triggers).await;
         watches.health.done(key, next);
     }
 }
 
 async fn observe(watches: Arc<Watches>, observing: Arc<Observing>) {
     synced(&watches.cache).await;
-    while let Some((key, _)) = observing.looks.next().await {
-        let next = observing.look(&key).await;
-        observing.looks.done(key, next);
+    while let Some((key, _)) = observing.queue.next().await {
+        let next = observing.observe(&key).await;
+        observing.queue.done(key, next);
     }
 }

@@ -29,7 +29,7 @@ impl Notice {
         Self { is_warning: false, reason, action, note }
     }
 
-    /// Something an operator should look at.
+    /// Something an operator should see.
     #[must_use]
     pub fn warning(reason: &'static str, action: &'static str, note: String) -> Self {
         Self { is_warning: true, reason, action, note }

@@ -22,7 +22,7 @@ use crate::key::Key;
 use crate::managed_resources;
 use crate::observing::{self, Observing};
 use crate::operation::{Trigger, Triggers};
-use crate::queue::Next;
+use crate::queue::Requeue;
 use crate::writers::Writers;
 use crate::{Error, backoff, transition};
 #[cfg(test)]
@@ -38,7 +38,7 @@ pub(crate) struct HealthKeeper {
     pub(crate) config: Arc<ControllerConfig>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) writers: Arc<Writers>,
-    /// What is seen behind the Extensions, if somebody looks.
+    /// What is seen behind the Extensions, if somebody observes them.
     pub(crate) observing: Option<Arc<Observing>>,
 }
 
@@ -66,31 +66,31 @@ struct Changes {
 
 impl HealthKeeper {
     /// Looks at one Extension. Everything is read from the cache: in a healthy landscape this costs no call at all.
-    pub(crate) async fn look(&self, key: &Key, triggers: Triggers) -> Next {
+    pub(crate) async fn reconcile(&self, key: &Key, triggers: Triggers) -> Requeue {
         if self.config.health.managed_resources.is_empty() {
-            return Next::Nothing;
+            return Requeue::Nothing;
         }
         if let Some(observing) = &self.observing {
             observing.notice(key);
         }
         match self.write(key).await {
-            Ok(Due::Nothing | Due::Write(..)) => Next::After(self.config.health.resync, Trigger::Resync.into()),
-            Ok(Due::Later(wait)) => Next::After(wait, Trigger::Resync.into()),
-            Ok(Due::Unjudged) => Next::Nothing,
-            Err(error) if error.is_not_found() => Next::Nothing,
+            Ok(Due::Nothing | Due::Write(..)) => Requeue::After(self.config.health.resync, Trigger::Resync.into()),
+            Ok(Due::Later(wait)) => Requeue::After(wait, Trigger::Resync.into()),
+            Ok(Due::Unjudged) => Requeue::Nothing,
+            Err(error) if error.is_not_found() => Requeue::Nothing,
             Err(error) => {
                 // After a conflict the watch delivers the newer object, which leads here again anyway.
                 let failures = if triggers.contains(Trigger::Retry) { 2 } else { 1 };
                 if !error.is_conflict() {
                     tracing::warn!(object.r#ref = %key, error = %ErrorChain(&error), "cannot write the health condition");
                 }
-                Next::After(BACKOFF.delay(failures, backoff::random()), Trigger::Retry.into())
+                Requeue::After(BACKOFF.delay(failures, backoff::random()), Trigger::Retry.into())
             }
         }
     }
 
     async fn write(&self, key: &Key) -> Result<Due, Error> {
-        // Most looks find nothing, and need no turn for that.
+        // Most reconciliations find nothing, and need no turn for that.
         let due = self.due(key, self.cache.extension(key).as_deref(), Timestamp::now())?;
         if !matches!(due, Due::Write(..)) {
             return Ok(due);
@@ -120,7 +120,7 @@ impl HealthKeeper {
 
     /// The list that belongs into the write that ends an operation, and the version upon which it is made.
     pub(crate) fn due_when_complete(&self, key: &Key, now: Timestamp) -> Option<(String, Vec<AnyCondition>)> {
-        // Before everything is listed, what is not there yet would look as if it were missing.
+        // Before everything is listed, what is not there yet would seem to be missing.
         if !self.cache.is_synced() {
             return None;
         }
@@ -163,7 +163,7 @@ impl HealthKeeper {
 
     /// What makes the status say what was observed, unless it does.
     fn observed(&self, extension: &Extension, wanted: &Value) -> Option<Value> {
-        match observing::stands(extension, &self.config.observation.key) {
+        match observing::current_status(extension, &self.config.observation.key) {
             Some(before) if before == *wanted => None,
             Some(before) => Some(transition::difference(&before, wanted)),
             None => Some(wanted.clone()),

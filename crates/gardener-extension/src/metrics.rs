@@ -105,10 +105,10 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn operation(&self, operation: Operation, result: &'static str, took: Duration) {
+    pub(crate) fn operation(&self, operation: Operation, result: &'static str, elapsed: Duration) {
         let operation = operation.as_str();
         self.operations.get_or_create(&ResultLabels { operation, result }).inc();
-        self.durations.get_or_create(&OperationLabels { operation }).observe(took.as_secs_f64());
+        self.durations.get_or_create(&OperationLabels { operation }).observe(elapsed.as_secs_f64());
     }
 
     pub(crate) fn engine_error(&self, reason: &'static str) {

@@ -1,4 +1,4 @@
-//! What is seen behind an Extension beside all operations: the trait of an extension that looks at the nodes of its shoots. What it finds becomes
+//! What is seen behind an Extension beside all operations: the trait of an extension that observes the nodes of its shoots. What it finds becomes
 //! one key of the providerStatus, and a sentence in the health condition while that is not good.
 
 use async_trait::async_trait;
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::events::Notice;
 
-/// Looks at what is behind Extensions.
+/// Observes what is behind Extensions.
 #[async_trait]
 pub trait Observer: Send + Sync + 'static {
-    /// Looks once, at one Extension never twice at a time. It may take its time, within a bound of its own; it is dropped in the middle when the
+    /// Observes once; never twice at a time for one Extension. It may take its time, within a bound of its own; it is dropped in the middle when the
     /// Extension goes. The error says why nothing was seen.
     async fn observe(&self, subject: &Subject) -> Result<Observation, String>;
 
@@ -21,14 +21,14 @@ pub trait Observer: Send + Sync + 'static {
     /// What a status says for the health condition: who is the reason. Of the status alone, so that a new process says the same.
     fn detail(&self, status: &Value) -> Option<String>;
 
-    /// What is told in Events of the status of now, where `before` stood before. Of the two alone, so that a new process tells nothing twice.
+    /// What Events say of the status now, where `before` stood before. Of the two alone, so that a new process reports nothing twice.
     fn notices(&self, before: Option<&Value>, now: &Value) -> Vec<Notice>;
 
-    /// No look follows: what is kept for this namespace may go.
+    /// No observation follows: what is kept for this namespace may go.
     fn forget(&self, namespace: &str);
 }
 
-/// What is looked at.
+/// What is observed.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// Namespace of the Extension.
@@ -42,9 +42,9 @@ pub struct Subject {
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
-    /// For the key of the providerStatus. What is equal is not written again, so there must be no time of the look in it.
+    /// For the key of the providerStatus. What is equal is not written again, so it must not contain the time of the observation.
     pub status: Value,
-    /// Nothing more is awaited: the next look may take longer.
+    /// Nothing more is awaited: the next observation may be later.
     pub is_settled: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Observation {
 pub enum Unseen {
     /// The shoot is hibernated: there is nothing.
     Hibernated,
-    /// Looks failed; the last one for this reason.
+    /// Observations failed; the last one for this reason.
     Failed(String),
 }
 

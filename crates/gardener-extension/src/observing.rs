@@ -1,6 +1,6 @@
-//! When to look behind an Extension, and what was found last. In workers of its own: a shoot takes its time, and no operation waits for it.
+//! When to observe what is behind an Extension, and what was found last. In workers of its own: a shoot takes its time, and no operation waits for it.
 
-mod sight;
+mod target_state;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,8 +23,8 @@ use crate::key::Key;
 use crate::metrics::Metrics;
 use crate::observer::{Observation, Observer, Subject, Unseen, generic_kubeconfig};
 use crate::operation::Trigger;
-use crate::queue::{Next, Queue};
-use sight::{Sight, sight};
+use crate::queue::{Queue, Requeue};
+use target_state::{TargetState, target_state};
 
 /// Times are cut by up to this part, so that shoots that began together do not stay together.
 const JITTER: f64 = 0.2;
@@ -36,65 +36,65 @@ pub(crate) struct Observing {
     pub(crate) recorder: Recorder,
     pub(crate) config: Arc<ControllerConfig>,
     pub(crate) cache: Arc<Cache>,
-    /// Looks that are due.
-    pub(crate) looks: Queue<Key>,
-    /// Told of what was found.
+    /// Observations that are due.
+    pub(crate) queue: Queue<Key>,
+    /// Notified of what was found.
     pub(crate) health: Arc<Queue<Key>>,
     pub(crate) records: Records,
     pub(crate) metrics: Metrics,
 }
 
-/// What is known of each Extension. All of it can be lost: then the status stays as it is until the next look.
+/// What is known of each Extension. All of it can be lost: then the status stays as it is until the next observation.
 #[derive(Default)]
 pub(crate) struct Records(Mutex<HashMap<Key, Record>>);
 
 struct Record {
-    /// Another state of it is reason for another look.
-    sight: Sight,
-    looked: Option<Instant>,
+    /// Another state of it is a reason to observe it again.
+    target_state: TargetState,
+    observed_at: Option<Instant>,
     /// Failures in a row, and since when.
     failures: u32,
     failing_since: Option<(Instant, Timestamp)>,
     latest: Option<Arc<Observation>>,
-    /// Dropped, it ends the look that is under way.
-    under_way: Option<oneshot::Sender<()>>,
+    /// Dropped, it cancels the observation that is under way.
+    cancel: Option<oneshot::Sender<()>>,
 }
 
 impl Record {
-    fn new(sight: Sight) -> Self {
-        Self { sight, looked: None, failures: 0, failing_since: None, latest: None, under_way: None }
+    fn new(target_state: TargetState) -> Self {
+        Self { target_state, observed_at: None, failures: 0, failing_since: None, latest: None, cancel: None }
     }
 }
 
 impl Observing {
-    /// Something about the Extension, its ManagedResource or its Cluster may have changed: plans a look, if that is so, and ends them all where
+    /// Something about the Extension, its ManagedResource or its Cluster may have changed: plans an observation, if that is so, and ends them all where
     /// nothing is to be seen. Costs no call.
     pub(crate) fn notice(&self, key: &Key) {
-        let sight = self.sight(key);
-        let Sight::Nothing = sight else {
+        let target_state = self.target_state(key);
+        let TargetState::Absent = target_state else {
             let wait = {
                 let mut records = self.records.lock();
                 match records.get_mut(key) {
-                    Some(record) if record.sight == sight => return,
+                    Some(record) if record.target_state == target_state => return,
                     Some(record) => {
-                        record.sight = sight;
-                        let since = record.looked.map_or(Duration::MAX, |looked| looked.elapsed());
+                        record.target_state = target_state;
+                        let since = record.observed_at.map_or(Duration::MAX, |observed_at| observed_at.elapsed());
                         self.times().spacing.saturating_sub(since)
                     }
                     // After a start these are all that there are: they share the time.
                     None => {
-                        records.insert(key.clone(), Record::new(sight));
+                        records.insert(key.clone(), Record::new(target_state));
                         self.times().first.mul_f64(backoff::random())
                     }
                 }
             };
-            self.looks.add_after(key.clone(), Trigger::Awaited, wait);
+            self.queue.add_after(key.clone(), Trigger::DependencyChanged, wait);
             return;
         };
         self.forget(key);
     }
 
-    /// Nothing is to be seen any more. A look under way ends.
+    /// Nothing is to be seen any more. An observation under way ends.
     pub(crate) fn forget(&self, key: &Key) {
         if self.records.lock().remove(key).is_some() {
             self.observer.forget(&key.namespace);
@@ -112,30 +112,31 @@ impl Observing {
         match latest {
             Some(latest) => self.observer.detail(&latest.status),
             // A process before this one has seen it.
-            None => self.observer.detail(&stands(extension, &self.times().key)?),
+            None => self.observer.detail(&current_status(extension, &self.times().key)?),
         }
     }
 
-    /// Looks once, and says when to look again.
-    pub(crate) async fn look(&self, key: &Key) -> Next {
-        let (sight, extension) = (self.sight(key), self.cache.extension(key));
-        let Some(extension) = extension.filter(|_| sight != Sight::Nothing) else {
+    /// Observes once, and returns when to do so again.
+    pub(crate) async fn observe(&self, key: &Key) -> Requeue {
+        let (target_state, extension) = (self.target_state(key), self.cache.extension(key));
+        let Some(extension) = extension.filter(|_| target_state != TargetState::Absent) else {
             self.forget(key);
-            return Next::Nothing;
+            return Requeue::Nothing;
         };
-        let (under_way, ended) = oneshot::channel::<()>();
+        let (cancel, ended) = oneshot::channel::<()>();
         let before = {
             let mut records = self.records.lock();
-            let record = records.entry(key.clone()).or_insert_with(|| Record::new(sight));
-            (record.sight, record.looked, record.under_way) = (sight, Some(Instant::now()), Some(under_way));
+            let record = records.entry(key.clone()).or_insert_with(|| Record::new(target_state));
+            (record.target_state, record.observed_at, record.cancel) =
+                (target_state, Some(Instant::now()), Some(cancel));
             record.latest.as_ref().map(|latest| latest.status.clone())
         };
-        let before = before.or_else(|| stands(&extension, &self.times().key));
-        if sight == Sight::Asleep {
+        let before = before.or_else(|| current_status(&extension, &self.times().key));
+        if target_state == TargetState::Hibernated {
             let status = self.observer.unseen(before.as_ref(), Timestamp::now(), &Unseen::Hibernated);
-            let (_, notices) = self.took(key, Ok(Observation { status, is_settled: true }), before.as_ref());
+            let (_, notices) = self.record_result(key, Ok(Observation { status, is_settled: true }), before.as_ref());
             self.publish(&extension, notices).await;
-            return Next::Nothing;
+            return Requeue::Nothing;
         }
         let found = async {
             let generic_kubeconfig = self.generic_kubeconfig(key).await?;
@@ -143,8 +144,8 @@ impl Observing {
             self.observer.observe(&subject).await
         };
         let (next, notices) = tokio::select! {
-            found = found => self.took(key, found, before.as_ref()),
-            _ = ended => return Next::Nothing,
+            found = found => self.record_result(key, found, before.as_ref()),
+            _ = ended => return Requeue::Nothing,
         };
         self.publish(&extension, notices).await;
         next
@@ -157,18 +158,23 @@ impl Observing {
         }
     }
 
-    /// Keeps what was found, and has it written if it is news; what is to be told of it.
-    fn took(&self, key: &Key, found: Result<Observation, String>, before: Option<&Value>) -> (Next, Vec<Notice>) {
+    /// Keeps what was found, and has it written if it changed; returns the Events about it.
+    fn record_result(
+        &self,
+        key: &Key,
+        found: Result<Observation, String>,
+        before: Option<&Value>,
+    ) -> (Requeue, Vec<Notice>) {
         let (times, mut records) = (self.times(), self.records.lock());
         // The Extension went meanwhile.
-        let Some(record) = records.get_mut(key) else { return (Next::Nothing, Vec::new()) };
-        record.under_way = None;
+        let Some(record) = records.get_mut(key) else { return (Requeue::Nothing, Vec::new()) };
+        record.cancel = None;
         self.metrics.observed(found.is_ok());
         let (observation, wait) = match found {
             Ok(observation) => {
                 (record.failures, record.failing_since) = (0, None);
-                let is_settled = observation.is_settled && record.sight.is_good();
-                (Some(observation), if is_settled { times.settled } else { times.unsettled })
+                let is_settled = observation.is_settled && record.target_state.is_good();
+                (Some(observation), if is_settled { times.steady_interval } else { times.progressing_interval })
             }
             Err(reason) => {
                 record.failures = record.failures.saturating_add(1);
@@ -177,7 +183,7 @@ impl Observing {
                 tracing::debug!(object.r#ref = %key, reason, failures = record.failures, "nothing was seen behind the Extension");
                 let status =
                     (begun.elapsed() >= grace).then(|| self.observer.unseen(before, since, &Unseen::Failed(reason)));
-                let backoff = Backoff { first: times.unsettled, factor: 2, cap: times.settled };
+                let backoff = Backoff { first: times.progressing_interval, factor: 2, cap: times.steady_interval };
                 let unseen = status.map(|status| Observation { status, is_settled: false });
                 // What is random comes below.
                 (unseen, backoff.delay(record.failures, 0.0))
@@ -191,17 +197,17 @@ impl Observing {
             record.latest = Some(Arc::new(observation));
             self.health.add(key.clone(), Trigger::Changed);
         }
-        (Next::After(wait.mul_f64(1.0 - JITTER * backoff::random()), Trigger::Resync.into()), notices)
+        (Requeue::After(wait.mul_f64(1.0 - JITTER * backoff::random()), Trigger::Resync.into()), notices)
     }
 
-    fn sight(&self, key: &Key) -> Sight {
-        let Some(extension) = self.cache.extension(key) else { return Sight::Nothing };
+    fn target_state(&self, key: &Key) -> TargetState {
+        let Some(extension) = self.cache.extension(key) else { return TargetState::Absent };
         let cluster = self.cache.cluster(&key.namespace);
         let resources = self.config.health.managed_resources.iter();
         let resources: Vec<_> = resources
             .map(|name| self.cache.managed_resource(&Key { namespace: key.namespace.clone(), name: name.clone() }))
             .collect();
-        sight(&extension, cluster.as_ref(), &resources)
+        target_state(&extension, cluster.as_ref(), &resources)
     }
 
     /// Of most Clusters it is kept; of one that is too large, asked for.
@@ -222,7 +228,7 @@ impl Observing {
 }
 
 /// What stands in the status under this key.
-pub(crate) fn stands(extension: &Extension, key: &str) -> Option<Value> {
+pub(crate) fn current_status(extension: &Extension, key: &str) -> Option<Value> {
     let mut status = extension.status.as_ref()?.provider_status.as_ref()?.read(OBSERVED_LIMIT).ok()?;
     status.get_mut(key).map(Value::take)
 }

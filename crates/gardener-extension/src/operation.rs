@@ -36,7 +36,7 @@ pub struct Situation {
     pub finalizer: bool,
     /// Type and state of the last operation.
     pub last: Option<(LastOperationType, LastOperationState)>,
-    /// The spec changed since the last operation, and the controller is told to act on that instead of on the annotation.
+    /// The spec changed since the last operation, and the controller is configured to act on that instead of on the annotation.
     pub spec_changed: bool,
 }
 
@@ -257,6 +257,6 @@ fn is_requested(situation: Situation, triggers: Triggers) -> bool {
         || situation.deleting
         || situation.last.is_none()
         || situation.spec_changed
-        || (triggers.contains(Trigger::Seen) && unfinished)
+        || (triggers.contains(Trigger::FirstSeen) && unfinished)
         || triggers.forces()
 }

@@ -12,8 +12,8 @@ use crate::operation::{Trigger, Triggers};
 
 /// What becomes of a key after its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Look again after this time, for these causes. Replaces what was planned before the work, not what was planned meanwhile.
+pub(crate) enum Requeue {
+    /// Reconcile again after this time, for these causes. Replaces what was planned before the work, not what was planned meanwhile.
     After(Duration, Triggers),
     /// Nothing is planned any more.
     Nothing,
@@ -114,7 +114,7 @@ impl<K: Clone + Ord + Hash> Queue<K> {
     }
 
     /// Gives a key back.
-    pub(crate) fn done(&self, key: K, next: Next) {
+    pub(crate) fn done(&self, key: K, next: Requeue) {
         self.lock().give_back(key, next);
         self.changed.notify_one();
     }
@@ -192,14 +192,14 @@ impl<K: Clone + Ord + Hash> State<K> {
         Some((key, std::mem::take(&mut entry.due)))
     }
 
-    fn give_back(&mut self, key: K, next: Next) {
+    fn give_back(&mut self, key: K, next: Requeue) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         self.running -= usize::from(std::mem::take(&mut entry.running));
         let before = entry.set_aside.take();
         let plan = match next {
-            Next::After(delay, triggers) => Some((Instant::now() + delay, triggers)),
-            Next::Nothing => None,
-            Next::Unchanged => before,
+            Requeue::After(delay, triggers) => Some((Instant::now() + delay, triggers)),
+            Requeue::Nothing => None,
+            Requeue::Unchanged => before,
         };
         if !entry.due.is_empty() && !entry.queued {
             entry.queued = true;

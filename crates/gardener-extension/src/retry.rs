@@ -1,4 +1,4 @@
-//! A call that fails by an accident is made again at once. An operation takes a dozen calls: where a fifth of them fail, hardly one
+//! Retries calls that failed for a transient reason at once. An operation takes a dozen calls: where a fifth of them fail, hardly one
 //! operation in ten gets through in one piece, and the back-off between operations grows to minutes.
 //!
 //! The client itself does so for 429, 503 and 504 (`kube::client::retry`), and for nothing else.
@@ -30,7 +30,7 @@ const JITTER: f64 = 0.2;
 /// Never, as the times are constants that fit each other.
 pub fn retrying_client(client: Client) -> Result<Client, InvalidBackoff> {
     let namespace = client.default_namespace().to_owned();
-    let policy = Accidents::new()?;
+    let policy = TransientRetry::new()?;
     let calls = service_fn(move |request: Request<Body>| {
         let client = client.clone();
         async move { client.send(request).await.map_err(BoxError::from) }
@@ -39,20 +39,20 @@ pub fn retrying_client(client: Client) -> Result<Client, InvalidBackoff> {
 }
 
 #[derive(Clone)]
-struct Accidents {
-    made_again: u32,
+struct TransientRetry {
+    attempts: u32,
     backoff: ExponentialBackoff,
     cloning: RetryPolicy,
 }
 
-impl Accidents {
+impl TransientRetry {
     fn new() -> Result<Self, InvalidBackoff> {
         let backoff = ExponentialBackoffMaker::new(FIRST, LONGEST, JITTER, HasherRng::new())?.make_backoff();
-        Ok(Self { made_again: 0, backoff, cloning: RetryPolicy::default() })
+        Ok(Self { attempts: 0, backoff, cloning: RetryPolicy::default() })
     }
 }
 
-impl<B> Policy<Request<Body>, Response<B>, BoxError> for Accidents {
+impl<B> Policy<Request<Body>, Response<B>, BoxError> for TransientRetry {
     type Future = tokio::time::Sleep;
 
     fn retry(
@@ -61,12 +61,12 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Accidents {
         outcome: &mut Result<Response<B>, BoxError>,
     ) -> Option<tokio::time::Sleep> {
         let status = outcome.as_ref().ok().map(Response::status);
-        let by_accident =
+        let is_transient =
             status.is_none_or(|status| matches!(status, StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY));
-        if !by_accident || self.made_again == RETRIES {
+        if !is_transient || self.attempts == RETRIES {
             return None;
         }
-        self.made_again += 1;
+        self.attempts += 1;
         let (method, path) = (request.method(), request.uri().path());
         tracing::debug!(%method, path, ?status, "repeating a call to the API");
         Some(self.backoff.next_backoff())
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_lasts_is_told_within_a_second_and_a_half() {
+    async fn a_lasting_failure_is_returned_within_a_second_and_a_half() {
         let (api, calls) = failing(usize::MAX, Some(500));
         let start = tokio::time::Instant::now();
         assert!(api.get("c").await.is_err());

@@ -125,7 +125,7 @@ impl ShootAccess {
     }
 
     /// A client of the shoot whose namespace in the seed is `namespace`, and whose generic kubeconfig is in the Secret `generic` there.
-    /// That the API server answers is not looked at.
+    /// Whether the API server answers is not checked.
     ///
     /// # Errors
     /// When there is no way to it now.

@@ -61,10 +61,10 @@ impl Failure {
     }
 }
 
-/// Whether the beginning of an operation must be written. A new request must show at once; a retry, or the next look at
-/// something pending, continues what the status says already; a periodic look that finds nothing to do stays silent.
-pub(crate) fn announces(extension: &Extension, operation: Operation, triggers: Triggers) -> bool {
-    if triggers.is_loud() {
+/// Whether the beginning of an operation must be written. A new request must show at once; a retry, or the next reconciliation of
+/// something pending, continues what the status says already; a periodic resync that finds nothing to do stays silent.
+pub(crate) fn must_record_start(extension: &Extension, operation: Operation, triggers: Triggers) -> bool {
+    if triggers.is_user_request() {
         return true;
     }
     let Some(last) = extension.last_operation() else { return true };
@@ -72,17 +72,17 @@ pub(crate) fn announces(extension: &Extension, operation: Operation, triggers: T
     match last.state {
         LastOperationState::Processing | LastOperationState::Error => {
             // A retry may meet a new request before its event arrives. `reconcile` goes once it is taken up; the others stay
-            // until the operation is done, and tell nothing.
+            // until the operation is done, and say nothing.
             let asked = extension.operation_annotation();
-            !same || asked == Some(RECONCILE) || (triggers.contains(Trigger::Seen) && asked.is_some())
+            !same || asked == Some(RECONCILE) || (triggers.contains(Trigger::FirstSeen) && asked.is_some())
         }
-        LastOperationState::Succeeded => !is_quiet(triggers),
+        LastOperationState::Succeeded => !is_resync_only(triggers),
         _ => true,
     }
 }
 
-/// Only the periodic look.
-fn is_quiet(triggers: Triggers) -> bool {
+/// Only the periodic resync.
+fn is_resync_only(triggers: Triggers) -> bool {
     triggers == Triggers::from(Trigger::Resync)
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn pending(extension: &Extension, operation: Operation, message: &str
     (!unchanged).then(|| patch(&wanted))
 }
 
-/// The operation failed for now. Written only when that is news.
+/// The operation failed for now. Written only when that changed.
 pub(crate) fn failed(
     extension: &Extension,
     operation: Operation,
@@ -136,7 +136,7 @@ pub(crate) fn failed(
     Some(json!({ "status": { "lastOperation": wanted, "lastError": error_patch, "observedGeneration": generation } }))
 }
 
-/// The operation is done: the error goes. `now` must not lie before the request, or gardenlet waits on. A periodic look
+/// The operation is done: the error goes. `now` must not lie before the request, or gardenlet waits on. A periodic resync
 /// writes it only if something else stood there.
 pub(crate) fn succeeded(
     extension: &Extension,
@@ -146,10 +146,10 @@ pub(crate) fn succeeded(
     now: Timestamp,
 ) -> Option<Value> {
     let observed = extension.status.as_ref().and_then(|status| status.observed_generation);
-    let stands = extension.last_operation().is_some_and(|last| last.state == LastOperationState::Succeeded)
+    let current_status = extension.last_operation().is_some_and(|last| last.state == LastOperationState::Succeeded)
         && extension.last_error().is_none()
         && observed == generation;
-    if stands && is_quiet(triggers) {
+    if current_status && is_resync_only(triggers) {
         return None;
     }
     let wanted = LastOperation {

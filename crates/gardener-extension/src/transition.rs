@@ -75,7 +75,7 @@ pub(crate) fn failed(
     Some(Transition { patch, log: Some(Log::Failed { reason, error: failure.note.clone() }), events })
 }
 
-/// The operation is complete. The status says so; an Event does where Events have told of a failure, or where the Extension comes or goes.
+/// The operation is complete. The status says so; an Event does where Events have reported a failure, or where the Extension comes or goes.
 pub(crate) fn completed(
     extension: &Extension,
     operation: Operation,
@@ -84,17 +84,17 @@ pub(crate) fn completed(
     now: Timestamp,
 ) -> Option<Transition> {
     let patch = status::succeeded(extension, operation, generation, triggers, now)?;
-    let is_news = extension.last_error().is_some() || !matches!(operation, Operation::Create | Operation::Reconcile);
+    let is_changed = extension.last_error().is_some() || !matches!(operation, Operation::Create | Operation::Reconcile);
     let note = || Notice::normal(reason::SUCCEEDED, operation.as_str(), format!("{} is done", operation.as_str()));
-    let events = is_news.then(note).into_iter().collect();
+    let events = is_changed.then(note).into_iter().collect();
     Some(Transition { patch, log: Some(Log::Completed), events })
 }
 
-/// The key of the providerStatus that is written by who looks behind the Extension.
+/// The key of the providerStatus that is written by whoever observes what is behind the Extension.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Observed<'a> {
     pub(crate) key: &'a str,
-    /// Somebody looks, or will.
+    /// Somebody observes it, or will.
     pub(crate) stays: bool,
 }
 
@@ -110,9 +110,9 @@ pub(crate) fn with_provider_status(
     let Some(ProviderStatus { mut value, events }) = wanted else { return transition };
     let before = extension.status.as_ref().and_then(|status| status.provider_status.as_ref()?.read(limit).ok());
     if let Some(value) = value.as_object_mut() {
-        let stands = before.as_ref().and_then(|before| before.get(observed.key)).filter(|_| observed.stays);
-        match stands {
-            Some(stands) => drop(value.insert(observed.key.to_owned(), stands.clone())),
+        let current_status = before.as_ref().and_then(|before| before.get(observed.key)).filter(|_| observed.stays);
+        match current_status {
+            Some(current_status) => drop(value.insert(observed.key.to_owned(), current_status.clone())),
             None => drop(value.remove(observed.key)),
         }
     }

@@ -1,4 +1,4 @@
-//! The watches. They fill the cache and tell the queues which keys deserve a look; they decide nothing.
+//! The watches. They fill the cache and add to the queues which keys deserve a reconciliation; they decide nothing.
 
 mod source;
 
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::Metrics;
 use crate::cache::{
-    Cache, ClusterFacts, ClusterNews, EXTENSION_LIMIT, LeanCluster, MANAGED_RESOURCE_LIMIT, News,
+    Cache, ClusterFacts, ClusterUpdate, EXTENSION_LIMIT, ExtensionUpdate, LeanCluster, MANAGED_RESOURCE_LIMIT,
     managed_resources_watch,
 };
 use crate::config::ControllerConfig;
@@ -83,14 +83,14 @@ impl Watches {
         &self,
         raw: &RawValue,
         reported: &mut HashMap<Key, String>,
-        put: impl FnOnce(&Cache, Extension, usize) -> News,
+        put: impl FnOnce(&Cache, Extension, usize) -> ExtensionUpdate,
     ) -> Option<Key> {
         let extension = self.read(EXTENSIONS, raw, Extension::from_raw)?;
         let (key, bytes) = (Key::of(&extension), raw.get().len());
         if !self.config.serves(&extension) {
             return Some(key);
         }
-        // The owner is told when it is worked on.
+        // The owner gets an Event when it is worked on.
         let fault = match bytes {
             _ if !extension.faults.is_empty() => Some(extension.faults.to_string()),
             bytes if bytes > EXTENSION_LIMIT => Some(format!("{bytes} bytes; at most {EXTENSION_LIMIT} are kept")),
@@ -98,17 +98,17 @@ impl Watches {
         };
         self.report(EXTENSIONS, &key, fault, reported);
         match put(&self.cache, extension, bytes) {
-            News::New => self.work.add(key.clone(), Trigger::Seen),
-            News::Changed => self.work.add(key.clone(), Trigger::Changed),
-            News::None => {}
-            News::Old => return Some(key),
+            ExtensionUpdate::New => self.work.add(key.clone(), Trigger::FirstSeen),
+            ExtensionUpdate::Changed => self.work.add(key.clone(), Trigger::Changed),
+            ExtensionUpdate::None => {}
+            ExtensionUpdate::Old => return Some(key),
         }
         self.metrics.extensions(self.cache.extension_count());
         self.health.add(key.clone(), Trigger::Changed);
         Some(key)
     }
 
-    /// Counts and logs what is wrong with an object, if that is news.
+    /// Counts and logs what is wrong with an object, if that changed.
     fn report(&self, kind: &'static str, key: &Key, fault: Option<String>, reported: &mut HashMap<Key, String>) {
         let Some(fault) = fault else {
             reported.remove(key);
@@ -169,8 +169,8 @@ impl Watches {
     fn managed_resource_changed(&self, namespace: &str) {
         for key in self.cache.extensions_in(namespace) {
             // An operation in back-off after an error is not woken by this: its cause is elsewhere.
-            if self.work.is_running_or_planned(&key, Trigger::Awaited) {
-                self.work.add(key.clone(), Trigger::Awaited);
+            if self.work.is_running_or_planned(&key, Trigger::DependencyChanged) {
+                self.work.add(key.clone(), Trigger::DependencyChanged);
             }
             self.health.add(key, Trigger::Changed);
         }
@@ -206,9 +206,9 @@ impl Watches {
         let undecodable = facts.undecodable.clone();
         let lean = LeanCluster::of(&cluster, &shoot, &self.config.extension_type);
         let trigger = match self.cache.put_cluster(&name, cluster.metadata.resource_version, facts, lean) {
-            ClusterNews::None => return Some(name),
-            ClusterNews::Facts => Trigger::Awaited,
-            ClusterNews::Late => Trigger::External,
+            ClusterUpdate::None => return Some(name),
+            ClusterUpdate::Facts => Trigger::DependencyChanged,
+            ClusterUpdate::Late => Trigger::External,
         };
         let keys = self.cache.extensions_in(&name);
         if let Some(fault) = undecodable.filter(|_| !keys.is_empty()) {

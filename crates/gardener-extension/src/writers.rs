@@ -26,7 +26,7 @@ impl Default for Writers {
 
 /// The right to write one Extension, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn<'a>(#[expect(dead_code, reason = "held, and not looked at")] MutexGuard<'a, ()>);
+pub(crate) struct Turn<'a>(#[expect(dead_code, reason = "held, and never read")] MutexGuard<'a, ()>);
 
 impl Writers {
     /// Waits for the turn. Whoever has it reads anew what it writes upon: from the cache, which has our own last write.

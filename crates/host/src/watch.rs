@@ -52,7 +52,7 @@ pub enum WatchError {
     /// The kernel gives no inotify instance, or reading from it failed.
     #[error("cannot use inotify")]
     Inotify(#[source] io::Error),
-    /// A directory could not be looked at.
+    /// A directory could not be read.
     #[error("cannot find a directory to watch")]
     Host(#[from] HostError),
     /// A directory could not be added, for example because the user's limit of watches is used up.

@@ -108,7 +108,7 @@ fn a_state_file_is_read_back_and_not_rewritten_when_equal() {
 }
 
 #[test]
-fn a_damaged_state_file_is_told_from_one_of_another_version() {
+fn a_damaged_state_file_is_distinguished_from_one_of_another_version() {
     let (directory, state_file) = state_file();
     let path = directory.path().join("journal.json");
     for text in ["", "\n", "\0\0\0", "{", "[]", r#"{"version":1}"#, r#"{"version":1,"content":{"phase":3}}"#] {

@@ -38,7 +38,7 @@ pub fn build(root: &Path, platform: Platform) -> Result<PathBuf, Error> {
     Ok(folder.join(target).join("release"))
 }
 
-/// The cargo that runs us, where one does. What it tells its programs about their own package is not handed on: build
+/// The cargo that runs us, where one does. What it hands its programs about their own package is not handed on: build
 /// scripts watch it (ring's does), and half of the crates would be built anew whenever another program asks.
 #[must_use]
 pub fn cargo() -> Command {

@@ -129,7 +129,7 @@ impl FromStr for Pinned {
 /// The registry's host with its port, where the name begins with one, and the rest.
 fn split_host(repository: &str) -> (Option<&str>, &str) {
     match repository.split_once('/') {
-        // As Docker tells them apart: a host has a dot, a colon or an upper case letter, or is `localhost`.
+        // As Docker distinguishes them: a host has a dot, a colon or an upper case letter, or is `localhost`.
         Some((host, path))
             if host == "localhost"
                 || host.contains(['.', ':'])

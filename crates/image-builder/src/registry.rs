@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `chart` | what a registry holds of a chart |
 //! | `credentials` | where Docker's configuration has them |
-//! | `trust` | whom they are told |
+//! | `trust` | who may get them |
 //! | `sign_in` | what they are exchanged for |
 //! | `wire` | requests and answers |
 //! | `referrers` | which answers are lists of documents, and what becomes of them |
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Upload {
 
 impl Upload {
     /// Signs in to the registry of `reference` with what Docker's configuration says about it, else anonymously.
-    /// `plain_http` is for registries without TLS; those on loopback are taken as such without being told.
+    /// `plain_http` is for registries without TLS; those on loopback are taken as such without being asked for.
     ///
     /// # Errors
     /// [`Error::Transfer`] where that fails, and for a registry that would have user and password sent without TLS;
@@ -155,8 +155,8 @@ impl Upload {
             self.blob(blob, &mut report).await?;
         }
         let digest = artifact.manifest.digest;
-        let told = self.manifest(&digest.to_string(), &artifact.manifest).await?;
-        if !told.contains_key(UNDERSTOOD) && !self.lists(artifact).await? {
+        let reported = self.manifest(&digest.to_string(), &artifact.manifest).await?;
+        if !reported.contains_key(UNDERSTOOD) && !self.lists(artifact).await? {
             self.list(artifact).await?;
         }
         Ok(digest)
@@ -194,7 +194,7 @@ impl Upload {
         repository.send_blob(blob).await
     }
 
-    /// Whether our tag may be given this content. What cannot be read is no reason against it: the push itself will tell.
+    /// Whether our tag may be given this content. What cannot be read is no reason against it: the push itself will show it.
     async fn free(&mut self, digest: &Digest) -> Result<(), Error> {
         if self.overwrites {
             return Ok(());
@@ -220,7 +220,7 @@ impl Upload {
         self.manifest(&tag, manifest).await.map(drop)
     }
 
-    /// Puts a manifest under a tag or its digest, and returns what the registry tells about it.
+    /// Puts a manifest under a tag or its digest, and returns what the registry says about it.
     async fn manifest(&mut self, under: &str, manifest: &Blob) -> Result<HeaderMap, Error> {
         let repository = self.repository().await?;
         let answer = repository.put(under, manifest).await?;

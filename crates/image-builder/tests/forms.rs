@@ -193,11 +193,11 @@ fn a_program_for_another_machine_is_refused() {
         (Platform::LinuxArm64, "arm64", 62, "cri-resmgr is for linux/amd64, and cannot be in an image for linux/arm64"),
         (Platform::LinuxAmd64, "amd64", 40, "cri-resmgr is no program of a known platform"),
     ] {
-        let told = refused(platform, binaries, payload).unwrap();
-        assert!(told.contains(why), "{told}");
+        let reported = refused(platform, binaries, payload).unwrap();
+        assert!(reported.contains(why), "{reported}");
     }
     // One that needs a loader, which an image without a file system does not have: this test itself.
     std::fs::copy(std::env::current_exe().unwrap(), folder.path().join("amd64/tool")).unwrap();
-    let told = refused(Platform::of_this_machine().unwrap(), "amd64", 62).unwrap();
-    assert!(told.contains("no static program"), "{told}");
+    let reported = refused(Platform::of_this_machine().unwrap(), "amd64", 62).unwrap();
+    assert!(reported.contains("no static program"), "{reported}");
 }

@@ -120,6 +120,9 @@ fn tags_stay_as_written_in_yaml() {
 fn every_fault_of_an_image_vector_is_reported() {
     let errors =
         ImageVector::overridden("t", "images: [{name: ''}, {name: a, ref: x}, {name: b, tag: ''}]").unwrap_err();
-    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["t: images[0].name: must not be empty", "t: images[2].tag: must not be empty where it is given"]);
+    let reported: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        reported,
+        ["t: images[0].name: must not be empty", "t: images[2].tag: must not be empty where it is given"]
+    );
 }

@@ -107,7 +107,7 @@ pub(crate) fn advice(code: ReasonCode) -> Advice {
         ),
         ReasonCode::RolledBack => act(
             "The installation did not prove itself, and the node went back to containerd. Pods run on.",
-            "Read what failed in the message, and the daemon's own words on the node (kubectl resmgr host-log NODE); another configuration or version is tried at once, the same one again at the time that is told.",
+            "Read what failed in the message, and the daemon's own words on the node (kubectl resmgr host-log NODE); another configuration or version is tried at once, the same one again at the time that the message gives.",
         ),
         ReasonCode::RolledBackToPrevious => act(
             "The new configuration or version did not prove itself, and the node runs as before the change.",
@@ -122,8 +122,8 @@ pub(crate) fn advice(code: ReasonCode) -> Advice {
             "Start it (`systemctl start kubelet`) when the work on the node is done, or replace the node.",
         ),
         ReasonCode::RestartBudget => wait(
-            "kubelet was restarted so often of late that the agent waits before it does so again.",
-            "Wait until the time that is told; if it comes again, find out who moves kubelet away from the proxy (journalctl -u kubelet -t runtime-gate).",
+            "kubelet was restarted so often recently that the agent waits before it does so again.",
+            "Wait until the time that the message gives; if it comes again, find out who moves kubelet away from the proxy (journalctl -u kubelet -t runtime-gate).",
         ),
         ReasonCode::SlotNotAsked => wait(
             "The next change takes a switch slot, which the agent is about to ask for.",

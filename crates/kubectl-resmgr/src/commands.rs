@@ -125,19 +125,19 @@ async fn status(shoot: &Shoot, connection: &Connection, args: &StatusArgs, scree
 
 async fn one_node(shoot: &Shoot, args: &NodeArgs, screen: Screen) -> anyhow::Result<Exit> {
     let (status, row) = row_of(shoot, &args.name).await?;
-    let look = match &row.pod {
+    let agent_status = match &row.pod {
         Some(pod) => match shoot.agent_status(pod).await {
             Ok(printed) => node::parse(&printed).map_err(anyhow::Error::msg),
             Err(error) => Err(error),
         },
         None => Err(anyhow::anyhow!("there is no pod of the agent on it")),
     };
-    match look {
-        Ok(look) if args.form.is_json() => {
-            let json = serde_json::to_string_pretty(&look).context("write the answer")?;
+    match agent_status {
+        Ok(agent_status) if args.form.is_json() => {
+            let json = serde_json::to_string_pretty(&agent_status).context("write the answer")?;
             print(&(clean_json(&json) + "\n"))?;
         }
-        Ok(look) => print(&node::text(&look, now(), screen.style))?,
+        Ok(agent_status) => print(&node::text(&agent_status, now(), screen.style))?,
         Err(error) => {
             say(&format!("The agent cannot be asked: {}", clean(&why(&error), limits::PARAGRAPH)));
             say("What its report and Events say:");
@@ -145,12 +145,12 @@ async fn one_node(shoot: &Shoot, args: &NodeArgs, screen: Screen) -> anyhow::Res
                 let json = serde_json::to_string_pretty(&row).context("write the answer")?;
                 print(&(clean_json(&json) + "\n"))?;
             } else {
-                let told = explain::one(&row, now(), screen.style);
+                let explanation = explain::one(&row, now(), screen.style);
                 let events = events_of(shoot, Some(&args.name)).await.map_or_else(
                     |error| clean(&why(&error), limits::PARAGRAPH) + "\n",
                     |all| events::text(&all, now(), screen.style, screen.width()),
                 );
-                print(&format!("{told}\n{events}"))?;
+                print(&format!("{explanation}\n{events}"))?;
             }
         }
     }
@@ -204,14 +204,14 @@ async fn show_events(shoot: &Shoot, args: &EventsArgs, screen: Screen) -> anyhow
     Ok(Exit::Done)
 }
 
-async fn events_of(shoot: &Shoot, node: Option<&str>) -> anyhow::Result<Vec<events::Told>> {
+async fn events_of(shoot: &Shoot, node: Option<&str>) -> anyhow::Result<Vec<events::EventRow>> {
     let wanted = node.map(|node| format!("Node/{node}"));
     let mut all = Vec::new();
     shoot
         .each_event(|event| {
-            let told = events::told(event);
-            if wanted.as_ref().is_none_or(|wanted| told.object == *wanted) {
-                all.push(told);
+            let reported = events::event_row(event);
+            if wanted.as_ref().is_none_or(|wanted| reported.object == *wanted) {
+                all.push(reported);
             }
         })
         .await?;
@@ -228,8 +228,8 @@ async fn must_gather(shoot: &Shoot, connection: &Connection, args: &MustGatherAr
             Ok(Some(extension)) => files.add_json("extension.json", &seed::shown(&extension, args.with_configuration)),
             Err(error) => files.missing.push(format!("extension.json: {}", why(&error))),
         }
-        let told = (files.count(), files.missing.len());
-        anyhow::Ok((files.pack(now()).context("pack the archive")?, told))
+        let reported = (files.count(), files.missing.len());
+        anyhow::Ok((files.pack(now()).context("pack the archive")?, reported))
     };
     let (archive, (count, missing)) = match gathered.await {
         Ok(gathered) => gathered,

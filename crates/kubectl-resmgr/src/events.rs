@@ -1,4 +1,4 @@
-//! `events`: what the extension has told about nodes, the newest last.
+//! `events`: what the extension has published about nodes, the newest last.
 
 use k8s_openapi::api::events::v1::Event;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::text::clean;
 /// An Event, clean.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Told {
+pub(crate) struct EventRow {
     /// Seconds since 1970 of the last time.
     pub(crate) at: u64,
     pub(crate) is_warning: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Told {
 }
 
 /// From the API's object.
-pub(crate) fn told(event: Event) -> Told {
+pub(crate) fn event_row(event: Event) -> EventRow {
     let series = event.series;
     let regarding = event.regarding.unwrap_or_default();
     let micro = series.as_ref().map(|series| series.last_observed_time.0).or(event.event_time.map(|time| time.0));
@@ -32,7 +32,7 @@ pub(crate) fn told(event: Event) -> Told {
         .or(event.deprecated_last_timestamp.map(|time| time.0))
         .or(event.metadata.creation_timestamp.map(|time| time.0));
     let object = format!("{}/{}", regarding.kind.unwrap_or_default(), regarding.name.unwrap_or_default());
-    Told {
+    EventRow {
         at: last.and_then(|time| u64::try_from(time.as_second()).ok()).unwrap_or_default(),
         is_warning: event.type_.as_deref() == Some("Warning"),
         reason: clean(&event.reason.unwrap_or_default(), limits::NAME),
@@ -43,7 +43,7 @@ pub(crate) fn told(event: Event) -> Told {
 }
 
 /// The last ones, in the order of their time.
-pub(crate) fn last(mut all: Vec<Told>) -> Vec<Told> {
+pub(crate) fn last(mut all: Vec<EventRow>) -> Vec<EventRow> {
     all.sort();
     let surplus = all.len().saturating_sub(limits::EVENTS);
     all.drain(..surplus);
@@ -51,21 +51,21 @@ pub(crate) fn last(mut all: Vec<Told>) -> Vec<Told> {
 }
 
 /// As a table.
-pub(crate) fn text(all: &[Told], now: u64, style: Style, width: Option<usize>) -> String {
+pub(crate) fn text(all: &[EventRow], now: u64, style: Style, width: Option<usize>) -> String {
     if all.is_empty() {
-        return "No Events of the extension; the API server keeps them for an hour, unless it is told otherwise.\n"
+        return "No Events of the extension; the API server keeps them for an hour, unless it is configured otherwise.\n"
             .to_owned();
     }
     let rows: Vec<[Cell; 5]> = all
         .iter()
-        .map(|told| {
-            let tone = if told.is_warning { Tone::Bad } else { Tone::Plain };
+        .map(|reported| {
+            let tone = if reported.is_warning { Tone::Bad } else { Tone::Plain };
             [
-                Cell::plain(age(told.at, now)),
-                Cell::toned(told.reason.clone(), tone),
-                Cell::plain(told.object.clone()),
-                Cell::plain(told.count.to_string()),
-                Cell::plain(told.note.clone()),
+                Cell::plain(age(reported.at, now)),
+                Cell::toned(reported.reason.clone(), tone),
+                Cell::plain(reported.object.clone()),
+                Cell::plain(reported.count.to_string()),
+                Cell::plain(reported.note.clone()),
             ]
         })
         .collect();
@@ -76,8 +76,8 @@ pub(crate) fn text(all: &[Told], now: u64, style: Style, width: Option<usize>) -
 mod tests {
     use super::*;
 
-    fn event(reason: &str, at: &str, note: &str) -> Told {
-        told(
+    fn event(reason: &str, at: &str, note: &str) -> EventRow {
+        event_row(
             serde_json::from_value(serde_json::json!({
                 "metadata": { "name": "e" }, "eventTime": at, "type": "Warning", "reason": reason, "note": note,
                 "regarding": { "kind": "Node", "name": "n1" },
@@ -101,14 +101,14 @@ mod tests {
 
     #[test]
     fn only_the_last_ones_are_kept() {
-        let all = (0..700).map(|at| Told { at, ..event("r", "2027-01-15T08:00:30.000000Z", "") }).collect();
-        let kept = last(all);
-        assert_eq!((kept.len(), kept[0].at), (limits::EVENTS, 200));
+        let all = (0..700).map(|at| EventRow { at, ..event("r", "2027-01-15T08:00:30.000000Z", "") }).collect();
+        let stored = last(all);
+        assert_eq!((stored.len(), stored[0].at), (limits::EVENTS, 200));
     }
 
     #[test]
-    fn an_event_without_anything_is_told_too() {
-        let told = told(Event::default());
-        assert_eq!((told.at, told.object.as_str(), told.count), (0, "/", 1));
+    fn an_event_without_any_field_is_shown_too() {
+        let reported = event_row(Event::default());
+        assert_eq!((reported.at, reported.object.as_str(), reported.count), (0, "/", 1));
     }
 }

@@ -1,4 +1,4 @@
-//! `explain`: why a node is not as desired, and what to do. Nodes with the same reasons are told of together.
+//! `explain`: why a node is not as desired, and what to do. Nodes with the same reasons are shown together.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,14 +8,14 @@ use extension_config::ReasonCode;
 use crate::advice::advice;
 use crate::duration::age;
 use crate::limits;
-use crate::rows::{Row, Slot, Standing};
+use crate::rows::{Row, Slot, Urgency};
 use crate::status::{Status, listed};
 use crate::style::{Style, Tone};
 
 /// Explanations that are given at a time; a shoot has few reasons, however many nodes.
 const GROUPS: usize = 20;
 
-/// What nodes that are told of together have in common: stage, codes and, without codes, the sentence.
+/// What nodes that are shown together have in common: stage, codes and, without codes, the sentence.
 type Shared<'a> = (Option<&'a str>, &'a [String], &'a str);
 
 /// Of all nodes that are not as desired.
@@ -24,7 +24,7 @@ pub(crate) fn all(status: &Status, now: u64, style: Style) -> String {
         return status.text(now, style, None);
     }
     let mut groups: BTreeMap<Shared<'_>, Vec<&Row>> = BTreeMap::new();
-    for row in status.nodes.iter().filter(|row| matches!(row.standing, Standing::UnderWay | Standing::Stuck)) {
+    for row in status.nodes.iter().filter(|row| matches!(row.urgency, Urgency::UnderWay | Urgency::Stuck)) {
         // Where there are codes they say what the sentences have in common: these name times and files.
         let sentence = if row.codes.is_empty() { row.reason.as_str() } else { "" };
         groups.entry((row.stage, &row.codes, sentence)).or_default().push(row);
@@ -35,12 +35,12 @@ pub(crate) fn all(status: &Status, now: u64, style: Style) -> String {
     let mut groups: Vec<Vec<&Row>> = groups.into_values().collect();
     // Who needs somebody comes first, then what concerns most.
     groups.sort_by_key(|rows| {
-        let worst = rows.iter().map(|row| row.standing).max();
+        let worst = rows.iter().map(|row| row.urgency).max();
         (std::cmp::Reverse(worst), std::cmp::Reverse(rows.len()))
     });
     let left = groups.len().saturating_sub(GROUPS);
-    let told: Vec<String> = groups.iter().take(GROUPS).filter_map(|rows| group(rows, now, style)).collect();
-    let mut text = told.join("\n");
+    let reported: Vec<String> = groups.iter().take(GROUPS).filter_map(|rows| group(rows, now, style)).collect();
+    let mut text = reported.join("\n");
     if left > 0 {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\nand {left} more reasons (kubectl resmgr explain NODE)");
@@ -56,22 +56,22 @@ fn group(rows: &[&Row], now: u64, style: Style) -> Option<String> {
     let first = rows.first()?;
     let names: Vec<String> = rows.iter().map(|row| row.node.clone()).collect();
     let head = if rows.len() == 1 { names[0].clone() } else { format!("{} nodes: {}", rows.len(), listed(&names)) };
-    Some(told(first, &head, rows.len() > 1, now, style))
+    Some(describe(first, &head, rows.len() > 1, now, style))
 }
 
 /// Of one node, whatever it is.
 pub(crate) fn one(row: &Row, now: u64, style: Style) -> String {
-    told(row, &row.node, false, now, style)
+    describe(row, &row.node, false, now, style)
 }
 
-fn told(row: &Row, head: &str, are_many: bool, now: u64, style: Style) -> String {
-    let (tone, words) = match (row.standing, are_many) {
-        (Standing::AsDesired, _) => (Tone::Good, "is as desired"),
-        (Standing::UnderWay, false) => (Tone::Waiting, "is on its way"),
-        (Standing::UnderWay, true) => (Tone::Waiting, "are on their way"),
-        (Standing::Stuck, false) => (Tone::Bad, "needs somebody"),
-        (Standing::Stuck, true) => (Tone::Bad, "need somebody"),
-        (Standing::NotServed, _) => (Tone::Faint, "is not served"),
+fn describe(row: &Row, head: &str, are_many: bool, now: u64, style: Style) -> String {
+    let (tone, words) = match (row.urgency, are_many) {
+        (Urgency::AsDesired, _) => (Tone::Good, "is as desired"),
+        (Urgency::UnderWay, false) => (Tone::Waiting, "is on its way"),
+        (Urgency::UnderWay, true) => (Tone::Waiting, "are on their way"),
+        (Urgency::Stuck, false) => (Tone::Bad, "needs somebody"),
+        (Urgency::Stuck, true) => (Tone::Bad, "need somebody"),
+        (Urgency::NotServed, _) => (Tone::Faint, "is not served"),
     };
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
@@ -118,10 +118,10 @@ fn is_about_pod(row: &Row) -> bool {
 
 /// There is a report, and no code in it.
 fn untyped(row: &Row) -> &'static str {
-    match row.standing {
-        Standing::AsDesired | Standing::NotServed => "Nothing.",
-        Standing::UnderWay => "Wait; if it lasts, look at the agent's pod and its log (kubectl resmgr must-gather).",
-        Standing::Stuck => {
+    match row.urgency {
+        Urgency::AsDesired | Urgency::NotServed => "Nothing.",
+        Urgency::UnderWay => "Wait; if it lasts, look at the agent's pod and its log (kubectl resmgr must-gather).",
+        Urgency::Stuck => {
             "See what the agent says. (Its report has no reason codes: the agent is of an earlier version.)"
         }
     }
@@ -129,8 +129,8 @@ fn untyped(row: &Row) -> &'static str {
 
 /// What there is to see is the pod.
 fn of_the_pod(row: &Row) -> &'static str {
-    match row.standing {
-        Standing::NotServed => {
+    match row.urgency {
+        Urgency::NotServed => {
             "Nothing, unless it is to be served: agents run on amd64 nodes with containerd, as Gardener labels them."
         }
         _ => {
@@ -159,30 +159,33 @@ mod tests {
 
     #[test]
     fn a_code_of_a_newer_agent_is_said_to_be_unknown() {
-        let told = one(&row("n1", "Blocked", "m", &["OfTheFuture", "Space"]), 1000, Style::Plain);
-        assert!(told.contains("OfTheFuture: a reason that this program does not know; the agent is newer"), "{told}");
-        assert!(told.contains("too full"), "what is known is told: {told}");
+        let reported = one(&row("n1", "Blocked", "m", &["OfTheFuture", "Space"]), 1000, Style::Plain);
+        assert!(
+            reported.contains("OfTheFuture: a reason that this program does not know; the agent is newer"),
+            "{reported}"
+        );
+        assert!(reported.contains("too full"), "what is known is shown: {reported}");
     }
 
     #[test]
-    fn a_report_without_codes_is_told_as_it_is() {
-        let told = one(&row("n1", "Blocked", "some sentence", &[]), 1000, Style::Plain);
-        assert!(told.contains("says       some sentence\ndo         See what the agent says."), "{told}");
+    fn a_report_without_codes_is_reported_as_it_is() {
+        let reported = one(&row("n1", "Blocked", "some sentence", &[]), 1000, Style::Plain);
+        assert!(reported.contains("says       some sentence\ndo         See what the agent says."), "{reported}");
     }
 
     #[test]
     fn a_good_report_without_a_pod_leads_to_the_pod() {
         let mut facts = crate::rows::tests::good(1);
         facts.pods = Some(BTreeMap::new());
-        let told = all(&Status::of(&facts), 1000, Style::Plain);
+        let reported = all(&Status::of(&facts), 1000, Style::Plain);
         assert!(
-            told.contains("the agent's pod is gone") && told.contains("do         Look at the agent's pod: "),
-            "{told}"
+            reported.contains("the agent's pod is gone") && reported.contains("do         Look at the agent's pod: "),
+            "{reported}"
         );
     }
 
     #[test]
-    fn a_reason_that_many_nodes_share_is_told_once() {
+    fn a_reason_that_many_nodes_share_is_reported_once() {
         let mut nodes: Vec<Row> = (0..5000)
             .map(|number| row(&format!("n{number:04}"), "Working", &format!("waits since {number}"), &["SlotsTaken"]))
             .collect();

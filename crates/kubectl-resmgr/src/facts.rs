@@ -20,7 +20,7 @@ pub(crate) struct NodeFact {
     pub(crate) labels: BTreeMap<String, String>,
 }
 
-/// What a node's agent has told, or why that cannot be read.
+/// What a node's agent has reported, or why that cannot be read.
 pub(crate) type ReportFact = Result<NodeReport, String>;
 
 /// An agent's pod.
@@ -29,7 +29,7 @@ pub(crate) struct PodFact {
     pub(crate) name: String,
     /// Its readiness gate, which the agent itself opens; and kubelet's word.
     pub(crate) is_ready: bool,
-    /// Why it is not, as far as the pod tells.
+    /// Why it is not, as far as the pod says.
     pub(crate) trouble: Option<String>,
     /// It is on its way out; its successor may be there.
     pub(crate) is_leaving: bool,
@@ -141,7 +141,7 @@ pub(crate) fn backend(desired: &str) -> Option<&'static str> {
 pub(crate) fn slots(meta: &ObjectMeta) -> Result<SlotsFact, String> {
     let text = meta.annotations.as_ref().and_then(|annotations| annotations.get(names::SWITCHES_ANNOTATION));
     let Some(text) = text else { return Ok(SlotsFact::default()) };
-    let seen = lease::slots::look(text).map_err(|reason| {
+    let seen = lease::slots::inspect(text).map_err(|reason| {
         format!("the record of switch slots (Lease {}) cannot be read: {reason}", names::SWITCH_LEASE)
     })?;
     Ok(SlotsFact { holders: seen.holders.into_iter().collect(), rolled_back: seen.failures })

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_once_and_in_the_servers_words() {
+    fn a_refusal_is_reported_once_and_in_the_servers_words() {
         let status = Status::failure("nodes is forbidden", "Forbidden").with_code(403);
         let refused: Result<(), _> = Err(kube::Error::Api(Box::new(status)));
         let error = refused.context("list Nodes").unwrap_err();
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_is_repeated_is_told_once() {
+    fn a_repeated_cause_is_shown_once() {
         let io = std::io::Error::other("no route");
         let error = anyhow::Error::from(io).context("connect: no route").context("list Nodes");
         assert_eq!(why(&error), "list Nodes: connect: no route");

@@ -1,4 +1,4 @@
-//! `must-gather`: what somebody needs who cannot look at the shoot. No Secret is ever read, and configurations only if that is asked for.
+//! `must-gather`: what somebody needs who has no access to the shoot. No Secret is ever read, and configurations only if that is asked for.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use sha2::{Digest as _, Sha256};
 use crate::archive::{Files, part};
 use crate::facts::Facts;
 use crate::failure::why;
-use crate::rows::Standing;
+use crate::rows::Urgency;
 use crate::shoot::{Map, Shoot};
 use crate::status::Status;
 use crate::style::Style;
 use crate::{events, explain, limits};
 
-/// Nodes whose agents are asked for a look, of those that are not as desired.
+/// Nodes whose agents are asked for their status, of those that are not as desired.
 const LOOKS: usize = 10;
 
 /// Everything, as far as it can be read; what cannot is named in the archive.
@@ -35,7 +35,7 @@ pub(crate) async fn gather(shoot: &Shoot, with_configuration: bool, now: u64) ->
     add_maps(shoot, with_configuration, &mut files).await;
     add_events(shoot, &mut files).await;
     add_logs(shoot, &status, &mut files).await;
-    add_looks(shoot, &status, &mut files).await;
+    add_agent_statuses(shoot, &status, &mut files).await;
     // Last, as there may be many of them.
     add_reports(&facts, &mut files);
     Ok(files)
@@ -104,17 +104,17 @@ fn summary(map: &Map) -> Value {
 
 async fn add_events(shoot: &Shoot, files: &mut Files) {
     let mut all = Vec::new();
-    if let Err(error) = shoot.each_event(|event| all.push(events::told(event))).await {
+    if let Err(error) = shoot.each_event(|event| all.push(events::event_row(event))).await {
         files.missing.push(format!("events.json: {}", why(&error)));
     }
     files.add_json("events.json", &events::last(all));
 }
 
 /// Nodes and their pods, those that need somebody first.
-fn by_need(status: &Status) -> Vec<(&str, &str, Standing)> {
-    let rows = status.nodes.iter().filter_map(|row| Some((row.node.as_str(), row.pod.as_deref()?, row.standing)));
+fn by_need(status: &Status) -> Vec<(&str, &str, Urgency)> {
+    let rows = status.nodes.iter().filter_map(|row| Some((row.node.as_str(), row.pod.as_deref()?, row.urgency)));
     let mut all: Vec<_> = rows.collect();
-    all.sort_by_key(|(.., standing)| std::cmp::Reverse(*standing));
+    all.sort_by_key(|(.., urgency)| std::cmp::Reverse(*urgency));
     all
 }
 
@@ -141,12 +141,12 @@ async fn add_logs(shoot: &Shoot, status: &Status, files: &mut Files) {
 }
 
 /// What agents see of their nodes, and what the daemon and the gate have written into the nodes' journals.
-async fn add_looks(shoot: &Shoot, status: &Status, files: &mut Files) {
-    let wanted = by_need(status).into_iter().filter(|(.., standing)| *standing > Standing::AsDesired);
+async fn add_agent_statuses(shoot: &Shoot, status: &Status, files: &mut Files) {
+    let wanted = by_need(status).into_iter().filter(|(.., urgency)| *urgency > Urgency::AsDesired);
     for (node, pod, _) in wanted.take(LOOKS) {
         let path = format!("looks/{}.json", part(node));
         match shoot.agent_status(pod).await {
-            Ok(look) => files.add(&path, look),
+            Ok(status) => files.add(&path, status),
             Err(error) => files.missing.push(format!("{path}: {}", why(&error))),
         }
         let path = format!("host-logs/{}.log", part(node));
@@ -174,11 +174,11 @@ mod tests {
     }
 
     #[test]
-    fn who_needs_somebody_comes_first() {
-        let rows = [("a", Standing::AsDesired), ("b", Standing::Stuck), ("c", Standing::UnderWay)];
-        let nodes = rows.map(|(name, standing)| {
+    fn nodes_that_need_somebody_come_first() {
+        let rows = [("a", Urgency::AsDesired), ("b", Urgency::Stuck), ("c", Urgency::UnderWay)];
+        let nodes = rows.map(|(name, urgency)| {
             let mut row = crate::rows::tests::row(name, "Clean", "", &[]);
-            (row.standing, row.pod) = (standing, Some(format!("pod-{name}")));
+            (row.urgency, row.pod) = (urgency, Some(format!("pod-{name}")));
             row
         });
         let status = Status { nodes: nodes.to_vec(), ..Status::of(&Facts::default()) };

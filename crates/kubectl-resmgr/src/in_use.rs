@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_are_told_by_who_made_them_and_only_with_what_cri_resmgr_reads() {
+    fn pods_are_named_by_their_owner_and_only_with_what_cri_resmgr_reads() {
         let pod = |value: Value| -> ObjectMeta { serde_json::from_value(value).unwrap() };
         let class = "rdtclass.cri-resource-manager.intel.com/pod";
         let owner = json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1a2b", "uid": "u", "controller": true }]);

@@ -11,7 +11,7 @@ pub const EXEC: Duration = Duration::from_secs(45);
 pub const PAGE: u32 = 250;
 /// Bytes of one page; a page with more is asked for again with fewer objects.
 pub const PAGE_BYTES: usize = 32 << 20;
-/// Objects of one kind that are looked at: several times the 5000 nodes that Kubernetes supports.
+/// Objects of one kind that are checked: several times the 5000 nodes that Kubernetes supports.
 pub const OBJECTS: usize = 25_000;
 /// Bytes of a node report: its Lease's annotations together can have no more.
 pub const REPORT_BYTES: usize = 256 << 10;

@@ -1,4 +1,4 @@
-//! `node`: one look at a node, by its agent; or what is known without it.
+//! `node`: the status of a node, by its agent; or what is known without it.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(crate) fn parse(printed: &[u8]) -> Result<NodeStatus, String> {
     })
 }
 
-/// The look, for people.
+/// The status, for people.
 pub(crate) fn text(status: &NodeStatus, now: u64, style: Style) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: &str| {
@@ -116,7 +116,7 @@ mod tests {
       "containersLeftOut":2,"unknown":["u"]}"#;
 
     #[test]
-    fn the_answer_is_told_clean_and_with_advice() {
+    fn the_answer_is_shown_clean_and_with_advice() {
         let status = parse(ANSWER.as_bytes()).unwrap();
         insta::assert_snapshot!(text(&status, 1_000_000_000, Style::Plain), @"
         node       n1 (agent 0.1.0)
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_answer_is_told_within_limits() {
+    fn a_hostile_answer_is_reported_within_limits() {
         let files: Vec<String> = (0..100_000).map(|number| number.to_string()).collect();
         let container =
             serde_json::json!({ "name": "c".repeat(1000), "cpus": "0,".repeat(10_000), "mems": files.join(",") });

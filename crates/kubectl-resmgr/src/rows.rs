@@ -11,7 +11,7 @@ use crate::text::clean;
 /// Whether somebody has to look at a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Standing {
+pub(crate) enum Urgency {
     /// No agent is to run on it.
     NotServed,
     /// As it shall be, proven.
@@ -38,8 +38,9 @@ pub(crate) enum Slot {
 pub(crate) struct Row {
     pub(crate) node: String,
     pub(crate) pool: String,
-    pub(crate) standing: Standing,
-    /// As its agent tells it; none where it tells nothing.
+    #[serde(rename = "standing")]
+    pub(crate) urgency: Urgency,
+    /// As its agent reports it; none where it reports nothing.
     pub(crate) stage: Option<&'static str>,
     pub(crate) phase: String,
     /// What places its containers, by its agent's word; in the middle of a change of backend the one that is proven.
@@ -53,7 +54,7 @@ pub(crate) struct Row {
     pub(crate) warnings: Vec<String>,
     /// Name and hash of the configuration in effect.
     pub(crate) config: Option<String>,
-    /// Restarts of kubelet by the agent of late.
+    /// Restarts of kubelet by the agent recently.
     pub(crate) restarts: usize,
     /// Seconds since 1970.
     pub(crate) retry_at: Option<u64>,
@@ -89,7 +90,7 @@ pub(crate) fn strays(facts: &Facts) -> Vec<String> {
 fn row(facts: &Facts, name: &str, node: &NodeFact) -> Row {
     let pod = facts.pods.as_ref().and_then(|pods| pods.get(name));
     let mut row = match facts.reports.get(name) {
-        Some(Ok(report)) => told(facts, report, pod),
+        Some(Ok(report)) => row_of_report(facts, report, pod),
         other => untold(facts, node, pod, other),
     };
     row.node = clean(name, limits::OBJECT_NAME);
@@ -101,8 +102,8 @@ fn row(facts: &Facts, name: &str, node: &NodeFact) -> Row {
     row
 }
 
-/// A node whose agent has told something.
-fn told(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Row {
+/// A node whose agent has reported something.
+fn row_of_report(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Row {
     let mut row = Row {
         stage: Some(report.stage.as_str()),
         phase: clean(&report.phase, limits::NAME),
@@ -114,34 +115,34 @@ fn told(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Row {
         config: report.config.as_deref().map(|config| clean(config, limits::SENTENCE)),
         restarts: report.restarts,
         retry_at: report.retry_at,
-        ..nothing(Standing::UnderWay, "")
+        ..nothing(Urgency::UnderWay, "")
     };
     let is_halted = row.known_codes().contains(&ReasonCode::SwitchesHalted);
     row.slot = ((report.awaits_slot && !is_halted) || waits_for_slot(report)).then_some(Slot::Waits);
     let is_settled = matches!(report.stage, Stage::Installed | Stage::Clean) && report.message.is_empty();
-    row.standing = if is_settled { Standing::AsDesired } else { standing(report.stage, &row.known_codes()) };
+    row.urgency = if is_settled { Urgency::AsDesired } else { urgency(report.stage, &row.known_codes()) };
     if is_settled && let Some(doubt) = doubt(facts, report, pod) {
-        (row.standing, row.reason) = doubt;
+        (row.urgency, row.reason) = doubt;
         row.is_doubted = true;
     }
     row
 }
 
 /// Why a node is not as desired although its report says so. The pod's gate is the word that counts, and the report may be an old one.
-fn doubt(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Option<(Standing, String)> {
+fn doubt(facts: &Facts, report: &NodeReport, pod: Option<&PodFact>) -> Option<(Urgency, String)> {
     let wanted = facts.set.as_ref().and_then(|set| set.desired.as_deref());
     if let Some(wanted) = wanted.filter(|wanted| *wanted != report.desired) {
-        let (wanted, told) = (clean(wanted, limits::NAME), clean(&report.desired, limits::NAME));
-        return Some((Standing::UnderWay, format!("the report is about desired state {told}, wanted is {wanted}")));
+        let (wanted, reported) = (clean(wanted, limits::NAME), clean(&report.desired, limits::NAME));
+        return Some((Urgency::UnderWay, format!("the report is about desired state {reported}, wanted is {wanted}")));
     }
     facts.pods.as_ref()?;
     let Some(pod) = pod else {
-        return Some((Standing::Stuck, "the agent's pod is gone; the report is its last word".to_owned()));
+        return Some((Urgency::Stuck, "the agent's pod is gone; the report is its last word".to_owned()));
     };
     match &pod.trouble {
         _ if pod.is_ready => None,
-        Some(trouble) => Some((Standing::Stuck, format!("the agent's pod is not ready: {trouble}"))),
-        None => Some((Standing::UnderWay, "the agent's pod is not ready".to_owned())),
+        Some(trouble) => Some((Urgency::Stuck, format!("the agent's pod is not ready: {trouble}"))),
+        None => Some((Urgency::UnderWay, "the agent's pod is not ready".to_owned())),
     }
 }
 
@@ -155,30 +156,30 @@ fn waits_for_slot(report: &NodeReport) -> bool {
 }
 
 /// The stage decides, and where it only says that the agent works, its reasons.
-fn standing(stage: Stage, codes: &[ReasonCode]) -> Standing {
+fn urgency(stage: Stage, codes: &[ReasonCode]) -> Urgency {
     let needs_somebody = codes.iter().any(|code| advice(*code).turn == Turn::Somebody);
     match stage {
         // Of the last two: in effect is what was before, and something is wrong with what is wanted.
-        Stage::RolledBack | Stage::Installed | Stage::Clean => Standing::Stuck,
-        Stage::Blocked if codes.is_empty() || needs_somebody => Standing::Stuck,
-        Stage::Working | Stage::Undecided if needs_somebody => Standing::Stuck,
-        Stage::Blocked | Stage::Working | Stage::Undecided => Standing::UnderWay,
+        Stage::RolledBack | Stage::Installed | Stage::Clean => Urgency::Stuck,
+        Stage::Blocked if codes.is_empty() || needs_somebody => Urgency::Stuck,
+        Stage::Working | Stage::Undecided if needs_somebody => Urgency::Stuck,
+        Stage::Blocked | Stage::Working | Stage::Undecided => Urgency::UnderWay,
     }
 }
 
-/// A node whose agent has told nothing, or nothing that can be read.
+/// A node whose agent has reported nothing, or nothing that can be read.
 fn untold(facts: &Facts, node: &NodeFact, pod: Option<&PodFact>, report: Option<&ReportFact>) -> Row {
     if let Some(Err(why)) = report {
-        return nothing(Standing::Stuck, why);
+        return nothing(Urgency::Stuck, why);
     }
     let Some(set) = &facts.set else {
         let is_known = !facts.is_set_hidden;
-        let (standing, why) = if is_known {
-            (Standing::NotServed, "no agent runs here: the DaemonSet is not there")
+        let (urgency, why) = if is_known {
+            (Urgency::NotServed, "no agent runs here: the DaemonSet is not there")
         } else {
-            (Standing::Stuck, "no report")
+            (Urgency::Stuck, "no report")
         };
-        return nothing(standing, why);
+        return nothing(urgency, why);
     };
     let missing = set.selector.iter().find(|(key, value)| node.labels.get(*key) != Some(value));
     if let Some((key, value)) = missing {
@@ -187,25 +188,25 @@ fn untold(facts: &Facts, node: &NodeFact, pod: Option<&PodFact>, report: Option<
             clean(key, limits::NAME),
             clean(value, limits::NAME)
         );
-        return nothing(Standing::NotServed, &why);
+        return nothing(Urgency::NotServed, &why);
     }
     match (pod, &facts.pods) {
         // A node that is clean takes its report away.
-        (Some(pod), _) if pod.is_ready && set.phase == "Remove" => nothing(Standing::AsDesired, ""),
+        (Some(pod), _) if pod.is_ready && set.phase == "Remove" => nothing(Urgency::AsDesired, ""),
         (Some(pod), _) => match &pod.trouble {
-            Some(trouble) => nothing(Standing::Stuck, &format!("no report; the agent's pod is not ready: {trouble}")),
-            None => nothing(Standing::UnderWay, "no report yet; the agent's pod runs"),
+            Some(trouble) => nothing(Urgency::Stuck, &format!("no report; the agent's pod is not ready: {trouble}")),
+            None => nothing(Urgency::UnderWay, "no report yet; the agent's pod runs"),
         },
-        (None, Some(_)) => nothing(Standing::Stuck, "no report, and no pod of the agent"),
-        (None, None) => nothing(Standing::Stuck, "no report"),
+        (None, Some(_)) => nothing(Urgency::Stuck, "no report, and no pod of the agent"),
+        (None, None) => nothing(Urgency::Stuck, "no report"),
     }
 }
 
-fn nothing(standing: Standing, reason: &str) -> Row {
+fn nothing(urgency: Urgency, reason: &str) -> Row {
     Row {
         node: String::new(),
         pool: String::new(),
-        standing,
+        urgency,
         stage: None,
         phase: String::new(),
         backend: None,

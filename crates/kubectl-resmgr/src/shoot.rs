@@ -205,15 +205,15 @@ impl Shoot {
         let read = async {
             let mut stream = pods.log_stream(pod, &parameters).await?;
             // The last bytes, and never more of them in memory: a line has no limit.
-            let (mut kept, mut piece) = (Vec::new(), vec![0; 16 << 10]);
+            let (mut stored, mut piece) = (Vec::new(), vec![0; 16 << 10]);
             loop {
                 let count = stream.read(&mut piece).await?;
                 if count == 0 {
-                    return anyhow::Ok(kept);
+                    return anyhow::Ok(stored);
                 }
-                kept.extend_from_slice(piece.get(..count).unwrap_or_default());
-                let surplus = kept.len().saturating_sub(limits::LOG_BYTES);
-                kept.drain(..surplus);
+                stored.extend_from_slice(piece.get(..count).unwrap_or_default());
+                let surplus = stored.len().saturating_sub(limits::LOG_BYTES);
+                stored.drain(..surplus);
             }
         };
         tokio::time::timeout(limits::CALL, read).await.context("the API server did not answer in time")?

@@ -9,7 +9,7 @@ use crate::duration::age;
 use crate::exit::Exit;
 use crate::facts::Facts;
 use crate::limits;
-use crate::rows::{Row, Slot, Standing, rows, strays};
+use crate::rows::{Row, Slot, Urgency, rows, strays};
 use crate::seed::Seed;
 use crate::style::{Style, Tone};
 use crate::table::{self, Cell};
@@ -44,7 +44,7 @@ impl Status {
         let nodes = rows(facts);
         let mut counts = BTreeMap::from([("nodes", nodes.len())]);
         for row in &nodes {
-            *counts.entry(word(row.standing)).or_default() += 1;
+            *counts.entry(word(row.urgency)).or_default() += 1;
             if row.slot == Some(Slot::Waits) {
                 *counts.entry("waitingForSlot").or_default() += 1;
             }
@@ -72,11 +72,11 @@ impl Status {
 
     /// What the exit code says: the worst of the nodes.
     pub(crate) fn exit(&self) -> Exit {
-        match self.nodes.iter().map(|row| row.standing).max() {
+        match self.nodes.iter().map(|row| row.urgency).max() {
             _ if !self.is_there => Exit::Absent,
-            Some(Standing::Stuck) => Exit::Stuck,
-            Some(Standing::UnderWay) => Exit::UnderWay,
-            Some(Standing::AsDesired | Standing::NotServed) | None => Exit::Done,
+            Some(Urgency::Stuck) => Exit::Stuck,
+            Some(Urgency::UnderWay) => Exit::UnderWay,
+            Some(Urgency::AsDesired | Urgency::NotServed) | None => Exit::Done,
         }
     }
 
@@ -113,11 +113,11 @@ impl Status {
             ("", Some(warning)) => format!("warning: {warning}"),
             (reason, _) => reason.to_owned(),
         };
-        let tone = match row.standing {
-            Standing::AsDesired => Tone::Good,
-            Standing::UnderWay => Tone::Waiting,
-            Standing::Stuck => Tone::Bad,
-            Standing::NotServed => Tone::Faint,
+        let tone = match row.urgency {
+            Urgency::AsDesired => Tone::Good,
+            Urgency::UnderWay => Tone::Waiting,
+            Urgency::Stuck => Tone::Bad,
+            Urgency::NotServed => Tone::Faint,
         };
         // An agent of before the word has the backend that is wanted.
         let wanted = self.backend.filter(|_| row.stage == Some("Installed"));
@@ -126,7 +126,7 @@ impl Status {
             Cell::plain(row.node.clone()),
             dash(&row.pool),
             dash(backend),
-            Cell::toned(row.stage.unwrap_or(if row.standing == Standing::AsDesired { "Clean" } else { "-" }), tone),
+            Cell::toned(row.stage.unwrap_or(if row.urgency == Urgency::AsDesired { "Clean" } else { "-" }), tone),
             Cell::plain(row.since.map_or_else(|| "-".to_owned(), |since| age(since, now))),
             Cell::plain(match row.slot {
                 Some(Slot::Holds) => "holds",
@@ -188,12 +188,12 @@ impl Status {
 }
 
 /// Key of a count.
-fn word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::NotServed => "notServed",
-        Standing::AsDesired => "asDesired",
-        Standing::UnderWay => "underWay",
-        Standing::Stuck => "stuck",
+fn word(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::NotServed => "notServed",
+        Urgency::AsDesired => "asDesired",
+        Urgency::UnderWay => "underWay",
+        Urgency::Stuck => "stuck",
     }
 }
 

@@ -28,7 +28,7 @@ fn is_command(character: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// JSON that means the same and holds nothing that a terminal obeys: it may be looked at, too.
+/// JSON that means the same and holds nothing that a terminal obeys: it may be shown, too.
 pub(crate) fn clean_json(json: &str) -> String {
     let mut cleaned = String::with_capacity(json.len());
     for character in json.chars() {

@@ -15,7 +15,7 @@ use crate::facts::{self, Facts, NodeFact, PodFact, ReportFact};
 use crate::limits;
 use crate::shoot::Shoot;
 
-/// What a watch has told.
+/// What a watch has reported.
 #[derive(Debug)]
 enum Change {
     Node(Event<(String, NodeFact)>),
@@ -27,18 +27,18 @@ enum Change {
 
 /// Objects of one kind, by node. After a watch has broken off they are gathered anew beside those that are shown.
 #[derive(Debug)]
-struct Kept<T> {
+struct Stored<T> {
     shown: BTreeMap<String, T>,
     coming: BTreeMap<String, T>,
 }
 
-impl<T> Default for Kept<T> {
+impl<T> Default for Stored<T> {
     fn default() -> Self {
         Self { shown: BTreeMap::new(), coming: BTreeMap::new() }
     }
 }
 
-impl<T: PartialEq> Kept<T> {
+impl<T: PartialEq> Stored<T> {
     /// Whether something else is to be shown now. `same`: whether what is deleted is what is shown.
     fn apply(&mut self, event: Event<(String, T)>, same: impl Fn(&T, &T) -> bool) -> bool {
         match event {
@@ -74,14 +74,14 @@ impl<T: PartialEq> Kept<T> {
 
 /// The facts of a shoot, kept.
 #[derive(Debug, Default)]
-struct KeptFacts {
-    nodes: Kept<NodeFact>,
-    reports: Kept<ReportFact>,
-    pods: Kept<PodFact>,
+struct StoredFacts {
+    nodes: Stored<NodeFact>,
+    reports: Stored<ReportFact>,
+    pods: Stored<PodFact>,
     trouble: Option<String>,
 }
 
-impl KeptFacts {
+impl StoredFacts {
     fn apply(&mut self, change: Change) -> bool {
         let changed = match change {
             Change::Node(event) => self.nodes.apply(event, |_, _| true),
@@ -106,26 +106,26 @@ impl KeptFacts {
 pub(crate) async fn watch(shoot: &Shoot, mut show: impl FnMut(&Facts) -> anyhow::Result<()>) -> anyhow::Result<()> {
     // The first picture by a list, which says what is refused; a watch would only try again.
     let mut facts = shoot.facts().await?;
-    let mut kept = KeptFacts::default();
-    kept.nodes.shown = std::mem::take(&mut facts.nodes);
-    kept.reports.shown = std::mem::take(&mut facts.reports);
+    let mut stored = StoredFacts::default();
+    stored.nodes.shown = std::mem::take(&mut facts.nodes);
+    stored.reports.shown = std::mem::take(&mut facts.reports);
     let has_pods = facts.pods.is_some();
-    kept.pods.shown = facts.pods.take().unwrap_or_default();
+    stored.pods.shown = facts.pods.take().unwrap_or_default();
     let mut changes = std::pin::pin!(changes(shoot, has_pods));
     loop {
-        facts.nodes.clone_from(&kept.nodes.shown);
-        facts.reports.clone_from(&kept.reports.shown);
-        facts.pods = has_pods.then(|| kept.pods.shown.clone());
-        facts.notes.extend(kept.trouble.clone());
+        facts.nodes.clone_from(&stored.nodes.shown);
+        facts.reports.clone_from(&stored.reports.shown);
+        facts.pods = has_pods.then(|| stored.pods.shown.clone());
+        facts.notes.extend(stored.trouble.clone());
         show(&facts)?;
-        next(&mut kept, changes.as_mut()).await;
+        next(&mut stored, changes.as_mut()).await;
         facts.notes.clear();
         shoot.look_at_the_rest(&mut facts).await;
     }
 }
 
 /// Waits until there is something new to be shown, or the time for it has come.
-async fn next(kept: &mut KeptFacts, mut changes: std::pin::Pin<&mut impl Stream<Item = Change>>) {
+async fn next(stored: &mut StoredFacts, mut changes: std::pin::Pin<&mut impl Stream<Item = Change>>) {
     let wait = async {
         // Others that come in the meantime are shown with it.
         let mut due = None;
@@ -138,7 +138,7 @@ async fn next(kept: &mut KeptFacts, mut changes: std::pin::Pin<&mut impl Stream<
                 },
             };
             let Some(change) = change else { return };
-            if kept.apply(change) && due.is_none() {
+            if stored.apply(change) && due.is_none() {
                 due = Some(tokio::time::Instant::now() + limits::REDRAW);
             }
         }
@@ -211,24 +211,24 @@ mod tests {
 
     #[test]
     fn what_is_kept_follows_the_watch() {
-        let mut kept = Kept::<u8>::default();
+        let mut stored = Stored::<u8>::default();
         let same = |_: &u8, _: &u8| true;
         let at = |name: &str, value| (name.to_owned(), value);
-        assert!(kept.apply(Event::Apply(at("a", 1)), same));
-        assert!(!kept.apply(Event::Apply(at("a", 1)), same), "nothing new");
-        assert!(!kept.apply(Event::Init, same) && !kept.apply(Event::InitApply(at("b", 2)), same));
-        assert_eq!(kept.shown.len(), 1, "what is known is shown until all is known anew");
-        assert!(kept.apply(Event::InitDone, same));
-        assert_eq!(kept.shown.keys().collect::<Vec<_>>(), ["b"]);
-        assert!(!kept.apply(Event::Delete(at("b", 3)), |shown, gone| shown == gone), "its successor is there");
-        assert!(kept.apply(Event::Delete(at("b", 2)), |shown, gone| shown == gone));
+        assert!(stored.apply(Event::Apply(at("a", 1)), same));
+        assert!(!stored.apply(Event::Apply(at("a", 1)), same), "nothing new");
+        assert!(!stored.apply(Event::Init, same) && !stored.apply(Event::InitApply(at("b", 2)), same));
+        assert_eq!(stored.shown.len(), 1, "what is known is shown until all is known anew");
+        assert!(stored.apply(Event::InitDone, same));
+        assert_eq!(stored.shown.keys().collect::<Vec<_>>(), ["b"]);
+        assert!(!stored.apply(Event::Delete(at("b", 3)), |shown, gone| shown == gone), "its successor is there");
+        assert!(stored.apply(Event::Delete(at("b", 2)), |shown, gone| shown == gone));
     }
 
     #[test]
-    fn a_broken_watch_is_told_once_and_forgotten_with_the_next_change() {
-        let mut kept = KeptFacts::default();
-        assert!(kept.apply(Change::Failed("x".into())) && !kept.apply(Change::Failed("x".into())));
-        assert!(kept.apply(Change::Node(Event::Apply(("n".into(), NodeFact::default())))));
-        assert_eq!(kept.trouble, None);
+    fn a_broken_watch_is_reported_once_and_forgotten_with_the_next_change() {
+        let mut stored = StoredFacts::default();
+        assert!(stored.apply(Change::Failed("x".into())) && !stored.apply(Change::Failed("x".into())));
+        assert!(stored.apply(Change::Node(Event::Apply(("n".into(), NodeFact::default())))));
+        assert_eq!(stored.trouble, None);
     }
 }

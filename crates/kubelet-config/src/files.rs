@@ -4,7 +4,7 @@ use crate::settings::{DROP_INS, Settings, is_drop_in, sources};
 
 /// Levels of directories below `--config-dir`.
 const DEPTH: usize = 8;
-/// Names below `--config-dir` that are looked at, those that kubelet passes over and directories included.
+/// Names below `--config-dir` that are checked, those that kubelet passes over and directories included.
 const ENTRIES: usize = 1000;
 /// Where kubeadm puts the file.
 const CONVENTION: &str = "/var/lib/kubelet/config.yaml";
@@ -59,7 +59,7 @@ pub fn read_settings(files: &impl Files, running: Option<&[String]>, in_unit: &[
 /// An error and what is behind it.
 fn chain(error: &dyn std::error::Error) -> String {
     let behind = std::iter::successors(error.source(), |error| error.source());
-    behind.fold(error.to_string(), |told, error| format!("{told}: {error}"))
+    behind.fold(error.to_string(), |reported, error| format!("{reported}: {error}"))
 }
 
 /// The files below a directory that kubelet takes, in its order.
@@ -103,7 +103,7 @@ mod tests {
 
         fn list(&self, path: &str, most: usize) -> Result<Vec<(String, bool)>, String> {
             let (count, is_directory) = if path == "/d" { (self.0, true) } else { (self.1, false) };
-            // One more than is asked for is enough to tell.
+            // One more than is asked for is enough to know.
             Ok((0..count.min(most + 1)).map(|index| (format!("{index:04}"), is_directory)).collect())
         }
     }

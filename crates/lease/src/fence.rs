@@ -25,7 +25,7 @@ pub(crate) enum State {
     Free,
 }
 
-/// Tells whether this process may write now. Cheap to clone.
+/// Says whether this process may write now. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fence(watch::Receiver<State>);
 

@@ -83,7 +83,7 @@ pub struct SlotsSeen {
 ///
 /// # Errors
 /// When it is none of ours.
-pub fn look(text: &str) -> Result<SlotsSeen, Unreadable> {
+pub fn inspect(text: &str) -> Result<SlotsSeen, Unreadable> {
     let record = Record::read(text)?;
     Ok(SlotsSeen {
         holders: record.holders.into_iter().map(|holder| holder.name).collect(),
@@ -178,7 +178,7 @@ impl Slots {
                 };
                 match outcome {
                     Ok(_) => return Ok(response),
-                    // Changed, made or deleted by somebody else: what the next look shows decides.
+                    // Changed, made or deleted by somebody else: what the next check shows decides.
                     Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
                     Err(error) => return Err(self.failed("write")(error)),
                 }

@@ -48,21 +48,21 @@ pub(crate) struct Agent<N> {
     policies: PolicySource,
     /// What was last said to be wrong with the node's policy.
     policy_problem: Option<String>,
-    news: News,
+    event_state: EventState,
 }
 
-/// What people were told of the node, and what they are still to be told.
+/// What was published of the node, and what is still to be.
 #[derive(Debug, Default)]
-struct News {
-    /// `None`: what an earlier agent has told is not known yet.
+struct EventState {
+    /// `None`: what an earlier agent has reported is not known yet.
     published: Option<Published>,
     /// The report of an earlier agent, as long as there is none of ours.
     earlier: Option<NodeReport>,
     /// What was done since the node was last as it was to be.
     done: Done,
-    /// What was put right and is not told yet.
+    /// What was put right and is not published yet.
     healed: Done,
-    /// The report with what was told could not be written.
+    /// The report with what was published could not be written.
     is_unwritten: bool,
 }
 
@@ -117,7 +117,7 @@ impl<N: Node> Agent<N> {
             config_status,
             policies,
             policy_problem: None,
-            news: News::default(),
+            event_state: EventState::default(),
         }
     }
 
@@ -155,7 +155,7 @@ impl<N: Node> Agent<N> {
             meant: self.config_status.borrow().meant.clone(),
         };
         self.note_policy_problem(&inputs.policy);
-        match converge(&mut self.node, &Timing::REAL, &inputs, &mut self.news.done).await {
+        match converge(&mut self.node, &Timing::REAL, &inputs, &mut self.event_state.done).await {
             Ok(outcome) => {
                 self.failures = 0;
                 self.count_foreign_restart(&outcome);
@@ -263,61 +263,63 @@ impl<N: Node> Agent<N> {
             in_effect: config_in_effect(&report, &current, self.backend),
             problem: &problem,
             restart_requested,
-            done: &self.news.done.clone(),
+            done: &self.event_state.done.clone(),
             healed: &Done::default(),
         };
-        let has_published = self.publish_news(round).await;
-        let is_news = !self.reported.as_ref().is_some_and(|last| report.says_the_same(last));
-        if is_news || has_published || self.news.is_unwritten {
-            let report = NodeReport { published: self.news.published.clone().unwrap_or_default(), ..report };
-            self.write_report(report, is_news, settled && mounted.state.phase == Phase::Remove).await;
+        let has_published = self.publish_changes(round).await;
+        let is_changed = !self.reported.as_ref().is_some_and(|last| report.says_the_same(last));
+        if is_changed || has_published || self.event_state.is_unwritten {
+            let report = NodeReport { published: self.event_state.published.clone().unwrap_or_default(), ..report };
+            self.write_report(report, is_changed, settled && mounted.state.phase == Phase::Remove).await;
         }
         self.set_readiness_gate(settled, &message).await;
     }
 
     /// The last word on the node, this agent's or an earlier one's.
     fn last_report(&self) -> Option<&NodeReport> {
-        self.reported.as_ref().or(self.news.earlier.as_ref())
+        self.reported.as_ref().or(self.event_state.earlier.as_ref())
     }
 
-    /// Finds out, once, what an earlier agent has told.
+    /// Finds out, once, what an earlier agent has reported.
     async fn remember_earlier(&mut self) {
-        if self.news.published.is_some() {
+        if self.event_state.published.is_some() {
             return;
         }
         match self.shoot.earlier_report().await {
             Ok(earlier) => {
-                self.news.published = Some(events::published_before(earlier.as_ref()));
-                self.news.earlier = earlier;
+                self.event_state.published = Some(events::published_before(earlier.as_ref()));
+                self.event_state.earlier = earlier;
             }
             Err(error) => tracing::warn!(reason = %ErrorChain(&error), "failed to look at the last node report"),
         }
     }
 
-    /// Tells people what is new, as soon as it is known what they were told before. Whether they were told anything.
-    async fn publish_news(&mut self, round: events::Round<'_>) -> bool {
-        let Some(published) = self.news.published.clone().filter(|_| self.shoot.can_publish()) else { return false };
+    /// Publishes what has changed, as soon as it is known what was published before. Returns whether anything was.
+    async fn publish_changes(&mut self, round: events::Round<'_>) -> bool {
+        let Some(published) = self.event_state.published.clone().filter(|_| self.shoot.can_publish()) else {
+            return false;
+        };
         if events::is_heal(&published, self.last_report(), &round) {
-            let done = std::mem::take(&mut self.news.done);
-            self.news.healed.append(&done);
+            let done = std::mem::take(&mut self.event_state.done);
+            self.event_state.healed.append(&done);
         }
-        let decision = events::decide(&published, &events::Round { healed: &self.news.healed, ..round });
+        let decision = events::decide(&published, &events::Round { healed: &self.event_state.healed, ..round });
         for announcement in &decision.announcements {
             self.shoot.publish_event(announcement.event, &announcement.note).await;
             if announcement.event == NodeEvent::Healed {
-                self.news.healed = Done::default();
+                self.event_state.healed = Done::default();
             }
         }
-        self.news.published = Some(decision.published);
+        self.event_state.published = Some(decision.published);
         if !decision.is_pending && !matches!(round.report.stage, Stage::Working | Stage::Undecided) {
-            self.news.done = Done::default();
+            self.event_state.done = Done::default();
         }
         !decision.announcements.is_empty()
     }
 
     /// `leaving`: nothing of the extension shall stay in the shoot either.
-    async fn write_report(&mut self, report: NodeReport, is_news: bool, leaving: bool) {
-        if is_news {
+    async fn write_report(&mut self, report: NodeReport, is_changed: bool, leaving: bool) {
+        if is_changed {
             tracing::info!(stage = report.stage.as_str(), reason = report.message, "assessed the node");
             let warned = self.last_report().map(|last| last.warnings.as_slice()).unwrap_or_default();
             if !report.warnings.is_empty() && report.warnings != warned {
@@ -325,12 +327,12 @@ impl<N: Node> Agent<N> {
                 tracing::warn!(warnings, "found warnings about the configuration in effect");
             }
         }
-        if self.news.published.is_none() && !leaving {
-            // What an earlier agent has told stands in the report that this one would replace.
+        if self.event_state.published.is_none() && !leaving {
+            // What an earlier agent has reported stands in the report that this one would replace.
             return;
         }
         let written = if leaving { self.shoot.delete_report().await } else { self.shoot.write_report(&report).await };
-        self.news.is_unwritten = written.is_err();
+        self.event_state.is_unwritten = written.is_err();
         match written {
             Ok(()) => self.reported = Some(report),
             Err(error) => tracing::warn!(reason = %ErrorChain(&error), "failed to write the node report"),

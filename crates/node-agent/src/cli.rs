@@ -15,7 +15,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Work until told to stop.
+    /// Work until asked to stop.
     Run(RunOptions),
     /// Print what is observed and what is desired.
     Status(StatusOptions),

@@ -16,7 +16,7 @@ use crate::inputs::Goal;
 use crate::observe::observe;
 use crate::prove::Timing;
 
-/// A node that others change as fast as we do must not be fought over: after so many rounds the next look is left to the caller. A change of backend that
+/// A node that others change as fast as we do must not be fought over: after so many rounds the next check is left to the caller. A change of backend that
 /// fails at its end takes eight.
 const ROUNDS: usize = 10;
 

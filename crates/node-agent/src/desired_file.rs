@@ -73,7 +73,7 @@ impl DesiredFile {
         &self.path
     }
 
-    /// Reads the file. A text with another sum than the pod was given is not looked at any further: the ConfigMap can be deleted and made anew
+    /// Reads the file. A text with another sum than the pod was given is not checked any further: the ConfigMap can be deleted and made anew
     /// by whoever may write ConfigMaps, the pod's template cannot.
     pub(crate) fn read(&self) -> Result<Mounted, DesiredFileError> {
         let text = self.text().map_err(|source| DesiredFileError::Unreadable { path: self.path.clone(), source })?;

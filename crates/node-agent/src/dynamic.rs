@@ -32,7 +32,7 @@ use crate::shoot::ShootError;
 
 /// The net below all events.
 const RESYNC: Duration = Duration::from_secs(60);
-/// Events come in bursts: one look serves those that come within this time.
+/// Events come in bursts: one check serves those that come within this time.
 const QUIET: Duration = Duration::from_millis(250);
 /// A daemon that starts has no socket for a moment.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -140,7 +140,7 @@ impl<S: DaemonEnvironment> Dynamic<S> {
     /// Runs until it is dropped.
     pub(crate) async fn run(mut self) {
         loop {
-            self.settle().await;
+            self.run_until_idle().await;
             let next = [self.pushes.at, self.writes.at].into_iter().flatten().min();
             let wake = next.unwrap_or_else(|| Instant::now() + RESYNC);
             if self.event(wake).await {
@@ -169,7 +169,7 @@ impl<S: DaemonEnvironment> Dynamic<S> {
     }
 
     /// Does all that there is to do.
-    async fn settle(&mut self) {
+    async fn run_until_idle(&mut self) {
         let daemon_mode = self.daemon_mode.borrow_and_update().clone();
         self.core.set_daemon_mode(daemon_mode);
         self.core.set_cpus(self.environment.cpus());

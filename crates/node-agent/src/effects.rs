@@ -210,7 +210,7 @@ pub(crate) trait Plugins {
     fn nri(&mut self) -> Result<Nri>;
     /// What the pid file says; it outlives its process.
     fn registration(&mut self) -> Result<Option<Registration>>;
-    /// Containers that are not where the policy that has registered at this time has them, by one look.
+    /// Containers that are not where the policy that has registered at this time has them, by one check.
     async fn misses(&mut self, registered_at: u64) -> Result<Misses>;
     /// Gives all containers what they would have without a policy; how many had something else.
     async fn reset_pins(&mut self) -> Result<usize>;

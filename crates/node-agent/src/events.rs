@@ -1,8 +1,8 @@
-//! What people are told of a node in Events: what was told before and what a round came to in, what is told now out. Pure.
+//! The Events about a node: what was published before and what a round came to in, what is published now out. Pure.
 //!
-//! An Event is about a topic. What was told of it last is remembered in the node's report, so that neither the next round nor the next agent tells it
-//! again; what does not hold any more is forgotten, so that it is news when it comes back. Whatever holds and could not be told yet, because its reason was
-//! told a moment ago, is told later.
+//! An Event is about a topic. What was said of it last is remembered in the node's report, so that neither the next round nor the next agent publishes it
+//! again; what does not hold any more is forgotten, so that it counts as new when it comes back. Whatever holds and could not be published yet, because its reason was
+//! published a moment ago, is published later.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use node_plan::{Action, Backend, Restarts, Step};
 
 use crate::report::backend_word;
 
-/// The same reason is told again after so long at the earliest, seconds: a node that goes to and fro fills nobody's list.
+/// The same reason is reported again after so long at the earliest, seconds: a node that goes to and fro fills nobody's list.
 pub(crate) const SAME_REASON_SECONDS: u64 = 600;
 /// A node that has waited so long for a switch slot says so, seconds. A shoot of any size takes its turns within a quarter of an hour when all goes well.
 pub(crate) const SLOT_OVERDUE_SECONDS: u64 = 1800;
-/// What was done is told of by its first steps.
+/// What was done is described by its first steps.
 const NAMED_STEPS: usize = 3;
 /// Longest evidence of a step in a note, characters.
 const EVIDENCE: usize = 120;
 
-/// What an Event can be about; each is told of by itself.
+/// What an Event can be about; each is published by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Topic {
     /// Where the node stands.
@@ -130,7 +130,7 @@ pub(crate) enum ConfigProblem {
 /// What a round came to.
 #[derive(Debug)]
 pub(crate) struct Round<'a> {
-    /// The report of it; what is told is not in it yet.
+    /// The report of it; what is published is not in it yet.
     pub(crate) report: &'a NodeReport,
     /// Seconds since 1970.
     pub(crate) now: u64,
@@ -148,7 +148,7 @@ pub(crate) struct Round<'a> {
     pub(crate) restart_requested: bool,
     /// What was done since the node was last as it was to be, or since the agent began.
     pub(crate) done: &'a Done,
-    /// What was put right, and not told yet.
+    /// What was put right, and not published yet.
     pub(crate) healed: &'a Done,
 }
 
@@ -163,27 +163,27 @@ pub(crate) struct Announcement {
 /// What follows from a round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// To be told now.
+    /// To be published now.
     pub(crate) announcements: Vec<Announcement>,
-    /// What was told when they are.
+    /// What was reported when they are.
     pub(crate) published: Published,
-    /// The node's topic has something that could not be told yet.
+    /// The node's topic has something that could not be published yet.
     pub(crate) is_pending: bool,
 }
 
 /// What is to be said of a topic.
 enum Say {
-    /// Nothing is known of it now: what was told stands.
+    /// Nothing is known of it now: what was published stands.
     Keep,
     /// There is nothing of it any more.
     Clear,
-    /// This is so, and nobody has to be told.
+    /// This is so, and nothing has to be published.
     Adopt(NodeEvent, String),
     /// This is so.
     Tell { event: NodeEvent, about: String, note: String },
 }
 
-/// What was told, by the report of an earlier agent. One that remembered nothing has told of the stage.
+/// What was published, by the report of an earlier agent. One that remembered nothing has reported the stage.
 pub(crate) fn published_before(report: Option<&NodeReport>) -> Published {
     let Some(report) = report else { return Published::default() };
     if !report.published.is_empty() {
@@ -226,7 +226,7 @@ pub(crate) fn is_heal(published: &Published, last: Option<&NodeReport>, round: &
         && (&last.desired, &last.version) == (&report.desired, &report.version)
 }
 
-/// What is told now.
+/// What is published now.
 pub(crate) fn decide(published: &Published, round: &Round<'_>) -> Decision {
     let mut next = published.clone();
     let mut announcements = Vec::new();
@@ -274,7 +274,7 @@ fn of(event: NodeEvent, about: String) -> Word {
     Word { reason: event.as_str().to_owned(), about }
 }
 
-/// Whether it was told that a backend is on the node.
+/// Whether it was said that a backend is on the node.
 fn is_in_place(word: &Word) -> bool {
     matches!(NodeEvent::parse(&word.reason), Some(NodeEvent::Installed | NodeEvent::Moved))
 }
@@ -302,7 +302,7 @@ fn node(before: Option<&Word>, round: &Round<'_>) -> Say {
     let before_event = before.and_then(|word| NodeEvent::parse(&word.reason));
     match report.stage {
         Stage::Installed => match before {
-            // The first look at a node that is as desired is no change.
+            // The first check of a node that is as desired is no change.
             None if done.changes == 0 => Say::Adopt(NodeEvent::Installed, here(round).to_owned()),
             Some(word) if is_in_place(word) && word.about == here(round) => Say::Keep,
             Some(word) if is_in_place(word) && word.about.is_empty() => {
@@ -352,7 +352,7 @@ fn configuration(round: &Round<'_>) -> String {
     round.report.config.clone().unwrap_or_else(|| "the static configuration".to_owned())
 }
 
-/// What a node waits for that is nothing of its own. That other nodes switch first is no news before it takes long.
+/// What a node waits for that is nothing of its own. That other nodes switch first is no change before it takes long.
 fn hold(round: &Round<'_>) -> Say {
     let held = round.report.stage == Stage::Working && round.codes.iter().any(|code| is_held(*code));
     if !held {
@@ -391,7 +391,7 @@ fn config(published: &Published, round: &Round<'_>) -> Say {
             let name = round.report.config.as_deref().unwrap_or_default();
             let about = format!("{} {}", hash8(inputs), hash8(name));
             let note = format!("in effect: {}", configuration(round));
-            // It is told with the switch itself, and on a first look it is nothing new.
+            // It is published with the switch itself, and on a first check it is nothing new.
             let is_first = word(published, Topic::Config).is_none();
             let is_new_here =
                 !word(published, Topic::Node).is_some_and(|word| is_in_place(word) && word.about == here(round));

@@ -107,7 +107,7 @@ pub(crate) async fn status(options: &StatusOptions) -> anyhow::Result<()> {
     writeln!(out, "proxy      {}", if observed.proxy_answers { "answers" } else { "does not answer" })?;
     writeln!(out, "containerd {}", if observed.containerd_answers { "answers" } else { "does not answer" })?;
     let journal = observed.journal.as_ref();
-    writeln!(out, "journal    {}, {} restarts of late", report::phase_word(journal), report::restarts(journal))?;
+    writeln!(out, "journal    {}, {} recent restarts", report::phase_word(journal), report::restarts(journal))?;
     for (path, entry) in &observed.entries {
         if !entry.is_absent() {
             writeln!(out, "there      {path}")?;

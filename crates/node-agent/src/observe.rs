@@ -51,7 +51,7 @@ pub(crate) async fn observe(effects: &mut (impl Files + Units + Probe + Plugins 
     })
 }
 
-/// Between two looks at containers.
+/// Between two checks of containers.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
 async fn plugin(effects: &mut (impl Units + Plugins + Clock)) -> Result<Plugin> {
@@ -59,7 +59,7 @@ async fn plugin(effects: &mut (impl Units + Plugins + Clock)) -> Result<Plugin> 
     let registration = if unit.main_pid == 0 { None } else { effects.registration()? };
     let own = registration.filter(|registration| registration.pid == unit.main_pid);
     let misses = match own {
-        // A look that fails says nothing of the policy.
+        // A check that fails says nothing of the policy.
         Some(registration) => steady_misses(effects, registration.at)
             .await
             .map_err(|error| tracing::warn!(error = %ErrorChain(&error), "failed to compare containers with the policy's books"))
@@ -69,7 +69,7 @@ async fn plugin(effects: &mut (impl Units + Plugins + Clock)) -> Result<Plugin> 
     Ok(Plugin { unit, registered: own.is_some(), misses })
 }
 
-/// Containers that two looks have found elsewhere than their policy has them: between the parts of one look containers come and go.
+/// Containers that two checks have found elsewhere than their policy has them: between the parts of one check containers come and go.
 pub(crate) async fn steady_misses(effects: &mut (impl Plugins + Clock), registered_at: u64) -> Result<Misses> {
     let first = effects.misses(registered_at).await?;
     if first.is_none() {

@@ -74,14 +74,14 @@ pub(crate) struct PolicySource {
 }
 
 impl PolicySource {
-    /// The policy that a node with this desired state takes. With another backend it is not looked for.
+    /// The policy that a node with this desired state takes. With another backend it is not searched for.
     pub(crate) fn policy(&self, state: &DesiredState) -> NodePolicy {
         let Backend::NriPlugins(settings) = &state.backend else { return NodePolicy::Awaited };
         self.wanted.send_replace(true);
         self.found.borrow().checked(&settings.accepted)
     }
 
-    /// What tells of another one.
+    /// What shows another one.
     pub(crate) fn changes(&self) -> watch::Receiver<FoundPolicy> {
         self.found.clone()
     }

@@ -14,7 +14,7 @@ use crate::proof_failure::{DaemonFault, KubeletFault, PluginFault, ProofFailure,
 /// How long proofs take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timing {
-    /// Between two looks.
+    /// Between two checks.
     pub(crate) poll: Duration,
     /// The daemon waits for containerd itself, so it gets time.
     pub(crate) daemon_deadline: Duration,
@@ -62,9 +62,9 @@ pub(crate) async fn prove(effects: &mut impl Effects, timing: &Timing, proof: Pr
 }
 
 /// The plugin's pid file names its process, which lives on: containerd closes the connection of one that it drops, and that ends the process.
-async fn plugin_registered(effects: &mut impl Effects, timing: &Timing, settle: Duration) -> Result<()> {
+async fn plugin_registered(effects: &mut impl Effects, timing: &Timing, steady_for: Duration) -> Result<()> {
     let begin = effects.uptime();
-    let deadline = timing.plugin_deadline + settle;
+    let deadline = timing.plugin_deadline + steady_for;
     let mut good: Option<(Duration, (u32, u32))> = None;
     let mut why;
     loop {
@@ -74,7 +74,7 @@ async fn plugin_registered(effects: &mut impl Effects, timing: &Timing, settle: 
             let identity = (unit.main_pid, unit.n_restarts);
             let now = effects.uptime();
             let since = good.filter(|(_, same)| *same == identity).map_or(now, |(since, _)| since);
-            if now.saturating_sub(since) >= settle {
+            if now.saturating_sub(since) >= steady_for {
                 return Ok(());
             }
             good = Some((since, identity));

@@ -54,7 +54,7 @@ impl Telemetry {
     }
 }
 
-/// Tells a heal from all other work: a round had something to do although the one before had ended with the node as desired, and nothing else is
+/// Distinguishes a heal from all other work: a round had something to do although the one before had ended with the node as desired, and nothing else is
 /// wanted since. What was changed while no agent was there is not seen.
 #[derive(Debug, Default)]
 pub(crate) struct Heals {

@@ -1,4 +1,4 @@
-//! What comes of trying out a policy: its program, pointed at a socket that is not there, ends with an error in any case. Which one tells.
+//! What comes of trying out a policy: its program, pointed at a socket that is not there, ends with an error in any case. Which one says how it went.
 //!
 //! Source of the texts: nri-plugins v0.14.0; `fake-nri-runtime`'s tests hold them against the programs.
 
@@ -8,7 +8,7 @@ use systemd_client::Ended;
 const GIVEN_UP: i32 = 1;
 /// What it says when the policy was built and only the runtime is missing.
 const REACHED_THE_RUNTIME: [&str; 2] = ["failed to start NRI plugin", "nri.sock"];
-/// Characters of what a program has said that are told.
+/// Characters of what a program has said that are shown.
 const TOLD_CHARACTERS: usize = 300;
 
 /// Why a policy cannot run on this node; `Ok` when only the runtime was missing.

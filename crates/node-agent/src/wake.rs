@@ -70,7 +70,7 @@ impl Wake {
         why
     }
 
-    /// Takes the hints that come within a second: one look serves them all.
+    /// Takes the hints that come within a second: one check serves them all.
     pub(crate) async fn gather(&mut self) {
         let drain = async {
             loop {

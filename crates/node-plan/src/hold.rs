@@ -136,7 +136,7 @@ impl From<Refusal> for Hold {
 }
 
 impl Hold {
-    /// The word by which programs tell it apart.
+    /// The word by which programs distinguish it.
     #[must_use]
     pub fn code(&self) -> ReasonCode {
         match self {

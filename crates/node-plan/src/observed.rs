@@ -122,7 +122,7 @@ pub struct Plugin {
     pub unit: Unit,
     /// Its pid file names the unit's main process: it has registered with containerd and was not dropped, which would have ended it.
     pub registered: bool,
-    /// Containers that are not as it has them; `None` where that was not looked at.
+    /// Containers that are not as it has them; `None` where that was not checked.
     pub misses: Option<Misses>,
 }
 

@@ -69,7 +69,7 @@ pub fn absent_cpus(observed: &Observed, installation: &Installation) -> AbsentCp
     };
     let wanted = match &installation.backend {
         BackendSpec::Proxy(proxy) => absent(&proxy.config),
-        // Its trial on the node tells.
+        // Its trial on the node says so.
         BackendSpec::Plugin(_) => return AbsentCpus::default(),
     };
     let journal = observed.journal.as_ref().filter(|_| !wanted.is_empty());

@@ -122,7 +122,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The word by which programs tell it apart.
+    /// The word by which programs distinguish it.
     #[must_use]
     pub fn code(&self) -> ReasonCode {
         match self {

@@ -89,7 +89,7 @@ pub struct NodeState {
     pub daemon_works: bool,
     /// But one with this content does not.
     pub broken_daemon: &'static str,
-    /// How long a look at the proxy takes, seconds.
+    /// How long a check of the proxy takes, seconds.
     pub proxy_hangs_for: u64,
     /// kubelet stays up on the proxy.
     pub kubelet_works_on_proxy: bool,

@@ -144,7 +144,7 @@ mod tests {
     use super::{CpuSet, Cpus, milli};
 
     #[test]
-    fn forms_are_told_apart() {
+    fn forms_are_distinguished() {
         for (text, expected) in [
             ("2", Some(2000)),
             ("750m", Some(750)),

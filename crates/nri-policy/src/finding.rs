@@ -16,7 +16,7 @@ pub struct Finding {
     pub message: String,
     /// Set when it may be accepted: the owner takes this risk by its id.
     pub risk: Option<Risk>,
-    /// So many others this one stands for, which are not told; 0 for one that is told itself.
+    /// So many others this one stands for, which are not listed; 0 for one that is listed itself.
     pub omitted: usize,
 }
 
@@ -78,13 +78,13 @@ impl Report {
 
 /// What a check has found so far, and what the owner accepts.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct CheckOutcome {
     pub(crate) faults: Report,
     pub(crate) warnings: Report,
     accepted: Vec<Risk>,
 }
 
-impl Verdict {
+impl CheckOutcome {
     pub(crate) fn new(accepted: Vec<Risk>) -> Self {
         Self { faults: Report::of_at_most(limits::FINDINGS), warnings: Report::of_at_most(limits::WARNINGS), accepted }
     }
@@ -109,7 +109,7 @@ impl Verdict {
     }
 }
 
-/// Where something stands. Made on the way down at no cost, and put into words only when there is something to tell.
+/// Where something stands. Made on the way down at no cost, and put into words only when there is something to report.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
     Spec,

@@ -4,7 +4,7 @@
 //! of the CRD: `pinCPU` that is absent is false for topology-aware, so that it runs and pins nothing. So this crate checks what the API
 //! server would, and what neither checks ([`check`]), and writes a whole document with every default ([`Checked::document`]).
 //!
-//! What depends on the node is not checked here: whether its CPUs are enough ([`Checked::least_cpus`] tells for how many it asks), whether
+//! What depends on the node is not checked here: whether its CPUs are enough ([`Checked::least_cpus`] says for how many it asks), whether
 //! a reserved CPU exists, whether resctrl is mounted ([`Checked::needs_resctrl`]). The binary's own dry run on the node does that.
 //!
 //! # System pods
@@ -39,7 +39,7 @@ use sha2::{Digest as _, Sha256};
 pub use finding::Finding;
 pub use risk::Risk;
 
-use finding::{Place, Verdict, quoted, shown};
+use finding::{CheckOutcome, Place, quoted, shown};
 
 /// The group and version of both kinds.
 pub const API_VERSION: &str = "config.nri/v1alpha1";
@@ -130,38 +130,38 @@ pub struct Checked {
 /// `accept` holds ids of [`Risk`]s that the owner takes; each turns its findings into warnings.
 ///
 /// # Errors
-/// What is wrong: the first [`limits::FINDINGS`]. Rules about several keys are looked at only when each key by itself is right.
+/// What is wrong: the first [`limits::FINDINGS`]. Rules about several keys are checked only when each key by itself is right.
 pub fn check(kind: Kind, spec: &Value, accept: &[impl AsRef<str>]) -> Result<Checked, Vec<Finding>> {
-    let mut verdict = Verdict::new(accept.iter().filter_map(|id| Risk::of_id(id.as_ref())).collect());
+    let mut outcome = CheckOutcome::new(accept.iter().filter_map(|id| Risk::of_id(id.as_ref())).collect());
     for (index, id) in accept.iter().enumerate().filter(|(_, id)| Risk::of_id(id.as_ref()).is_none()) {
         let ids = Risk::ALL.map(Risk::id).join(", ");
-        verdict.fault(format!("accept[{index}]"), format!("is {}, allowed: {ids}", quoted(id.as_ref())));
+        outcome.fault(format!("accept[{index}]"), format!("is {}, allowed: {ids}", quoted(id.as_ref())));
     }
     let Value::Object(map) = spec else {
-        verdict.fault(Place::Spec, format!("is {}, must be a map", shown(spec)));
-        return Err(verdict.faults.into_findings());
+        outcome.fault(Place::Spec, format!("is {}, must be a map", shown(spec)));
+        return Err(outcome.faults.into_findings());
     };
     if let Err(message) = walk::measure(spec) {
-        verdict.fault(Place::Spec, message);
-        return Err(verdict.faults.into_findings());
+        outcome.fault(Place::Spec, message);
+        return Err(outcome.faults.into_findings());
     }
     let mut map = map.clone();
-    walk::object(&mut map, kind.fields(), &Place::Spec, &mut verdict);
+    walk::object(&mut map, kind.fields(), &Place::Spec, &mut outcome);
     let spec = Value::Object(map);
     let most = limits::SPEC_BYTES;
     if document::text(&spec, most).is_none() {
-        verdict.fault(
+        outcome.fault(
             Place::Spec,
             format!("has more than {most} bytes as JSON with its defaults written out, allowed: {most}"),
         );
     }
     let facts =
-        if verdict.faults.is_empty() { rules::check(kind, &spec, &mut verdict) } else { rules::Facts::default() };
-    if !verdict.faults.is_empty() {
-        return Err(verdict.faults.into_findings());
+        if outcome.faults.is_empty() { rules::check(kind, &spec, &mut outcome) } else { rules::Facts::default() };
+    if !outcome.faults.is_empty() {
+        return Err(outcome.faults.into_findings());
     }
     let rules::Facts { least_cpus, needs_resctrl } = facts;
-    Ok(Checked { kind, spec, warnings: verdict.warnings.into_findings(), least_cpus, needs_resctrl })
+    Ok(Checked { kind, spec, warnings: outcome.warnings.into_findings(), least_cpus, needs_resctrl })
 }
 
 impl Checked {

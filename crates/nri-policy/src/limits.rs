@@ -22,9 +22,9 @@ pub const CPU_RANGES: usize = 4096;
 /// Balloons of which one composite balloon is made, components of components included. The plugin walks all of them for each check, so
 /// a short text with types that contain each other twice would keep it busy for ever.
 pub const COMPONENT_BALLOONS: u64 = 256;
-/// Findings that are told.
+/// Findings that are reported.
 pub const FINDINGS: usize = 20;
-/// Warnings that are told.
+/// Warnings that are reported.
 pub const WARNINGS: usize = 20;
 /// Characters of a path in a finding.
 pub const PATH_CHARACTERS: usize = 200;

@@ -1,4 +1,4 @@
-//! Rules about several keys at once, and what only the binaries know. Each key by itself is right when they are looked at.
+//! Rules about several keys at once, and what only the binaries know. Each key by itself is right when they are checked.
 
 mod balloon_types;
 mod classes;
@@ -13,7 +13,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::Kind;
-use crate::finding::{Place, Verdict};
+use crate::finding::{CheckOutcome, Place};
 use crate::typed::Spec;
 use resources::Resources;
 
@@ -30,27 +30,27 @@ pub(crate) struct Facts {
 }
 
 /// Looks at all rules.
-pub(crate) fn check(kind: Kind, spec: &Value, verdict: &mut Verdict) -> Facts {
+pub(crate) fn check(kind: Kind, spec: &Value, outcome: &mut CheckOutcome) -> Facts {
     let spec = match Spec::deserialize(spec) {
         Ok(spec) => spec,
-        // The schema and the types differ: `every_key_of_the_schema_has_its_type` would have told.
+        // The schema and the types differ: `every_key_of_the_schema_has_its_type` would have reported.
         Err(error) => {
-            verdict.fault(Place::Spec, format!("cannot be read: {error}"));
+            outcome.fault(Place::Spec, format!("cannot be read: {error}"));
             return Facts::default();
         }
     };
-    host::check(&spec, verdict);
-    let resources = Resources::check(&spec, verdict);
+    host::check(&spec, outcome);
+    let resources = Resources::check(&spec, outcome);
     let needs_resctrl = spec.control.rdt.enable;
     let least_cpus = match kind {
         Kind::BalloonsPolicy => {
-            classes::check_for_balloons(&spec, verdict);
-            expressions::check_preserve(&spec, verdict);
-            balloon_types::check(&spec, resources.as_ref(), verdict)
+            classes::check_for_balloons(&spec, outcome);
+            expressions::check_preserve(&spec, outcome);
+            balloon_types::check(&spec, resources.as_ref(), outcome)
         }
         Kind::TopologyAwarePolicy => {
-            classes::check_for_topology_aware(&spec, verdict);
-            system_pods::check_for_topology_aware(&spec, verdict);
+            classes::check_for_topology_aware(&spec, outcome);
+            system_pods::check_for_topology_aware(&spec, outcome);
             resources.map_or(0, |resources| resources.least_reserved() + 1)
         }
     };

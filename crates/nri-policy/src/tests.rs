@@ -136,7 +136,7 @@ fn sizes_are_bounded() {
 }
 
 #[test]
-fn what_is_told_is_bounded() {
+fn findings_are_bounded() {
     let many: serde_json::Map<String, Value> =
         (0..1000).map(|index| (format!("{index}{}", "é".repeat(5000 / 1000)), json!(index))).collect();
     let findings = check(BALLOONS, &spec(&many.into()), &NONE).unwrap_err();
@@ -211,7 +211,7 @@ fn a_policy_travels_with_its_kind_only() {
 }
 
 #[test]
-fn cpus_that_a_node_must_have_are_told() {
+fn cpus_that_a_node_must_have_are_named() {
     for (kind, more, accept, expected) in [
         (BALLOONS, json!({}), None, 2),
         (BALLOONS, json!({ "reservedResources": { "cpu": "1500m" } }), None, 3),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::finding::{Place, Verdict, quoted, shown};
+use crate::finding::{CheckOutcome, Place, quoted, shown};
 use crate::limits;
 use crate::schema::{Default, Field, Schema, Text, Words};
 
-/// Whether a value is small enough to be looked at.
+/// Whether a value is small enough to be checked.
 pub(crate) fn measure(spec: &Value) -> Result<(), String> {
     /// Levels, or values, that are left.
     fn count(value: &Value, levels: usize, values: &mut usize) -> Result<(), String> {
@@ -24,16 +24,16 @@ pub(crate) fn measure(spec: &Value) -> Result<(), String> {
 }
 
 /// Reports every key and value that the schema does not allow, and inserts what is absent and has a default.
-pub(crate) fn object(map: &mut Map<String, Value>, fields: &[Field], place: &Place<'_>, verdict: &mut Verdict) {
+pub(crate) fn object(map: &mut Map<String, Value>, fields: &[Field], place: &Place<'_>, outcome: &mut CheckOutcome) {
     for (key, value) in &mut *map {
         let place = place.key(key);
         match fields.iter().find(|field| field.name == key) {
-            Some(field) => self::value(value, &field.schema, &place, verdict),
-            None => verdict.fault(place, unknown(key, fields)),
+            Some(field) => self::value(value, &field.schema, &place, outcome),
+            None => outcome.fault(place, unknown(key, fields)),
         }
     }
     for field in fields.iter().filter(|field| field.is_required && !map.contains_key(field.name)) {
-        verdict.fault(place.key(field.name), "is missing, and must be there");
+        outcome.fault(place.key(field.name), "is missing, and must be there");
     }
     for (field, default) in fields.iter().filter_map(|field| Some((field, field.default.as_ref()?))) {
         if !map.contains_key(field.name) {
@@ -61,9 +61,9 @@ fn written(default: &Default) -> Value {
     }
 }
 
-fn value(value: &mut Value, schema: &Schema, place: &Place<'_>, verdict: &mut Verdict) {
+fn value(value: &mut Value, schema: &Schema, place: &Place<'_>, outcome: &mut CheckOutcome) {
     let mut wrong =
-        |value: &Value, expected: &str| verdict.fault(place, format!("is {}, must be {expected}", shown(value)));
+        |value: &Value, expected: &str| outcome.fault(place, format!("is {}, must be {expected}", shown(value)));
     match (schema, value) {
         (Schema::Bool, Value::Bool(_)) => {}
         (Schema::Bool, value) => wrong(value, "true or false (without quotes)"),
@@ -73,30 +73,30 @@ fn value(value: &mut Value, schema: &Schema, place: &Place<'_>, verdict: &mut Ve
                 wrong(value, &format!("a whole number from {low} to {high} (without quotes)"));
             }
         }
-        (Schema::Text(text), Value::String(value)) => self::text(value, text, place, verdict),
+        (Schema::Text(text), Value::String(value)) => self::text(value, text, place, outcome),
         (Schema::Text(text), value) => wrong(value, &format!("a text in quotes{}", expected(text))),
-        (Schema::List { item, is_set }, Value::Array(items)) => list(items, item, *is_set, place, verdict),
+        (Schema::List { item, is_set }, Value::Array(items)) => list(items, item, *is_set, place, outcome),
         (Schema::List { .. }, value) => wrong(value, "a list"),
         (Schema::Map(schema), Value::Object(map)) => {
             for (key, item) in map {
                 let place = place.key(key);
                 if key.is_empty() || key.len() > limits::NAME_BYTES {
-                    verdict
+                    outcome
                         .fault(place, format!("the key has {} bytes, allowed: 1 to {}", key.len(), limits::NAME_BYTES));
                 }
-                self::value(item, schema, &place, verdict);
+                self::value(item, schema, &place, outcome);
             }
         }
-        (Schema::Object(fields), Value::Object(map)) => object(map, fields, place, verdict),
+        (Schema::Object(fields), Value::Object(map)) => object(map, fields, place, outcome),
         (Schema::Map(_) | Schema::Object(_), value) => wrong(value, "a map"),
     }
 }
 
-fn text(value: &str, text: &Text, place: &Place<'_>, verdict: &mut Verdict) {
+fn text(value: &str, text: &Text, place: &Place<'_>, outcome: &mut CheckOutcome) {
     let is_word = text.words.list().is_none_or(|words| words.contains(&value));
     let is_right = text.grammar.is_none_or(|(test, _)| test(value));
     if !is_word || !is_right {
-        verdict.fault(place, format!("is {}, must be{}", quoted(value), expected(text).trim_start_matches(',')));
+        outcome.fault(place, format!("is {}, must be{}", quoted(value), expected(text).trim_start_matches(',')));
     }
 }
 
@@ -112,19 +112,19 @@ fn expected(text: &Text) -> String {
     }
 }
 
-fn list(items: &mut [Value], schema: &Schema, is_set: bool, place: &Place<'_>, verdict: &mut Verdict) {
+fn list(items: &mut [Value], schema: &Schema, is_set: bool, place: &Place<'_>, outcome: &mut CheckOutcome) {
     if matches!(schema, Schema::Object(_)) && items.len() > limits::NAMED_ENTRIES {
-        verdict.fault(place, format!("has {} entries, allowed: {}", items.len(), limits::NAMED_ENTRIES));
+        outcome.fault(place, format!("has {} entries, allowed: {}", items.len(), limits::NAMED_ENTRIES));
         return;
     }
     for (index, item) in items.iter_mut().enumerate() {
-        self::value(item, schema, &place.item(index), verdict);
+        self::value(item, schema, &place.item(index), outcome);
     }
     if is_set {
         let mut seen = BTreeSet::new();
         for (index, item) in items.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_str()?))) {
             if !seen.insert(item) {
-                verdict.fault(place.item(index), format!("{} is given twice, allowed: once", quoted(item)));
+                outcome.fault(place.item(index), format!("{} is given twice, allowed: once", quoted(item)));
             }
         }
     }

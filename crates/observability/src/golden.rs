@@ -32,6 +32,13 @@ fn arguments(text: &str) -> Vec<String> {
     all.iter().map(|argument| argument.trim().to_owned()).filter(|argument| !argument.is_empty()).collect()
 }
 
+/// Name and fields of a span.
+fn span(arguments: &[String]) -> String {
+    let (name, given) =
+        arguments.split_first().map_or(("", &[][..]), |(name, fields)| (name.trim_matches('"'), fields));
+    std::iter::once(name.to_owned()).chain(fields(given)).collect::<Vec<_>>().join(" ")
+}
+
 /// Names of the fields; the text, which comes last, and its arguments are none.
 fn fields(arguments: &[String]) -> impl Iterator<Item = String> {
     let fields = arguments.iter().take_while(|argument| !argument.starts_with('"'));
@@ -41,7 +48,8 @@ fn fields(arguments: &[String]) -> impl Iterator<Item = String> {
     })
 }
 
-fn collect(directory: &Path, found: &mut BTreeSet<String>) {
+/// Adds what `read` makes of the calls of these macros of `tracing`, in the sources that ship.
+fn collect(directory: &Path, macros: &[&str], read: fn(&[String]) -> Vec<String>, found: &mut BTreeSet<String>) {
     let mut entries: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
@@ -50,13 +58,13 @@ fn collect(directory: &Path, found: &mut BTreeSet<String>) {
             continue;
         }
         if path.is_dir() {
-            collect(&path, found);
+            collect(&path, macros, read, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            for level in ["error", "warn", "info", "debug", "trace"] {
-                for call in code.split(&format!("tracing::{level}!(")).skip(1) {
-                    found.extend(fields(&arguments(call)));
+            for name in macros {
+                for call in code.split(&format!("tracing::{name}!(")).skip(1) {
+                    found.extend(read(&arguments(call)));
                 }
             }
         }
@@ -72,8 +80,8 @@ fn metrics_of_every_program() {
     insta::assert_snapshot!(text);
 }
 
-#[test]
-fn fields_of_log_lines() {
+/// What [`collect`] finds in each crate, one crate a line.
+fn by_crate(macros: &[&str], read: fn(&[String]) -> Vec<String>, separator: &str) -> Vec<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for entry in std::fs::read_dir(crates).unwrap() {
@@ -81,14 +89,24 @@ fn fields_of_log_lines() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         // What never ships is below `crates/dev`, which has no sources of its own.
         if path.join("src").is_dir() {
-            collect(&path.join("src"), all.entry(name).or_default());
+            collect(&path.join("src"), macros, read, all.entry(name).or_default());
         }
     }
-    all.retain(|_, fields| !fields.is_empty());
-    let lines: Vec<String> = all
-        .iter()
-        .map(|(name, fields)| format!("{name}: {}", fields.iter().cloned().collect::<Vec<_>>().join(" ")))
-        .collect();
+    all.retain(|_, found| !found.is_empty());
+    all.iter()
+        .map(|(name, found)| format!("{name}: {}", found.iter().cloned().collect::<Vec<_>>().join(separator)))
+        .collect()
+}
+
+#[test]
+fn fields_of_log_lines() {
+    let lines = by_crate(&["error", "warn", "info", "debug", "trace"], |call| fields(call).collect(), " ");
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn fields_of_spans() {
+    let lines = by_crate(&["error_span", "warn_span", "info_span"], |call| vec![span(call)], ", ");
     insta::assert_snapshot!(lines.join("\n"));
 }
 
@@ -100,5 +118,9 @@ fn fields_of_log_lines_are_found_in_every_form() {
     ); more(x)"#;
     let found: Vec<String> = fields(&arguments(call)).collect();
     assert_eq!(found, ["object.ref", "operation", "reason", "error", "took"]);
+    assert_eq!(
+        span(&arguments(r#""round", node = f(a), desired, object.r#ref = %key)"#)),
+        "round node desired object.ref"
+    );
     assert_eq!(fields(&arguments("target: \"x\", a = f(b, c), \"t\")")).collect::<Vec<_>>(), ["a"]);
 }

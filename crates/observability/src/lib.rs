@@ -8,6 +8,8 @@ pub mod connections;
 pub mod error_chain;
 #[cfg(test)]
 mod golden;
+#[cfg(any(test, feature = "testing"))]
+pub mod json_lines;
 pub mod logging;
 pub mod readiness;
 pub mod server;

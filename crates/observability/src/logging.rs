@@ -76,7 +76,7 @@ pub enum LogError {
 }
 
 /// The client logs the whole answer where it cannot decode one: configurations of all shoots, or a Secret. Its watcher and its request
-/// log tell nothing that who made the call does not tell, with its object. No level has the first two back;
+/// log say nothing that who made the call does not say, with its object. No level has the first two back;
 /// `debug,kube_client::client::builder=debug` has the request log, which holds no body.
 const SILENT: &str = "kube_client::client=off,kube_runtime::watcher=off";
 

@@ -164,7 +164,7 @@ impl BoundServer {
     }
 }
 
-/// One request each: a client that keeps its connection could not be told from one that only holds it.
+/// One request each: a client that keeps its connection could not be distinguished from one that only holds it.
 async fn serve(server: Arc<Server>, stream: TcpStream, asked: Asked) {
     let service = service_fn(move |request: Request<Incoming>| {
         asked.set();

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_status_tells_the_worst() {
+    fn the_exit_status_is_that_of_the_worst_finding() {
         let same = "policy: {Active: topology-aware, ReservedResources: {CPU: 1}}";
         let changed =
             "policy: {Active: topology-aware, ReservedResources: {CPU: 1}, topology-aware: {PreferSharedCPUs: true}}";

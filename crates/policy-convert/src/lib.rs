@@ -10,7 +10,7 @@
 //!
 //! [`resolve`] is what controller, webhook and previews go by where a shoot goes over from one backend to the other.
 //!
-//! What depends on the node is not looked at, save how many CPUs it has ([`Input::node_cpus`]).
+//! What depends on the node is not checked, save how many CPUs it has ([`Input::node_cpus`]).
 
 mod adjustments;
 mod annotations;

@@ -17,7 +17,7 @@ pub const DEPTH: usize = 12;
 pub const READ_DEPTH: usize = 64;
 /// Values that anchors of one file may stand for, beyond those that are written.
 pub const REPEATED_VALUES: usize = extension_config::limits::REPEATED_VALUES;
-/// Characters of a key that a path shows; a longer one is told apart by a hash.
+/// Characters of a key that a path shows; a longer one is distinguished by a hash.
 pub const KEY_CHARACTERS: usize = 63;
 /// Characters of a value in a sentence.
 pub const VALUE_CHARACTERS: usize = 60;

@@ -120,7 +120,7 @@ fn cpu_of(policy: &mut Section, name: &'static str, report: &mut Report) -> Opti
     crate::target::given(key, report)
 }
 
-/// How many CPUs a list has; the overlap of its ranges is not looked at, nri-policy reads it again.
+/// How many CPUs a list has; the overlap of its ranges is not checked, nri-policy reads it again.
 fn number(list: &str) -> u64 {
     let parse = |text: &str| text.parse::<u64>().unwrap_or(0);
     let of = |part: &str| {

@@ -1,4 +1,4 @@
-//! What a Shoot that goes over to nri-plugins gets is what the command tells beforehand: the same ids, the same policies.
+//! What a Shoot that goes over to nri-plugins gets is what the command says beforehand: the same ids, the same policies.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -62,16 +62,16 @@ impl CheckArgs {
             .collect();
         let status = |checked: &Checked<'_>| checked.judged.as_ref().map_or(Status::Unreadable, Judged::status);
         let worst = checked.iter().map(status).max().unwrap_or(Status::Fine);
-        self.tell(&checked, worst)
+        self.print(&checked, worst)
     }
 
     /// Nothing can be said without what everything is judged over.
     fn without_base(&self, error: Unreadable) -> Status {
         let file = self.base.as_deref().unwrap_or(Path::new("")).display().to_string();
-        self.tell(&[Checked { file: &file, judged: Err(error) }], Status::Unreadable)
+        self.print(&[Checked { file: &file, judged: Err(error) }], Status::Unreadable)
     }
 
-    fn tell(&self, checked: &[Checked<'_>], status: Status) -> Status {
+    fn print(&self, checked: &[Checked<'_>], status: Status) -> Status {
         let answer = match self.output {
             OutputFormat::Text => Ok(render::text(checked)),
             OutputFormat::Json => render::json(checked),

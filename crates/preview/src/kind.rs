@@ -41,7 +41,7 @@ impl Kind {
     }
 }
 
-/// What a look at a document says.
+/// What a check of a document says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Recognized {
     As(Kind),
@@ -147,20 +147,20 @@ mod tests {
 
     #[test]
     fn documents_of_other_kinds_are_named() {
-        for (document, told) in [
+        for (document, reported) in [
             (json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}), "\"v1\" \"ConfigMap\""),
             (json!({"apiVersion": "apps/v1", "kind": "Shoot"}), "\"apps/v1\" \"Shoot\""),
         ] {
             let found = recognize(&document);
-            assert!(matches!(&found, Recognized::Other(why) if why.contains(told)), "{found:?}");
+            assert!(matches!(&found, Recognized::Other(why) if why.contains(reported)), "{found:?}");
         }
-        for (document, told) in [
+        for (document, reported) in [
             (json!([1]), "no map"),
             (json!({}), "neither a kind"),
             (json!({"policy": {}, "configs": {}}), "configs of a provider-config, policy of a daemon"),
         ] {
             let found = recognize(&document);
-            assert!(matches!(&found, Recognized::Unclear(why) if why.contains(told)), "{found:?}");
+            assert!(matches!(&found, Recognized::Unclear(why) if why.contains(reported)), "{found:?}");
         }
     }
 }

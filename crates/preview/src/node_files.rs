@@ -7,7 +7,7 @@ use unit_files::DIRECTORIES;
 
 const UNIT: &str = "kubelet.service";
 
-/// Texts by their paths below the directory. What a unit names by an absolute path is looked for at that path, else without
+/// Texts by their paths below the directory. What a unit names by an absolute path is searched for at that path, else without
 /// its first folders: `/var/lib/kubelet/extra_args` may lie there as `kubelet/extra_args` or `extra_args`.
 #[derive(Debug, Clone, Default)]
 pub struct NodeFiles(BTreeMap<String, String>);

@@ -274,7 +274,7 @@ fn a_shoot_is_judged_over_a_base_configuration() {
 
 #[test]
 fn a_document_of_unknown_kind_names_the_option_that_chooses_it() {
-    for (text, told) in [
+    for (text, reported) in [
         ("", "line 1: is no map of fields; say what it is with --as provider-config"),
         ("a: [", "line 1: is neither YAML nor JSON: "),
         ("x: 1\n", "line 1: has neither a kind nor a field"),
@@ -282,7 +282,7 @@ fn a_document_of_unknown_kind_names_the_option_that_chooses_it() {
         ("kind: Pod\n", "no document that can be checked (line 1: is \"\" \"Pod\""),
     ] {
         let error = judge(text, None, None).unwrap_err().to_string();
-        assert!(error.contains(told) && error.contains("--as"), "{text:?}: {error}");
+        assert!(error.contains(reported) && error.contains("--as"), "{text:?}: {error}");
     }
     // Chosen, it is judged.
     for kind in [Kind::Daemon, Kind::ProviderConfig, Kind::Shoot] {

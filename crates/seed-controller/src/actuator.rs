@@ -24,17 +24,17 @@ use crate::reason;
 use crate::removal::nodes::Tally;
 use crate::removal::sleep::Sleep;
 use crate::removal::{self, Found, Proof, Removals, Situation, Step};
-use crate::shoot::looks::{Answer, Look, Looks, Target, Waiting};
+use crate::shoot::node_checks::{CheckResult, NodeCheck, NodeChecks, Target, Waiting};
 use image_vector::{ImageVector, Request};
 use report::{kept, reported};
 
-/// Latest time until a look at something awaited; its watch tells sooner.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Time between two looks at nodes, which no watch tells of, while somebody may be waiting.
-const LOOK_AT_NODES: Duration = Duration::from_secs(5);
+/// Latest time until a check of something awaited; its watch wakes us sooner.
+const REQUEUE_AFTER: Duration = Duration::from_secs(30);
+/// Time between two checks of nodes, of which there is no watch, while somebody may be waiting.
+const NODE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// gardenlet waits three minutes for a deletion.
 const SOMEBODY_WAITS: Duration = Duration::from_secs(180);
-/// What is awaited when all conditions are good and one more look is needed.
+/// What is awaited when all conditions are good and one more check is needed.
 const UNCONFIRMED: &str = "waiting for the confirmation that cri-resmgr is removed from all nodes";
 const RESOURCE: &str = names::SHOOT_MANAGED_RESOURCE;
 const SECRET: &str = names::SHOOT_MANAGED_RESOURCE_SECRET;
@@ -49,7 +49,7 @@ pub(crate) struct CriResmgr {
     pub(crate) removals: Removals,
     /// The way to the shoots' APIs, and what is seen there.
     pub(crate) access: ShootAccess,
-    pub(crate) looks: Looks,
+    pub(crate) node_checks: NodeChecks,
     /// What need not be applied again.
     pub(crate) applied: mr::Applied,
     /// What the shoot's Prometheus gets of the agents.
@@ -65,7 +65,7 @@ impl Actuator for CriResmgr {
         }
         let found = context.managed_resource(RESOURCE).await?;
         let former =
-            || Outcome::pending(format!("waiting until the former ManagedResource {RESOURCE} is gone"), LOOK_AGAIN);
+            || Outcome::pending(format!("waiting until the former ManagedResource {RESOURCE} is gone"), REQUEUE_AFTER);
         if removal::found(found.as_ref()) == Found::Deleting {
             return Ok(former());
         }
@@ -73,7 +73,7 @@ impl Actuator for CriResmgr {
         let resolved = match self.resolve(context, &owner).await {
             Ok(resolved) => resolved,
             Err(error) if removal::is_installation(found.as_ref()) && owner.is_in_effect() && may_keep(&error) => {
-                self.monitoring.settle(context, &self.applied).await?;
+                self.monitoring.reconcile(context, &self.applied).await?;
                 return Ok(Outcome::done().with_provider_status(Some(kept(&owner, &error))));
             }
             Err(error) => return Err(error),
@@ -84,10 +84,10 @@ impl Actuator for CriResmgr {
         let bundle = self.manifests.install(target, &resolved.effective).map_err(defect)?;
         let applied = self.apply(context, &bundle, found).await?;
         if removal::found(Some(&applied)) == Found::Deleting {
-            // Its deletion was asked for before the watch told of it.
+            // Its deletion was asked for before the watch showed it.
             return Ok(former());
         }
-        self.monitoring.settle(context, &self.applied).await?;
+        self.monitoring.reconcile(context, &self.applied).await?;
         Ok(Outcome::done().with_provider_status(Some(reported(&resolved, &owner, halt.as_ref()))))
     }
 
@@ -103,7 +103,7 @@ impl Actuator for CriResmgr {
         let mut outcome = match removal::next(situation) {
             Step::AwaitForeignDeletion => {
                 let message = format!("waiting until ManagedResource {RESOURCE}, which somebody else deletes, is gone");
-                Outcome::pending(message, LOOK_AGAIN)
+                Outcome::pending(message, REQUEUE_AFTER)
             }
             Step::Delete => self.delete_resource(context).await?,
             Step::Apply => self.remove(context).await?,
@@ -115,7 +115,7 @@ impl Actuator for CriResmgr {
     }
 
     async fn force_delete(&self, context: &Context) -> Result<Outcome, ActuatorError> {
-        self.looks.forget(&id(context));
+        self.node_checks.forget(&id(context));
         self.applied.forget(&context.namespace);
         self.monitoring.delete_now(context).await?;
         mr::delete_now(&context.client, &context.namespace, RESOURCE, SECRET).await?;
@@ -156,20 +156,20 @@ impl CriResmgr {
             })
     }
 
-    /// Writes the removal phase and looks how far it is.
+    /// Writes the removal phase and checks how far it is.
     async fn remove(&self, context: &Context) -> Result<Outcome, ActuatorError> {
         let bundle = self.manifests.remove(target(context, &self.image(context)?)).map_err(defect)?;
         let applied = self.apply(context, &bundle, None).await?;
         if !Sleep::of(context.shoot.as_deref()).can_prove() {
-            self.looks.forget(&id(context));
-            return Ok(Outcome::pending(removal::AWAITED, LOOK_AGAIN));
+            self.node_checks.forget(&id(context));
+            return Ok(Outcome::pending(removal::AWAITED, REQUEUE_AFTER));
         }
-        let answer = match self.look(context, removal::applied_generation(&applied)) {
-            Look::Ended(answer) => answer,
-            Look::UnderWay(before) => {
-                // Called again when it has ended; this is for the case that nobody tells.
+        let answer = match self.check_nodes(context, removal::applied_generation(&applied)) {
+            NodeCheck::Finished(answer) => answer,
+            NodeCheck::InProgress(before) => {
+                // Called again when it has ended; this is for the case that nobody calls.
                 let message = meanwhile(&applied, before.as_deref());
-                return Ok(Outcome::pending(message, LOOK_AGAIN));
+                return Ok(Outcome::pending(message, REQUEUE_AFTER));
             }
         };
         let tally = answer.as_ref().as_ref().ok();
@@ -179,19 +179,19 @@ impl CriResmgr {
             self.publish_given_up(context, tally).await;
             provider_status = Some(with_removal(context, tally));
         }
-        let requeue_after = if tally.is_some() { next_look_at_nodes(context) } else { LOOK_AGAIN };
+        let requeue_after = if tally.is_some() { next_node_check(context) } else { REQUEUE_AFTER };
         let outcome = match judged {
             Proof::Complete => self.delete_resource(context).await?,
-            Proof::Awaited(message) => Outcome::pending(message + &unasked(&answer), requeue_after),
+            Proof::Awaited(message) => Outcome::pending(message + &query_error_note(&answer), requeue_after),
             Proof::Unconfirmed(requeue_after) => {
-                Outcome::pending(UNCONFIRMED.to_owned() + &unasked(&answer), requeue_after)
+                Outcome::pending(UNCONFIRMED.to_owned() + &query_error_note(&answer), requeue_after)
             }
         };
         Ok(outcome.with_provider_status(provider_status))
     }
 
     /// What the shoot says of its nodes, as far as that is known.
-    fn look(&self, context: &Context, applied: Option<i64>) -> Look {
+    fn check_nodes(&self, context: &Context, applied: Option<i64>) -> NodeCheck {
         let cluster = context.cluster.as_deref();
         let generic = cluster.map_or(GENERIC_KUBECONFIG_DEFAULT, gardener_api::Cluster::generic_kubeconfig_secret);
         let target = Target {
@@ -199,7 +199,7 @@ impl CriResmgr {
             seed: context.client.clone(),
             generic_kubeconfig: generic.to_owned(),
         };
-        self.looks.look(&id(context), &target, applied)
+        self.node_checks.check(&id(context), &target, applied)
     }
 
     /// Says which nodes are not waited for any more, once for each set of them.
@@ -214,9 +214,9 @@ impl CriResmgr {
         // A scrape pool without agents would make the shoot's observability unhealthy.
         let monitoring = self.monitoring.delete(context).await?;
         if monitoring != mr::Deletion::Gone {
-            return Ok(monitoring.into_outcome(LOOK_AGAIN));
+            return Ok(monitoring.into_outcome(REQUEUE_AFTER));
         }
-        self.looks.forget(&id(context));
+        self.node_checks.forget(&id(context));
         self.applied.forget(&context.namespace);
         // First, or the token requestor could make the account anew that the ManagedResource takes away.
         self.access.delete(&context.client, &context.namespace).await?;
@@ -224,7 +224,7 @@ impl CriResmgr {
         if deletion == mr::Deletion::Gone {
             self.removals.forget(&id(context));
         }
-        Ok(deletion.into_outcome(LOOK_AGAIN))
+        Ok(deletion.into_outcome(REQUEUE_AFTER))
     }
 
     /// Applies everything. `seen`: the ManagedResource as it was last seen, if it may be left as it is.
@@ -251,19 +251,19 @@ fn with_removal(context: &Context, tally: &Tally) -> ProviderStatus {
     ProviderStatus { value, events: Vec::new() }
 }
 
-/// What is awaited while the shoot is looked at.
-fn meanwhile(applied: &ManagedResource, before: Option<&Answer>) -> String {
+/// What is awaited while the shoot is asked.
+fn meanwhile(applied: &ManagedResource, before: Option<&CheckResult>) -> String {
     let Some(before) = before else { return removal::awaited_by_nodes(applied) };
     let judged = match before {
         Ok(tally) => removal::proof_by_nodes(applied, tally),
         Err(_) => removal::proof(applied, Duration::ZERO),
     };
     let awaited = if let Proof::Awaited(message) = judged { message } else { UNCONFIRMED.to_owned() };
-    awaited + &unasked(before)
+    awaited + &query_error_note(before)
 }
 
 /// Why nodes are not named.
-fn unasked(answer: &Answer) -> String {
+fn query_error_note(answer: &CheckResult) -> String {
     let reason = answer.as_ref().err();
     reason.map(|reason| format!(" (the shoot was not asked: {})", ErrorChain(reason))).unwrap_or_default()
 }
@@ -279,11 +279,11 @@ fn target<'a>(context: &'a Context, image: &'a str) -> manifests::Target<'a> {
 }
 
 /// gardenlet is not waiting any more for what takes so long.
-fn next_look_at_nodes(context: &Context) -> Duration {
+fn next_node_check(context: &Context) -> Duration {
     let since = context.extension.metadata.deletion_timestamp.as_ref();
     let waited =
         since.map(|since| Duration::try_from(jiff::Timestamp::now().duration_since(since.0)).unwrap_or_default());
-    if waited.unwrap_or_default() < SOMEBODY_WAITS { LOOK_AT_NODES } else { LOOK_AGAIN }
+    if waited.unwrap_or_default() < SOMEBODY_WAITS { NODE_CHECK_INTERVAL } else { REQUEUE_AFTER }
 }
 
 /// Neither an upgrade nor a mistake of the operator may fail a shoot that has what it asks for. What can go away by itself is tried again.

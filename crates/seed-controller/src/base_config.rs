@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::configuration::BaseConfig;
 
-/// Counts changes; 0 until the ConfigMap was looked for once.
+/// Counts changes; 0 until the ConfigMap was read once.
 pub(crate) type Revision = watch::Receiver<u64>;
 
 /// The watch.
@@ -32,7 +32,7 @@ pub(crate) struct BaseConfigWatch {
 }
 
 impl BaseConfigWatch {
-    /// The watch and where it tells of changes.
+    /// The watch and where it reports changes.
     pub(crate) fn new(base: Arc<BaseConfig>, registry: &mut Registry) -> (Self, Revision) {
         let faulty = Gauge::default();
         registry.register(

@@ -72,7 +72,7 @@ pub(crate) struct Resolved {
 }
 
 impl BaseConfig {
-    /// Takes note of the operator's stop of all switches, or of its end. Whether that is news.
+    /// Takes note of the operator's stop of all switches, or of its end. Returns whether it changed.
     pub(crate) fn set_halt(&self, halt: Option<Halt>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = state.halt != halt;
@@ -170,9 +170,9 @@ impl Owner {
     /// limits. It stands in the providerStatus; a version that did not write it there has at least said that it was done with it.
     pub(crate) fn is_in_effect(&self) -> bool {
         let Some(status) = &self.extension.status else { return false };
-        let told = status::of(&self.extension);
-        if let Some(told) = told.as_ref().and_then(|told| told.get(IN_EFFECT)?.as_str()) {
-            return told == self.hash();
+        let reported = status::of(&self.extension);
+        if let Some(reported) = reported.as_ref().and_then(|reported| reported.get(IN_EFFECT)?.as_str()) {
+            return reported == self.hash();
         }
         let done = self.extension.last_operation().is_some_and(|last| last.state == LastOperationState::Succeeded);
         // A generation counts changes of the Extension, not of the Shoot.

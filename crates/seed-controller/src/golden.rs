@@ -58,7 +58,7 @@ fn reasons_of_events_and_errors() {
     );
     let declared = include_str!("reason.rs").matches("const ").count();
     assert_eq!(declared, reasons.len(), "each constant belongs into the golden file");
-    assert_eq!(documented("Extension"), told(&reasons.map(|(_, word)| word)));
+    assert_eq!(documented("Extension"), texts(&reasons.map(|(_, word)| word)));
     let mut table = String::new();
     for (name, value) in reasons {
         writeln!(table, "{name} = {value}").unwrap();
@@ -67,7 +67,7 @@ fn reasons_of_events_and_errors() {
 }
 
 /// Reasons of our Events on the Extension, and of the engine's.
-fn told(ours: &[&'static str]) -> BTreeSet<&'static str> {
+fn texts(ours: &[&'static str]) -> BTreeSet<&'static str> {
     ours.iter().chain(gardener_extension::EVENT_REASONS).copied().collect()
 }
 

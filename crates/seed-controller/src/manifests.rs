@@ -17,11 +17,11 @@ const FINALIZE_AFTER: &str = "60s";
 const NETWORK_POLICY: &str = "allow-to-cri-resmgr-node-agent";
 /// From this Kubernetes on an API server knows ValidatingAdmissionPolicies (v1), and tokens name their node.
 const POLICY_SINCE: (u64, u64) = (1, 30);
-/// While removing one minor more. The Shoot tells which version is wanted, gardenlet upgrades the API server by one minor at a time, and it
+/// While removing one minor more. The Shoot says which version is wanted, gardenlet upgrades the API server by one minor at a time, and it
 /// deletes Extensions before that: an API server that does not know the kind must not hold up a removal.
 const POLICY_IN_REMOVAL_SINCE: (u64, u64) = (1, 31);
 /// From this Kubernetes on every API server knows a pod's field `appArmorProfile`, which came with 1.30: the API server may be one minor behind
-/// what the Shoot tells. Before, an annotation says the same; where both are said, they have to agree, and do.
+/// what the Shoot says. Before, an annotation says the same; where both are said, they have to agree, and do.
 const APP_ARMOR_FIELD_SINCE: (u64, u64) = (1, 31);
 /// That annotation's prefix, before the container's name (k8s.io/api: `DeprecatedAppArmorBetaContainerAnnotationKeyPrefix`).
 const APP_ARMOR_ANNOTATION_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";

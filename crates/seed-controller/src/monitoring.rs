@@ -46,10 +46,10 @@ impl Monitoring {
     }
 
     /// Brings a shoot whose agents are wanted to what it shall have. Costs no call where it has that already, but for one read of the Secret's metadata.
-    pub(crate) async fn settle(&self, context: &Context, applied: &mr::Applied) -> Result<(), ActuatorError> {
+    pub(crate) async fn reconcile(&self, context: &Context, applied: &mr::Applied) -> Result<(), ActuatorError> {
         let resource = context.managed_resource(RESOURCE).await?;
-        let standing = || status::of(&context.extension);
-        match self.plan(&context.client, &context.namespace, context.shoot.as_deref(), standing).await {
+        let recorded = || status::of(&context.extension);
+        match self.plan(&context.client, &context.namespace, context.shoot.as_deref(), recorded).await {
             // What somebody else deletes is made anew when it is gone.
             Plan::Apply if found(resource.as_ref()) != Found::Deleting => {
                 let bundle = self.objects.bundle(&context.namespace).map_err(defect)?;
@@ -100,10 +100,10 @@ impl Monitoring {
         client: &Client,
         namespace: &str,
         shoot: Option<&Shoot>,
-        standing: impl FnOnce() -> Option<serde_json::Value>,
+        recorded: impl FnOnce() -> Option<serde_json::Value>,
     ) -> Plan {
         let has_agents =
-            self.reports.get(namespace).or_else(|| standing().and_then(|status| reports::standing(&status)));
+            self.reports.get(namespace).or_else(|| recorded().and_then(|status| reports::recorded(&status)));
         let mut situation = Situation {
             is_enabled: self.is_enabled,
             has_prometheus: shoot.is_none_or(|shoot| shoot.spec.purpose.as_deref() != Some(TESTING)),

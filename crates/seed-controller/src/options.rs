@@ -72,7 +72,7 @@ pub(crate) struct Options {
     #[arg(long, env = "SHOOT_CA", value_enum, default_value_t = ShootCa::GenericKubeconfig)]
     pub(crate) shoot_ca: ShootCa,
 
-    /// Look at the nodes of every shoot from time to time, and tell in the Extension's status how far they are.
+    /// Check the nodes of every shoot from time to time, and show in the Extension's status how far they are.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) roll_up_nodes: bool,
 

@@ -26,7 +26,7 @@ use crate::monitoring::{Monitoring, Reports};
 use crate::options::Options;
 use crate::removal::Removals;
 use crate::shoot;
-use crate::shoot::looks::{Looks, Waiting};
+use crate::shoot::node_checks::{NodeChecks, Waiting};
 use crate::shoot::rollups::RollUps;
 use image_vector::ImageVector;
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     // The elector has its own way with failures, and little time.
     let fenced = lease::fenced_client(retrying_client(client.clone()).context("set up the client")?, fence.clone());
     let access = shoot::access(options.shoot_ca.into());
-    let (looks, looked) = Looks::new(access);
+    let (node_checks, checked) = NodeChecks::new(access);
     let (removals, applied) = (Removals::default(), Applied::default());
     let (reports, reported) = Reports::new();
     let reports = Arc::new(reports);
@@ -57,7 +57,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let roll_ups = options.roll_up_nodes.then(|| Arc::new(roll_ups) as Arc<dyn Observer>);
     let monitoring =
         Monitoring::new(options.shoot_monitoring, reports).context("load the templates for the shoots' Prometheus")?;
-    let actuator = Arc::new(CriResmgr { manifests, images, base, removals, access, looks, applied, monitoring });
+    let actuator = Arc::new(CriResmgr { manifests, images, base, removals, access, node_checks, applied, monitoring });
     let controller = Controller::new(fenced.clone(), config(&options), Arc::clone(&actuator) as _, roll_ups, metrics);
     let handle = controller.handle();
 
@@ -88,7 +88,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         field_manager: names::CONTROLLER_NAME.to_owned(),
         interval: Duration::from_secs(options.renew_interval_seconds.get().into()),
     };
-    let followed = follow(looked, controller.handle(), monitored);
+    let followed = follow(checked, controller.handle(), monitored);
     let leading = lead(fence, revision, followed, controller, heartbeat, stop.clone());
     match elector {
         None => leading.await,
@@ -128,7 +128,7 @@ pub(crate) async fn admission(args: admission::AdmissionArgs) -> anyhow::Result<
     Ok(admission::run(&args, runtime, garden, registry, || stopped(stop.clone())).await?)
 }
 
-/// Works once this process may write, until told to stop.
+/// Works once this process may write, until asked to stop.
 async fn lead(
     mut fence: Fence,
     mut revision: Revision,
@@ -159,8 +159,8 @@ async fn lead(
 }
 
 /// What happens in shoots, and concerns their Extensions.
-async fn follow(looked: mpsc::Receiver<Waiting>, handle: ControllerHandle, monitored: impl Future<Output = ()>) {
-    tokio::join!(call_again(looked, handle), monitored);
+async fn follow(checked: mpsc::Receiver<Waiting>, handle: ControllerHandle, monitored: impl Future<Output = ()>) {
+    tokio::join!(call_again(checked, handle), monitored);
 }
 
 /// The first agent of a shoot has reported, or the last one is gone: the shoot's Prometheus has to know.
@@ -175,20 +175,20 @@ async fn follow_agents(
             handle.trigger(namespace, names::EXTENSION_TYPE.to_owned());
         }
     }
-    // No shoot is looked at; the work goes on.
+    // No shoot is checked; the work goes on.
     std::future::pending::<()>().await;
 }
 
-/// A removal goes on when its look at the shoot has ended.
-async fn call_again(mut looked: mpsc::Receiver<Waiting>, handle: ControllerHandle) {
-    while let Some(Waiting { namespace, name }) = looked.recv().await {
+/// A removal goes on when its check of the shoot has finished.
+async fn call_again(mut checked: mpsc::Receiver<Waiting>, handle: ControllerHandle) {
+    while let Some(Waiting { namespace, name }) = checked.recv().await {
         handle.awaited(namespace, name);
     }
-    // Nothing is looked at any more; the work goes on.
+    // Nothing is checked any more; the work goes on.
     std::future::pending::<()>().await;
 }
 
-/// Every Extension is looked at again when the base configuration changes.
+/// Every Extension is reconciled again when the base configuration changes.
 async fn follow_base(mut revision: Revision, handle: ControllerHandle) {
     while revision.changed().await.is_ok() {
         let count = handle.trigger_all();
@@ -263,7 +263,7 @@ fn signals() -> std::io::Result<watch::Receiver<bool>> {
         };
         tracing::info!(signal = name, "received a signal to stop");
         sender.send_replace(true);
-        // Kept: a closed channel would look like a signal.
+        // Kept: a closed channel would pass for a signal.
         sender.closed().await;
     });
     Ok(receiver)

@@ -12,7 +12,7 @@ pub(crate) const SWITCHES_RESUMED: &str = "SwitchesResumed";
 pub(crate) const NODES_NOT_AWAITED: &str = "NodesNotAwaited";
 /// What was delivered stays as it is, because the new one was not accepted.
 pub(crate) const CONFIGURATION_KEPT: &str = "ConfigurationKept";
-/// The configuration took effect, and something about it should be looked at.
+/// The configuration took effect, and something about it should be checked.
 pub(crate) const CONFIGURATION_WARNING: &str = "ConfigurationWarning";
 /// These worker pools get no cri-resmgr.
 pub(crate) const WORKER_POOLS_LEFT_ALONE: &str = "WorkerPoolsLeftAlone";

@@ -39,7 +39,7 @@ pub(crate) enum Found {
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Write the removal phase and look whether it is proven.
+    /// Write the removal phase and check whether it is proven.
     Apply,
     /// Somebody else deletes it. Wait until it is gone, to write it again: an object that vanished proves nothing about nodes.
     AwaitForeignDeletion,
@@ -52,7 +52,7 @@ pub(crate) fn next(situation: Situation) -> Step {
     match situation {
         Situation { shoot_is_deleting: true, .. }
         | Situation { proven: true, found: Found::Nothing | Found::Deleting, .. } => Step::Delete,
-        // Proven once and still there: our request to delete it did not arrive. The proof is looked at again, it costs nothing.
+        // Proven once and still there: our request to delete it did not arrive. The proof is checked again, it costs nothing.
         Situation { found: Found::Present | Found::Nothing, .. } => Step::Apply,
         Situation { found: Found::Deleting, .. } => Step::AwaitForeignDeletion,
     }
@@ -78,7 +78,7 @@ pub(crate) fn found(resource: Option<&ManagedResource>) -> Found {
 pub(crate) enum Proof {
     /// It is.
     Complete,
-    /// The conditions say so, but the health check may be older than the roll-out that it is about. Look again after this time, at
+    /// The conditions say so, but the health check may be older than the roll-out that it is about. Check again after this time, at
     /// the same state.
     Unconfirmed(Duration),
     /// Not yet; this is awaited.
@@ -95,8 +95,8 @@ pub(crate) fn applied_generation(resource: &ManagedResource) -> Option<i64> {
     resource.metadata.generation.filter(|_| is_applied(resource, REMOVING))
 }
 
-/// Judges by what the shoot itself tells: the removal phase is written there, and no node is awaited. This names nodes, and does not
-/// wait for ever for one that is dead, whose pod keeps the ManagedResource unhealthy. `tally` is of a look that began when the present
+/// Judges by what the shoot itself says: the removal phase is written there, and no node is awaited. This names nodes, and does not
+/// wait for ever for one that is dead, whose pod keeps the ManagedResource unhealthy. `tally` is of a check that began when the present
 /// [`applied_generation`] was there.
 pub(crate) fn proof_by_nodes(resource: &ManagedResource, tally: &nodes::Tally) -> Proof {
     if !is_applied(resource, REMOVING) {
@@ -113,7 +113,7 @@ pub(crate) fn awaited_by_nodes(resource: &ManagedResource) -> String {
     format!("waiting until the removal of cri-resmgr is written to the shoot: {}", detail(resource))
 }
 
-/// How long the conditions must stand unchanged where their times do not tell their order. gardener-resource-manager checks
+/// How long the conditions must stand unchanged where their times do not say their order. gardener-resource-manager checks
 /// again within milliseconds after a DaemonSet's health changed; this is for a busy one.
 pub(crate) const CONFIRMATION: Duration = Duration::from_secs(20);
 

@@ -1,19 +1,19 @@
 //! What the nodes of a shoot come to, by what their agents report. Pure. Whoever is root on a node writes what its agent reports: it is counted and
 //! shown, within limits, and decides nothing.
 
+mod agent_report;
 mod limits;
 mod notice;
 mod status;
-mod told;
 
 use std::collections::BTreeMap;
 
 use extension_config::node_report::Stage;
 use jiff::Timestamp;
 
+pub(crate) use agent_report::{AgentReport, valid_name};
 pub(crate) use notice::notice;
 pub(crate) use status::{before, sentence, unseen};
-pub(crate) use told::{Told, valid_name};
 
 use limits::{DISTINCT, NAMED, NAMED_WAITING};
 
@@ -32,7 +32,7 @@ pub(crate) enum Report {
     /// Something that is none.
     Unreadable,
     /// One.
-    Told(Told),
+    Present(AgentReport),
 }
 
 /// The nodes, counted.
@@ -77,24 +77,24 @@ struct Entry {
 /// In place of a stage.
 const WITHOUT_REPORT: &str = "WithoutReport";
 
-/// Since when a node is in a stage, as it was told before.
+/// Since when a node is in a stage, as it was reported before.
 pub(crate) type Before = BTreeMap<String, (String, Timestamp)>;
 
-/// Counts the nodes. `before`: what was told of them the last time.
+/// Counts the nodes. `before`: what was said of them the last time.
 pub(crate) fn roll_up(nodes: &[Node], before: &Before, now: Timestamp) -> RollUp {
     let mut all = RollUp { count: nodes.len(), ..RollUp::default() };
     let (mut backends, mut versions, mut configurations) = (Words::default(), Words::default(), Words::default());
     let (mut bad, mut waiting, mut halted): (Vec<&Node>, Vec<&str>, Vec<&str>) = Default::default();
     for node in nodes {
-        if let Report::Told(told) = &node.report {
-            *all.stages.entry(told.stage.as_str()).or_default() += 1;
+        if let Report::Present(reported) = &node.report {
+            *all.stages.entry(reported.stage.as_str()).or_default() += 1;
             // What is on no node is of no backend.
-            backends.add(told.backend.as_deref());
-            versions.add(told.version.as_deref());
-            configurations.add(told.desired.as_deref());
-            if told.is_halted {
+            backends.add(reported.backend.as_deref());
+            versions.add(reported.version.as_deref());
+            configurations.add(reported.desired.as_deref());
+            if reported.is_halted {
                 halted.push(&node.name);
-            } else if told.awaits_slot {
+            } else if reported.awaits_slot {
                 waiting.push(&node.name);
             }
         } else {
@@ -119,18 +119,18 @@ pub(crate) fn roll_up(nodes: &[Node], before: &Before, now: Timestamp) -> RollUp
 
 /// As the agents themselves judge it when they open the gate of their pods.
 fn is_as_desired(node: &Node) -> bool {
-    matches!(&node.report, Report::Told(told) if matches!(told.stage, Stage::Installed | Stage::Clean) && told.message.is_empty())
+    matches!(&node.report, Report::Present(reported) if matches!(reported.stage, Stage::Installed | Stage::Clean) && reported.message.is_empty())
 }
 
 /// Who needs somebody comes first, and last who only needs time.
 fn urgency(node: &Node) -> u8 {
     match &node.report {
-        Report::Told(told) => match told.stage {
+        Report::Present(reported) => match reported.stage {
             Stage::RolledBack => 0,
             Stage::Blocked => 1,
             Stage::Installed | Stage::Clean => 2,
             Stage::Undecided => 3,
-            Stage::Working if told.awaits_slot => 6,
+            Stage::Working if reported.awaits_slot => 6,
             Stage::Working => 5,
         },
         Report::Missing | Report::Unreadable => 4,
@@ -141,9 +141,9 @@ fn entry(node: &Node, before: &Before, now: Timestamp) -> Entry {
     let (stage, reason, said) = match &node.report {
         Report::Missing => (WITHOUT_REPORT, "its agent has not reported".to_owned(), None),
         Report::Unreadable => (WITHOUT_REPORT, "what its agent has reported cannot be read".to_owned(), None),
-        Report::Told(told) => (told.stage.as_str(), told.message.clone(), told.since),
+        Report::Present(reported) => (reported.stage.as_str(), reported.message.clone(), reported.since),
     };
-    // A clock that is ahead of ours says nothing; it would be another time at each look.
+    // A clock that is ahead of ours says nothing; it would be another time at each check.
     let said = said.filter(|said| *said <= now);
     let known = before.get(&node.name).filter(|(known, _)| known == stage).map(|(_, since)| *since);
     // An agent's time is that of its last word: the stage may have begun before that.

@@ -1,9 +1,9 @@
-//! A look into the shoot: its nodes, the agents' pods, and what the agents tell. For removals (`looks`) and for the roll-up (`rollups`).
+//! What the shoot says: its nodes, the agents' pods, and what the agents report. For removals (`node_checks`) and for the roll-up (`rollups`).
 
 mod lean;
 mod limits;
 mod list;
-pub(crate) mod looks;
+pub(crate) mod node_checks;
 pub(crate) mod rollups;
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use kube::Client;
 
 use crate::removal::nodes::{Agent, NAMED_IN_STATUS, Node, REASON};
 use lean::Object;
-use limits::{DEADLINE, LOOK_MIB, NAME, OBJECTS, PAGE, PAGE_MIB};
+use limits::{CHECK_MIB, DEADLINE, NAME, OBJECTS, PAGE, PAGE_MIB};
 use list::Lists;
 
 /// The controller's own access.
@@ -35,7 +35,7 @@ pub(crate) fn access(authority: Authority) -> ShootAccess {
 
 /// Why the shoot could not be asked.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unasked {
+pub(crate) enum QueryError {
     #[error(transparent)]
     NoAccess(#[from] Unavailable),
     #[error("its API server did not answer within {} s", DEADLINE.as_secs())]
@@ -57,12 +57,12 @@ pub(crate) enum Excess {
     Objects,
     #[error("more than {PAGE_MIB} MiB for {PAGE}")]
     Page,
-    #[error("more than {LOOK_MIB} MiB in all, at the list")]
-    Look,
+    #[error("more than {CHECK_MIB} MiB in all, at the list")]
+    Check,
 }
 
 /// The nodes that an agent works on in the phase `Remove`.
-async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
+async fn nodes(client: &Client) -> Result<Vec<Node>, QueryError> {
     let mut lists = Lists::of(client);
     // Nodes first: one that joins in between has nothing to be removed.
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
@@ -82,13 +82,13 @@ async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
             }
         })
         .await?;
-    // Only those are told.
+    // Only those are named.
     let awaited = nodes.values_mut().filter(|node| node.agent != Agent::Done && node.away_since.is_none());
-    let mut told: BTreeMap<String, &mut Node> =
+    let mut reported: BTreeMap<String, &mut Node> =
         awaited.take(NAMED_IN_STATUS).map(|node| (lease_name(&node.name), node)).collect();
     lists
         .each::<Lease>("leases", Some(names::SHOOT_NAMESPACE), &ours, |object| {
-            if let Some(node) = told.get_mut(&object.metadata.name) {
+            if let Some(node) = reported.get_mut(&object.metadata.name) {
                 node.report = report(&object);
             }
         })
@@ -137,7 +137,7 @@ fn away_since(node: &Object) -> Option<Timestamp> {
     Some(since.or(node.metadata.creation_timestamp).unwrap_or_else(Timestamp::now))
 }
 
-/// What is told of an agent's report.
+/// What is kept of an agent's report.
 fn report(lease: &Object) -> Option<NodeReport> {
     let report: NodeReport = serde_json::from_str(lease.metadata.annotations.report.as_deref()?).ok()?;
     let message = report.message.chars().take(REASON).collect();

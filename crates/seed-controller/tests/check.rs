@@ -33,7 +33,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn the_exit_status_tells_fine_findings_and_unreadable_apart() {
+fn the_exit_status_distinguishes_fine_findings_and_unreadable() {
     let folder = folder();
     for (arguments, status) in [
         (&["good.yaml"][..], 0),

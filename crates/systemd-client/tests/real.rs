@@ -357,7 +357,7 @@ async fn the_journal_is_read_within_its_limits_and_nothing_is_left() {
 
 #[tokio::test]
 #[ignore = "needs SYSTEMD_CLIENT_TEST_ROOT"]
-async fn a_trial_tells_how_it_ended_can_do_nothing_and_leaves_nothing() {
+async fn a_trial_returns_how_it_ended_can_do_nothing_and_leaves_nothing() {
     let machine = machine().await;
     let output = machine.root.join("run/systemd-client-trial.log");
     let directory = machine.root.join("run/systemd-client-trial");

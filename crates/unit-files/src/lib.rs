@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-/// Where units are looked for, the strongest first.
+/// Where units are searched for, the strongest first.
 pub const DIRECTORIES: [&str; 5] = [
     "/etc/systemd/system.control",
     "/etc/systemd/system",

@@ -435,14 +435,14 @@ mod tests {
     #[test]
     fn an_image_that_is_set_twice_is_refused() {
         let images = manifest(Gardener::New, Deployment::V1beta1, false).values.images;
-        for (own, told) in [
+        for (own, reported) in [
             (json!({ "image": { "tag": "1" } }), "image.tag"),
             (json!({ "image": { "ref": "x" } }), "image.ref"),
             (json!({ "imageVectorOverwrite": {} }), "imageVectorOverwrite"),
         ] {
             let Value::Object(own) = own else { panic!("a map") };
             let error = Values { images: images.clone(), own: own.clone() }.checked().unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(reported), "{error}");
             assert!(Values { images: None, own }.checked().is_ok());
         }
     }

@@ -102,14 +102,14 @@ mod tests {
 
     #[test]
     fn values_that_the_chart_refuses_are_refused_without_being_shown() {
-        for (text, told) in [
+        for (text, reported) in [
             ("replicaCount: many\n", "replicaCount: "),
             ("nodeAgent: {nodeCriticl: true}\n", "nodeAgent: "),
             ("- a\n", "no map of values"),
             ("a: [", "no map of values"),
         ] {
             let error = format!("{:#}", read_all(&[text]).unwrap_err());
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(reported), "{text}: {error}");
             assert!(!error.contains("many"), "{error}");
         }
         let long = format!("# {}\n", "x".repeat(usize::try_from(FILE_BYTES).unwrap()));

@@ -82,7 +82,7 @@ fn is_name(word: &str) -> bool {
         && word.contains(|c: char| c.is_ascii_lowercase())
 }
 
-/// Marked names that are not known, each with its place, and how many were looked at.
+/// Marked names that are not known, each with its place, and how many were checked.
 fn unknown(mark: char, is_one: impl Fn(&str) -> bool, known: &BTreeSet<String>) -> (Vec<String>, usize) {
     let (mut found, mut seen) = (Vec::new(), 0);
     for (page, text) in pages() {

@@ -119,10 +119,10 @@ fn entries(text: &str, schema: &Value) -> anyhow::Result<Vec<Entry>> {
             found.push(Entry { path, kind: "object".to_owned(), default: "as below".to_owned(), meaning: said });
         }
     }
-    let told: BTreeSet<String> =
+    let shown: BTreeSet<String> =
         found.iter().map(|entry| entry.path.split('.').next().unwrap_or_default().to_owned()).collect();
     for (name, of_schema) in schema["properties"].as_object().into_iter().flatten() {
-        if !told.contains(name) {
+        if !shown.contains(name) {
             let meaning = of_schema["description"].as_str();
             let meaning = meaning
                 .with_context(|| format!("values.yaml does not show {name}, and its schema has no description"))?;

@@ -69,11 +69,11 @@ mod tests {
         assert_eq!(read["component"]["provider"], "intel");
         assert_eq!(read["component"]["sources"][0]["access"]["commit"], "abc");
         let resources = read["component"]["resources"].as_array().unwrap();
-        let told: Vec<_> = resources
+        let reported: Vec<_> = resources
             .iter()
             .map(|resource| (resource["name"].as_str().unwrap(), resource["type"].as_str().unwrap()))
             .collect();
-        assert_eq!(told, [("controller", "ociImage"), ("chart", "helmChart")]);
+        assert_eq!(reported, [("controller", "ociImage"), ("chart", "helmChart")]);
         for resource in resources {
             assert!(resource["access"]["imageReference"].as_str().unwrap().ends_with(&digest), "{resource}");
         }

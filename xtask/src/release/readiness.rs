@@ -99,7 +99,7 @@ mod tests {
     fn each_obstacle_to_a_release_is_reported_by_itself() {
         assert_eq!(obstacles(&ready()), Vec::<String>::new());
         assert_eq!(obstacles(&Facts { tagged: Some("abc".into()), ..ready() }), Vec::<String>::new());
-        for (facts, told) in [
+        for (facts, reported) in [
             (
                 Facts { charts: vec![("charts/a", "1.1.0".into(), "1.2.0".into())], ..ready() },
                 "version in charts/a/Chart.yaml is 1.1.0",
@@ -116,7 +116,7 @@ mod tests {
             (Facts { has_folder: true, ..ready() }, "the folder of the release exists"),
         ] {
             let found = obstacles(&facts);
-            assert!(found.len() == 1 && found[0].contains(told), "{told}: {found:?}");
+            assert!(found.len() == 1 && found[0].contains(reported), "{reported}: {found:?}");
         }
     }
 }

@@ -14,12 +14,12 @@ use testbed::components::{Component, NRI_BALLOONS, NRI_TOPOLOGY_AWARE};
 use testbed::tree::{self, Snapshot};
 use testbed::wait_for;
 
-use super::story::{leases, told};
+use super::story::{leases, reported};
 use super::table::{Film, Table, kubelet_restarts};
 use crate::terminal::say;
 
-/// Between two looks at the nodes.
-const LOOK: Duration = Duration::from_millis(200);
+/// Between two checks of the nodes.
+const INTERVAL: Duration = Duration::from_millis(200);
 /// Until a policy has placed a container that is there, or nothing has a place any more.
 const PLACED: Duration = Duration::from_secs(20);
 /// The last node has half of the machine that the others have.
@@ -105,7 +105,7 @@ async fn placed(sandbox: &Sandbox) -> anyhow::Result<Placed> {
     Ok(all)
 }
 
-fn show(moment: &str, placed: &Placed) {
+fn print_placement(moment: &str, placed: &Placed) {
     say(&format!("by their control groups, {moment}:"));
     for (node, pods) in placed {
         for (pod, InEffect { cpus, mems, shares }) in pods {
@@ -145,7 +145,7 @@ fn starts(node: &Node) -> u64 {
 }
 
 /// Shows everything.
-pub(super) async fn tell(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<()> {
+pub(super) async fn show(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<()> {
     let start = Instant::now();
     let [first, second, small] = sandbox.nodes() else { anyhow::bail!("three nodes are shown") };
     for node in sandbox.nodes() {
@@ -159,7 +159,7 @@ pub(super) async fn tell(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<(
     );
     let (trees_before, before) = (trees(sandbox)?, placed(sandbox).await?);
     let containerd: Vec<u32> = sandbox.nodes().iter().map(|node| node.unit(CONTAINERD_UNIT).main_pid).collect();
-    show("before", &before);
+    print_placement("before", &before);
 
     say(&format!(
         "\nthe Shoot's owner switches the extension on: balloons for all nodes, topology-aware for the group {GROUP} ({}). The policy \
@@ -169,7 +169,7 @@ pub(super) async fn tell(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<(
     ));
     let mut table = Table::begin(film, "switched on, and the policy fails on one node");
     let report = table
-        .until(sandbox, LOOK, async {
+        .until(sandbox, INTERVAL, async {
             sandbox.switch_on(Some(&config(None))).await?;
             let both = async { tokio::try_join!(sandbox.wait_policy(first), sandbox.wait_policy(second)) };
             let (_, report) = tokio::try_join!(both, sandbox.wait_rolled_back(small))?;
@@ -178,10 +178,10 @@ pub(super) async fn tell(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<(
         .await?;
     table.end();
     say(&format!("{}: {}", small.name(), report.message));
-    say(&format!("the Extension says: {}", told(sandbox).await?));
+    say(&format!("the Extension says: {}", reported(sandbox).await?));
     containers(first)?.run("default", "new", 500).await?;
     let with = placed(sandbox).await?;
-    show("with the policies, and a new pod", &with);
+    print_placement("with the policies, and a new pod", &with);
     ensure_balloons(&with[first.name()], "6")?;
     let grouped = &with[second.name()];
     ensure!(grouped["kube-system/dns"].cpus == "0", "the group's system pod has {:?}", grouped["kube-system/dns"]);
@@ -194,7 +194,7 @@ pub(super) async fn tell(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<(
     let mut table = Table::begin(film, "a policy of its own for that node");
     let changed = config(Some((small.name(), balloons("3"))));
     table
-        .until(sandbox, LOOK, async {
+        .until(sandbox, INTERVAL, async {
             sandbox.switch_on(Some(&changed)).await?;
             sandbox.wait_policy(small).await?;
             sandbox.wait_healthy().await
@@ -202,7 +202,7 @@ pub(super) async fn tell(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<(
         .await?;
     table.end();
     let recovered = placed(sandbox).await?;
-    show("with all policies", &recovered);
+    print_placement("with all policies", &recovered);
     ensure_balloons(&recovered[small.name()], "3")?;
     let now = sandbox.agent_pods();
     ensure!(now == agents, "a policy rolled out agents: {agents:?} became {now:?}");
@@ -211,11 +211,11 @@ pub(super) async fn tell(sandbox: &Sandbox, film: &mut Film) -> anyhow::Result<(
 
     say("\nthe Shoot's owner switches the extension off");
     let mut table = Table::begin(film, "switched off");
-    let off = table.until(sandbox, LOOK, sandbox.switch_off()).await?;
+    let off = table.until(sandbox, INTERVAL, sandbox.switch_off()).await?;
     table.end();
     containers(first)?.run("default", "never-placed", 500).await?;
     let after = placed(sandbox).await?;
-    show("after, and a pod that no policy has ever seen", &after);
+    print_placement("after, and a pod that no policy has ever seen", &after);
     for (node, pods) in &before {
         for (pod, before) in pods {
             let now = &after[node][pod];
@@ -253,8 +253,8 @@ mod tests {
     async fn the_main_job_with_policies_holds_on_stand_ins() -> anyhow::Result<()> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let sandbox = up_with(&root, &Binaries::build(&root)?, &PolicyPrograms::default()).await?;
-        let told = tokio::time::timeout(LIMIT, tell(&sandbox, &mut Film::default())).await;
-        let outcome = told.context("it takes too long").flatten().map_err(|error| error.context(sandbox.explain()));
+        let reported = tokio::time::timeout(LIMIT, show(&sandbox, &mut Film::default())).await;
+        let outcome = reported.context("it takes too long").flatten().map_err(|error| error.context(sandbox.explain()));
         sandbox.down().await?;
         outcome
     }

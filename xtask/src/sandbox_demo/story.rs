@@ -14,19 +14,19 @@ use testbed::wait_for;
 use super::table::{Film, Table, kubelet_restarts};
 use crate::terminal::say;
 
-/// Between two looks at the nodes.
-const LOOK: Duration = Duration::from_millis(200);
+/// Between two checks of the nodes.
+const INTERVAL: Duration = Duration::from_millis(200);
 /// A daemon that crashed is back within a few seconds.
 const CRASH: Duration = Duration::from_secs(10);
-/// Until the controllers have told each other.
-const NEWS: Duration = Duration::from_secs(30);
+/// Until the controllers have seen each other's changes.
+const PROPAGATION: Duration = Duration::from_secs(30);
 /// Of the Shoot's providerConfig.
 const API_VERSION: &str = "cri-resmgr.extensions.gardener.cloud/v1alpha1";
 /// What the Shoot's owner changes to.
 pub(super) const CHANGED: &str = "examples/provider-config/balloons.yaml";
 
 /// Shows everything.
-pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> anyhow::Result<()> {
+pub(super) async fn show(sandbox: &Sandbox, root: &Path, film: &mut Film) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut times = Vec::new();
     let before = trees(sandbox)?;
@@ -49,8 +49,8 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     let begin = Instant::now();
     let mut table = Table::begin(film, "switched on, and the daemon of one node crashes");
     let selecting = for_the_pool(&json!({ "apiVersion": API_VERSION, "kind": "CriResourceManagerConfig" }));
-    table.until(sandbox, LOOK, sandbox.switch_on(Some(&selecting))).await?;
-    wait_for("the desired state in the shoot", NEWS, || async { sandbox.desired_state().map(Some) }).await?;
+    table.until(sandbox, INTERVAL, sandbox.switch_on(Some(&selecting))).await?;
+    wait_for("the desired state in the shoot", PROPAGATION, || async { sandbox.desired_state().map(Some) }).await?;
     say(&format!("what the agent of {} is about to do (cri-resmgr-node-agent plan):", first.name()));
     let plan = sandbox.plan(first).await?;
     for line in plan.lines().filter(|line| line.trim_start().starts_with(|first: char| first.is_ascii_digit())) {
@@ -59,7 +59,7 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     ensure!(plan.contains("[kubelet]"), "the plan has no restart of kubelet:\n{plan}");
     sandbox.faults().pods.clear();
     let report = table
-        .until(sandbox, LOOK, async {
+        .until(sandbox, INTERVAL, async {
             let installed = try_join_all(others.iter().map(|node| sandbox.wait_installed(node)));
             let left_alone = try_join_all(left_alone.iter().map(|node| sandbox.wait_left_alone(node)));
             let (_, _, report) = tokio::try_join!(installed, left_alone, sandbox.wait_rolled_back(failing))?;
@@ -74,7 +74,7 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     ensure!(kubelet_restarts(failing) == 0, "kubelet of {} was restarted for a daemon that never ran", failing.name());
     say(&format!("{}: kubelet stays on containerd and was not restarted; left of the try:", failing.name()));
     show_difference(&before[before.len() - 1], failing)?;
-    say(&format!("the Extension says: {}", told(sandbox).await?));
+    say(&format!("the Extension says: {}", reported(sandbox).await?));
 
     say(&format!("\nwhat changed on {}:", first.name()));
     show_difference(&before[0], first)?;
@@ -95,7 +95,7 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
     let changed = for_the_pool(&provider_config(root)?);
     let mut table = Table::begin(film, "mended, and another configuration");
     table
-        .until(sandbox, LOOK, async {
+        .until(sandbox, INTERVAL, async {
             sandbox.switch_on(Some(&changed)).await?;
             try_join_all(others.iter().chain([&failing]).map(|node| sandbox.wait_installed(node))).await?;
             sandbox.wait_healthy().await
@@ -117,7 +117,7 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, film: &mut Film) -> any
 
     say("\nthe Shoot's owner switches the extension off");
     let mut table = Table::begin(film, "switched off");
-    let off = table.until(sandbox, LOOK, sandbox.switch_off()).await?;
+    let off = table.until(sandbox, INTERVAL, sandbox.switch_off()).await?;
     table.end();
     times.push(("off", off));
     let left = leases(sandbox);
@@ -173,9 +173,9 @@ fn shortened(line: &str) -> &str {
     line.find(" is Node").or_else(|| line.find(" was Node")).map_or(line, |end| &line[..end])
 }
 
-/// The condition that tells the owner of a node that is not as desired.
-pub(super) async fn told(sandbox: &Sandbox) -> anyhow::Result<String> {
-    wait_for("the Extension to tell of it", NEWS, || async {
+/// The condition that names a node to the owner that is not as desired.
+pub(super) async fn reported(sandbox: &Sandbox) -> anyhow::Result<String> {
+    wait_for("the Extension to report it", PROPAGATION, || async {
         let bad = sandbox.conditions().into_iter().find(|(_, status, _)| status != "True");
         Ok(bad.map(|(kind, status, message)| format!("{kind} is {status}: {message}")))
     })

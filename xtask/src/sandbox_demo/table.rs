@@ -23,7 +23,7 @@ pub(super) struct Row {
 impl Row {
     fn of(sandbox: &Sandbox, node: &Node) -> Self {
         let mut report = sandbox.report(node.name()).unwrap_or_default();
-        // Its probe tells what an agent does while its report still tells how the last work ended.
+        // Its probe says what an agent does while its report still says how the last work ended.
         match sandbox.unready(node.name()).as_deref().map(|why| why.split_once(": ").ok_or(why)) {
             Some(Ok((stage, message))) if stage.chars().all(char::is_alphabetic) => {
                 stage.clone_into(&mut report.stage);
@@ -119,18 +119,18 @@ impl<'a> Table<'a> {
     }
 
     fn show(&mut self, sandbox: &Sandbox) {
-        let mut news = Vec::new();
+        let mut lines = Vec::new();
         for node in sandbox.nodes() {
             let row = Row::of(sandbox, node);
             let known = self.rows.get(node.name());
             if known.is_none_or(|(known, _)| *known != row) {
-                news.push(self.news(node.name(), &row));
+                lines.push(self.lines(node.name(), &row));
             }
             let since =
                 known.filter(|(known, _)| known.stage == row.stage).map_or_else(Instant::now, |(_, since)| *since);
             self.rows.insert(node.name().to_owned(), (row, since));
         }
-        let text = if self.redraws { self.drawing() } else { news.concat() };
+        let text = if self.redraws { self.drawing() } else { lines.concat() };
         // That nobody looks is no reason to stop.
         let _nobody_looks = write!(std::io::stderr(), "{text}");
         if !self.pictured && self.rows.values().all(|(row, _)| row.stage == "Working") {
@@ -145,7 +145,7 @@ impl<'a> Table<'a> {
         self.film.scenes.push(Scene { title, at, rows });
     }
 
-    fn news(&self, name: &str, row: &Row) -> String {
+    fn lines(&self, name: &str, row: &Row) -> String {
         let Row { stage, runtime, restarts, message } = row;
         let elapsed = self.start.elapsed().as_secs_f64();
         format!("[{elapsed:>5.1}s] {name:<8} {stage:<10} kubelet on {runtime:<10} restarts {restarts} {message}\n")

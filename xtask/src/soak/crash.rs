@@ -24,7 +24,7 @@ pub(super) fn matrix(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
     let record = Record::of(&binaries)?;
     let options = Options { binaries, stride: 1, time, worker_nodes: WORKER_NODES, held: record.read()? };
     let report = unless_interrupted(crash_matrix::run(&options, |outcome| {
-        tell(outcome);
+        print_outcome(outcome);
         if let Err(error) = record.add(outcome) {
             say(&format!("this row will be run again: {error:#}"));
         }
@@ -44,7 +44,7 @@ pub(super) fn matrix(root: &Path, args: &SoakArgs) -> anyhow::Result<String> {
     ))
 }
 
-fn tell(outcome: &Outcome) {
+fn print_outcome(outcome: &Outcome) {
     let Outcome { place, injected_at, more_restarts, failure, .. } = outcome;
     match failure {
         None if *more_restarts == 0 => say(&format!("ok      {place}: {injected_at}")),

@@ -50,7 +50,7 @@ pub(super) fn configuration(root: &Path, args: &SoakArgs) -> anyhow::Result<Stri
     let said = std::fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())?;
     ensure!(
         status.success(),
-        "a finding in {}, told in {}: {}",
+        "a finding in {}, described in {}: {}",
         findings.display(),
         log.display(),
         finding(&said).unwrap_or_else(|| status.to_string())

@@ -28,8 +28,9 @@ pub(super) fn differential(root: &Path, args: &SoakArgs) -> anyhow::Result<Strin
     ensure!(status.success(), "the program with the daemon's YAML library cannot be built");
     let variables = [("YAML_TO_JSON", program.display().to_string()), ("YAML_SECONDS", time.as_secs().to_string())];
     let said = test(root, &["--test", "yaml"], &["--ignored", "--nocapture"], &variables)?;
-    let told = said.lines().find_map(|line| line.split_once("YAML ")).context("the test does not say what it did")?;
-    Ok(told.1.to_owned())
+    let reported =
+        said.lines().find_map(|line| line.split_once("YAML ")).context("the test does not say what it did")?;
+    Ok(reported.1.to_owned())
 }
 
 fn test(root: &Path, which: &[&str], how: &[&str], variables: &[(&str, String)]) -> anyhow::Result<String> {

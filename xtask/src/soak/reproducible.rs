@@ -35,7 +35,7 @@ pub(super) fn images(root: &Path, _: &SoakArgs) -> anyhow::Result<String> {
     compare(one, other)
 }
 
-/// What was made: each image with what the command tells of it, and the digest of each file in `dist`.
+/// What was made: each image with what the command says of it, and the digest of each file in `dist`.
 #[derive(Debug, PartialEq, Eq)]
 struct Artefacts {
     images: BTreeMap<String, String>,
@@ -46,22 +46,22 @@ fn build(root: &Path, clone: &Path, umask: &str) -> anyhow::Result<Artefacts> {
     run(Command::new("git").args(["clone", "--quiet", "--no-hardlinks"]).arg(root).arg(clone))?;
     // Everything that a build leaves behind is its own, Go's cache and the finished payload included; and it lies outside of
     // the clone, which would count as modified with it.
-    let ground = clone.with_extension("ground");
+    let scratch = clone.with_extension("scratch");
     let script = format!("umask {umask} && exec cargo xtask images --payload from-source --tag {TAG}");
     let mut command = Command::new("sh");
     command
         .args(["-c", &script])
         .current_dir(clone)
-        .env("CARGO_TARGET_DIR", ground.join("target"))
-        .env("XDG_CACHE_HOME", ground.join("cache"))
-        .env("GOCACHE", ground.join("go"));
-    // What cargo told this program is about this checkout.
+        .env("CARGO_TARGET_DIR", scratch.join("target"))
+        .env("XDG_CACHE_HOME", scratch.join("cache"))
+        .env("GOCACHE", scratch.join("go"));
+    // What cargo hands this program is about this checkout.
     for key in ["CARGO", "CARGO_MANIFEST_DIR", "REGISTRY"] {
         command.env_remove(key);
     }
     let said = run(&mut command)?;
-    let images: BTreeMap<String, String> = said.lines().filter_map(told).collect();
-    ensure!(images.len() == 2, "the command told of {} images, not of two:\n{said}", images.len());
+    let images: BTreeMap<String, String> = said.lines().filter_map(reported).collect();
+    ensure!(images.len() == 2, "the command named {} images, not of two:\n{said}", images.len());
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(clone.join("dist")).context("the command has made no dist")? {
         let path = entry?.path();
@@ -73,7 +73,7 @@ fn build(root: &Path, clone: &Path, umask: &str) -> anyhow::Result<Artefacts> {
 }
 
 /// Name and digest with size, from a line such as `NAME:TAG sha256:… 1.2 MiB in PATH`.
-fn told(line: &str) -> Option<(String, String)> {
+fn reported(line: &str) -> Option<(String, String)> {
     let (reference, rest) = line.split_once(' ')?;
     let (what, _path) = rest.split_once(" in ")?;
     let name = reference.strip_suffix(&format!(":{TAG}"))?.to_owned();
@@ -82,7 +82,7 @@ fn told(line: &str) -> Option<(String, String)> {
 
 fn compare(one: &Artefacts, other: &Artefacts) -> anyhow::Result<String> {
     ensure!(one == other, "two builds of one revision differ: {one:?} and {other:?}");
-    let all: Vec<String> = one.images.iter().map(|(name, told)| format!("{name} {told}")).collect();
+    let all: Vec<String> = one.images.iter().map(|(name, reported)| format!("{name} {reported}")).collect();
     Ok(format!("equal: {}", all.join("; ")))
 }
 
@@ -115,16 +115,16 @@ mod tests {
     #[test]
     fn images_are_found_in_the_output_of_the_command() {
         let line = format!("some-image:{TAG} sha256:ab 1.2 MiB in /tmp/x y/dist");
-        assert_eq!(told(&line), Some(("some-image".to_owned(), "sha256:ab 1.2 MiB".to_owned())));
+        assert_eq!(reported(&line), Some(("some-image".to_owned(), "sha256:ab 1.2 MiB".to_owned())));
         for other in ["some-image:1 sha256:ab 1.2 MiB in /tmp", "bill of materials with 3 parts in /tmp", ""] {
-            assert_eq!(told(other), None, "{other}");
+            assert_eq!(reported(other), None, "{other}");
         }
     }
 
     #[test]
     fn one_differing_digest_is_reported_as_a_difference() {
-        let artefacts = |told: &str, file: &[u8]| Artefacts {
-            images: BTreeMap::from([("image".to_owned(), told.to_owned())]),
+        let artefacts = |reported: &str, file: &[u8]| Artefacts {
+            images: BTreeMap::from([("image".to_owned(), reported.to_owned())]),
             files: BTreeMap::from([("bill".to_owned(), Digest::of(file))]),
         };
         let one = artefacts("sha256:a", b"x");

@@ -86,7 +86,7 @@ fn build(root: &Path, revision: &str) -> anyhow::Result<Former> {
         .arg(former.dist())
         .current_dir(&checkout)
         .env("CARGO_TARGET_DIR", former.dir.join("target"));
-    // What cargo told this program is about this checkout.
+    // What cargo hands this program is about this checkout.
     for key in ["CARGO", "CARGO_MANIFEST_DIR"] {
         images.env_remove(key);
     }

@@ -119,7 +119,7 @@ async fn on_a_worker(
     generation: Generation,
     programs: &[(&Program, &str, &str)],
 ) -> Outcome {
-    let options = e2e::StageOptions {
+    let options = e2e::TestEnvironmentOptions {
         name: MACHINE.to_owned(),
         root: root.to_owned(),
         workers: 1,
@@ -128,9 +128,9 @@ async fn on_a_worker(
         progress: testbed::Progress::default(),
     };
     let outcome = async {
-        let stage = e2e::Stage::up(options).await?;
-        stage.switch_on(None).await?;
-        let machine = stage.bed.workers().first().context("a bed without workers")?.live_root()?;
+        let environment = e2e::TestEnvironment::up(options).await?;
+        environment.switch_on(None).await?;
+        let machine = environment.bed.workers().first().context("a bed without workers")?.live_root()?;
         let mut whole: Option<std::process::Output> = None;
         for (program, variable, left_out) in programs {
             let mut command = program.command(&["--ignored", "--test-threads=1", "--skip", left_out]);

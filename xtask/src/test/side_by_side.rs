@@ -101,7 +101,7 @@ impl Program {
         Ok(all.into_iter().filter(|name| !left_out.contains(name)).collect())
     }
 
-    /// As cargo runs it: in the package's folder, and told which package it is of.
+    /// As cargo runs it: in the package's folder, and with the package that it is of.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.executable);
         command.args(arguments).current_dir(&self.dir).stdin(Stdio::null());
@@ -164,12 +164,12 @@ fn rendered(line: &str) -> Option<String> {
 
 fn report(name: &str, outcome: &Outcome, took: Duration, tally: &mut Tally) {
     say(&format!("== {name}: {took:.0?}"));
-    let mut told = Tally::default();
+    let mut counted = Tally::default();
     let success = match outcome {
         Ok(output) => {
             let printed = String::from_utf8_lossy(&output.stdout);
             // What tests say on standard error is for people.
-            printed.lines().for_each(|line| told.read(line));
+            printed.lines().for_each(|line| counted.read(line));
             say(&printed);
             say(&String::from_utf8_lossy(&output.stderr));
             output.status.success()
@@ -179,7 +179,7 @@ fn report(name: &str, outcome: &Outcome, took: Duration, tally: &mut Tally) {
             false
         }
     };
-    tally.add(told, success);
+    tally.add(counted, success);
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_three_is_told_once() {
+    fn a_circle_of_three_is_reported_once() {
         let files = [
             ("crates/x/src/a.rs", "use crate::b;"),
             ("crates/x/src/b.rs", "use crate::c::d::D;"),

@@ -12,6 +12,9 @@ struct Retired {
 
 const NODE: &[&str] = &["crates/node-plan/", "crates/node-agent/", "crates/dynamic-config/"];
 const LEASE: &[&str] = &["crates/lease/", "crates/node-agent/src/shoot"];
+const ENGINE: &[&str] = &["crates/gardener-extension/"];
+const CONTROLLER: &[&str] = &["crates/gardener-extension/", "crates/seed-controller/"];
+const EVERYWHERE: &[&str] = &["crates/", "xtask/src/"];
 
 macro_rules! retired {
     ($($folders:expr => { $($name:literal: $instead:literal),+ $(,)? })+) => {
@@ -25,7 +28,7 @@ const RETIRED: &[Retired] = retired! {
         "Standing": "ConfigStatus", "standing": "config_status",
         "Renewal": "RestartRequest", "renewal": "restart_request",
         "Kept": "RestartBoundState", "unsettled": "needs_repeated_restart",
-        "told": "reported", "untold": "unreported", "tell": "report", "announce": "record_event",
+        "untold": "unreported", "tell": "report", "announce": "record_event",
         "residue": "leftovers", "left_down": "is_down_unintentionally", "harm": "corrupt",
         "Witnesses": "Probe and Clock", "Surroundings": "DaemonEnvironment",
         "Images": "PayloadBinaries", "Permit": "SwitchPermit", "Crowd": "AgentDaemonSet", "Cluster": "ShootApi",
@@ -36,13 +39,46 @@ const RETIRED: &[Retired] = retired! {
         "endurance": "effective_lease_duration",
     }
     &["crates/host/"] => { "own_view": "path_in_this_namespace", "Journal": "StateFile", "JournalError": "StateFileError" }
-    &["crates/extension-config/", "crates/nri-policy/"] => {
-        "Kept": "RestartBoundState", "untold": "omitted", "Told": "Reports",
+    &["crates/extension-config/", "crates/nri-policy/"] => { "Kept": "RestartBoundState", "untold": "omitted" }
+    EVERYWHERE => {
+        "told": "reported", "Told": "the name of what was reported", "is_news": "is_changed", "news": "a word for the change",
+        "so_many": "the number's name", "Witness": "Probe", "lone": "standalone", "mishap": "fault", "breaches": "violations",
     }
+    ENGINE => {
+        "Ending": "ReconcileOutcome", "Next": "Requeue", "Seen": "FirstSeen", "Awaited": "DependencyChanged",
+        "is_loud": "is_user_request", "is_quiet": "is_resync_only", "Tracks": "PerObjectState", "Track": "ObjectState",
+        "held_up": "blocked", "goes_on": "take_blocked", "forgive": "reset_backoff", "Surroundings": "ShootContext",
+        "Accidents": "TransientRetry", "Act": "ExternalEvent", "Fate": "ApiOutcome", "World": "FakeSeed",
+        "News": "ExtensionUpdate", "ClusterNews": "ClusterUpdate", "Sight": "TargetState", "announces": "must_record_start",
+        "Begun": "StartOutcome", "attempt": "try_reconcile", "settle": "handle_outcome", "people": "other_actors",
+        "Verdict": "ActuatorOutcome or DesiredCondition",
+    }
+    CONTROLLER => {
+        "look": "reconcile, check or observe", "Look": "NodeCheck", "looks": "queue or node_checks", "Looks": "NodeChecks",
+        "looked": "checked", "unasked": "query_error_note",
+    }
+    &["crates/seed-controller/"] => {
+        "Unasked": "QueryError", "Ask": "QueryShoot", "Standing": "Summary", "standing": "summary or recorded", "World": "ShootState",
+    }
+    &["crates/kubectl-resmgr/"] => { "Standing": "Urgency", "standing": "urgency", "Kept": "Stored", "look": "status" }
+    &["crates/nri-policy/"] => { "Verdict": "CheckOutcome", "verdict": "outcome" }
+    &["crates/dynamic-config/src/core", "crates/dev/fake-kube-api/"] => { "settle": "run_until_idle" }
+    &["crates/dev/bench/"] => { "Landscape": "Scenario", "landscape": "scenario", "Ask": "BulkRequest", "played": "run" }
+    &["crates/dev/testbed/", "crates/dev/e2e/"] => { "lone_worker": "standalone_worker" }
+    &["crates/dev/e2e/"] => {
+        "Ground": "Fixture", "ground": "fixture", "Place": "NamespaceFixture", "Lab": "NodeFixture", "lab": "fixture",
+        "PlayedNode": "FakeNode", "StageOptions": "TestEnvironmentOptions", "on_stage": "in_environment",
+    }
+    &["crates/dev/testbed/"] => { "Launch": "Spawn", "Verdict": "Assessment" }
+    &["crates/dev/fake-nri-runtime/"] => { "Ground": "Fixture", "ground": "fixture", "tell": "notify" }
+    &["crates/dev/fake-systemd/"] => { "tell": "emit", "play": "start" }
+    &["crates/dev/e2e/src/", "xtask/src/e2e.rs"] => { "Landscape": "GardenerShoot", "landscape": "gardener_shoot" }
+    &["crates/dev/sandbox/src/"] => { "Ground": "ControlPlanes", "BedFaults": "SandboxFaults", "look": "observe", "tell": "report" }
     &["crates/dev/crash-matrix/"] => {
         "Lane": "WorkerNode", "Mishap": "FaultKind", "struck": "injected_at", "spoil": "corrupt", "Spoil": "Inject",
+        "Ask": "Query", "Order": "Command",
     }
-    &["crates/dev/contract/"] => { "Ground": "Fixture", "Landscape": "SeedAndShoot" }
+    &["crates/dev/contract/"] => { "Ground": "Fixture", "Landscape": "SeedAndShoot", "Verdict": "ContractReport" }
     &["crates/dev/sandbox/src/", "crates/dev/fake-systemd/"] => { "Launch": "Spawn", "played": "faked" }
 };
 
@@ -73,7 +109,8 @@ fn identifiers(line: &str) -> impl Iterator<Item = &str> {
             quoted = !quoted;
             quoted
         })
-        .flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'))
+        // A text over several lines looks like code: what follows a backslash in it is no whole word.
+        .flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '\\')))
 }
 
 #[cfg(test)]
@@ -98,6 +135,7 @@ mod tests {
             ("crates/node-agent/src/a.rs", "// duty"),
             ("crates/node-agent/src/a.rs", "let x = \"duty\";"),
             ("crates/node-agent/src/a.rs", "let duty_free = heavy_duty;"),
+            ("crates/node-agent/src/a.rs", r"dep\tduty"),
             ("crates/node-agent/README.md", "duty"),
         ] {
             assert_eq!(findings(path, text), Vec::<String>::new(), "{text}");

@@ -121,7 +121,7 @@ impl Gardener {
             };
             let generation = shoot["metadata"]["generation"].as_i64().unwrap_or_default();
             let is_deleting = !shoot["metadata"]["deletionTimestamp"].is_null();
-            self.tell(generation, "Processing");
+            self.set_status(generation, "Processing");
             let wanted = !is_deleting && has_extension(&shoot);
             if wanted {
                 self.sandbox.switch_on(None).await?;
@@ -145,11 +145,11 @@ impl Gardener {
                 state.shoot = None;
             }
             drop(state);
-            self.tell(generation, "Succeeded");
+            self.set_status(generation, "Succeeded");
         }
     }
 
-    fn tell(&self, generation: i64, operation: &str) {
+    fn set_status(&self, generation: i64, operation: &str) {
         if let Some(shoot) = &mut self.state().shoot {
             let conditions = ["APIServerAvailable", "EveryNodeReady", "SystemComponentsHealthy"]
                 .map(|kind| json!({ "type": kind, "status": "True" }));

@@ -165,7 +165,7 @@ fn a_pool_that_cannot_work_is_a_warning() {
         let Verdict::Allowed { warnings } = create(shoot) else { panic!("refused") };
         assert!(warnings.iter().any(|warning| warning.contains("pool")), "{warnings:?}");
     }
-    // Told again when a pool changes, and not at each other change.
+    // Reported again when a pool changes, and not at each other change.
     let Verdict::Allowed { warnings } = update(&shoot(&json!(null)), &docker) else { panic!("refused") };
     assert!(!warnings.is_empty());
     let other = edited(docker.clone(), "/metadata/annotations", json!({ "a": "b" }));
@@ -173,7 +173,7 @@ fn a_pool_that_cannot_work_is_a_warning() {
 }
 
 #[test]
-fn many_pools_that_cannot_work_are_told_in_few_words() {
+fn many_pools_that_cannot_work_are_reported_in_few_words() {
     let pool = |index| json!({ "name": format!("p{index}"), "cri": { "name": "docker" } });
     let workers: Vec<Value> = (0..50).map(pool).collect();
     let Verdict::Allowed { warnings } = create(&edited(shoot(&json!(null)), "/spec/provider/workers", json!(workers)))

@@ -58,9 +58,9 @@ impl Containerd {
         let binary = std::env::var_os(variable).map(PathBuf::from);
         let binary = binary.unwrap_or_else(|| panic!("{variable} has to name a containerd {}.{}", line.0, line.1));
         let output = Command::new(&binary).arg("--version").output().unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        let version: ContainerdVersion = told.split(' ').nth(2).unwrap().trim().parse().unwrap();
-        assert_eq!((version.major, version.minor), line, "{variable}: {told}");
+        let reported = String::from_utf8(output.stdout).unwrap();
+        let version: ContainerdVersion = reported.split(' ').nth(2).unwrap().trim().parse().unwrap();
+        assert_eq!((version.major, version.minor), line, "{variable}: {reported}");
         Self { binary, version }
     }
 
@@ -116,8 +116,8 @@ fn agrees(variable: &str, line: (u32, u32), starts: impl Fn(&Starts) -> bool) {
         let starts = starts(&layout.starts);
         assert_eq!(ours.is_ok(), starts, "{about}");
         if layout.only_the_daemon_knows {
-            let told = containerd.refuses_to_start(&main, &place);
-            assert!(told.contains("no such file or directory"), "{about}: {told}");
+            let reported = containerd.refuses_to_start(&main, &place);
+            assert!(reported.contains("no such file or directory"), "{about}: {reported}");
             continue;
         }
         let dump = containerd.dump(&main);

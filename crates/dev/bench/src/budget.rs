@@ -1,6 +1,6 @@
 //! What an Extension may cost in calls, whatever the machine: the real controller before an API in memory, in which everybody else writes without
 //! a call, so that all calls are the controller's. They are counted exactly, phase by phase: what trails behind one is too much for the next, and
-//! the last phase ends with the process. No time is looked at.
+//! the last phase ends with the process. No time is measured.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -73,7 +73,7 @@ impl Bed {
         Ok(())
     }
 
-    fn ask(&self) -> anyhow::Result<()> {
+    fn request(&self) -> anyhow::Result<()> {
         let patch = json!({ "metadata": { "annotations": request() } });
         for namespace in &self.namespaces {
             let name = names::EXTENSION_TYPE;
@@ -190,8 +190,8 @@ async fn monitoring_comes_with_the_agents_and_costs_nothing_again() -> anyhow::R
     bed.api.write_kubeconfig(&kubeconfig)?;
     let workers = NonZeroUsize::new(5).context("a number")?;
     let mut controller = Controller::start(&program, &kubeconfig, dir.path().join("log"), workers)?;
-    let played = play_monitoring(&mut bed, &controller).await;
-    played.with_context(|| controller.tail())?;
+    let outcome = play_monitoring(&mut bed, &controller).await;
+    outcome.with_context(|| controller.tail())?;
     controller.end().await
 }
 
@@ -227,7 +227,7 @@ async fn play_monitoring(bed: &mut Bed, controller: &Controller) -> anyhow::Resu
         bed.store().merge(GROUP, "extensions", namespace, names::EXTENSION_TYPE, &reported, &writer)?;
     }
     bed.counted = bed.api.answers();
-    bed.ask()?;
+    bed.request()?;
     bed.done().await?;
     let again = [
         ("get secrets 200", 2 * EXTENSIONS),
@@ -238,7 +238,7 @@ async fn play_monitoring(bed: &mut Bed, controller: &Controller) -> anyhow::Resu
     bed.expect("agents", &[&again[..], &new].concat())?;
     ensure!(monitored(bed) == EXTENSIONS - 1, "{} shoots have it", monitored(bed));
     let before = contents(bed);
-    bed.ask()?;
+    bed.request()?;
     bed.done().await?;
     let [_, annotations, status] = again;
     bed.expect("again", &[("get secrets 200", 3 * EXTENSIONS - 1), annotations, status])?;
@@ -251,7 +251,7 @@ async fn play_monitoring(bed: &mut Bed, controller: &Controller) -> anyhow::Resu
     bed.store().merge(GROUP, "clusters", "", &bed.namespaces[2], &testing, &gardenlet)?;
     let asleep = json!({ "spec": { "shoot": { "spec": { "hibernation": { "enabled": true } } } } });
     bed.store().merge(GROUP, "clusters", "", &bed.namespaces[3], &asleep, &gardenlet)?;
-    bed.ask()?;
+    bed.request()?;
     bed.done().await?;
     ensure!(monitored(bed) == EXTENSIONS - 3, "{} shoots have it", monitored(bed));
     ensure!(bed.store().get("", "secrets", &bed.namespaces[2], names::MONITORING_MANAGED_RESOURCE_SECRET).is_none());
@@ -280,8 +280,8 @@ async fn calls_of_an_extension_are_those_of_its_budget_and_none_conflicts() -> a
     bed.api.write_kubeconfig(&kubeconfig)?;
     let workers = NonZeroUsize::new(5).context("a number")?;
     let mut controller = Controller::start(&program, &kubeconfig, dir.path().join("log"), workers)?;
-    let played = play(&mut bed, &controller).await;
-    played.with_context(|| controller.tail())?;
+    let outcome = play(&mut bed, &controller).await;
+    outcome.with_context(|| controller.tail())?;
     controller.end().await?;
     bed.expect("the end", &[])?;
     // Nothing was begun twice.
@@ -314,17 +314,17 @@ async fn play(bed: &mut Bed, controller: &Controller) -> anyhow::Result<()> {
         ("patch extensions 200", EXTENSIONS),
         ("patch extensions/status 200", 2 * EXTENSIONS),
     ];
-    bed.ask()?;
+    bed.request()?;
     bed.done().await?;
     bed.expect("again", &again)?;
 
     // The token requestor has written into a Secret of ours, which is applied once more for that.
     bed.manage(Kind::Secret)?;
-    bed.ask()?;
+    bed.request()?;
     bed.done().await?;
     let [gets, annotations, status] = again;
     bed.expect("again with a new token", &[gets, annotations, status, ("patch secrets 200", EXTENSIONS)])?;
-    bed.ask()?;
+    bed.request()?;
     bed.done().await?;
     bed.expect("again after that", &again)?;
 
@@ -349,7 +349,7 @@ async fn play(bed: &mut Bed, controller: &Controller) -> anyhow::Result<()> {
     // The condition shows that the controller has seen it.
     bed.until("unhealthy", 1, |extension| condition(extension) != "True").await?;
     bed.expect("an edit", &[("patch extensions/status 200", 1)])?;
-    bed.ask()?;
+    bed.request()?;
     bed.done().await?;
     bed.expect(
         "again after edits",

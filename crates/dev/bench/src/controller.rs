@@ -15,7 +15,7 @@ use testbed::Progress;
 use testbed::gardenlet::example_shoot;
 
 use crate::calls;
-use crate::figures::{Idle, Landscape, Machine, Report, Run, Start};
+use crate::figures::{Idle, Machine, Report, Run, Scenario, Start};
 use crate::floor::{Floor, Templates};
 use crate::gardenlet::{Content, Shoots};
 use crate::kinds::Kind;
@@ -104,15 +104,15 @@ impl ControllerArgs {
         for extensions in &self.extensions {
             for cluster_kib in &self.cluster_kb {
                 for workers in &self.workers {
-                    let landscape = Landscape {
+                    let scenario = Scenario {
                         extensions: extensions.get(),
                         cluster_kib: *cluster_kib,
                         workers: workers.get(),
                         latency_ms: u64::try_from(self.latency.as_millis())?,
                         foreign: self.foreign,
                     };
-                    let run = self.play(root, program, &landscape, *workers, &progress).await;
-                    runs.push(run.with_context(|| format!("{landscape:?}"))?);
+                    let run = self.play(root, program, &scenario, *workers, &progress).await;
+                    runs.push(run.with_context(|| format!("{scenario:?}"))?);
                 }
             }
         }
@@ -133,7 +133,7 @@ impl ControllerArgs {
         &self,
         root: &Path,
         program: &Path,
-        landscape: &Landscape,
+        scenario: &Scenario,
         workers: NonZeroUsize,
         progress: &Progress,
     ) -> anyhow::Result<Run> {
@@ -144,9 +144,9 @@ impl ControllerArgs {
         let kubeconfig = seed.path("controller.kubeconfig");
         std::fs::write(&kubeconfig, seed.kubeconfig(User::Controller, port).to_string())?;
         let shoot_api = ShootApi::start(seed.authority(), self.slow_shoots).await?;
-        let (count, cluster_kib) = (landscape.extensions, landscape.cluster_kib);
+        let (count, cluster_kib) = (scenario.extensions, scenario.cluster_kib);
         let content =
-            Content { shoot: &shoot, cluster_kib, foreign: landscape.foreign, kubeconfig: &shoot_api.kubeconfig };
+            Content { shoot: &shoot, cluster_kib, foreign: scenario.foreign, kubeconfig: &shoot_api.kubeconfig };
         progress.step(&format!("{count} shoots, Clusters of {cluster_kib} KiB, {workers} workers: preparing"));
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
         let namespaces = Kind::Namespace.all(&client);
@@ -185,7 +185,7 @@ impl ControllerArgs {
         controller.ready().await?;
         let contestant = Contestant::Ours(controller);
         let round = Round { seed: &seed, shoots: &shoots, observer: &observer, contestant: &contestant };
-        let played = async {
+        let outcome = async {
             let figures = round.play().await?;
             let idle = match (self.idle, &contestant) {
                 (Some(seconds), Contestant::Ours(controller)) => Some(idle(&seed, controller, seconds).await?),
@@ -197,13 +197,13 @@ impl ControllerArgs {
             Contestant::Ours(controller) => error.context(controller.tail()),
             Contestant::Floor(_) => error,
         };
-        let (mut ours, idle) = played.await.map_err(tail)?;
+        let (mut ours, idle) = outcome.await.map_err(tail)?;
         // It ends before the next one starts.
         drop(contestant);
 
         progress.step("its start, with all of them there, and their removal");
         observer.expect(&shoots.namespaces);
-        shoots.ask().await?;
+        shoots.request().await?;
         let began = Instant::now();
         let controller = start("again.log")?;
         let contestant = Contestant::Ours(controller);
@@ -216,7 +216,7 @@ impl ControllerArgs {
         let peak_kib = controller.usage()?.peak_kib;
         let start = Start { ready_seconds, first_done_seconds: first.as_secs_f64(), peak_kib };
         ours.deleted = Some(round.delete().await.with_context(|| controller.tail())?);
-        Ok(Run { landscape: landscape.clone(), floor, ours, start: Some(start), idle })
+        Ok(Run { scenario: scenario.clone(), floor, ours, start: Some(start), idle })
     }
 
     /// What our program makes of one shoot.

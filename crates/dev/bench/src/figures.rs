@@ -23,10 +23,12 @@ pub(crate) struct Machine {
     pub(crate) load_after: f64,
 }
 
-/// One landscape, played by the floor and by our program one after the other on the same API server.
+/// One scenario, run by the floor and by our program one after the other on the same API server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
-    pub(crate) landscape: Landscape,
+    // Its name in reports that are kept.
+    #[serde(rename = "landscape")]
+    pub(crate) scenario: Scenario,
     pub(crate) floor: Figures,
     pub(crate) ours: Figures,
     /// Our program on its own.
@@ -35,7 +37,7 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Landscape {
+pub(crate) struct Scenario {
     pub(crate) extensions: usize,
     pub(crate) cluster_kib: usize,
     pub(crate) workers: usize,

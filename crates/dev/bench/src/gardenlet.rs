@@ -90,12 +90,12 @@ impl Shoots {
     }
 
     /// Asks all for a reconciliation.
-    pub(crate) async fn ask(&self) -> anyhow::Result<()> {
-        each(self.namespaces.clone(), |namespace| self.ask_one(namespace)).await
+    pub(crate) async fn request(&self) -> anyhow::Result<()> {
+        each(self.namespaces.clone(), |namespace| self.request_one(namespace)).await
     }
 
     /// Asks one.
-    pub(crate) async fn ask_one(&self, namespace: String) -> anyhow::Result<()> {
+    pub(crate) async fn request_one(&self, namespace: String) -> anyhow::Result<()> {
         let patch = json!({ "metadata": { "annotations": request() } });
         let api = Kind::Extension.of(&self.client, &namespace);
         api.patch(names::EXTENSION_TYPE, &PatchParams::default(), &Patch::Merge(patch)).await?;

@@ -22,13 +22,13 @@ const STANDSTILL: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Asked for at this time or later, and not yet ready.
-    Awaited(Timestamp),
+    Pending(Timestamp),
     Ready(Instant),
     Gone(Instant),
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Observed {
     states: HashMap<String, State>,
     changed: Arc<Notify>,
 }
@@ -36,7 +36,7 @@ struct Seen {
 /// It ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Observer {
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Observed>>,
     changed: Arc<Notify>,
     task: AbortHandle,
 }
@@ -49,7 +49,7 @@ impl Drop for Observer {
 
 impl Observer {
     pub(crate) fn start(client: &Client) -> Self {
-        let seen = Arc::<Mutex<Seen>>::default();
+        let seen = Arc::<Mutex<Observed>>::default();
         let changed = Arc::clone(&lock(&seen).changed);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", names::EXTENSION_TYPE));
         let events = watcher(Kind::Extension.all(client), config);
@@ -72,7 +72,7 @@ impl Observer {
     /// What was asked for before now does not count for these.
     pub(crate) fn expect(&self, namespaces: &[String]) {
         let (mut seen, now) = (lock(&self.seen), Timestamp::now());
-        seen.states.extend(namespaces.iter().map(|namespace| (namespace.clone(), State::Awaited(now))));
+        seen.states.extend(namespaces.iter().map(|namespace| (namespace.clone(), State::Pending(now))));
     }
 
     /// Waits until all are ready, and says when each was.
@@ -117,18 +117,18 @@ impl Observer {
     }
 }
 
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+fn lock(seen: &Mutex<Observed>) -> MutexGuard<'_, Observed> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn note(seen: &Mutex<Seen>, object: &DynamicObject, gone: bool) {
+fn note(seen: &Mutex<Observed>, object: &DynamicObject, gone: bool) {
     let Some(namespace) = &object.metadata.namespace else { return };
     let mut seen = lock(seen);
     let Some(state) = seen.states.get_mut(namespace) else { return };
     let now = Instant::now();
     *state = match *state {
         _ if gone => State::Gone(now),
-        State::Awaited(since) if is_ready(object, since) => State::Ready(now),
+        State::Pending(since) if is_ready(object, since) => State::Ready(now),
         _ => return,
     };
     seen.changed.notify_waiters();

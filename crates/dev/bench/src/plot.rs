@@ -60,12 +60,12 @@ struct Bar<'a> {
     ratio: f64,
 }
 
-/// Bars of one landscape and phase, under their label.
+/// Bars of one scenario and phase, under their label.
 fn groups<'a>(sets: &[(&'a str, Report)]) -> Vec<(String, Vec<Bar<'a>>)> {
     let mut groups: Vec<(String, Vec<Bar<'a>>)> = Vec::new();
     for (set, (name, report)) in sets.iter().enumerate() {
         for run in &report.runs {
-            let place = &run.landscape;
+            let place = &run.scenario;
             let latency = if place.latency_ms > 0 { format!(", +{} ms", place.latency_ms) } else { String::new() };
             for (phase, ratio) in run.ratios().into_iter().filter(|(phase, _)| !phase.starts_with("CPU")) {
                 let (count, kib, workers) = (place.extensions, place.cluster_kib, place.workers);
@@ -160,14 +160,14 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::{Figures, Landscape, Machine, Phase, Run};
+    use crate::figures::{Figures, Machine, Phase, Run, Scenario};
 
     #[test]
     fn picture_is_xml_with_a_bar_for_each_set_and_phase() -> anyhow::Result<()> {
         let phase = |seconds: f64| Phase { extensions: 2, seconds, ..Phase::default() };
         let figures = |seconds: f64| Figures { new: phase(seconds), again: phase(seconds), ..Figures::default() };
-        let landscape = Landscape { extensions: 2, cluster_kib: 50, workers: 5, latency_ms: 5, foreign: 1 };
-        let run = Run { landscape, floor: figures(2.0), ours: figures(3.0), start: None, idle: None };
+        let scenario = Scenario { extensions: 2, cluster_kib: 50, workers: 5, latency_ms: 5, foreign: 1 };
+        let run = Run { scenario, floor: figures(2.0), ours: figures(3.0), start: None, idle: None };
         let machine = Machine { processor: "P".to_owned(), cores: 2, load_before: 0.0, load_after: 0.0 };
         let report = Report { revision: "r".to_owned(), machine, runs: vec![run] };
         let text = svg(&[("<before>", report.clone()), ("after", report)]);

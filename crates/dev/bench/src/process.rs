@@ -118,7 +118,7 @@ impl Usage {
             let path = format!("/proc/{who}/{file}");
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
         };
-        Self::parse(&read("stat")?, &read("status")?).context("/proc tells something else than expected")
+        Self::parse(&read("stat")?, &read("status")?).context("/proc has something else than expected")
     }
 
     fn parse(stat: &str, status: &str) -> Option<Self> {

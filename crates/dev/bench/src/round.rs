@@ -1,4 +1,4 @@
-//! One landscape, played by whoever is measured: everything is asked for while nobody works, then the work begins, and the clock with it.
+//! One scenario, run by whoever is measured: everything is asked for while nobody works, then the work begins, and the clock with it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ pub(crate) struct Round<'a> {
 
 /// What a phase asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
+enum BulkRequest {
     Create,
     Reconcile,
     Delete,
@@ -87,9 +87,9 @@ enum Ask {
 impl Round<'_> {
     /// All phases but the removal.
     pub(crate) async fn play(&self) -> anyhow::Result<Figures> {
-        let new = self.all_at_once(Ask::Create).await.context("new")?;
-        let again_first = self.all_at_once(Ask::Reconcile).await.context("again")?;
-        let again = self.all_at_once(Ask::Reconcile).await.context("again")?;
+        let new = self.all_at_once(BulkRequest::Create).await.context("new")?;
+        let again_first = self.all_at_once(BulkRequest::Reconcile).await.context("again")?;
+        let again = self.all_at_once(BulkRequest::Reconcile).await.context("again")?;
         let in_flight = self.in_flight().await.context("20 in flight")?;
         let usage = match self.contestant {
             Contestant::Floor(_) => None,
@@ -108,25 +108,25 @@ impl Round<'_> {
 
     /// Everything off.
     pub(crate) async fn delete(&self) -> anyhow::Result<Phase> {
-        self.all_at_once(Ask::Delete).await.context("deleted")
+        self.all_at_once(BulkRequest::Delete).await.context("deleted")
     }
 
-    async fn all_at_once(&self, ask: Ask) -> anyhow::Result<Phase> {
+    async fn all_at_once(&self, request: BulkRequest) -> anyhow::Result<Phase> {
         let namespaces = &self.shoots.namespaces;
         let before = Before::of(self)?;
         self.contestant.pause()?;
         self.observer.expect(namespaces);
-        match ask {
-            Ask::Create => self.shoots.create().await?,
-            Ask::Reconcile => self.shoots.ask().await?,
-            Ask::Delete => self.shoots.delete().await?,
+        match request {
+            BulkRequest::Create => self.shoots.create().await?,
+            BulkRequest::Reconcile => self.shoots.request().await?,
+            BulkRequest::Delete => self.shoots.delete().await?,
         }
         tokio::time::sleep(BREATH).await;
         let start = Instant::now();
         self.contestant.resume()?;
-        let times = match ask {
-            Ask::Delete => self.observer.gone(namespaces).await?,
-            Ask::Create | Ask::Reconcile => self.observer.ready(namespaces).await?,
+        let times = match request {
+            BulkRequest::Delete => self.observer.gone(namespaces).await?,
+            BulkRequest::Create | BulkRequest::Reconcile => self.observer.ready(namespaces).await?,
         };
         let took = times.iter().max().map(|last| last.saturating_duration_since(start)).unwrap_or_default();
         let cpu = self.contestant.cpu()?;
@@ -144,7 +144,7 @@ impl Round<'_> {
                 let one = std::slice::from_ref(&namespace);
                 self.observer.expect(one);
                 let asked = Instant::now();
-                self.shoots.ask_one(namespace.clone()).await?;
+                self.shoots.request_one(namespace.clone()).await?;
                 let ready = self.observer.ready(one).await?;
                 anyhow::Ok(ready.iter().map(|at| at.saturating_duration_since(asked)).max().unwrap_or_default())
             })

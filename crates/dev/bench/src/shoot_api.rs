@@ -1,4 +1,4 @@
-//! The API server of every shoot: it holds nothing, and answers when it is told to.
+//! The API server of every shoot: it holds nothing, and answers when it is asked to.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::{Figures, Landscape, Phase, Report, Run};
+use crate::figures::{Figures, Phase, Report, Run, Scenario};
 
 /// All tables; `committed` are figures to compare with.
 pub(crate) fn of(report: &Report, committed: Option<&Report>) -> String {
@@ -15,20 +15,20 @@ pub(crate) fn of(report: &Report, committed: Option<&Report>) -> String {
         report.machine.load_after
     );
     for run in &report.runs {
-        text += &of_run(run, committed.and_then(|report| same(report, &run.landscape)));
+        text += &of_run(run, committed.and_then(|report| same(report, &run.scenario)));
     }
     text
 }
 
-fn same<'a>(report: &'a Report, landscape: &Landscape) -> Option<&'a Run> {
-    report.runs.iter().find(|run| run.landscape == *landscape)
+fn same<'a>(report: &'a Report, scenario: &Scenario) -> Option<&'a Run> {
+    report.runs.iter().find(|run| run.scenario == *scenario)
 }
 
 /// A phase, and where it stands.
 type Named = (&'static str, fn(&Figures) -> &Phase);
 
 fn of_run(run: &Run, committed: Option<&Run>) -> String {
-    let Landscape { extensions, cluster_kib, workers, latency_ms, foreign } = &run.landscape;
+    let Scenario { extensions, cluster_kib, workers, latency_ms, foreign } = &run.scenario;
     let mut text = format!(
         "\n**{extensions} Extensions, Clusters of {cluster_kib} KiB, {workers} workers, {latency_ms} ms of latency, {foreign} foreign Extensions each**\n\n\
          | | floor | ours | ratio | p50 / p99 | calls each (floor) | conflicts | begun twice | CPU (floor) |\n|---|---|---|---|---|---|---|---|---|\n"
@@ -127,8 +127,8 @@ mod tests {
     fn table_shows_ratios_and_compares_runs_of_the_same_landscape() {
         let phase = |seconds: f64| Phase { extensions: 2, seconds, begun: Some(3), ..Phase::default() };
         let figures = |seconds: f64| Figures { new: phase(seconds), again: phase(seconds), ..Figures::default() };
-        let landscape = Landscape { extensions: 2, cluster_kib: 50, workers: 5, latency_ms: 0, foreign: 1 };
-        let run = Run { landscape, floor: figures(2.0), ours: figures(3.0), start: None, idle: None };
+        let scenario = Scenario { extensions: 2, cluster_kib: 50, workers: 5, latency_ms: 0, foreign: 1 };
+        let run = Run { scenario, floor: figures(2.0), ours: figures(3.0), start: None, idle: None };
         let machine = Machine { processor: "P".to_owned(), cores: 2, load_before: 0.0, load_after: 0.0 };
         let report = Report { revision: "r".to_owned(), machine, runs: vec![run] };
         let text = of(&report, Some(&report));

@@ -15,7 +15,7 @@ pub(super) struct Fixture {
 
 impl std::fmt::Debug for Fixture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ground").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("Fixture").field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }
 

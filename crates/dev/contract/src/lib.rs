@@ -32,14 +32,14 @@ pub struct Check<Subject: 'static> {
 
 /// What became of the rules of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ContractReport {
     what: &'static str,
     checked: usize,
     /// Each rule that does not hold, and how the component differs.
     pub broken: Vec<String>,
 }
 
-impl std::fmt::Display for Verdict {
+impl std::fmt::Display for ContractReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} of {} rules of {} hold", self.checked - self.broken.len(), self.checked, self.what)?;
         self.broken.iter().try_for_each(|broken| write!(f, "\n  {broken}"))
@@ -47,14 +47,14 @@ impl std::fmt::Display for Verdict {
 }
 
 /// Checks all rules of `what` on a subject, one after the other.
-pub async fn verify<Subject>(what: &'static str, checks: &[Check<Subject>], subject: &Subject) -> Verdict {
+pub async fn verify<Subject>(what: &'static str, checks: &[Check<Subject>], subject: &Subject) -> ContractReport {
     let mut broken = Vec::new();
     for check in checks {
         if let Err(error) = (check.run)(subject).await {
             broken.push(format!("{}: {error:#}", check.name));
         }
     }
-    Verdict { what, checked: checks.len(), broken }
+    ContractReport { what, checked: checks.len(), broken }
 }
 
 macro_rules! checks {

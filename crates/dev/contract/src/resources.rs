@@ -29,7 +29,7 @@ pub struct SeedAndShoot {
 
 impl std::fmt::Debug for SeedAndShoot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Landscape").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("SeedAndShoot").field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }
 

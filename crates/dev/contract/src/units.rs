@@ -337,7 +337,7 @@ pub(super) async fn changes_of_units_are_signalled(machine: &Machine) -> anyhow:
     ];
     while !wanted.is_empty() {
         let event = tokio::time::timeout(LIMIT, events.next()).await;
-        let event = event.with_context(|| format!("not told: {wanted:?}"))?.context("the bus is gone")?;
+        let event = event.with_context(|| format!("no event: {wanted:?}"))?.context("the bus is gone")?;
         wanted.retain(|wanted| *wanted != event);
     }
     Ok(())

@@ -56,9 +56,9 @@ pub(super) async fn strategic_patches_merge_keyed_lists(fixture: &Fixture) -> an
     }
     let found = get(&api, "a").await?;
     let conditions = found["status"]["conditions"].as_array().into_iter().flatten();
-    let mut told: Vec<_> = conditions.map(|one| (one["type"].as_str(), one["status"].as_str())).collect();
-    told.sort_unstable();
-    ensure!(told == [(Some("A"), Some("False")), (Some("B"), Some("True"))], "{found}");
+    let mut reported: Vec<_> = conditions.map(|one| (one["type"].as_str(), one["status"].as_str())).collect();
+    reported.sort_unstable();
+    ensure!(reported == [(Some("A"), Some("False")), (Some("B"), Some("True"))], "{found}");
     let extensions = fixture.extensions();
     create(&extensions, &extension("a", "a")).await?;
     let patch = Patch::Strategic(json!({ "spec": { "type": "b" } }));
@@ -164,6 +164,6 @@ pub(super) async fn a_deletion_with_a_uid_precondition_spares_another_object(fix
     refused(api.delete("a", &bound("another")).await, 409, "Conflict")?;
     let outcome = api.delete("a", &bound(made["metadata"]["uid"].as_str().unwrap_or_default())).await?;
     let status = outcome.right();
-    ensure!(status.is_some_and(|status| status.is_success()), "no success is told");
+    ensure!(status.is_some_and(|status| status.is_success()), "no success is reported");
     refused(get(&api, "a").await, 404, "NotFound")
 }

@@ -19,14 +19,14 @@ pub(crate) enum Kind {
     Owner,
     Sync,
     /// A message to the bus that changes something.
-    Order,
+    Command,
     /// Another message to the bus.
-    Ask,
+    Query,
 }
 
 impl Kind {
     pub(crate) fn is_on_the_bus(self) -> bool {
-        matches!(self, Self::Order | Self::Ask)
+        matches!(self, Self::Command | Self::Query)
     }
 
     /// Needs space that a full disk does not have.
@@ -72,7 +72,7 @@ pub(crate) trait Caller {
 }
 
 /// Calls of systemd that change something.
-const ORDERS: [&str; 5] = ["StartUnit", "StopUnit", "RestartUnit", "ResetFailedUnit", "Reload"];
+const COMMANDS: [&str; 5] = ["StartUnit", "StopUnit", "RestartUnit", "ResetFailedUnit", "Reload"];
 /// Member and object stand near the beginning of a message.
 const HEAD: usize = 512;
 
@@ -122,7 +122,7 @@ fn message(head: &[u8]) -> Operation {
         Some(String::from_utf8_lossy(text).into_owned())
     };
     let member = field([3, 1, b's', 0]).unwrap_or_else(|| "(authentication)".to_owned());
-    let kind = if ORDERS.contains(&member.as_str()) { Kind::Order } else { Kind::Ask };
+    let kind = if COMMANDS.contains(&member.as_str()) { Kind::Command } else { Kind::Query };
     let object = field([1, 1, b'o', 0]).unwrap_or_default();
     let path = format!("{member} {}", object.rsplit('/').next().unwrap_or_default());
     Operation { kind, path: path.trim_end().to_owned() }

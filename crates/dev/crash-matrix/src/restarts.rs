@@ -31,7 +31,7 @@ pub async fn restarts(binaries: &Binaries, times: usize) -> anyhow::Result<Strin
         let now = worker_node.starts();
         ensure!(now == starts, "agent {number}: units were started {now:?} times instead of {starts:?}");
         let written: Vec<String> =
-            seen.borrow().operations.iter().filter(|seen| seen.kind != Kind::Ask).map(ToString::to_string).collect();
+            seen.borrow().operations.iter().filter(|seen| seen.kind != Kind::Query).map(ToString::to_string).collect();
         ensure!(written.is_empty(), "agent {number} did: {}", written.join(", "));
     }
     worker_node.reach(Goal::REMOVED).await?;

@@ -74,8 +74,8 @@ impl FaultKind {
 
     fn concerns(self) -> fn(Kind) -> bool {
         match self {
-            // Between two looks nothing changes, so a kill at a look is one at the next change.
-            Self::Killed => |kind| kind != Kind::Ask,
+            // Between two checks nothing changes, so a kill at a check is one at the next change.
+            Self::Killed => |kind| kind != Kind::Query,
             Self::BadDisk | Self::ReadOnly => |kind| !kind.is_on_the_bus(),
             Self::FullDisk => Kind::takes_space,
             Self::BusBreaks | Self::BusGone => Kind::is_on_the_bus,
@@ -140,14 +140,14 @@ pub(crate) fn rows(scenario: Scenario, operations: &[Operation], stride: usize) 
     rows.into_iter().step_by(stride.max(1)).collect()
 }
 
-/// Positions among the concerned operations. Of equal ones between two other changes, the many writes of a large file and the many looks of
+/// Positions among the concerned operations. Of equal ones between two other changes, the many writes of a large file and the many checks of
 /// a proof, the first, the second and the last stand for all.
 fn representatives(operations: &[Operation], concerns: fn(Kind) -> bool) -> BTreeSet<usize> {
     let mut groups: BTreeMap<(usize, &Operation), Vec<usize>> = BTreeMap::new();
     let (mut stretch, mut position) = (0, 0);
     let mut last: Option<&Operation> = None;
     for operation in operations {
-        if operation.kind != Kind::Ask && last != Some(operation) {
+        if operation.kind != Kind::Query && last != Some(operation) {
             stretch += 1;
             last = Some(operation);
         }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_operation_is_killed_and_failed_in_every_way() {
-        let operations = [Kind::Create, Kind::Ask, Kind::Remove, Kind::Order].map(seen);
+        let operations = [Kind::Create, Kind::Query, Kind::Remove, Kind::Command].map(seen);
         let all: Vec<String> = rows(Scenario::Install, &operations, 1).iter().map(Row::to_string).collect();
         assert_eq!(
             all,
@@ -203,8 +203,8 @@ mod tests {
 
     #[test]
     fn only_some_of_the_reads_between_two_changes_become_rows() {
-        let looks = [Kind::Ask; 4].map(seen);
-        let operations = [&looks[..], &[seen(Kind::Order)], &looks].concat();
+        let queries = [Kind::Query; 4].map(seen);
+        let operations = [&queries[..], &[seen(Kind::Command)], &queries].concat();
         let broken = rows(Scenario::Install, &operations, 1);
         let at: Vec<usize> =
             broken.iter().filter(|row| row.fault_kind == FaultKind::BusBreaks).map(|row| row.at).collect();

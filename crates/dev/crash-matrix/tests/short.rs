@@ -9,7 +9,7 @@ use std::time::Duration;
 use crash_matrix::{Options, Outcome, restarts, run};
 use sandbox::Binaries;
 
-/// Every so-manieth row of each scenario.
+/// Every n-th row of each scenario.
 const STRIDE: usize = 47;
 const WORKER_NODES: usize = 24;
 /// Never too short for the few rows.
@@ -21,7 +21,7 @@ fn binaries() -> Binaries {
     Binaries::build(&root).unwrap()
 }
 
-fn told(outcome: &Outcome) {
+fn report_outcome(outcome: &Outcome) {
     let verdict = outcome.failure.as_deref().map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
     println!("{}: {}: {verdict}", outcome.place, outcome.injected_at);
 }
@@ -36,7 +36,7 @@ async fn an_agent_killed_or_failed_at_sampled_operations_converges() {
         worker_nodes: WORKER_NODES,
         held: BTreeMap::new(),
     };
-    let report = run(&options, told).await.unwrap();
+    let report = run(&options, report_outcome).await.unwrap();
     println!("{}\n{:.0?}", report.table(), report.took);
     assert!(report.outcomes.len() > 20, "{} rows", report.outcomes.len());
     assert_eq!(report.left_out, 0);

@@ -3,19 +3,19 @@
 //! `cargo xtask demo --real` shows it and `cargo xtask test --real` checks it, with the same assertions.
 
 mod artifacts;
+mod gardener_shoot;
 pub mod kernel;
-mod landscape;
 mod node;
 mod policy;
 pub mod rbac;
-mod stage;
+mod test_environment;
 mod traffic;
 mod workload;
 
 pub use artifacts::Artifacts;
-pub use landscape::Landscape;
+pub use gardener_shoot::GardenerShoot;
 pub use node::{Endpoint, NodeFacts};
 pub use policy::balloons_reserving;
-pub use stage::{Release, Stage, StageOptions};
+pub use test_environment::{Release, TestEnvironment, TestEnvironmentOptions};
 pub use traffic::{Counts, Readiness, Traffic};
 pub use workload::{Container, Workload};

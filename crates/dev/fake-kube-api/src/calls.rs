@@ -34,7 +34,7 @@ impl Asked {
         Self { verb, about }
     }
 
-    /// As an audit log tells of it.
+    /// As an audit log reports it.
     fn describe(self, code: u16) -> String {
         match self.about {
             Some((plural, is_status)) => {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_counted_as_an_audit_log_tells_of_them() {
+    fn answers_are_counted_as_in_an_audit_log() {
         let calls = Calls::default();
         let status = Asked::of(&Method::PATCH, Some(true), false, Some(("extensions", true)));
         for code in [200, 409, 200] {

@@ -10,7 +10,7 @@ pub(super) type FieldPath = Vec<String>;
 /// Fields.
 pub(super) type FieldSet = BTreeSet<FieldPath>;
 
-/// Lists whose items are told apart by these members. Every other list is one value.
+/// Lists whose items are distinguished by these members. Every other list is one value.
 const KEYED: [(&str, &[&str]); 9] = [
     ("containers", &["name"]),
     ("initContainers", &["name"]),

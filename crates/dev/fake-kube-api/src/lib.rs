@@ -96,7 +96,7 @@ impl ApiServer {
         self.calls.counts().filter(|(_, count)| *count > 0)
     }
 
-    /// Answers so far, as an audit log tells of them: `patch extensions/status 409`. A watch is answered when it begins.
+    /// Answers so far, as an audit log reports them: `patch extensions/status 409`. A watch is answered when it begins.
     #[must_use]
     pub fn answers(&self) -> BTreeMap<String, u64> {
         self.calls.answers()

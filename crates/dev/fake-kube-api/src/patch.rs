@@ -8,7 +8,7 @@ use super::object::as_object;
 
 pub(super) use json_patch::merge;
 
-/// Lists whose items a strategic merge patch tells apart by a member (`patchMergeKey`); every other list is replaced.
+/// Lists whose items a strategic merge patch distinguishes by a member (`patchMergeKey`); every other list is replaced.
 const MERGED: [(&str, &str); 9] = [
     ("conditions", "type"),
     ("containers", "name"),

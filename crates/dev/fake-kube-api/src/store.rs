@@ -61,7 +61,7 @@ struct Change {
     last: Option<Arc<Value>>,
 }
 
-/// What a watch tells.
+/// What a watch sends.
 #[derive(Debug, Clone)]
 pub(super) struct WatchEvent {
     pub(super) kind: &'static str,
@@ -80,7 +80,7 @@ impl Store {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the watches what was done under the lock.
+    /// Sends the watches what was done under the lock.
     pub(super) fn announce(&self, state: MutexGuard<'_, State>) {
         let revision = state.revision;
         drop(state);
@@ -118,19 +118,19 @@ impl Store {
         plural: &str,
         namespace: &str,
         name: &str,
-        look: impl FnOnce(&Value) -> T,
+        read: impl FnOnce(&Value) -> T,
     ) -> Option<T> {
         let resource = Resource::by_plural(group, plural).ok()?;
         // The lock is for the search only.
         let found = self.lock().get(&Key::new(resource, namespace, name)).map(|stored| Arc::clone(&stored.object));
-        found.map(|object| look(&object))
+        found.map(|object| read(&object))
     }
 
     /// Looks at all objects of a kind without copies of them; in all namespaces where none is given.
-    pub fn visit(&self, group: &str, plural: &str, namespace: &str, look: impl FnMut(&Value)) {
+    pub fn visit(&self, group: &str, plural: &str, namespace: &str, read: impl FnMut(&Value)) {
         let Ok(resource) = Resource::by_plural(group, plural) else { return };
         let found = self.lock().list(resource, namespace, &Selector::default());
-        found.iter().map(AsRef::as_ref).for_each(look);
+        found.iter().map(AsRef::as_ref).for_each(read);
     }
 
     /// Forgets the log: watches that want to go on from before now learn that it expired.

@@ -38,7 +38,7 @@ struct Running {
     changes: tokio::sync::watch::Receiver<u64>,
     seen: Option<u64>,
     /// Up to where the client knows.
-    told: Option<u64>,
+    sent: Option<u64>,
     end: Instant,
     bookmark: Instant,
     over: bool,
@@ -50,7 +50,7 @@ pub(super) fn stream(store: Store, watched: Watched) -> impl Stream<Item = Resul
     let end = start + watched.limit;
     let bookmark = first_bookmark(start, end);
     let running =
-        Running { changes, seen: watched.revision, told: watched.revision, end, bookmark, over: false, store, watched };
+        Running { changes, seen: watched.revision, sent: watched.revision, end, bookmark, over: false, store, watched };
     futures::stream::unfold(running, |mut running| async move {
         let lines = running.next().await?;
         Some((Ok(Frame::data(Bytes::from(lines))), running))
@@ -69,7 +69,7 @@ impl Running {
                 return None;
             }
             self.changes.mark_unchanged();
-            let lines = self.news();
+            let lines = self.pending_lines();
             if !lines.is_empty() {
                 return Some(lines);
             }
@@ -79,8 +79,8 @@ impl Running {
                 () = tokio::time::sleep_until(self.bookmark), if self.watched.bookmarks => {
                     self.bookmark = if self.end <= Instant::now() + FAREWELL { self.end + BOOKMARK } else { first_bookmark(Instant::now(), self.end) };
                     // Only who fell behind needs one.
-                    if self.seen > self.told {
-                        self.told = self.seen;
+                    if self.seen > self.sent {
+                        self.sent = self.seen;
                         return Some(self.line("BOOKMARK", &self.place()));
                     }
                 }
@@ -88,7 +88,7 @@ impl Running {
         }
     }
 
-    fn news(&mut self) -> String {
+    fn pending_lines(&mut self) -> String {
         let state = self.store.lock();
         let Watched { resource, namespace, selector, .. } = &self.watched;
         let found = match self.seen {
@@ -105,7 +105,7 @@ impl Running {
                 // A revision from the future is waited for.
                 self.seen = Some(self.seen.map_or(revision, |seen| seen.max(revision)));
                 if !events.is_empty() {
-                    self.told = self.seen;
+                    self.sent = self.seen;
                 }
                 events.iter().map(|event| self.line(event.kind, &event.object)).collect()
             }

@@ -162,7 +162,7 @@ impl Store {
         if !is_apply {
             apply::updated(&old, &new, &mut managers, writer);
         }
-        let answer = settle(&mut state, &key, &old, new, managers);
+        let answer = finish_write(&mut state, &key, &old, new, managers);
         self.announce(state);
         Ok((answer, false))
     }
@@ -287,7 +287,7 @@ fn born(resource: &Resource, namespace: &str, object: &mut Value) {
 }
 
 /// Stores what was changed, or takes it away when it only waited for its last finalizer.
-fn settle(state: &mut State, key: &Key, old: &Value, new: Value, managers: Vec<Manager>) -> Value {
+fn finish_write(state: &mut State, key: &Key, old: &Value, new: Value, managers: Vec<Manager>) -> Value {
     if is_deleting(old) && finalizers(&new).is_empty() {
         state.remove(key);
         return new;

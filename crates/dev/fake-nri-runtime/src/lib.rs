@@ -1,4 +1,4 @@
-//! A container runtime's side of NRI, as containerd has it, without containers: it holds pods and containers, tells real
+//! A container runtime's side of NRI, as containerd has it, without containers: it holds pods and containers, notifies real
 //! plugins of them over the real protocol, and records what they make of it. For tests of plugins' documents, of budgets,
 //! restarts and losses, and of what supervises plugins on a node.
 //!

@@ -137,7 +137,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// As plugins are told of it. In its creation it has no state yet (containerd v1.7.34, pkg/cri/nri).
+    /// As plugins are notified of it. In its creation it has no state yet (containerd v1.7.34, pkg/cri/nri).
     pub(crate) fn to_api(&self, during_creation: bool) -> api::Container {
         let asked = &self.asked;
         api::Container {

@@ -81,7 +81,7 @@ impl Plugin {
         event.is_in(self.events)
     }
 
-    /// Tells it of all pods and containers, in as many requests as are needed, within one request's time.
+    /// Notifies it of all pods and containers, in as many requests as are needed, within one request's time.
     pub(crate) async fn synchronize(
         &self,
         pods: &[Pod],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// One thing that happened. Plugins are told by index and name, `90-resource-manager`.
+/// One thing that happened. Plugins are named by index and name, `90-resource-manager`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// A plugin connected, registered and was configured.
@@ -19,11 +19,11 @@ pub enum Record {
         /// Why.
         reason: String,
     },
-    /// A plugin was told of everything, and its answer was applied.
+    /// A plugin was notified of everything, and its answer was applied.
     Synchronized {
         /// Which.
         plugin: String,
-        /// Containers that it was told of.
+        /// Containers that it was notified of.
         containers: usize,
         /// Updates in its answer.
         updates: usize,

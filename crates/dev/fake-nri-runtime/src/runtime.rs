@@ -65,7 +65,7 @@ struct Shared {
     queue: tokio::sync::Mutex<()>,
     held: Mutex<Held>,
     /// Counts records.
-    told: watch::Sender<u64>,
+    notified: watch::Sender<u64>,
     /// Counts how often the runtime went away.
     ends: watch::Sender<u64>,
 }
@@ -94,7 +94,7 @@ impl FakeRuntime {
             timeouts,
             queue: tokio::sync::Mutex::new(()),
             held: Mutex::default(),
-            told: watch::Sender::new(0),
+            notified: watch::Sender::new(0),
             ends: watch::Sender::new(0),
         };
         let mut runtime = Self { socket: socket.to_owned(), shared: Arc::new(shared), accepting: None };
@@ -161,15 +161,15 @@ impl FakeRuntime {
     /// Changes whenever something was recorded. What follows from it is applied soon after.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.told.subscribe()
+        self.shared.notified.subscribe()
     }
 
-    /// Waits until the records are as wanted, for `limit` at most. Tells whether they came to be.
+    /// Waits until the records are as wanted, for `limit` at most. Returns whether they came to be.
     pub async fn wait_for(&self, limit: Duration, wanted: impl Fn(&[Record]) -> bool) -> bool {
-        let mut told = self.shared.told.subscribe();
+        let mut notified = self.shared.notified.subscribe();
         let met = async {
             while !wanted(self.shared.held().records.make_contiguous()) {
-                if told.changed().await.is_err() {
+                if notified.changed().await.is_err() {
                     return;
                 }
             }
@@ -190,7 +190,7 @@ impl Shared {
         }
         held.records.push_back(record);
         drop(held);
-        self.told.send_modify(|count| *count += 1);
+        self.notified.send_modify(|count| *count += 1);
     }
 
     /// Lets a plugin in, or not.

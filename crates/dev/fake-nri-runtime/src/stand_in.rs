@@ -34,7 +34,7 @@ struct Books {
 }
 
 impl Books {
-    /// Of containers and pods that it is told of.
+    /// Of containers and pods that it is notified of.
     fn take(&mut self, rule: &dyn Rule, container: &api::Container) -> Cpu {
         let namespace = self.namespaces.get(&container.pod_sandbox_id).map_or("", String::as_str);
         let cpu = rule.place(namespace);
@@ -63,7 +63,7 @@ impl Books {
 }
 
 /// Registers with the runtime behind this socket, places containers by the rule and writes the books to this file, until the connection ends. `registered`
-/// is called when the runtime has told of all containers and has been answered.
+/// is called when the runtime has reported all containers and has been answered.
 ///
 /// # Errors
 /// When there is no runtime, it refuses the registration, or the books cannot be written; the end of the connection is one, too.
@@ -119,10 +119,10 @@ fn answer(books: &mut Books, rule: &dyn Rule, method: &str, payload: Bytes) -> R
         // All events.
         "Configure" => bytes(&api::ConfigureResponse { events: 0 }),
         "Synchronize" => {
-            let told = api::SynchronizeRequest::decode(payload)?;
-            books.namespaces.extend(told.pods.into_iter().map(|pod| (pod.id, pod.namespace)));
+            let request = api::SynchronizeRequest::decode(payload)?;
+            books.namespaces.extend(request.pods.into_iter().map(|pod| (pod.id, pod.namespace)));
             let mut update = Vec::new();
-            for container in &told.containers {
+            for container in &request.containers {
                 let cpu = books.take(rule, container);
                 update.push(api::ContainerUpdate {
                     container_id: container.id.clone(),
@@ -131,22 +131,22 @@ fn answer(books: &mut Books, rule: &dyn Rule, method: &str, payload: Bytes) -> R
                 });
             }
             // In parts, only the last of which may have updates; this one holds few containers.
-            let update = if told.more { Vec::new() } else { update };
-            bytes(&api::SynchronizeResponse { update, more: told.more })
+            let update = if request.more { Vec::new() } else { update };
+            bytes(&api::SynchronizeResponse { update, more: request.more })
         }
         "CreateContainer" => {
-            let told = api::ContainerRequest::decode(payload)?;
-            if let Some(pod) = told.pod {
+            let request = api::ContainerRequest::decode(payload)?;
+            if let Some(pod) = request.pod {
                 books.namespaces.insert(pod.id, pod.namespace);
             }
-            let cpu = told.container.map(|container| books.take(rule, &container)).unwrap_or_default();
+            let cpu = request.container.map(|container| books.take(rule, &container)).unwrap_or_default();
             let linux = Some(api::LinuxContainerAdjustment { resources: Some(resources(&cpu)) });
             let adjust = Some(api::ContainerAdjustment { mounts: Vec::new(), linux });
             bytes(&api::CreateContainerResponse { adjust, update: Vec::new() })
         }
         "StopContainer" => {
-            let told = api::ContainerRequest::decode(payload)?;
-            if let Some(container) = told.container {
+            let request = api::ContainerRequest::decode(payload)?;
+            if let Some(container) = request.container {
                 books.containers.remove(&container.id);
             }
             bytes(&api::UpdatesResponse { update: Vec::new() })
@@ -212,12 +212,12 @@ mod tests {
         let (socket, books) = (folder.path().join("nri.sock"), folder.path().join("cache"));
         let runtime = FakeRuntime::listen(&socket, Timeouts::default()).unwrap();
         create(&runtime, "kube-system").await;
-        let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
+        let (registered, mut is_registered) = tokio::sync::mpsc::unbounded_channel();
         let of_books = books.clone();
         let plugin = tokio::spawn(async move {
-            run(&socket, &of_books, &Two, || told.send(()).unwrap()).await.map_err(|error| error.kind())
+            run(&socket, &of_books, &Two, || registered.send(()).unwrap()).await.map_err(|error| error.kind())
         });
-        tokio::time::timeout(Duration::from_secs(20), is_told.recv()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(20), is_registered.recv()).await.unwrap().unwrap();
         create(&runtime, "default").await;
         let found: Vec<_> = runtime.containers().into_iter().map(|(id, one)| (id, one.effective.cpus)).collect();
         assert_eq!(found, [("default".to_owned(), "1-2".to_owned()), ("kube-system".to_owned(), "0".to_owned())]);

@@ -41,7 +41,7 @@ pub(crate) struct BadFrame {
 }
 
 /// One ttrpc message as the frames that a Go plugin can read: its first 4096 bytes, and the rest. Not in more frames
-/// than that: a plugin has room for 256 that it has not looked at, and gives up the connection at one more.
+/// than that: a plugin has room for 256 that it has not checked, and gives up the connection at one more.
 pub(crate) fn frames(service: Service, message: &[u8]) -> BytesMut {
     let (first, rest) = message.split_at(message.len().min(FIRST_FRAME));
     let mut out = BytesMut::with_capacity(message.len() + 2 * HEADER);

@@ -39,7 +39,7 @@ pub(super) async fn serve(stream: UnixStream, manager: Arc<Manager>) {
     let mut subscribed = false;
     loop {
         let sent = tokio::select! {
-            // Signals first: what happened before an answer is told before it.
+            // Signals first: what happened before an answer is sent before it.
             biased;
             signal = signals.recv() => match signal {
                 Ok(signal) if subscribed => emit(&connection, &manager, &signal).await,

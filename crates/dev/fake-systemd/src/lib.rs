@@ -1,6 +1,6 @@
-//! systemd of one node: units below the node's root, started for real or played, and systemd's interface on a D-Bus socket.
+//! systemd of one node: units below the node's root, started for real or faked, and systemd's interface on a D-Bus socket.
 //!
-//! A program of a unit is a file below the node's root. One that says `# sandbox: NAME` in its second line is played by [`Programs`], with a
+//! A program of a unit is a file below the node's root. One that says `# sandbox: NAME` in its second line is faked by [`Programs`], with a
 //! real process that holds its place (and its process id, so that it can be killed); any other is run.
 
 mod bus;
@@ -28,7 +28,7 @@ use unit::below;
 /// Where the bus listens, as the host sees it.
 const BUS: &str = "/run/dbus/system_bus_socket";
 
-/// A program that is to be played.
+/// A program that is to be faked.
 #[derive(Debug, Clone)]
 pub struct Spawn {
     /// What the file says that it is.
@@ -41,17 +41,22 @@ pub struct Spawn {
     pub pid: u32,
 }
 
-/// Plays programs.
+/// Fakes programs.
 pub trait Programs: Send + Sync + 'static {
     /// Begins; what is given back is dropped when the process has ended. Called inside a tokio runtime.
     ///
     /// # Errors
     /// When it cannot begin; the process then ends at once, as a program that fails at its start.
-    fn play(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>>;
+    fn start(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>>;
 
-    /// Plays a program that is waited for, of a unit of type `oneshot`; its process id is 0.
-    fn play_to_end(&self, spawn: Spawn) -> Pin<Box<dyn Future<Output = anyhow::Result<Ran>> + Send + '_>> {
-        Box::pin(async move { anyhow::bail!("nothing here plays {:?} to its end", spawn.name) })
+    /// Where real programs of units write what they say on standard error; nowhere unless it is given.
+    fn journal(&self) -> Option<std::fs::File> {
+        None
+    }
+
+    /// Fakes a program that is waited for, of a unit of type `oneshot`; its process id is 0.
+    fn run_to_end(&self, spawn: Spawn) -> Pin<Box<dyn Future<Output = anyhow::Result<Ran>> + Send + '_>> {
+        Box::pin(async move { anyhow::bail!("nothing here fakes {:?} to its end", spawn.name) })
     }
 }
 

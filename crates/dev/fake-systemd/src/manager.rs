@@ -15,7 +15,7 @@ use faults::Faults;
 /// Signals that a slow client may leave unread.
 const SIGNALS: usize = 1024;
 
-/// What is told to everybody on the bus.
+/// What is sent to everybody on the bus.
 #[derive(Debug, Clone)]
 pub(super) enum Signal {
     JobNew { id: u32, unit: String },
@@ -101,7 +101,7 @@ impl Manager {
         self.signals.subscribe()
     }
 
-    pub(super) fn tell(&self, signal: Signal) {
+    pub(super) fn emit(&self, signal: Signal) {
         // Nobody has to listen.
         drop(self.signals.send(signal));
     }
@@ -116,20 +116,20 @@ impl Manager {
     }
 
     /// Looks at a unit, or changes it; loads it where it is not running.
-    pub(super) fn with<T>(&self, name: &str, look: impl FnOnce(&mut Unit) -> T) -> T {
+    pub(super) fn with<T>(&self, name: &str, read: impl FnOnce(&mut Unit) -> T) -> T {
         let mut units = locked(&self.units);
         let unit = units.entry(name.to_owned()).or_default();
         // Units that do nothing are forgotten by systemd and read anew when somebody asks.
         if unit.is_down() || unit.files.load_state.is_empty() {
             unit.read(Files::load(&self.root, name));
         }
-        look(unit)
+        read(unit)
     }
 
-    /// Sets the states and tells.
+    /// Sets the states and emits the change.
     pub(super) fn turn(&self, name: &str, change: impl FnOnce(&mut Unit)) {
         self.with(name, change);
-        self.tell(Signal::Changed { unit: name.to_owned() });
+        self.emit(Signal::Changed { unit: name.to_owned() });
     }
 
     pub(super) fn knows(&self, name: &str) -> bool {
@@ -139,11 +139,11 @@ impl Manager {
 
     /// daemon-reload.
     pub(super) fn reload(&self) {
-        self.tell(Signal::Reloading(true));
+        self.emit(Signal::Reloading(true));
         for (name, unit) in locked(&self.units).iter_mut() {
             unit.read(Files::load(&self.root, name));
         }
-        self.tell(Signal::Reloading(false));
+        self.emit(Signal::Reloading(false));
     }
 
     pub(super) fn reset_failed(&self, name: &str) -> Result<(), Refusal> {
@@ -179,7 +179,7 @@ impl Manager {
         let id = self.last_job.fetch_add(1, Ordering::Relaxed) + 1;
         let (cancel, canceled) = oneshot::channel();
         locked(&self.jobs).insert(id, Job { unit: name.to_owned(), kind, cancel });
-        self.tell(Signal::JobNew { id, unit: name.to_owned() });
+        self.emit(Signal::JobNew { id, unit: name.to_owned() });
         let name = name.to_owned();
         self.spawn(|manager| async move {
             let turn = Arc::clone(locked(&manager.turns).entry(name.clone()).or_default());
@@ -195,8 +195,8 @@ impl Manager {
                 result = work => result,
             };
             locked(&manager.jobs).remove(&id);
-            manager.tell(Signal::JobRemoved { id, unit: name, result });
-            // Who waits for its turn tells of its end after us.
+            manager.emit(Signal::JobRemoved { id, unit: name, result });
+            // Who waits for its turn reports its end after us.
             drop(own_turn);
         });
         Ok(id)
@@ -298,7 +298,7 @@ impl Manager {
                 }
             }
         }
-        self.tell(Signal::UnitFilesChanged);
+        self.emit(Signal::UnitFilesChanged);
         Ok((installs, changes))
     }
 

@@ -30,7 +30,7 @@ const KILLED: i32 = 2;
 /// How a process ended: `CLD_…` and status or signal.
 type Exit = (i32, i32);
 
-/// A main process, and who plays it.
+/// A main process, and who fakes it.
 struct Main {
     child: Child,
     part: Option<Box<dyn Any + Send>>,
@@ -255,7 +255,7 @@ impl Manager {
         let limit = files.settings.seconds("Service", "TimeoutStartSec").unwrap_or(90.0);
         if let Ok(Some(name)) = faked_by(&below(&self.root, &command.path)) {
             let spawn = Spawn { name, arguments, environment, pid: 0 };
-            let run = self.programs.play_to_end(spawn);
+            let run = self.programs.run_to_end(spawn);
             return match tokio::time::timeout(Duration::from_secs_f64(limit), run).await {
                 Ok(Ok(ran)) if self.keep_output(files, &ran.output).is_ok() => (EXITED, ran.code),
                 Ok(_) => (EXITED, NOT_EXECUTED),
@@ -321,8 +321,8 @@ impl Manager {
         let faked = faked_by(&file)?;
         let mut process = Process::new(if faked.is_some() { "cat".into() } else { file.into_os_string() });
         process.env_clear().envs(environment).kill_on_drop(true).stdout(Stdio::null());
-        // What a unit runs writes to the journal; a node here has none.
-        process.stderr(Stdio::null());
+        // What a unit runs writes to the journal; a node here has none of systemd's.
+        process.stderr(self.programs.journal().map_or_else(Stdio::null, Stdio::from));
         let Some(name) = faked else {
             process.args(arguments.iter().skip(1)).stdin(Stdio::null()).env("CRI_RESMGR_GATE_ROOT", &self.root);
             return Ok(Main { child: process.spawn()?, part: None, _input: None });
@@ -335,12 +335,12 @@ impl Manager {
             environment: environment.clone(),
             pid: child.id().unwrap_or_default(),
         };
-        let part = self.programs.play(&spawn)?;
+        let part = self.programs.start(&spawn)?;
         Ok(Main { _input: child.stdin.take(), child, part: Some(part) })
     }
 }
 
-/// The name in a played program's second line.
+/// The name in a faked program's second line.
 fn faked_by(file: &std::path::Path) -> std::io::Result<Option<String>> {
     use std::io::Read as _;
     let mut head = Vec::new();

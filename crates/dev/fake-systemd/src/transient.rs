@@ -24,7 +24,7 @@ type RawCommand = (String, Vec<String>, bool);
 
 impl Manager {
     /// Makes a unit of these properties and queues its start. As systemd does, it writes them into a file, which goes with the unit. What confines
-    /// the unit is left out: nothing here could be harmed by what is played.
+    /// the unit is left out: nothing here could be harmed by what is faked.
     pub(super) fn start_transient(&self, name: &str, properties: Vec<(String, OwnedVariant)>) -> Result<u32, Refusal> {
         if self.knows(name) {
             return Err(refusal("UnitExists", &format!("Unit {name} was already loaded or has a fragment file.")));

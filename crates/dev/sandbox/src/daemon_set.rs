@@ -21,11 +21,11 @@ pub(crate) use process::{Image, ProcessRunner};
 pub(crate) use runner::Runner;
 
 const MANAGER: &str = "kube-controller-manager";
-/// Between two looks at the pods' readiness, at most.
+/// Between two checks of the pods' readiness, at most.
 const LOOK: Duration = Duration::from_millis(250);
-/// And at least, for each node: a crowd of them writes much, and is looked at as a whole.
+/// And at least, for each node: a crowd of them writes much, and is checked as a whole.
 const PAUSE: Duration = Duration::from_micros(250);
-/// Pods that are made at a look: the real controller's client is held to a rate, too, and images are pulled at different speeds.
+/// Pods that are made at a check: the real controller's client is held to a rate, too, and images are pulled at different speeds.
 const PODS_AT_A_LOOK: usize = 25;
 
 /// Where pods run.
@@ -62,7 +62,7 @@ pub(crate) async fn run(shoot: Store, hosts: Vec<PodHost>) {
             is_wanted || !keeper.is_gone()
         });
         for set in &sets {
-            // Somebody may delete it meanwhile; then the next look sees that.
+            // Somebody may delete it meanwhile; then the next check sees that.
             drop(serve(&shoot, &hosts, set, &mut keepers));
         }
         tokio::select! {
@@ -93,7 +93,7 @@ fn serve(shoot: &Store, hosts: &[PodHost], set: &Arc<Value>, keepers: &mut Keepe
         current += i64::from(state.revision.is_some());
         renewed += i64::from(state.revision.as_ref() == Some(&revision));
         ready += i64::from(state.ready);
-        if !keeper.is_told(&revision) {
+        if !keeper.is_reported(&revision) {
             outdated.push((key(host), state.ready));
         }
     }

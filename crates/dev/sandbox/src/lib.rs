@@ -4,16 +4,16 @@
 //! container runtime and a proxy over gRPC, and what gardener-resource-manager, the DaemonSet controller and kubelet do with our objects.
 //! Each stand-in takes a fault script ([`Faults`]). What they have in common with the real components is in crate `contract`.
 
-mod bed;
 mod binaries;
 mod daemon_set;
+mod environment;
 mod memory;
 mod node;
 mod resource_manager;
 mod runtime;
 
-pub use bed::{BedFaults, NodeReport, SHOOT_NAMESPACE, Sandbox};
 pub use binaries::Binaries;
+pub use environment::{NodeReport, SHOOT_NAMESPACE, Sandbox, SandboxFaults};
 pub use fake_nri_runtime::machine::Machine;
 pub use fake_systemd::UnitFacts;
 pub use faults::{Fault, Faults};

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 pub fn peak(who: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{who}/status");
     let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    peak_in(&status).with_context(|| format!("{path} tells no VmHWM"))
+    peak_in(&status).with_context(|| format!("{path} has no VmHWM"))
 }
 
 fn peak_in(status: &str) -> Option<u64> {

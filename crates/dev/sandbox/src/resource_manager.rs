@@ -22,7 +22,7 @@ const PLURAL: &str = "managedresources";
 const FINALIZER: &str = "resources.gardener.cloud/gardener-resource-manager";
 const MANAGER: &str = "gardener-resource-manager";
 
-/// Between two looks, at least.
+/// Between two checks, at least.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Order in which kinds are applied; the rest comes last.
@@ -42,7 +42,7 @@ const FIRST: [&str; 9] = [
 /// `reconcile NAME` is what may go wrong: it is refused with a text, begins later, or is not done.
 pub(crate) async fn run(seed: Store, shoot: Store, faults: Faults<String>) {
     let (mut of_seed, mut of_shoot) = (seed.changes(), shoot.changes());
-    // Every Lease that is written somewhere is a change; a look at everything for each of them would be all that is ever done.
+    // Every Lease that is written somewhere is a change; a check of everything for each of them would be all that is ever done.
     let mut pace = interval(PAUSE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -70,7 +70,7 @@ pub(crate) async fn run(seed: Store, shoot: Store, faults: Faults<String>) {
     }
 }
 
-/// One look at one ManagedResource. What fails is tried again at the next change.
+/// One check of one ManagedResource. What fails is tried again at the next change.
 fn reconcile(seed: &Store, shoot: &Store, resource: &Value) {
     let outcome = if resource["metadata"]["deletionTimestamp"].is_null() {
         apply(seed, shoot, resource)

@@ -1,4 +1,4 @@
-//! What runs on a node: containerd, the proxy, policies and kubelet, played.
+//! What runs on a node: containerd, the proxy, policies and kubelet, faked.
 
 mod containers;
 mod kubelet;
@@ -8,6 +8,7 @@ mod relay;
 mod rule;
 
 use std::any::Any;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,12 +27,12 @@ pub(crate) use kubelet::register;
 pub use policy::PolicyPrograms;
 pub(crate) use policy::faked_policies;
 
-/// The text of a file that is played as `name`. Run for real it fails.
+/// The text of a file that is faked as `name`. Run for real it fails.
 pub(crate) fn faked(name: &str) -> String {
     format!("#!/bin/sh\n# sandbox: {name}\nexit 1\n")
 }
 
-/// The text of a file that is played as the daemon.
+/// The text of a file that is faked as the daemon.
 #[must_use]
 pub fn faked_daemon() -> String {
     faked(PROXY)
@@ -62,8 +63,18 @@ pub(crate) struct ProgramFaults {
     pub(crate) containerd: Faults<Code>,
 }
 
+/// Where the real programs of a node's units write, beside its root: no part of the node.
+pub(crate) fn journal(root: &Path) -> PathBuf {
+    root.with_extension("journal")
+}
+
 impl Programs for NodePrograms {
-    fn play(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>> {
+    fn journal(&self) -> Option<File> {
+        // A node works without it, as it does with a journal that is full.
+        File::options().create(true).append(true).open(journal(&self.root)).ok()
+    }
+
+    fn start(&self, spawn: &Spawn) -> anyhow::Result<Box<dyn Any + Send>> {
         if let Some(fault) = self.faults.programs.at(&format!("start {}", spawn.name)) {
             bail!("{} ends at its start: {fault:?}", spawn.name);
         }
@@ -87,14 +98,14 @@ impl Programs for NodePrograms {
             }
             other => match policy::kind(other) {
                 Some(kind) => Ok(Box::new(self.policy(kind, spawn)?)),
-                None => bail!("nothing here plays {other:?}"),
+                None => bail!("nothing here fakes {other:?}"),
             },
         }
     }
 
-    fn play_to_end(&self, spawn: Spawn) -> Pin<Box<dyn Future<Output = anyhow::Result<Ran>> + Send + '_>> {
+    fn run_to_end(&self, spawn: Spawn) -> Pin<Box<dyn Future<Output = anyhow::Result<Ran>> + Send + '_>> {
         Box::pin(async move {
-            let kind = policy::kind(&spawn.name).with_context(|| format!("nothing here plays {:?}", spawn.name))?;
+            let kind = policy::kind(&spawn.name).with_context(|| format!("nothing here fakes {:?}", spawn.name))?;
             self.try_out(kind, &spawn).await
         })
     }

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, Verdict, verify};
+use contract::{
+    CONTAINER_RUNTIME, ContractReport, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, verify,
+};
 use extension_config::names::node;
 use fake_kube_api::ApiServer;
 use sandbox::{Binaries, SHOOT_NAMESPACE, Sandbox, WORKER_POOL};
 
 #[expect(clippy::print_stdout, reason = "the result is shown beside that of the real components")]
-fn ensure_kept(verdicts: &[Verdict]) -> anyhow::Result<()> {
-    for verdict in verdicts {
-        println!("{verdict}");
+fn ensure_kept(reports: &[ContractReport]) -> anyhow::Result<()> {
+    for report in reports {
+        println!("{report}");
     }
-    let broken: Vec<&str> = verdicts.iter().flat_map(|verdict| &verdict.broken).map(String::as_str).collect();
+    let broken: Vec<&str> = reports.iter().flat_map(|report| &report.broken).map(String::as_str).collect();
     anyhow::ensure!(broken.is_empty(), "{}", broken.join("\n"));
     Ok(())
 }
@@ -27,13 +29,13 @@ async fn the_stand_in_keeps_the_contract_of_a_kubernetes_api() -> anyhow::Result
 async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[WORKER_POOL]).await?;
-    let (node, mut verdicts) = (&sandbox.nodes()[0], Vec::new());
+    let (node, mut reports) = (&sandbox.nodes()[0], Vec::new());
     let machine = Machine::at(node.root()).await?;
-    verdicts.push(verify("systemd", SYSTEMD, &machine).await);
+    reports.push(verify("systemd", SYSTEMD, &machine).await);
     let seed_and_shoot = SeedAndShoot::new(sandbox.seed.client()?, sandbox.shoot.client()?, SHOOT_NAMESPACE);
-    verdicts.push(verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
+    reports.push(verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
     let socket = |path: &str| node.root().join(path.trim_start_matches('/'));
-    verdicts.push(verify("containerd", CONTAINER_RUNTIME, &socket(node::CONTAINERD_SOCKET)).await);
+    reports.push(verify("containerd", CONTAINER_RUNTIME, &socket(node::CONTAINERD_SOCKET)).await);
     let on = async {
         sandbox.switch_on(None).await?;
         sandbox.wait_installed(node).await
@@ -41,12 +43,12 @@ async fn the_stand_ins_keep_the_contracts_of_a_node_and_of_a_resource_manager() 
     if let Err(error) = on.await {
         anyhow::bail!("{error:#}\n{}", sandbox.explain());
     }
-    verdicts.push(verify("containerd behind cri-resmgr", CONTAINER_RUNTIME, &socket(node::RELAY_SOCKET)).await);
+    reports.push(verify("containerd behind cri-resmgr", CONTAINER_RUNTIME, &socket(node::RELAY_SOCKET)).await);
     sandbox.down().await?;
-    ensure_kept(&verdicts)
+    ensure_kept(&reports)
 }
 
-/// A real API expires by compaction and by a full cache, neither of which a client can bring about; how it tells is the same.
+/// A real API expires by compaction and by a full cache, neither of which a client can bring about; how it says so is the same.
 #[tokio::test]
 async fn a_watch_from_before_the_kept_history_expires() {
     use futures::TryStreamExt as _;

@@ -71,7 +71,7 @@ async fn send(
     Ok(())
 }
 
-async fn tell(sandbox: &Sandbox) -> anyhow::Result<()> {
+async fn run(sandbox: &Sandbox) -> anyhow::Result<()> {
     let shallow = json!({});
     let deep: Vec<(String, &str)> = [
         ("lists", lists(200), &shallow, "nested too deeply: at most 127 levels"),
@@ -133,7 +133,7 @@ async fn tell(sandbox: &Sandbox) -> anyhow::Result<()> {
 async fn a_deeply_nested_configuration_does_not_affect_other_shoots() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[]).await?;
-    let outcome = tell(&sandbox).await.map_err(|error| error.context(sandbox.explain()));
+    let outcome = run(&sandbox).await.map_err(|error| error.context(sandbox.explain()));
     sandbox.down().await?;
     outcome
 }

@@ -7,7 +7,7 @@ use cri_client::fake::Code;
 use sandbox::{Binaries, Fault, Node, Sandbox, WORKER_POOL};
 use testbed::tree;
 
-/// On and off with the faults that `script` prepares; a fault that never struck proves nothing.
+/// On and off with the faults that `script` prepares; a fault that was never injected proves nothing.
 async fn on_and_off(script: impl AsyncFn(&Sandbox, &Node) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let sandbox = Sandbox::up(&root, &Binaries::build(&root)?, &[WORKER_POOL]).await?;
@@ -23,9 +23,10 @@ async fn on_and_off(script: impl AsyncFn(&Sandbox, &Node) -> anyhow::Result<()>)
         anyhow::ensure!(difference.is_empty(), "the node is not as before:\n{}", difference.join("\n"));
         let faults = node.faults();
         let others = [sandbox.seed.faults(), sandbox.shoot.faults()].map(sandbox::Faults::hits).concat();
-        let bed = [sandbox.faults().resource_manager.hits(), sandbox.faults().pods.hits()].concat();
-        let hits = [others, bed, faults.systemd.hits(), faults.containerd.hits(), faults.programs.hits()].concat();
-        anyhow::ensure!(hits.iter().all(|(_, count)| *count > 0), "a fault never struck: {hits:?}");
+        let environment = [sandbox.faults().resource_manager.hits(), sandbox.faults().pods.hits()].concat();
+        let hits =
+            [others, environment, faults.systemd.hits(), faults.containerd.hits(), faults.programs.hits()].concat();
+        anyhow::ensure!(hits.iter().all(|(_, count)| *count > 0), "a fault was never injected: {hits:?}");
         Ok(())
     };
     let outcome = outcome.await.map_err(|error: anyhow::Error| error.context(sandbox.explain()));

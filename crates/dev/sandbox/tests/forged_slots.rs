@@ -35,9 +35,9 @@ async fn a_forged_holder_in_the_slot_record_delays_no_node() -> anyhow::Result<(
     let outcome = async {
         sandbox.switch_on(None).await?;
         sandbox.wait_installed(&sandbox.nodes()[0]).await?;
-        let told = sandbox.shoot.store().list("events.k8s.io", "events", "default");
-        let ignored: Vec<_> = told.iter().filter(|event| event["reason"] == "CriResmgrSlotIgnored").collect();
-        anyhow::ensure!(ignored.len() == 1, "told {} times of the ghost: {told:?}", ignored.len());
+        let reported = sandbox.shoot.store().list("events.k8s.io", "events", "default");
+        let ignored: Vec<_> = reported.iter().filter(|event| event["reason"] == "CriResmgrSlotIgnored").collect();
+        anyhow::ensure!(ignored.len() == 1, "{} Events about the ghost: {reported:?}", ignored.len());
         anyhow::ensure!(ignored[0]["note"].as_str().is_some_and(|note| note.contains("\"ghost\"")), "{}", ignored[0]);
         Ok(())
     };

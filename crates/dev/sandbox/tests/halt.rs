@@ -29,8 +29,8 @@ fn agents(sandbox: &Sandbox) -> anyhow::Result<(Vec<Value>, Value)> {
     Ok((pods.iter().map(|pod| pod["metadata"]["uid"].clone()).collect(), set["spec"]["template"].clone()))
 }
 
-/// How often each reason was told of nodes.
-fn told(sandbox: &Sandbox, reason: &str) -> usize {
+/// How often each reason was reported of nodes.
+fn reported(sandbox: &Sandbox, reason: &str) -> usize {
     let all = sandbox.shoot.store().list("events.k8s.io", "events", "default");
     all.iter().filter(|event| event["reason"] == reason).count()
 }
@@ -53,19 +53,23 @@ async fn held_and_released(sandbox: &Sandbox) -> anyhow::Result<()> {
     anyhow::ensure!(!node.is_on_proxy(), "it has switched");
     anyhow::ensure!(status_of_extension(sandbox)["switchesHalted"] == WHY, "{}", status_of_extension(sandbox));
     let before = agents(sandbox)?;
-    // It stays so over several rounds, and is told once.
+    // It stays so over several rounds, and is reported once.
     tokio::time::sleep(ROUNDS).await;
     anyhow::ensure!(
-        !node.is_on_proxy() && told(sandbox, "CriResmgrHeld") == 1,
-        "told {}",
-        told(sandbox, "CriResmgrHeld")
+        !node.is_on_proxy() && reported(sandbox, "CriResmgrHeld") == 1,
+        "reported {}",
+        reported(sandbox, "CriResmgrHeld")
     );
     let ended = json!({ "metadata": { "annotations": { (names::HALT_ANNOTATION): null } } });
     let store = sandbox.seed.store();
     store.merge("", "configmaps", OPERATOR_NAMESPACE, names::BASE_CONFIG_MAP, &ended, &operator())?;
     sandbox.wait_installed(node).await?;
     anyhow::ensure!(agents(sandbox)? == before, "agents were rolled out for it");
-    anyhow::ensure!(told(sandbox, "CriResmgrInstalled") == 1, "told {} times", told(sandbox, "CriResmgrInstalled"));
+    anyhow::ensure!(
+        reported(sandbox, "CriResmgrInstalled") == 1,
+        "reported {} times",
+        reported(sandbox, "CriResmgrInstalled")
+    );
     wait_for("the Extension to say so", PATIENCE, || async {
         Ok(status_of_extension(sandbox)["switchesHalted"].is_null().then_some(()))
     })

@@ -153,7 +153,7 @@ fn add_shoot(sandbox: &Sandbox, name: &str, own: &Value) -> anyhow::Result<Strin
     Ok(namespace)
 }
 
-/// The texts of the review in the length that did harm, and in the longest that is read; and what is no configuration, as large as an object
+/// The texts of the review in the length that caused damage, and in the longest that is read; and what is no configuration, as large as an object
 /// can be, twice.
 fn provider_configs() -> Vec<Value> {
     let of_text = |text: String| {
@@ -177,7 +177,7 @@ async fn attack_the_controller(sandbox: &Sandbox) -> anyhow::Result<(usize, Dura
     for (number, own) in provider_configs().iter().enumerate() {
         hostile.push(add_shoot(sandbox, &number.to_string(), own)?);
     }
-    // What gardener-resource-manager tells of a shoot's objects is the owner's as well.
+    // What gardener-resource-manager says of a shoot's objects is the owner's as well.
     let resource = json!({
         "apiVersion": "resources.gardener.cloud/v1alpha1", "kind": "ManagedResource",
         "metadata": { "name": names::SHOOT_MANAGED_RESOURCE, "namespace": hostile[0] },
@@ -190,7 +190,7 @@ async fn attack_the_controller(sandbox: &Sandbox) -> anyhow::Result<(usize, Dura
     let writer = Writer::named("gardener-resource-manager");
     sandbox.seed.store().create("resources.gardener.cloud", "managedresources", &hostile[0], resource, &writer)?;
     let (start, mut longest, shoots) = (Instant::now(), Duration::ZERO, hostile.len());
-    let is_told = |namespace: &String| {
+    let is_reported = |namespace: &String| {
         let extension = sandbox.seed.store().get(GROUP, "extensions", namespace, names::EXTENSION_TYPE);
         let state = extension.map(|found| found["status"]["lastOperation"]["state"].clone());
         state.is_some_and(|state| state == "Error" || state == "Failed" || state == "Succeeded")
@@ -198,7 +198,7 @@ async fn attack_the_controller(sandbox: &Sandbox) -> anyhow::Result<(usize, Dura
     // Another shoot is served again and again until the last of them has been answered, and once more.
     loop {
         let before = Instant::now();
-        hostile.retain(|namespace| !is_told(namespace));
+        hostile.retain(|namespace| !is_reported(namespace));
         sandbox.switch_on(None).await?;
         longest = longest.max(before.elapsed());
         anyhow::ensure!(longest < SERVED, "another shoot was served after {longest:.1?} only");
@@ -245,17 +245,17 @@ async fn write_map(maps: &Api<ConfigMap>, name: &str, text: &str) -> anyhow::Res
     Ok(())
 }
 
-/// What the agent of the node tells.
-fn told(sandbox: &Sandbox) -> anyhow::Result<String> {
+/// What the agent of the node says.
+fn reported(sandbox: &Sandbox) -> anyhow::Result<String> {
     let lease = extension_config::node_report::lease_name(sandbox.nodes()[0].name());
     let found = sandbox.shoot.store().get("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, &lease);
     Ok(found.context("no report")?["metadata"]["annotations"][names::NODE_REPORT_ANNOTATION].to_string())
 }
 
-async fn until_told(sandbox: &Sandbox, what: &str, is: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+async fn until_reported(sandbox: &Sandbox, what: &str, is: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     wait_for(what, ALL_TOLD, || async {
-        let told = told(sandbox)?;
-        if is(&told) { Ok(Some(())) } else { anyhow::bail!("{told}") }
+        let reported = reported(sandbox)?;
+        if is(&reported) { Ok(Some(())) } else { anyhow::bail!("{reported}") }
     })
     .await
 }
@@ -268,22 +268,23 @@ async fn attack_the_agent(sandbox: &Sandbox) -> anyhow::Result<usize> {
         write_map(&maps, &format!("other{number}"), &filler).await?;
     }
     let mut tried = OTHERS;
-    // In the length that did harm none is read, as a report of the first of them shows; of those that are read each is told.
+    // In the length that caused damage none is read, as a report of the first of them shows; of those that are read each is reported.
     let harmful = texts::CONFIGURATIONS.iter().map(|kind| (kind.text)(kind.harmful.min(CONFIG_MAP)));
     for text in harmful {
         write_map(&maps, "default", &text).await?;
         tried += 1;
     }
-    until_told(sandbox, "what is too long to be refused", |told| told.contains("bytes (at most")).await?;
+    until_reported(sandbox, "what is too long to be refused", |reported| reported.contains("bytes (at most")).await?;
     for kind in &texts::CONFIGURATIONS {
-        let before = told(sandbox)?;
+        let before = reported(sandbox)?;
         write_map(&maps, "default", &(kind.text)(limits::CONFIGURATION_BYTES * 9 / 10)).await?;
-        until_told(sandbox, kind.name, |told| told != before).await?;
+        until_reported(sandbox, kind.name, |reported| reported != before).await?;
         tried += 1;
     }
     // The agent goes on as before.
     write_map(&maps, &format!("node.{}", sandbox.nodes()[0].name()), "Active: none\n").await?;
-    until_told(sandbox, "the node's own configuration to be accepted", |told| told.contains("node.")).await?;
+    until_reported(sandbox, "the node's own configuration to be accepted", |reported| reported.contains("node."))
+        .await?;
     sandbox.wait_installed(&sandbox.nodes()[0]).await?;
     Ok(tried)
 }
@@ -294,7 +295,7 @@ async fn attack_by_the_cache(sandbox: &Sandbox) -> anyhow::Result<()> {
     let variables = format!("\"{}\",", "x".repeat(1 << 20)).repeat(CACHE >> 20);
     let text = format!("{{\"Containers\":[{variables}0],\"Cfg\":{{\"Data\":{{\"policy\":\"Active: none\"}}}}}}");
     std::fs::write(&cache, text)?;
-    let before = told(sandbox)?;
+    let before = reported(sandbox)?;
     // Another input of the same policy: the daemon starts anew, and keeps its cache.
     let fallback = json!({ "policy": { "Active": "none" }, "logger": { "Debug": "policy" } });
     let config = json!({
@@ -302,7 +303,10 @@ async fn attack_by_the_cache(sandbox: &Sandbox) -> anyhow::Result<()> {
         "configs": { "fallback": fallback },
     });
     sandbox.switch_on(Some(&config)).await?;
-    until_told(sandbox, "the daemon's restart to be over", |told| told != before && told.contains("node.")).await?;
+    until_reported(sandbox, "the daemon's restart to be over", |reported| {
+        reported != before && reported.contains("node.")
+    })
+    .await?;
     sandbox.wait_installed(&sandbox.nodes()[0]).await?;
     anyhow::ensure!(std::fs::metadata(&cache)?.len() > CACHE as u64, "the cache was not kept");
     Ok(())

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 const CONTROLLER: &str = "extension-cri-resmgr";
 const REMOVING: usize = 20;
-/// Just below the longest look.
+/// Just below the longest check.
 const SLOW: Duration = Duration::from_secs(19);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -169,7 +169,7 @@ async fn twenty_slow_removals_do_not_delay_another_shoot() -> anyhow::Result<()>
         gardenlet.delete_extension().await?;
     }
     // As many as the controller has workers; every one of them would be waiting for a shoot.
-    let hang = wait_for("the looks to hang", PATIENCE, || async { Ok((slow.waiting() >= 5).then_some(())) }).await;
+    let hang = wait_for("the checks to hang", PATIENCE, || async { Ok((slow.waiting() >= 5).then_some(())) }).await;
     hang.with_context(|| std::fs::read_to_string(dir.path().join("controller.log")).unwrap_or_default())?;
 
     let start = Instant::now();
@@ -184,9 +184,9 @@ async fn twenty_slow_removals_do_not_delay_another_shoot() -> anyhow::Result<()>
         for gardenlet in &removing {
             let extension = gardenlet.extensions().get(names::EXTENSION_TYPE).await?;
             let description = &extension.data["status"]["lastOperation"]["description"];
-            let told = description.as_str().unwrap_or_default().contains("cri-resmgr is removed");
+            let reported = description.as_str().unwrap_or_default().contains("cri-resmgr is removed");
             anyhow::ensure!(
-                told || description.to_string().contains("written to the shoot"),
+                reported || description.to_string().contains("written to the shoot"),
                 "{}",
                 extension.data["status"]
             );
@@ -195,6 +195,6 @@ async fn twenty_slow_removals_do_not_delay_another_shoot() -> anyhow::Result<()>
     })
     .await?;
     let most = slow.waiting.1.load(Ordering::Relaxed);
-    anyhow::ensure!((6..=16).contains(&most), "{most} looks at a time");
+    anyhow::ensure!((6..=16).contains(&most), "{most} checks at a time");
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::generation::Generation;
 use crate::ledger::Ledger;
 use crate::network::{self, Network};
 use crate::pki::{Authority, Identity, Reach, signing_key};
-use crate::process::{Daemon, Launch};
+use crate::process::{Daemon, Spawn};
 use crate::{Progress, wait_for};
 
 /// Everything that ServiceAccounts ask for, without contents: what the extension's controller does, for one.
@@ -175,8 +175,8 @@ impl ApiServer {
     pub(crate) async fn start(&mut self, hub: &str, logs: &Path, ledger: &Arc<Ledger>) -> anyhow::Result<()> {
         let name = self.daemon.name().to_owned();
         let args = self.args.clone();
-        let launch = Launch { name: &name, program: &self.program, args, env: Vec::new(), netns: Some(hub), logs };
-        self.daemon = Daemon::start(launch, ledger)?;
+        let spawn = Spawn { name: &name, program: &self.program, args, env: Vec::new(), netns: Some(hub), logs };
+        self.daemon = Daemon::start(spawn, ledger)?;
         self.await_ready().await
     }
 }
@@ -272,9 +272,9 @@ impl Setup<'_> {
         self.api_server(name, port, &identity, None)
     }
 
-    fn launch(&self, name: &str, program: &Path, args: Vec<String>) -> anyhow::Result<Daemon> {
+    fn spawn(&self, name: &str, program: &Path, args: Vec<String>) -> anyhow::Result<Daemon> {
         let hub = self.network.hub();
-        Daemon::start(Launch { name, program, args, env: Vec::new(), netns: Some(&hub), logs: self.dir }, self.ledger)
+        Daemon::start(Spawn { name, program, args, env: Vec::new(), netns: Some(&hub), logs: self.dir }, self.ledger)
     }
 
     fn etcd(&self) -> anyhow::Result<Daemon> {
@@ -285,7 +285,7 @@ impl Setup<'_> {
             "--advertise-client-urls=http://127.0.0.1:2379".into(),
             "--listen-peer-urls=http://127.0.0.1:2380".into(),
         ];
-        self.launch("etcd", &self.programs.etcd, args.into())
+        self.spawn("etcd", &self.programs.etcd, args.into())
     }
 
     /// What the shoot's API server is called in the seed (`DNSNamesForService` in gardener's `pkg/utils/kubernetes/service.go`).
@@ -335,7 +335,7 @@ impl Setup<'_> {
             format!("--audit-log-path={}", audit_log(self.dir, cluster).display()),
         ];
         let program = self.programs.apiserver.clone();
-        let daemon = self.launch(&format!("{cluster}-kube-apiserver"), &program, args.clone())?;
+        let daemon = self.spawn(&format!("{cluster}-kube-apiserver"), &program, args.clone())?;
         let reach = Reach { url: format!("https://{address}:{port}"), tls_name };
         ApiServer::new(cluster, reach, self.dir, self.authority, daemon, (program, args))
     }
@@ -345,7 +345,7 @@ impl Setup<'_> {
         std::fs::write(&kubeconfig, api.user_kubeconfig(&format!("system:{name}"), None)?)?;
         let mut args = vec![format!("--kubeconfig={}", kubeconfig.display()), "--leader-elect=false".to_owned()];
         args.extend_from_slice(more);
-        self.launch(name, program, args)
+        self.spawn(name, program, args)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::ApiServer;
 use crate::ledger::Ledger;
 use crate::network::{self, Network};
 use crate::pki::Reach;
-use crate::process::{Daemon, Launch};
+use crate::process::{Daemon, Spawn};
 
 /// Starts it next to `garden`'s kube-apiserver, whose users and roles are its own. It is asked directly, not through
 /// the aggregation layer.
@@ -40,8 +40,8 @@ pub(crate) fn start(
         format!("--tls-private-key-file={}", file("key", &server.key)?),
     ];
     let hub = network.hub();
-    let launch = Launch { name, program, args: args.clone(), env: Vec::new(), netns: Some(&hub), logs: dir };
-    let daemon = Daemon::start(launch, ledger)?;
+    let spawn = Spawn { name, program, args: args.clone(), env: Vec::new(), netns: Some(&hub), logs: dir };
+    let daemon = Daemon::start(spawn, ledger)?;
     ApiServer::new(
         name,
         Reach::at(&format!("https://{address}:{port}")),

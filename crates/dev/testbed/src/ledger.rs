@@ -17,7 +17,7 @@ use crate::{cache_dir, claims, command};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Entry {
-    /// A process, told from a later one of the same number by its start time.
+    /// A process, distinguished from a later one of the same number by its start time.
     Process { pid: i32, start: u64, name: String },
     /// A mount point.
     Mount { path: PathBuf },

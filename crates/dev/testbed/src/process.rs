@@ -22,7 +22,7 @@ pub struct Daemon {
 
 /// How to start a server.
 #[derive(Debug)]
-pub(crate) struct Launch<'a> {
+pub(crate) struct Spawn<'a> {
     pub(crate) name: &'a str,
     pub(crate) program: &'a Path,
     pub(crate) args: Vec<String>,
@@ -34,33 +34,33 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Daemon {
-    pub(crate) fn start(launch: Launch<'_>, ledger: &Arc<Ledger>) -> anyhow::Result<Self> {
-        let log = launch.logs.join(format!("{}.log", launch.name));
+    pub(crate) fn start(spawn: Spawn<'_>, ledger: &Arc<Ledger>) -> anyhow::Result<Self> {
+        let log = spawn.logs.join(format!("{}.log", spawn.name));
         let out = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
-        let mut command = match launch.netns {
+        let mut command = match spawn.netns {
             Some(netns) => {
                 let mut command = std::process::Command::new("ip");
-                command.args(["netns", "exec", netns]).arg(launch.program);
+                command.args(["netns", "exec", netns]).arg(spawn.program);
                 command
             }
-            None => std::process::Command::new(launch.program),
+            None => std::process::Command::new(spawn.program),
         };
         // A group of its own: a Ctrl-C at the terminal reaches only us, and we take the bed down in order.
         let child = command
-            .args(&launch.args)
-            .envs(launch.env)
+            .args(&spawn.args)
+            .envs(spawn.env)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {}", launch.program.display()))?;
+            .with_context(|| format!("cannot start {}", spawn.program.display()))?;
         let pid = i32::try_from(child.id())?;
         let start =
-            ledger::start_time(pid).with_context(|| format!("{} ended at once; see {}", launch.name, log.display()))?;
+            ledger::start_time(pid).with_context(|| format!("{} ended at once; see {}", spawn.name, log.display()))?;
         reap(child);
-        ledger.add(Entry::Process { pid, start, name: launch.name.to_owned() })?;
-        Ok(Self { name: launch.name.to_owned(), log, pid, start, ledger: Arc::clone(ledger) })
+        ledger.add(Entry::Process { pid, start, name: spawn.name.to_owned() })?;
+        Ok(Self { name: spawn.name.to_owned(), log, pid, start, ledger: Arc::clone(ledger) })
     }
 
     /// Its name in the bed.

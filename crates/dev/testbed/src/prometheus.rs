@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::bed::Bed;
 use crate::components::{PROMETHEUS, PROMETHEUS_CONFIGURATION};
 use crate::control_plane::SHOOT_SERVICE;
-use crate::process::{Daemon, Launch};
+use crate::process::{Daemon, Spawn};
 use crate::{command, wait_for};
 
 const NAME: &str = "prometheus";
@@ -99,8 +99,8 @@ impl Bed {
             format!("--storage.tsdb.path={}", dir.join("data").display()),
             format!("--web.listen-address={address}"),
         ];
-        let launch = Launch { name: NAME, program, args, env: Vec::new(), netns: Some(&netns), logs: &self.dir };
-        let daemon = Daemon::start(launch, &self.ledger)?;
+        let spawn = Spawn { name: NAME, program, args, env: Vec::new(), netns: Some(&netns), logs: &self.dir };
+        let daemon = Daemon::start(spawn, &self.ledger)?;
         let client = kube::Client::try_from(kube::Config::new(format!("http://{address}").parse()?))?;
         let prometheus = Prometheus { client, daemon };
         wait_for("the shoot's Prometheus to be ready", READY, || async {

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::pki::Authority;
-use crate::process::{Daemon, Launch};
+use crate::process::{Daemon, Spawn};
 
 /// Which ManagedResources one resource manager serves, and where it applies their objects.
 pub(crate) struct ResourceManager<'a> {
@@ -37,7 +37,7 @@ impl ResourceManager<'_> {
         let server = authority.server(&["gardener-resource-manager", "localhost"], &["127.0.0.1"])?;
         std::fs::write(own.join("tls.crt"), server.certificate)?;
         std::fs::write(own.join("tls.key"), server.key)?;
-        // Readiness of the workers' agents is what a roll-out waits for, so health is looked at as often as allowed.
+        // Readiness of the workers' agents is what a roll-out waits for, so health is checked as often as allowed.
         let mut config = json!({
             "apiVersion": "resourcemanager.config.gardener.cloud/v1alpha1",
             "kind": "ResourceManagerConfiguration",
@@ -66,6 +66,6 @@ impl ResourceManager<'_> {
         std::fs::write(&file, format!("{config:#}\n"))?;
         let hub = network.hub();
         let args = vec![format!("--config={}", file.display())];
-        Daemon::start(Launch { name: self.name, program, args, env: Vec::new(), netns: Some(&hub), logs: dir }, ledger)
+        Daemon::start(Spawn { name: self.name, program, args, env: Vec::new(), netns: Some(&hub), logs: dir }, ledger)
     }
 }

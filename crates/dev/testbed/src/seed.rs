@@ -15,7 +15,7 @@ use crate::components::{self, HELM, RESOURCE_MANAGER};
 use crate::control_plane::{Programs, Setup};
 use crate::gardenlet::Gardenlet;
 use crate::pki::Reach;
-use crate::process::{Daemon, Launch};
+use crate::process::{Daemon, Spawn};
 use crate::{ApiServer, command, wait_for};
 
 /// Namespace of the extension's controller, named as gardenlet names it.
@@ -257,9 +257,9 @@ impl Seed<'_> {
     /// When it cannot be started.
     pub fn start_program(&self, name: &str, program: &Path, args: &[String]) -> anyhow::Result<Daemon> {
         let hub = self.bed.network.hub();
-        let launch =
-            Launch { name, program, args: args.to_vec(), env: Vec::new(), netns: Some(&hub), logs: &self.bed.dir };
-        Daemon::start(launch, &self.bed.ledger)
+        let spawn =
+            Spawn { name, program, args: args.to_vec(), env: Vec::new(), netns: Some(&hub), logs: &self.bed.dir };
+        Daemon::start(spawn, &self.bed.ledger)
     }
 
     /// Starts the seed controller as its Deployment would: with the ServiceAccount of the chart and nothing more.
@@ -299,7 +299,7 @@ impl Seed<'_> {
             ("LEADER_ELECTION_NAMESPACE".to_owned(), EXTENSION_NAMESPACE.to_owned()),
         ]);
         let hub = self.bed.network.hub();
-        let launch = Launch { name, program, args: args.to_vec(), env, netns: Some(&hub), logs: &self.bed.dir };
-        Daemon::start(launch, &self.bed.ledger)
+        let spawn = Spawn { name, program, args: args.to_vec(), env, netns: Some(&hub), logs: &self.bed.dir };
+        Daemon::start(spawn, &self.bed.ledger)
     }
 }

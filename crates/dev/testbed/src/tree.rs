@@ -113,7 +113,7 @@ fn visit(machine: &Path, path: &str, nodes: &mut Snapshot) -> anyhow::Result<()>
     } else if kind.is_symlink() {
         What::Link(std::fs::read_link(&real)?.display().to_string())
     } else if kind.is_file() {
-        // The distribution's programs and libraries are many and large; size and time of change tell them apart.
+        // The distribution's programs and libraries are many and large; size and time of change distinguish them.
         let digest = if path.starts_with("/usr/") {
             format!("{} bytes, changed {}", meta.len(), meta.mtime())
         } else {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use crate::command::{self, Output};
 use crate::ledger::{Entry, Ledger};
 use crate::machine::Machine;
-use crate::process::{Daemon, Launch};
+use crate::process::{Daemon, Spawn};
 use crate::tree::{self, Snapshot};
 use crate::{Generation, patient, wait_for};
 
@@ -161,7 +161,7 @@ impl Worker {
             Some(netns) => args.push(format!("--network-namespace-path=/run/netns/{netns}")),
             None => args.push("--private-network".to_owned()),
         }
-        let launch = Launch {
+        let spawn = Spawn {
             name: &format!("machine-{}", self.name),
             program: &self.boot_script,
             args,
@@ -169,7 +169,7 @@ impl Worker {
             netns: None,
             logs: self.dir.parent().context("a worker lies in a bed")?,
         };
-        self.supervisor = Some(Daemon::start(launch, &self.ledger)?);
+        self.supervisor = Some(Daemon::start(spawn, &self.ledger)?);
         let booted = wait_for(&format!("machine {} to boot", self.name), BOOT, || async {
             self.ensure_systemd_runs()?;
             // One that has come in too early may wait for an answer for as long as D-Bus has patience: the next one gets it.

@@ -34,19 +34,19 @@ fn the_configuration_follows_labels_and_config_maps() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE), config(GROUP, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.config_name(), Some(DEFAULT));
     node.core.set_group(Some("g".into()));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.config_name(), Some(GROUP));
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE), config(GROUP, LOGGING), config(OWN, BALLOONS)]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.config_name(), Some(OWN));
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
     // The policy of the node's own configuration needs a new run before anything else is pushed.
     assert!(node.core.next_push().is_none());
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.config_name(), Some(DEFAULT));
 }
 
@@ -55,20 +55,20 @@ fn without_any_config_map_the_static_configuration_is_restored_with_no_needless_
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::new());
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 0, "a daemon that was given nothing needs nothing");
     node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     node.core.set_maps(BTreeMap::new());
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.config_name(), Some("the static configuration"));
     // It is in the daemon's cache now: a new run needs nothing.
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 2);
     // Another static configuration would not get past the cache.
     node.core.set_daemon_mode(DaemonMode::Serve { fallback: LOGGING.into() });
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 3);
 }
 
@@ -79,14 +79,14 @@ fn a_text_with_the_same_meaning_is_not_pushed_again() {
     node.core.set_group(None);
     for text in ["{Active: none}", "# a comment\nActive: none\n", "Active:  \"none\"", r#"{"Active":"none"}"#] {
         node.core.set_maps(BTreeMap::from([data(text)]));
-        node.settle();
+        node.run_until_idle();
     }
     assert_eq!(node.daemon.pushed, [data(r#"{"Active":"none"}"#)]);
     // What an agent before us pushed as it was written is in the daemon's cache, and the static configuration says the same.
     node.daemon.cached = Some(data("Active:   none").1);
     node.start("run-2");
     node.core.set_maps(BTreeMap::new());
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 1);
 }
 
@@ -102,7 +102,7 @@ fn keys_that_reach_files_are_left_out_of_the_push() {
     ];
     let data: BTreeMap<_, _> = texts.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
     node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), data)]));
-    node.settle();
+    node.run_until_idle();
     let pushed: Vec<_> = node.daemon.pushed[0].1.iter().map(|(key, text)| format!("{key}: {text}")).collect();
     assert_eq!(
         pushed,
@@ -124,7 +124,7 @@ fn settings_without_effect_are_warned_of_within_limits() {
         types.join(", ")
     );
     node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text)]))]));
-    node.settle();
+    node.run_until_idle();
     let config_status = node.core.config_status();
     assert_eq!((config_status.problem.clone(), node.daemon.pushed.len()), (None, 1));
     assert_eq!(config_status.warnings.len(), 6);
@@ -134,7 +134,7 @@ fn settings_without_effect_are_warned_of_within_limits() {
     assert!(config_status.warnings[5].starts_with("and "), "{config_status:?}");
     node.start("run-2");
     node.core.set_maps(BTreeMap::new());
-    node.settle();
+    node.run_until_idle();
     assert!(node.core.config_status().warnings.is_empty());
 }
 
@@ -146,7 +146,7 @@ fn a_configuration_with_absent_cpus_is_refused_and_names_them() {
     node.core.set_group(None);
     node.core.set_cpus(CpuSet::of_kernel("0-7"));
     node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
-    node.settle();
+    node.run_until_idle();
     assert!(node.daemon.pushed.is_empty());
     let problem = node.core.config_status().problem.unwrap();
     assert_eq!(problem.reason.as_str(), "CriResmgrConfigInvalid");
@@ -156,7 +156,7 @@ fn a_configuration_with_absent_cpus_is_refused_and_names_them() {
     assert!(node.core.config_status().warnings.is_empty(), "reported once");
     // They were plugged in.
     node.core.set_cpus(CpuSet::of_kernel("0-15"));
-    node.settle();
+    node.run_until_idle();
     assert_eq!((node.daemon.pushed.len(), node.core.config_status().problem), (1, None));
 }
 
@@ -166,27 +166,27 @@ fn absent_cpus_that_were_pushed_before_stay_with_a_warning() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
-    node.settle();
+    node.run_until_idle();
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     for step in ["the next agent", "and a new run of the daemon"] {
         node.next_agent();
         node.core.set_daemon_mode(serve());
         node.core.set_group(None);
         node.core.set_cpus(CpuSet::of_kernel("0-7"));
         node.core.set_maps(BTreeMap::from([config(DEFAULT, WIDE)]));
-        node.settle();
+        node.run_until_idle();
         let config_status = node.core.config_status();
         assert_eq!((config_status.problem.clone(), node.daemon.config_name()), (None, Some(DEFAULT)), "{step}");
         assert!(config_status.warnings[0].contains("does not have the CPUs 8-15"), "{step}: {config_status:?}");
         node.start(step);
-        node.settle();
+        node.run_until_idle();
     }
     // Another one with them is refused, and what runs goes on.
     let other = WIDE.replace("0-15", "0-16");
     node.core.set_maps(BTreeMap::from([config(DEFAULT, &other)]));
     let pushed = node.daemon.pushed.len();
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), pushed);
     assert!(node.core.config_status().problem.is_some());
 }
@@ -199,7 +199,7 @@ fn a_config_map_beyond_the_limits_is_refused_by_name() {
     let lists = "{Socket: 0},".repeat(100_000);
     let text = format!("{{Active: none, static-pools: {{pools: {{a: {{cpuLists: [{lists}]}}}}}}}}");
     node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), BTreeMap::from([("policy".to_owned(), text)]))]));
-    node.settle();
+    node.run_until_idle();
     assert!(node.daemon.pushed.is_empty());
     assert!(node.core.config_status().problem.is_some());
 }
@@ -210,10 +210,10 @@ fn a_shrunken_sticky_key_requests_one_restart_with_its_reason() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, &classes("a: [{Weight: '10'}], b: [{Weight: '10'}]"))]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.core.config_status().restart_request, None, "what grows needs no restart");
     node.core.set_maps(BTreeMap::from([config(DEFAULT, &classes("a: [{Weight: '10'}]"))]));
-    node.settle();
+    node.run_until_idle();
     let restart_request = node.core.config_status().restart_request.unwrap();
     assert!(restart_request.because.contains("blockio.Classes.b"), "{restart_request:?}");
     // The agent dies before the restart; the next one knows.
@@ -223,7 +223,7 @@ fn a_shrunken_sticky_key_requests_one_restart_with_its_reason() {
     node.start("run-2");
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, &classes("a: [{Weight: '10'}]"))]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.core.config_status().restart_request, None);
 }
 
@@ -235,12 +235,12 @@ fn the_same_configuration_can_request_a_restart_for_each_change() {
     node.core.set_group(None);
     for round in 1..4 {
         node.core.set_maps(BTreeMap::from([config(DEFAULT, classes)]));
-        node.settle();
+        node.run_until_idle();
         node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
-        node.settle();
+        node.run_until_idle();
         assert!(node.core.config_status().restart_request.is_some(), "round {round}");
         node.start(&format!("run-{}", round + 1));
-        node.settle();
+        node.run_until_idle();
         assert_eq!(
             (node.core.config_status().restart_request, node.core.config_status().problem),
             (None, None),
@@ -256,10 +256,10 @@ fn a_restart_that_did_not_help_is_not_requested_again() {
     node.daemon.cannot_cache = true;
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
     for run in 1..5 {
-        node.settle();
+        node.run_until_idle();
         node.start(&format!("run-{}", run + 1));
     }
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.core.config_status().restart_request, None);
     assert!(node.core.config_status().problem.unwrap().message.contains("restarted once"));
 }
@@ -270,9 +270,9 @@ fn a_new_run_of_the_daemon_gets_configuration_and_adjustments_again() {
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));
-    node.settle();
+    node.run_until_idle();
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     assert_eq!((node.daemon.pushed.len(), node.daemon.adjusted.len()), (2, 2));
     assert_eq!(node.daemon.in_effect(), ["a"]);
 }
@@ -281,15 +281,15 @@ fn a_new_run_of_the_daemon_gets_configuration_and_adjustments_again() {
 fn an_empty_set_of_adjustments_is_pushed_only_to_a_run_that_may_have_some() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::new());
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.adjusted.len(), 1, "a run from before this agent may have some");
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.adjusted.len(), 1, "a new run has none");
     node.core.set_adjustment("a", Some(adjustment("a", json!({"scope": []})).1));
-    node.settle();
+    node.run_until_idle();
     node.core.set_adjustment("a", None);
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.adjusted.len(), 3);
     assert!(node.daemon.in_effect().is_empty());
 }
@@ -300,7 +300,7 @@ fn a_daemon_that_takes_no_configuration_gets_no_push_and_statuses_are_withdrawn(
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, "policy: {Active: baloons}")]));
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));
-    node.settle();
+    node.run_until_idle();
     node.write_statuses();
     assert_eq!(node.errors("a"), Some(vec![]));
     assert!(node.core.config_status().problem.is_some());
@@ -323,11 +323,11 @@ fn a_daemon_that_takes_no_configuration_gets_no_push_and_statuses_are_withdrawn(
 fn an_adjustment_that_no_longer_matches_loses_its_status_entry() {
     let mut node = started();
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": [{"nodes": ["n"]}]}))]));
-    node.settle();
+    node.run_until_idle();
     node.write_statuses();
     assert_eq!(node.errors("a"), Some(vec![]));
     node.respec("a", json!({"scope": [{"nodes": ["m"]}]}));
-    node.settle();
+    node.run_until_idle();
     node.write_statuses();
     assert_eq!(node.errors("a"), None);
     assert!(node.daemon.in_effect().is_empty());
@@ -339,10 +339,10 @@ fn a_memory_survives_encoding_and_decoding() {
     node.daemon.bad.insert("a".into());
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
-    node.settle();
+    node.run_until_idle();
     node.start("run-2");
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));
-    node.settle();
+    node.run_until_idle();
     let text = serde_json::to_string(node.core.memory()).unwrap();
     assert_eq!(serde_json::from_str::<Memory>(&text).unwrap(), *node.core.memory());
     assert!(serde_json::from_str::<Memory>("{}").is_ok_and(|memory| memory == Memory::default()));

@@ -1,4 +1,4 @@
-//! CPUs that a configuration names by number. Which of them exist only a node can tell: the daemon does not look, and begins to refuse containers
+//! CPUs that a configuration names by number. Which of them exist only a node knows: the daemon does not look, and begins to refuse containers
 //! when the kernel refuses the CPUs that it wants to give them.
 
 use serde_json::{Map, Value};
@@ -108,7 +108,7 @@ mod tests {
     fn long_lists_of_absent_cpus_are_cut() {
         let odd = (0..4000).map(|cpu| (2 * cpu + 1).to_string()).collect::<Vec<_>>().join(",");
         let text = format!("policy: {{Active: balloons, ReservedResources: {{CPU: 'cpuset:{odd}'}}}}");
-        assert!(absent(&text, "0-3").iter().all(|told| told.chars().count() < 400));
+        assert!(absent(&text, "0-3").iter().all(|reported| reported.chars().count() < 400));
     }
 
     #[test]

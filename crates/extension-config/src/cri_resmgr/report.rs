@@ -11,7 +11,7 @@ pub struct Finding {
     pub path: String,
     /// What, and what is allowed.
     pub message: String,
-    /// So many others this one stands for, which are not told; 0 for one that is told itself.
+    /// So many others this one stands for, which are not listed; 0 for one that is listed itself.
     pub omitted: usize,
 }
 
@@ -61,7 +61,7 @@ impl Report {
     }
 }
 
-/// Where something stands. Made on the way down at no cost, and put into words only when there is something to tell.
+/// Where something stands. Made on the way down at no cost, and put into words only when there is something to report.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
     Document,

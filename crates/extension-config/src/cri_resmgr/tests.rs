@@ -42,8 +42,8 @@ fn valid_configurations_are_accepted() {
         let left_out: Vec<_> = checked.left_out.iter().map(|finding| finding.path.as_str()).collect();
         assert_eq!(left_out, expected, "{}", path.display());
         let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(WARNING)).collect();
-        let told = checked.warnings.iter().map(|warning| format!("{}: {}", warning.path, warning.message));
-        assert_eq!(told.collect::<Vec<_>>(), expected, "{}", path.display());
+        let reported = checked.warnings.iter().map(|warning| format!("{}: {}", warning.path, warning.message));
+        assert_eq!(reported.collect::<Vec<_>>(), expected, "{}", path.display());
         is_canonical(&text);
     }
 }
@@ -103,8 +103,8 @@ fn a_text_beyond_the_limit_is_refused_without_reading() {
         let mut steps = Steps::default();
         let findings = check_within(&text, &mut steps).unwrap_err();
         assert_eq!(steps.taken(), 0, "{}", kind.name);
-        let told: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
-        assert_eq!(told, [format!("has {} bytes, allowed: 65536", text.len())], "{}", kind.name);
+        let reported: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(reported, [format!("has {} bytes, allowed: 65536", text.len())], "{}", kind.name);
         let modules = std::collections::BTreeMap::from([("policy".to_owned(), text)]);
         assert!(check_modules(&modules).unwrap_err()[0].message.contains("allowed: 65536"), "{}", kind.name);
     }

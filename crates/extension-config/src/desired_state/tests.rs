@@ -63,7 +63,7 @@ fn a_state_with_a_handover_is_v1alpha2_in_both_directions() {
     assert!(matches!(DesiredState::decode(unknown), Err(DecodeError::Malformed(_))));
 }
 
-/// Any agent can carry it out, also one that was never told of the backend.
+/// Any agent can carry it out, also one that was never given the backend.
 #[test]
 fn a_removal_is_v1alpha1_whatever_the_backend() {
     for state in [install(), nri()] {

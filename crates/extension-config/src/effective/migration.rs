@@ -30,7 +30,7 @@ pub struct Converted {
     pub unknown: Vec<String>,
 }
 
-/// Fills in the policies, unless the owner has written some: those count, and what would be converted is only told.
+/// Fills in the policies, unless the owner has written some: those count, and what would be converted is only reported.
 pub(super) fn convert(
     migration: &MigrationConfig,
     texts: &BTreeMap<ConfigKey, String>,

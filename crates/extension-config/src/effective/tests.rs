@@ -257,7 +257,7 @@ fn many_configurations_share_one_budget_of_steps() {
     );
 }
 
-/// W3: whoever writes the fallback, the agent's files do not have such keys, and the owner is told.
+/// W3: whoever writes the fallback, the agent's files do not have such keys, and the owner is warned.
 #[test]
 fn keys_that_reach_files_are_left_out_with_a_warning() {
     let shoot = json!({"configs": {
@@ -266,13 +266,13 @@ fn keys_that_reach_files_are_left_out_with_a_warning() {
         "EXTRA_OPTIONS": "--log_file=/etc/shadow -v 2",
     }});
     let effective = resolve(None, Some(&shoot), &Facts::default()).unwrap();
-    let told: Vec<_> = effective.warnings.iter().map(ToString::to_string).collect();
-    assert!(told[0].starts_with("providerConfig: configs.fallback: dump.File: is left out: "), "{told:?}");
+    let reported: Vec<_> = effective.warnings.iter().map(ToString::to_string).collect();
+    assert!(reported[0].starts_with("providerConfig: configs.fallback: dump.File: is left out: "), "{reported:?}");
     assert!(
-        told[1].starts_with("providerConfig: configs.default: instrumentation.HTTPEndpoint: is left out: "),
-        "{told:?}"
+        reported[1].starts_with("providerConfig: configs.default: instrumentation.HTTPEndpoint: is left out: "),
+        "{reported:?}"
     );
-    assert!(told[2].starts_with("providerConfig: configs.EXTRA_OPTIONS: --log_file is left out: "), "{told:?}");
+    assert!(reported[2].starts_with("providerConfig: configs.EXTRA_OPTIONS: --log_file is left out: "), "{reported:?}");
     assert_eq!(daemon(&effective).extra_options, "-v 2");
     assert_eq!(daemon(&effective).fallback_config.as_deref(), Some("{\"dump\":{},\"policy\":{\"Active\":\"none\"}}\n"));
     assert_eq!(effective.dynamic["cri-resmgr-config.default"]["instrumentation"], "{}");
@@ -280,9 +280,9 @@ fn keys_that_reach_files_are_left_out_with_a_warning() {
 
 /// The trap of levels: each comes from where it is set, and the base's `default` beats the shoot's `fallback`.
 #[test]
-fn a_shoot_is_told_that_the_base_configuration_beats_its_fallback() {
+fn a_shoot_is_warned_that_the_base_configuration_beats_its_fallback() {
     let shoot = json!({"configs": {"fallback": STATIC}});
-    let told = |base: &[(&str, &str)], shoot: &Value| {
+    let reported = |base: &[(&str, &str)], shoot: &Value| {
         let effective = resolve(Some(&data(base)), Some(shoot), &Facts::default()).unwrap();
         effective
             .warnings
@@ -292,7 +292,7 @@ fn a_shoot_is_told_that_the_base_configuration_beats_its_fallback() {
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        told(&[("default", STATIC), ("group.g", STATIC)], &shoot),
+        reported(&[("default", STATIC), ("group.g", STATIC)], &shoot),
         [
             "providerConfig: configs.fallback: nodes for which the operator's base configuration has another (default and 1 more) are given that one: \
           a level that is left out comes from there; set configs.default, too"
@@ -305,6 +305,6 @@ fn a_shoot_is_told_that_the_base_configuration_beats_its_fallback() {
         (&[("default", STATIC)], &json!({"configs": {"EXTRA_OPTIONS": "-v=2"}})),
         (&[("default", STATIC)], &json!({"configs": {"force": STATIC}})),
     ] {
-        assert_eq!(told(base, shoot), [""; 0], "{base:?} {shoot}");
+        assert_eq!(reported(base, shoot), [""; 0], "{base:?} {shoot}");
     }
 }

@@ -56,7 +56,7 @@ pub const LOCK: &str = "/run/gardener-extension-cri-resmgr/lock";
 pub const DYNAMIC_MEMORY: &str = "/run/gardener-extension-cri-resmgr/dynamic.json";
 /// Directory of what outlives a boot.
 pub const STATE_DIR: &str = "/var/lib/gardener-extension-cri-resmgr";
-/// Journal: what we made, the phase, kubelet restarts of late.
+/// Journal: what we made, the phase, recent kubelet restarts.
 pub const JOURNAL: &str = "/var/lib/gardener-extension-cri-resmgr/journal.json";
 
 /// The daemon's directory of sockets.

@@ -141,9 +141,9 @@ fn excluded_pools_are_bounded_in_number_and_length() {
 }
 
 #[test]
-fn who_names_no_backend_is_told_of_the_successor_where_kubernetes_has_outgrown_cri_resmgr() {
+fn a_shoot_without_a_backend_is_warned_of_the_successor_where_kubernetes_has_outgrown_cri_resmgr() {
     let facts = |minor| Facts { workers: vec![WorkerFacts { kubernetes: Some((1, minor)), ..pool("a") }, pool("b")] };
-    for (minor, backend, is_named, told) in [
+    for (minor, backend, is_named, reported) in [
         (29, BackendName::CriResmgr, false, false),
         (30, BackendName::CriResmgr, false, true),
         (37, BackendName::CriResmgr, false, true),
@@ -152,6 +152,6 @@ fn who_names_no_backend_is_told_of_the_successor_where_kubernetes_has_outgrown_c
     ] {
         let warnings = warnings(&Selection::default(), &facts(minor), backend, is_named, &[]);
         let of_backend = warnings.iter().filter(|warning| warning.to_string().contains("backend: is not given"));
-        assert_eq!(of_backend.count(), usize::from(told), "1.{minor}, {backend}, {is_named}: {warnings:?}");
+        assert_eq!(of_backend.count(), usize::from(reported), "1.{minor}, {backend}, {is_named}: {warnings:?}");
     }
 }

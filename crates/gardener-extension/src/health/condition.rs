@@ -42,13 +42,13 @@ pub(super) struct Subject<'a> {
     /// Hibernation is asked for.
     pub(super) hibernated: bool,
     pub(super) checks: Vec<Check>,
-    /// Who is the reason, as far as somebody looked. It explains what is not good and never makes it so: nodes say what they want.
+    /// Who is the reason, as far as somebody observed it. It explains what is not good and never makes it so: nodes say what they want.
     pub(super) detail: Option<&'a str>,
 }
 
 /// A condition without its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct DesiredCondition {
     pub(super) type_: String,
     pub(super) status: ConditionStatus,
     pub(super) reason: &'static str,
@@ -73,7 +73,7 @@ pub(super) fn too_early(subject: &Subject<'_>, config: &HealthConfig, now: Times
 
 /// Judges; `None` when there is nothing to judge: the Extension was never worked on (its state may still be on its way from
 /// another seed), is worked on for the first time, is being deleted, or goes to another seed.
-pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp) -> Option<Verdict> {
+pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp) -> Option<DesiredCondition> {
     let extension = subject.extension;
     let untouched_or_leaving = extension.metadata.deletion_timestamp.is_some()
         || extension.operation_annotation() == Some(MIGRATE)
@@ -81,19 +81,19 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
     if untouched_or_leaving {
         return None;
     }
-    let verdict = |status, reason, message, codes| {
+    let desired_condition = |status, reason, message, codes| {
         let message = cut(message, STATUS_TEXT_LIMIT);
-        Some(Verdict { type_: config.condition_type.clone(), status, reason, message, codes })
+        Some(DesiredCondition { type_: config.condition_type.clone(), status, reason, message, codes })
     };
     if subject.hibernated {
         let message = "The shoot is hibernated: nothing to check.".to_owned();
-        return verdict(ConditionStatus::True, SUCCESSFUL, message, Vec::new());
+        return desired_condition(ConditionStatus::True, SUCCESSFUL, message, Vec::new());
     }
     let texts =
         |wanted: fn(&Check) -> Option<&String>| -> Vec<&String> { subject.checks.iter().filter_map(wanted).collect() };
     let unknown = texts(|check| if let Check::Unknown(text) = check { Some(text) } else { None });
     if !unknown.is_empty() {
-        return verdict(ConditionStatus::Unknown, ERROR, enumerate(&unknown), Vec::new());
+        return desired_condition(ConditionStatus::Unknown, ERROR, enumerate(&unknown), Vec::new());
     }
     let failing = texts(|check| match check {
         Check::Failing(text) | Check::Unreported(text) => Some(text),
@@ -104,19 +104,19 @@ pub(super) fn judge(subject: &Subject<'_>, config: &HealthConfig, now: Timestamp
         None => enumerate(texts),
     };
     if !failing.is_empty() {
-        return verdict(ConditionStatus::False, UNSUCCESSFUL, explained(&failing), codes(&failing));
+        return desired_condition(ConditionStatus::False, UNSUCCESSFUL, explained(&failing), codes(&failing));
     }
     let progressing = texts(|check| if let Check::Progressing(text) = check { Some(text) } else { None });
     if !progressing.is_empty() {
         let old = extension.condition(&config.condition_type);
         let (message, codes) = (explained(&progressing), codes(&progressing));
         return if may_progress(old, config.progressing_threshold, now) {
-            verdict(ConditionStatus::Progressing, PROGRESSING, message, codes)
+            desired_condition(ConditionStatus::Progressing, PROGRESSING, message, codes)
         } else {
-            verdict(ConditionStatus::False, UNSUCCESSFUL, message, codes)
+            desired_condition(ConditionStatus::False, UNSUCCESSFUL, message, codes)
         };
     }
-    verdict(ConditionStatus::True, SUCCESSFUL, "All health checks are successful.".to_owned(), Vec::new())
+    desired_condition(ConditionStatus::True, SUCCESSFUL, "All health checks are successful.".to_owned(), Vec::new())
 }
 
 /// Until it ends there is nothing that could be healthy; its end brings the condition.
@@ -125,19 +125,21 @@ fn is_first(last: &LastOperation) -> bool {
         && last.state == LastOperationState::Processing
 }
 
-/// The whole list with the verdict in it, or `None` when it says so already. `lastTransitionTime` moves with the status,
+/// The whole list with the desired_condition in it, or `None` when it says so already. `lastTransitionTime` moves with the status,
 /// `lastUpdateTime` with anything, and when it is older than `refresh_after`.
 pub(super) fn merge(
     before: &[AnyCondition],
-    verdict: Verdict,
+    desired_condition: DesiredCondition,
     refresh_after: Option<Duration>,
     now: Timestamp,
 ) -> Option<Vec<AnyCondition>> {
-    let old = before.iter().find_map(|condition| condition.known(&verdict.type_));
-    let same_status = old.is_some_and(|old| old.status == verdict.status);
+    let old = before.iter().find_map(|condition| condition.known(&desired_condition.type_));
+    let same_status = old.is_some_and(|old| old.status == desired_condition.status);
     let same = same_status
         && old.is_some_and(|old| {
-            old.reason == verdict.reason && old.message == verdict.message && old.codes == verdict.codes
+            old.reason == desired_condition.reason
+                && old.message == desired_condition.message
+                && old.codes == desired_condition.codes
         });
     let complete = old.is_some_and(|old| old.last_transition_time.is_some() && old.last_update_time.is_some());
     let stale = refresh_after.is_some_and(|limit| age(old.and_then(|old| old.last_update_time.as_ref()), now) >= limit);
@@ -146,13 +148,13 @@ pub(super) fn merge(
     }
     let transition = old.filter(|_| same_status).and_then(|old| old.last_transition_time.clone());
     let new = Condition {
-        status: verdict.status,
+        status: desired_condition.status,
         last_transition_time: Some(transition.unwrap_or(Time(now))),
         last_update_time: Some(Time(now)),
-        reason: verdict.reason.to_owned(),
-        message: verdict.message,
-        codes: verdict.codes,
-        type_: verdict.type_,
+        reason: desired_condition.reason.to_owned(),
+        message: desired_condition.message,
+        codes: desired_condition.codes,
+        type_: desired_condition.type_,
     };
     let mut after = before.to_vec();
     match after.iter_mut().find(|condition| condition.is_of(&new.type_)) {
@@ -193,7 +195,7 @@ fn sentence(text: &str) -> String {
     if text.ends_with('.') { text.to_owned() } else { format!("{text}.") }
 }
 
-/// The one thing that gardener-resource-manager's text tells about whose fault it is: the shoot's API refused an object as
+/// The one thing that gardener-resource-manager's text says about whose fault it is: the shoot's API refused an object as
 /// invalid. Compared without regard to case, within one line.
 fn codes(texts: &[&String]) -> Vec<String> {
     let invalid = texts.iter().flat_map(|text| text.lines()).any(|line| {

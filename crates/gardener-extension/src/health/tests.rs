@@ -92,35 +92,35 @@ async fn condition_and_nodes_are_one_write_and_the_same_is_none() {
         recorder: kube::runtime::events::Recorder::new(client.clone(), "x".into()),
         config: Arc::clone(&config),
         cache: Arc::clone(&cache),
-        looks: Queue::new(),
+        queue: Queue::new(),
         health: Arc::new(Queue::new()),
         records: Records::default(),
         metrics: crate::Metrics::register(&mut prometheus_client::registry::Registry::default()),
     });
     let keeper =
         HealthKeeper { client, config, cache, writers: Arc::default(), observing: Some(Arc::clone(&observing)) };
-    let look = async || {
-        observing.look(&key).await;
+    let reconcile = async || {
+        observing.observe(&key).await;
         for _ in 0..3 {
-            keeper.look(&key, Trigger::Changed.into()).await;
+            keeper.reconcile(&key, Trigger::Changed.into()).await;
         }
         std::mem::take(&mut *patches.lock().unwrap())
     };
-    let written = look().await;
+    let written = reconcile().await;
     let [both] = written.as_slice() else { panic!("{written:?}") };
     assert_eq!(both["status"]["providerStatus"], json!({ "nodes": { "bad": "n1", "gone": null } }));
     let message = both["status"]["conditions"][0]["message"].as_str().unwrap();
     assert!(message.contains("too few") && message.ends_with("not as desired: n1."), "{message}");
-    assert_eq!(look().await, Vec::<Value>::new(), "the same is no write");
-    // A new process, before its first look.
+    assert_eq!(reconcile().await, Vec::<Value>::new(), "the same is no write");
+    // A new process, before its first observation.
     observing.forget(&key);
-    keeper.look(&key, Trigger::Seen.into()).await;
+    keeper.reconcile(&key, Trigger::FirstSeen.into()).await;
     assert!(observing.latest(&key).is_none() && patches.lock().unwrap().is_empty(), "it says what stands there");
     *says.lock().unwrap() = json!({ "count": 3 });
-    let written = look().await;
+    let written = reconcile().await;
     let [both] = written.as_slice() else { panic!("{written:?}") };
     assert_eq!(both["status"]["providerStatus"], json!({ "nodes": { "bad": null, "count": 3 } }));
     assert!(!both["status"]["conditions"][0]["message"].as_str().unwrap().contains("n1"));
     assert_eq!(object.lock().unwrap()["status"]["providerStatus"], json!({ "warnings": [], "nodes": { "count": 3 } }));
-    assert_eq!(look().await, Vec::<Value>::new());
+    assert_eq!(reconcile().await, Vec::<Value>::new());
 }

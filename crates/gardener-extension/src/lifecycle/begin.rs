@@ -18,39 +18,44 @@ const CONFLICT_RETRIES: usize = 5;
 
 /// Where the Extension of a run comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Basis {
-    /// A watch, or our own last write. Somebody may have written since, so that the first write has to tell.
+pub(super) enum ExtensionSource {
+    /// A watch, or our own last write. Somebody may have written since, so that only the first write can show it.
     Known,
     /// It was read just now.
     Read,
 }
 
 /// What became of a beginning.
-pub(super) enum Begun {
+pub(super) enum StartOutcome {
     /// It has begun.
     Run(Box<Run>),
     /// Somebody asked for something else in the meantime.
-    Overtaken,
+    Superseded,
     /// What was known is not the last; nothing was written.
     Outdated,
 }
 
 impl Lifecycle {
-    pub(super) async fn begin(&self, api: &ExtensionClient, mut run: Run, basis: Basis) -> Result<Begun, Error> {
+    pub(super) async fn begin(
+        &self,
+        api: &ExtensionClient,
+        mut run: Run,
+        source: ExtensionSource,
+    ) -> Result<StartOutcome, Error> {
         let (asked, deleting) = (Annotation::of(&run.extension), is_deleting(&run.extension));
         let turn = self.writers.turn(&api.key).await;
-        run.announced = status::announces(&run.extension, run.operation, run.triggers);
-        if basis == Basis::Known && !self.cache.is_last(&run.extension) {
-            return Ok(Begun::Outdated);
+        run.start_recorded = status::must_record_start(&run.extension, run.operation, run.triggers);
+        if source == ExtensionSource::Known && !self.cache.is_last(&run.extension) {
+            return Ok(StartOutcome::Outdated);
         }
-        if run.announced {
+        if run.start_recorded {
             let mut step = transition::started(run.operation, Timestamp::now());
-            if basis == Basis::Known {
+            if source == ExtensionSource::Known {
                 step.patch["metadata"] = json!({ "resourceVersion": run.extension.metadata.resource_version });
             }
             run.extension = match self.write(&turn, api, &run, step).await {
-                Err(error) if basis == Basis::Known && (error.is_conflict() || error.is_not_found()) => {
-                    return Ok(Begun::Outdated);
+                Err(error) if source == ExtensionSource::Known && (error.is_conflict() || error.is_not_found()) => {
+                    return Ok(StartOutcome::Outdated);
                 }
                 written => written?,
             };
@@ -58,20 +63,20 @@ impl Lifecycle {
         let mut tries = 0;
         loop {
             if Annotation::of(&run.extension) != asked || is_deleting(&run.extension) != deleting {
-                return Ok(Begun::Overtaken);
+                return Ok(StartOutcome::Superseded);
             }
-            let Some(change) = self.change(&run) else { return Ok(Begun::Run(Box::new(run))) };
+            let Some(change) = self.change(&run) else { return Ok(StartOutcome::Run(Box::new(run))) };
             run.extension = match self.take_up(&turn, api, &run.extension, change).await {
                 Err(error) if error.is_conflict() && tries < CONFLICT_RETRIES => match api.get().await? {
                     Some(extension) => extension,
-                    None => return Ok(Begun::Overtaken),
+                    None => return Ok(StartOutcome::Superseded),
                 },
                 taken => {
                     run.extension = taken?;
                     if asked == Annotation::Reconcile {
                         self.cache.record(&run.extension);
                     }
-                    return Ok(Begun::Run(Box::new(run)));
+                    return Ok(StartOutcome::Run(Box::new(run)));
                 }
             };
             tries += 1;

@@ -1,8 +1,8 @@
-//! A world for [`super::Lifecycle`]: one namespace with one Extension behind the API that the engine calls, people who change things at any
+//! A fake seed for [`super::Lifecycle`]: one namespace with one Extension behind the API that the engine calls, other actors who change things at any
 //! moment, calls that fail, and an actuator that keeps a record. What the engine must never do is noted when it happens.
 
 mod actuator;
-mod people;
+mod other_actors;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +21,9 @@ pub(super) const TYPE: &str = "model";
 
 /// Something that somebody else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum ExternalEvent {
     /// gardenlet writes the operation annotation (and the object, when there is none).
-    Ask(&'static str),
+    Annotate(&'static str),
     /// gardenlet deletes it.
     Delete,
     /// The owner changes the configuration.
@@ -42,7 +42,7 @@ pub(super) enum Act {
 
 /// What becomes of an API call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ApiOutcome {
     Served,
     Conflict,
     Failed,
@@ -52,7 +52,7 @@ pub(super) enum Fate {
 
 /// What an actuator call leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ActuatorOutcome {
     Done,
     Pending,
     Transient,
@@ -61,23 +61,23 @@ pub(super) enum Verdict {
 
 /// Everything there is.
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of the world")]
-pub(super) struct World {
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+pub(super) struct FakeSeed {
     pub(super) extension: Option<Value>,
     revision: u64,
     uids: u64,
     pub(super) shoot_failed: bool,
     shoot_migrating: bool,
-    /// The Shoot has been failed all through the present look.
+    /// The Shoot has been failed all through the present reconciliation.
     pub(super) failed_throughout: bool,
     force: bool,
     cluster_missing: bool,
     /// What others will do.
-    pub(super) acts: VecDeque<Act>,
+    pub(super) external_events: VecDeque<ExternalEvent>,
     /// At which API calls one of them happens.
     pub(super) interruptions: VecDeque<bool>,
-    pub(super) fates: VecDeque<Fate>,
-    pub(super) results: VecDeque<Verdict>,
+    pub(super) api_outcomes: VecDeque<ApiOutcome>,
+    pub(super) results: VecDeque<ActuatorOutcome>,
     /// What the actuator wanted last, when an installation was done.
     pub(super) provider_status: Option<Value>,
     /// What was read.
@@ -93,19 +93,19 @@ pub(super) struct World {
     /// Moments are numbered.
     clock: u64,
     /// The last request that an actuator call must answer: when it was made.
-    pub(super) asked: Option<u64>,
-    deletion_asked: bool,
+    pub(super) requested_at: Option<u64>,
+    deletion_requested: bool,
     /// The last complete actuator call of this object: what it was, and when it began.
     pub(super) done: Option<(Operation, u64)>,
-    pub(super) breaches: Vec<String>,
+    pub(super) violations: Vec<String>,
 }
 
 /// Shared by API, actuator and test.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shared(Arc<Mutex<World>>);
+pub(super) struct Shared(Arc<Mutex<FakeSeed>>);
 
 impl Shared {
-    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+    pub(super) fn seed(&self) -> MutexGuard<'_, FakeSeed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,9 +118,9 @@ impl Shared {
                 let body = body.collect_bytes().await?;
                 let body: Value = serde_json::from_slice(&body).unwrap_or_default();
                 let (code, answer) = {
-                    let mut world = shared.world();
-                    world.check_field_manager(&parts);
-                    world.serve(&parts.method, parts.uri.path(), body)
+                    let mut seed = shared.seed();
+                    seed.check_field_manager(&parts);
+                    seed.serve(&parts.method, parts.uri.path(), body)
                 };
                 let answer = Body::from(answer.to_string().into_bytes());
                 Response::builder()
@@ -134,7 +134,7 @@ impl Shared {
     }
 }
 
-impl World {
+impl FakeSeed {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -142,18 +142,18 @@ impl World {
 
     fn serve(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
         if self.interruptions.pop_front().unwrap_or(false)
-            && let Some(act) = self.acts.pop_front()
+            && let Some(event) = self.external_events.pop_front()
         {
-            self.act(act);
+            self.apply(event);
         }
         if method == Method::GET {
             self.reads.push(path.to_owned());
         }
-        match self.fates.pop_front().unwrap_or(Fate::Served) {
-            Fate::Served => self.answer(method, path, body),
-            Fate::Conflict if method == Method::PATCH => refuse(409, "Conflict"),
-            Fate::Conflict | Fate::Failed => refuse(500, "InternalError"),
-            Fate::AnswerLost => {
+        match self.api_outcomes.pop_front().unwrap_or(ApiOutcome::Served) {
+            ApiOutcome::Served => self.answer(method, path, body),
+            ApiOutcome::Conflict if method == Method::PATCH => refuse(409, "Conflict"),
+            ApiOutcome::Conflict | ApiOutcome::Failed => refuse(500, "InternalError"),
+            ApiOutcome::AnswerLost => {
                 self.answer(method, path, body);
                 refuse(500, "InternalError")
             }
@@ -165,7 +165,7 @@ impl World {
         let query = request.uri.query().unwrap_or_default();
         let is_named = query.split('&').any(|parameter| parameter == "fieldManager=model");
         if request.method == Method::PATCH && request.uri.path().contains("/extensions/") && !is_named {
-            self.breaches.push(format!("a write without a field manager: {}", request.uri));
+            self.violations.push(format!("a write without a field manager: {}", request.uri));
         }
     }
 
@@ -202,7 +202,7 @@ impl World {
                 json!({ "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": { "name": "n" }, "eventTime": null }),
             ),
             _ => {
-                self.breaches.push(format!("an unknown call: {method} {path}"));
+                self.violations.push(format!("an unknown call: {method} {path}"));
                 refuse(404, "NotFound")
             }
         }
@@ -231,7 +231,7 @@ impl World {
         json_patch::merge(&mut after, patch);
         let (changes, kept) = if status { ("status", "metadata") } else { ("metadata", "status") };
         if after["spec"] != before["spec"] || (!status && after[kept] != before[kept]) {
-            self.breaches.push(format!("it changes more than {changes}: {patch}"));
+            self.violations.push(format!("it changes more than {changes}: {patch}"));
         }
         after[kept] = before[kept].clone();
         self.judge(&before, &after, patch);
@@ -246,45 +246,45 @@ impl World {
 
     /// What no write of the engine may do.
     fn judge(&mut self, before: &Value, after: &Value, patch: &Value) {
-        let mut breaches = Vec::new();
+        let mut violations = Vec::new();
         if self.failed_throughout {
-            breaches.push("it writes although Gardener gave the Shoot up");
+            violations.push("it writes although Gardener gave the Shoot up");
         }
         let provider_status = &after["status"]["providerStatus"];
         if *provider_status != before["status"]["providerStatus"]
             && Some(provider_status) != self.provider_status.as_ref()
         {
-            breaches.push("it writes a providerStatus that the actuator did not ask for");
+            violations.push("it writes a providerStatus that the actuator did not ask for");
         }
         for field in ["conditions", "state", "resources"] {
             if before["status"][field] != after["status"][field] {
-                breaches.push("it changes another writer's part of the status");
+                violations.push("it changes another writer's part of the status");
             }
         }
         if before["metadata"]["labels"] != after["metadata"]["labels"] {
-            breaches.push("it changes labels");
+            violations.push("it changes labels");
         }
         let migrated = matches!(self.done, Some((Operation::Migrate, _)));
         let (had, has) = (finalizers(before), finalizers(after));
         let lost = |name: &str| had.iter().any(|found| found == name) && !has.iter().any(|found| found == name);
         if lost(FOREIGN) && !migrated {
-            breaches.push("it takes another controller's finalizer away");
+            violations.push("it takes another controller's finalizer away");
         }
         let removed = matches!(self.done, Some((Operation::Delete | Operation::ForceDelete, _)));
         if lost(FINALIZER) && !migrated && !removed {
-            breaches.push("it lets go without having cleaned up");
+            violations.push("it lets go without having cleaned up");
         }
         if has.iter().filter(|found| *found == FINALIZER).count() > 1 {
-            breaches.push("its finalizer stands there twice");
+            violations.push("its finalizer stands there twice");
         }
         let state = |object: &Value| object["status"]["lastOperation"]["state"].as_str().map(str::to_owned);
         if state(after).as_deref() == Some("Succeeded") && !after["status"]["lastError"].is_null() {
-            breaches.push("it says Succeeded beside an error");
+            violations.push("it says Succeeded beside an error");
         }
         if matches!(state(after).as_deref(), Some("Failed" | "Pending" | "Aborted")) {
-            breaches.push("it writes a state that is not an extension's");
+            violations.push("it writes a state that is not an extension's");
         }
-        self.breaches.extend(breaches.into_iter().map(|breach| format!("{breach}: {patch}")));
+        self.violations.extend(violations.into_iter().map(|violation| format!("{violation}: {patch}")));
     }
 }
 

@@ -11,14 +11,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::extension_client::ExtensionClient;
-use super::{Ending, Lifecycle, Surroundings};
+use super::{Lifecycle, ReconcileOutcome, ShootContext};
 use crate::operation::{Operation, Triggers};
 use crate::status::Failure;
 use crate::transition::{self, Log, Observed, Transition};
 use crate::writers::Turn;
 use crate::{ActuatorError, Context, Error, EventSink, Notice, Outcome, Progress, ProviderStatus, reason};
 
-/// Shortest time between two looks at something pending; what is awaited wakes us sooner through its watch.
+/// Shortest time between two reconciliations of something pending; what is awaited wakes us sooner through its watch.
 const SHORTEST_REQUEUE: Duration = Duration::from_millis(100);
 
 /// A retry stays silent for so long: most fail or succeed at once, and the status would only flicker.
@@ -31,14 +31,14 @@ pub(super) struct Run {
     pub(super) triggers: Triggers,
     pub(super) events: EventSink,
     /// The status says that it has begun.
-    pub(super) announced: bool,
+    pub(super) start_recorded: bool,
     /// Generation that the actuator is shown.
     pub(super) generation: Option<i64>,
 }
 
 impl Lifecycle {
     /// Carries one step out: the one place where an operation writes the status, logs and publishes. What the API refuses will be refused
-    /// again: that shows where it is looked for, and not in a log alone.
+    /// again: that has to show where people look for it, and not in a log alone.
     pub(super) async fn write(
         &self,
         _turn: &Turn<'_>,
@@ -57,7 +57,7 @@ impl Lifecycle {
         {
             self.metrics.engine_error(reason::STATUS_REFUSED);
             let note = format!("the status cannot be written: {}", ErrorChain(error));
-            if self.tracks.record_refusal(&api.key, &note) {
+            if self.object_states.record_refusal(&api.key, &note) {
                 run.events.publish(Notice::warning(reason::STATUS_REFUSED, run.operation.as_str(), note)).await;
             }
         }
@@ -76,14 +76,14 @@ impl Lifecycle {
         &self,
         api: &ExtensionClient,
         mut run: Run,
-        surroundings: Surroundings,
-    ) -> Result<Ending, Error> {
+        shoot_context: ShootContext,
+    ) -> Result<ReconcileOutcome, Error> {
         let context = Context {
             client: self.client.clone(),
             namespace: run.extension.namespace().unwrap_or_default(),
             extension: Arc::new(run.extension.clone()),
-            cluster: surroundings.cluster,
-            shoot: surroundings.shoot,
+            cluster: shoot_context.cluster,
+            shoot: shoot_context.shoot,
             events: run.events.clone(),
             provider_config_limit: self.config.provider_config_limit,
             cache: Arc::clone(&self.cache),
@@ -92,34 +92,35 @@ impl Lifecycle {
         let started = Instant::now();
         let deadline = self.config.operation_deadline;
         let retries = run.extension.last_operation().is_some_and(|last| last.state == LastOperationState::Error);
-        let announce_late = !run.announced && retries && !self.tracks.is_pending(&api.key);
+        let record_start_late = !run.start_recorded && retries && !self.object_states.is_pending(&api.key);
         let outcome = {
-            let mut acting = std::pin::pin!(tokio::time::timeout(deadline, self.act(run.operation, &context)));
+            let mut actuator_call =
+                std::pin::pin!(tokio::time::timeout(deadline, self.call_actuator(run.operation, &context)));
             tokio::select! {
                 biased;
-                outcome = &mut acting => outcome,
-                () = tokio::time::sleep(SILENT_RETRY), if announce_late => {
+                outcome = &mut actuator_call => outcome,
+                () = tokio::time::sleep(SILENT_RETRY), if record_start_late => {
                     // The actuator goes on meanwhile; the error before stays visible.
                     let late = transition::started(run.operation, Timestamp::now());
-                    let announcing = async {
+                    let recording = async {
                         let turn = self.writers.turn(&api.key).await;
                         self.write(&turn, api, &run, late).await
                     };
-                    let (outcome, announced) = tokio::join!(acting, announcing);
+                    let (outcome, start_recorded) = tokio::join!(actuator_call, recording);
                     // Not its annotation: the actuator serves the request that it was shown.
-                    run.extension.status = announced?.status;
+                    run.extension.status = start_recorded?.status;
                     outcome
                 }
             }
         };
-        let took = started.elapsed();
+        let elapsed = started.elapsed();
         let result = match &outcome {
             Ok(Ok(Outcome { progress: Progress::Done, .. })) => reason::DONE,
             Ok(Ok(Outcome { progress: Progress::Pending { .. }, .. })) => reason::PENDING,
             Ok(Err(error)) => error.reason(),
             Err(_) => reason::DEADLINE_EXCEEDED,
         };
-        self.metrics.operation(run.operation, result, took);
+        self.metrics.operation(run.operation, result, elapsed);
         match outcome {
             Ok(Ok(Outcome { progress: Progress::Done, provider_status })) => self.done(api, run, provider_status).await,
             Ok(Ok(Outcome { progress: Progress::Pending { message, requeue_after }, provider_status })) => {
@@ -130,7 +131,7 @@ impl Lifecycle {
         }
     }
 
-    async fn act(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
+    async fn call_actuator(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
         match operation {
             Operation::Create | Operation::Reconcile => self.actuator.reconcile(context).await,
             Operation::Delete => self.actuator.delete(context).await,
@@ -159,7 +160,7 @@ impl Lifecycle {
         }
     }
 
-    /// Where the Extension goes nobody looks behind it any more, and what was found goes, too.
+    /// Where the Extension goes nobody observes what is behind it any more, and what was found goes, too.
     fn observed(&self, operation: Operation) -> Observed<'_> {
         let stays = matches!(operation, Operation::Create | Operation::Reconcile | Operation::Restore);
         Observed { key: &self.config.observation.key, stays }
@@ -199,7 +200,7 @@ impl Lifecycle {
         api: &ExtensionClient,
         run: Run,
         provider_status: Option<ProviderStatus>,
-    ) -> Result<Ending, Error> {
+    ) -> Result<ReconcileOutcome, Error> {
         let operation = run.operation;
         self.complete(api, &run, provider_status).await?;
         match operation {
@@ -213,7 +214,7 @@ impl Lifecycle {
             }
             Operation::Create | Operation::Reconcile => {}
         }
-        Ok(Ending::Done(operation))
+        Ok(ReconcileOutcome::Done(operation))
     }
 
     async fn pending(
@@ -223,7 +224,7 @@ impl Lifecycle {
         message: &str,
         requeue_after: Duration,
         provider_status: Option<ProviderStatus>,
-    ) -> Result<Ending, Error> {
+    ) -> Result<ReconcileOutcome, Error> {
         let now = Timestamp::now();
         let since_deletion = run
             .extension
@@ -231,7 +232,7 @@ impl Lifecycle {
             .deletion_timestamp
             .as_ref()
             .map(|deleted| Duration::try_from(now.duration_since(deleted.0)).unwrap_or_default());
-        let waited = self.tracks.record_wait(&api.key, since_deletion.unwrap_or_default());
+        let waited = self.object_states.record_wait(&api.key, since_deletion.unwrap_or_default());
         let left = self.config.overdue_after.saturating_sub(waited);
         let requeue_after = requeue_after.max(SHORTEST_REQUEUE);
         let (step, requeue_after) = if left.is_zero() {
@@ -244,17 +245,23 @@ impl Lifecycle {
             (step, requeue_after.min(left.max(SHORTEST_REQUEUE)))
         };
         self.write_with(api, run, step, provider_status).await?;
-        Ok(Ending::Pending(requeue_after))
+        Ok(ReconcileOutcome::Pending(requeue_after))
     }
 
     /// A failure to write the error must not hide it.
-    async fn failed(&self, api: &ExtensionClient, run: &Run, failure: &Failure, reason: &'static str) -> Ending {
+    async fn failed(
+        &self,
+        api: &ExtensionClient,
+        run: &Run,
+        failure: &Failure,
+        reason: &'static str,
+    ) -> ReconcileOutcome {
         let now = Timestamp::now();
         let step = transition::failed(&run.extension, run.operation, failure, reason, run.generation, now);
         if let Err(error) = self.write_with(api, run, step, None).await {
             tracing::warn!(object.r#ref = %api, error = %ErrorChain(&error), "cannot write the error to the status");
         }
-        Ending::Failed
+        ReconcileOutcome::Failed
     }
 }
 

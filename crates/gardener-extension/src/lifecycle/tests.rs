@@ -6,13 +6,13 @@ use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::model::{Act, FINALIZER, Fate, Shared, TYPE, Verdict, finalizers};
+use super::model::{ActuatorOutcome, ApiOutcome, ExternalEvent, FINALIZER, Shared, TYPE, finalizers};
 use super::*;
-use crate::cache::{Cache, ClusterFacts, News};
+use crate::cache::{Cache, ClusterFacts, ExtensionUpdate};
 use crate::config::ControllerConfig;
 
-/// More looks than this, and it does not settle.
-const LOOKS: usize = 300;
+/// More reconciliations than this, and it does not come to rest.
+const RECONCILIATIONS: usize = 300;
 
 /// A process: what it remembers is lost with it.
 struct Process {
@@ -43,7 +43,7 @@ impl Process {
             cache: Arc::clone(&cache),
             writers,
             health: Arc::new(health),
-            tracks: Tracks::default(),
+            object_states: PerObjectState::default(),
         };
         Self { lifecycle, cache, planned: Triggers::default() }
     }
@@ -51,18 +51,18 @@ impl Process {
     /// What the watches show by now.
     fn observe(&mut self, shared: &Shared) {
         let (extension, cluster_changed) = {
-            let mut world = shared.world();
-            (world.extension.clone(), std::mem::take(&mut world.cluster_changed))
+            let mut seed = shared.seed();
+            (seed.extension.clone(), std::mem::take(&mut seed.cluster_changed))
         };
         if cluster_changed {
-            self.plan(Trigger::Awaited);
+            self.plan(Trigger::DependencyChanged);
         }
         match extension {
             Some(extension) => match self.cache.put_changed_extension(serde_json::from_value(extension).unwrap(), 1) {
-                News::New => self.plan(Trigger::Seen),
-                News::Changed => self.plan(Trigger::Changed),
-                News::None => {}
-                News::Old => unreachable!("it is the last"),
+                ExtensionUpdate::New => self.plan(Trigger::FirstSeen),
+                ExtensionUpdate::Changed => self.plan(Trigger::Changed),
+                ExtensionUpdate::None => {}
+                ExtensionUpdate::Old => unreachable!("it is the last"),
             },
             None if self.cache.knows(&key()) => {
                 self.cache.remove_extension(&key());
@@ -76,18 +76,18 @@ impl Process {
         self.planned = self.planned.union(trigger.into());
     }
 
-    /// One look, as a worker does it. Answers whether there was anything to look at.
-    async fn look(&mut self, shared: &Shared) -> bool {
-        // The periodic look is an hour away.
+    /// One reconciliation, as a worker does it. Returns whether there was anything to reconcile.
+    async fn reconcile(&mut self, shared: &Shared) -> bool {
+        // The periodic resync is an hour away.
         let triggers = std::mem::take(&mut self.planned).without(Trigger::Resync);
         if triggers.is_empty() {
             return false;
         }
         {
-            let mut world = shared.world();
-            world.failed_throughout = world.shoot_failed;
+            let mut seed = shared.seed();
+            seed.failed_throughout = seed.shoot_failed;
         }
-        if let Next::After(_, again) = self.lifecycle.look(&key(), triggers).await {
+        if let Requeue::After(_, again) = self.lifecycle.reconcile(&key(), triggers).await {
             self.planned = self.planned.union(again);
         }
         true
@@ -101,9 +101,9 @@ fn key() -> Key {
 /// One step of a history.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Act(Act),
+    ExternalEvent(ExternalEvent),
     Observe,
-    Look,
+    Reconcile,
     Restart,
 }
 
@@ -112,164 +112,173 @@ enum Step {
 struct History {
     steps: Vec<Step>,
     interruptions: Vec<bool>,
-    fates: Vec<Fate>,
-    results: Vec<Verdict>,
+    api_outcomes: Vec<ApiOutcome>,
+    results: Vec<ActuatorOutcome>,
 }
 
 fn history() -> impl Strategy<Value = History> {
-    let act = prop_oneof![
+    let event = prop_oneof![
         6 => prop_oneof![
             4 => Just("reconcile"), 1 => Just("restore"), 1 => Just("migrate"), 1 => Just("wait-for-state"), 1 => Just("unknown"),
-        ].prop_map(Act::Ask),
-        2 => Just(Act::Delete),
-        1 => Just(Act::ChangeSpec),
-        1 => any::<bool>().prop_map(Act::ForeignFinalizer),
-        1 => any::<bool>().prop_map(Act::ShootFailed),
-        1 => any::<bool>().prop_map(Act::ShootMigrating),
-        1 => Just(Act::Force),
-        1 => any::<bool>().prop_map(Act::Cluster),
+        ].prop_map(ExternalEvent::Annotate),
+        2 => Just(ExternalEvent::Delete),
+        1 => Just(ExternalEvent::ChangeSpec),
+        1 => any::<bool>().prop_map(ExternalEvent::ForeignFinalizer),
+        1 => any::<bool>().prop_map(ExternalEvent::ShootFailed),
+        1 => any::<bool>().prop_map(ExternalEvent::ShootMigrating),
+        1 => Just(ExternalEvent::Force),
+        1 => any::<bool>().prop_map(ExternalEvent::Cluster),
     ];
-    let step = prop_oneof![4 => act.prop_map(Step::Act), 4 => Just(Step::Observe), 5 => Just(Step::Look), 1 => Just(Step::Restart)];
+    let step = prop_oneof![4 => event.prop_map(Step::ExternalEvent), 4 => Just(Step::Observe), 5 => Just(Step::Reconcile), 1 => Just(Step::Restart)];
     let fate = prop_oneof![
-        8 => Just(Fate::Served), 1 => Just(Fate::Conflict), 1 => Just(Fate::Failed), 1 => Just(Fate::AnswerLost),
+        8 => Just(ApiOutcome::Served), 1 => Just(ApiOutcome::Conflict), 1 => Just(ApiOutcome::Failed), 1 => Just(ApiOutcome::AnswerLost),
     ];
-    let verdict = prop_oneof![
-        3 => Just(Verdict::Done), 1 => Just(Verdict::Pending), 1 => Just(Verdict::Transient), 1 => Just(Verdict::Configuration),
+    let result = prop_oneof![
+        3 => Just(ActuatorOutcome::Done), 1 => Just(ActuatorOutcome::Pending), 1 => Just(ActuatorOutcome::Transient), 1 => Just(ActuatorOutcome::Configuration),
     ];
     (
         proptest::collection::vec(step, 1..40),
         proptest::collection::vec(proptest::bool::weighted(0.15), 0..60),
         proptest::collection::vec(fate, 0..80),
-        proptest::collection::vec(verdict, 0..12),
+        proptest::collection::vec(result, 0..12),
     )
-        .prop_map(|(steps, interruptions, fates, results)| History { steps, interruptions, fates, results })
+        .prop_map(|(steps, interruptions, api_outcomes, results)| History {
+            steps,
+            interruptions,
+            api_outcomes,
+            results,
+        })
 }
 
 /// Plays the history, then lets everything get well, and waits until there is nothing to do any more.
 async fn play(history: &History) -> Shared {
     let shared = Shared::default();
     {
-        let mut world = shared.world();
-        world.interruptions = history.interruptions.iter().copied().collect();
-        world.fates = history.fates.iter().copied().collect();
-        world.results = history.results.iter().copied().collect();
+        let mut seed = shared.seed();
+        seed.interruptions = history.interruptions.iter().copied().collect();
+        seed.api_outcomes = history.api_outcomes.iter().copied().collect();
+        seed.results = history.results.iter().copied().collect();
         // What interrupts a call comes out of the same history, from its end.
-        world.acts = history
+        seed.external_events = history
             .steps
             .iter()
             .rev()
-            .filter_map(|step| if let Step::Act(act) = step { Some(*act) } else { None })
+            .filter_map(|step| if let Step::ExternalEvent(event) = step { Some(*event) } else { None })
             .take(3)
             .collect();
     }
     let mut process = Process::start(&shared);
     for step in &history.steps {
         match step {
-            Step::Act(act) => shared.world().act(*act),
+            Step::ExternalEvent(event) => shared.seed().apply(*event),
             Step::Observe => process.observe(&shared),
-            Step::Look => drop(process.look(&shared).await),
+            Step::Reconcile => drop(process.reconcile(&shared).await),
             Step::Restart => process = Process::start(&shared),
         }
     }
     {
-        let mut world = shared.world();
-        (world.interruptions, world.fates, world.results) = Default::default();
-        for well in
-            [Act::Cluster(true), Act::ShootFailed(false), Act::ShootMigrating(false), Act::ForeignFinalizer(false)]
-        {
-            world.act(well);
+        let mut seed = shared.seed();
+        (seed.interruptions, seed.api_outcomes, seed.results) = Default::default();
+        for well in [
+            ExternalEvent::Cluster(true),
+            ExternalEvent::ShootFailed(false),
+            ExternalEvent::ShootMigrating(false),
+            ExternalEvent::ForeignFinalizer(false),
+        ] {
+            seed.apply(well);
         }
     }
-    for _ in 0..LOOKS {
+    for _ in 0..RECONCILIATIONS {
         process.observe(&shared);
-        if !process.look(&shared).await {
+        if !process.reconcile(&shared).await {
             return shared;
         }
     }
-    shared.world().breaches.push(format!("it does not settle within {LOOKS} looks"));
+    shared.seed().violations.push(format!("it does not come to rest within {RECONCILIATIONS} reconciliations"));
     shared
 }
 
 /// What is wrong with the state at the end.
-fn verdict(shared: &Shared) -> Vec<String> {
-    let world = shared.world();
-    let mut breaches = world.breaches.clone();
-    let Some(extension) = &world.extension else { return breaches };
-    let mut breach = |text: &str| breaches.push(format!("{text}: {extension}"));
+fn violations(shared: &Shared) -> Vec<String> {
+    let seed = shared.seed();
+    let mut violations = seed.violations.clone();
+    let Some(extension) = &seed.extension else { return violations };
+    let mut violation = |text: &str| violations.push(format!("{text}: {extension}"));
     let last = &extension["status"]["lastOperation"];
     let is_last = |type_: &str, state: &str| last["type"] == type_ && last["state"] == state;
     let asked = extension["metadata"]["annotations"]["gardener.cloud/operation"].as_str();
     let ours = finalizers(extension).iter().any(|found| found == FINALIZER);
     if asked == Some("wait-for-state") {
-        return breaches;
+        return violations;
     }
     if matches!(asked, Some("reconcile" | "restore" | "migrate")) {
-        breach("a request is not answered");
+        violation("a request is not answered");
     }
     if is_last("Migrate", "Succeeded") {
         if ours {
-            breach("it went to another seed with our finalizer");
+            violation("it went to another seed with our finalizer");
         }
-        return breaches;
+        return violations;
     }
     if !extension["metadata"]["deletionTimestamp"].is_null() {
         // Nobody else holds it any more.
-        breach("its deletion does not end");
-        return breaches;
+        violation("its deletion does not end");
+        return violations;
     }
     if last["state"] != "Succeeded" || last["progress"] != 100 {
-        breach("the last operation is not complete");
+        violation("the last operation is not complete");
     }
     if extension["status"].get("lastError").is_some_and(|error| *error != Value::Null) {
-        breach("the error stands although it is over");
+        violation("the error stands although it is over");
     }
     if !ours {
-        breach("our finalizer is missing");
+        violation("our finalizer is missing");
     }
-    if world.provider_status.as_ref().is_some_and(|wanted| extension["status"]["providerStatus"] != *wanted) {
-        breach("the providerStatus is not what the actuator wanted last");
+    if seed.provider_status.as_ref().is_some_and(|wanted| extension["status"]["providerStatus"] != *wanted) {
+        violation("the providerStatus is not what the actuator wanted last");
     }
-    let answered = world.done.is_some_and(|(operation, began)| {
-        matches!(operation, Operation::Reconcile | Operation::Restore) && world.asked.is_none_or(|asked| began > asked)
+    let answered = seed.done.is_some_and(|(operation, began)| {
+        matches!(operation, Operation::Reconcile | Operation::Restore)
+            && seed.requested_at.is_none_or(|asked| began > asked)
     });
     if !answered {
-        breach("the last request led to no work");
+        violation("the last request led to no work");
     }
-    breaches
+    violations
 }
 
 fn run(history: &History) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(async { verdict(&Box::pin(play(history)).await) })
+    runtime.block_on(async { violations(&Box::pin(play(history)).await) })
 }
 
-/// What others' objects are like is told once, on the Extension, and holds up nothing.
+/// What others' objects are like is reported once, on the Extension, and holds up nothing.
 #[tokio::test(start_paused = true)]
-async fn a_shoot_with_an_odd_field_is_served_and_told_of_once() {
+async fn a_shoot_with_an_unknown_field_is_served_and_reported_once() {
     let shared = Shared::default();
     let mut process = Process::start(&shared);
     for _ in 0..3 {
-        shared.world().act(Act::Ask("reconcile"));
+        shared.seed().apply(ExternalEvent::Annotate("reconcile"));
         process.observe(&shared);
         let odd =
             serde_json::value::to_raw_value(&serde_json::json!({ "spec": { "hibernation": "hunter2" } })).unwrap();
         process.cache.put_cluster("ns", None, ClusterFacts::of(&Shoot::from_raw(&odd)), None);
-        while process.look(&shared).await {
+        while process.reconcile(&shared).await {
             process.observe(&shared);
         }
     }
-    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
-    let told: Vec<_> = shared
-        .world()
+    assert!(violations(&shared).is_empty(), "{:?}", violations(&shared));
+    let reported: Vec<_> = shared
+        .seed()
         .events
         .iter()
         .filter(|(reason, _)| reason == "Undecodable")
         .map(|(_, note)| note.clone())
         .collect();
-    assert_eq!(told, ["the Shoot in Cluster ns is not of the shape that is known here: spec.hibernation"]);
+    assert_eq!(reported, ["the Shoot in Cluster ns is not of the shape that is known here: spec.hibernation"]);
 }
 
-/// Who asks has written the Cluster before; what begins by itself looks whether there is a newer one.
+/// Who asks has written the Cluster before; what begins by itself checks whether there is a newer one.
 #[tokio::test(start_paused = true)]
 async fn request_is_served_without_a_read_where_the_cluster_is_known() {
     let shared = Shared::default();
@@ -280,39 +289,39 @@ async fn request_is_served_without_a_read_where_the_cluster_is_known() {
     let lean = LeanCluster::of(&cluster, &cluster.shoot(), TYPE);
     process.cache.put_cluster("ns", Some("1".to_owned()), ClusterFacts::of(&cluster.shoot()), lean);
     for _ in 0..2 {
-        shared.world().act(Act::Ask("reconcile"));
+        shared.seed().apply(ExternalEvent::Annotate("reconcile"));
         process.observe(&shared);
-        process.look(&shared).await;
+        process.reconcile(&shared).await;
         process.observe(&shared);
-        assert_eq!(shared.world().reads, Vec::<String>::new());
+        assert_eq!(shared.seed().reads, Vec::<String>::new());
     }
     process.plan(Trigger::External);
-    process.look(&shared).await;
+    process.reconcile(&shared).await;
     // The one that is there has another version.
     let clusters = "/apis/extensions.gardener.cloud/v1alpha1/clusters/ns";
-    assert_eq!(shared.world().reads, [clusters, "/api/v1/namespaces/ns", clusters]);
-    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
+    assert_eq!(shared.seed().reads, [clusters, "/api/v1/namespaces/ns", clusters]);
+    assert!(violations(&shared).is_empty(), "{:?}", violations(&shared));
 }
 
-/// A status that the API refuses shows where it is looked for, once, and the work goes on when it is taken again.
+/// A status that the API refuses shows where people look for it, once, and the work goes on when it is taken again.
 #[tokio::test(start_paused = true)]
 async fn a_refused_status_shows_as_an_event() {
     let shared = Shared::default();
     let mut process = Process::start(&shared);
-    shared.world().act(Act::Ask("reconcile"));
-    shared.world().status_refused = true;
+    shared.seed().apply(ExternalEvent::Annotate("reconcile"));
+    shared.seed().status_refused = true;
     for _ in 0..5 {
         process.observe(&shared);
-        process.look(&shared).await;
+        process.reconcile(&shared).await;
     }
-    let events = shared.world().events.clone();
-    let told = events.iter().filter(|(reason, _)| reason == "StatusRefused").count();
-    assert_eq!(told, 1, "{events:?}");
-    shared.world().status_refused = false;
-    while process.look(&shared).await {
+    let events = shared.seed().events.clone();
+    let reported = events.iter().filter(|(reason, _)| reason == "StatusRefused").count();
+    assert_eq!(reported, 1, "{events:?}");
+    shared.seed().status_refused = false;
+    while process.reconcile(&shared).await {
         process.observe(&shared);
     }
-    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
+    assert!(violations(&shared).is_empty(), "{:?}", violations(&shared));
 }
 
 /// Begun, and complete with the providerStatus; a later one takes no more.
@@ -321,60 +330,88 @@ async fn operation_with_a_provider_status_takes_two_status_writes() {
     let shared = Shared::default();
     let mut process = Process::start(&shared);
     for writes in [2, 4, 6] {
-        shared.world().act(Act::Ask("reconcile"));
+        shared.seed().apply(ExternalEvent::Annotate("reconcile"));
         process.observe(&shared);
-        while process.look(&shared).await {
+        while process.reconcile(&shared).await {
             process.observe(&shared);
         }
-        assert_eq!(shared.world().status_writes, writes);
+        assert_eq!(shared.seed().status_writes, writes);
     }
-    assert!(verdict(&shared).is_empty(), "{:?}", verdict(&shared));
+    assert!(violations(&shared).is_empty(), "{:?}", violations(&shared));
 }
 
 /// Histories that once ended badly.
 #[test]
 fn histories_that_were_found() {
-    use Step::{Look, Observe};
-    let ask = |operation| Step::Act(Act::Ask(operation));
-    let failed = Step::Act(Act::ShootFailed(true));
+    use Step::{Observe, Reconcile};
+    let annotate = |operation| Step::ExternalEvent(ExternalEvent::Annotate(operation));
+    let failed = Step::ExternalEvent(ExternalEvent::ShootFailed(true));
     let all = [
         // What was cut off, and asked for again while the Shoot was failed, goes on when it is tried again.
         (
-            vec![ask("reconcile"), Observe, ask("unknown"), Look, failed, Look, Observe, Look],
+            vec![annotate("reconcile"), Observe, annotate("unknown"), Reconcile, failed, Reconcile, Observe, Reconcile],
             6,
-            Fate::AnswerLost,
+            ApiOutcome::AnswerLost,
             vec![],
         ),
         // What was cut off by the end of the process, while the Shoot was failed, too.
-        (vec![ask("reconcile"), Observe, Look, Step::Restart, failed, Observe, Look], 4, Fate::Failed, vec![]),
+        (
+            vec![annotate("reconcile"), Observe, Reconcile, Step::Restart, failed, Observe, Reconcile],
+            4,
+            ApiOutcome::Failed,
+            vec![],
+        ),
         // The same while its state was waited for.
         (
-            vec![ask("reconcile"), Observe, Look, Step::Restart, Observe, ask("wait-for-state"), Look, ask("unknown")],
+            vec![
+                annotate("reconcile"),
+                Observe,
+                Reconcile,
+                Step::Restart,
+                Observe,
+                annotate("wait-for-state"),
+                Reconcile,
+                annotate("unknown"),
+            ],
             4,
-            Fate::Failed,
+            ApiOutcome::Failed,
             vec![],
         ),
         // The last write of a migration fails, and the annotation does not say migrate any more.
         (
-            vec![ask("reconcile"), Observe, Look, ask("migrate"), Observe, Look, ask("reconcile")],
+            vec![
+                annotate("reconcile"),
+                Observe,
+                Reconcile,
+                annotate("migrate"),
+                Observe,
+                Reconcile,
+                annotate("reconcile"),
+            ],
             10,
-            Fate::Failed,
+            ApiOutcome::Failed,
             vec![],
         ),
         // A request is withdrawn between our reading it and our saying that we have begun.
         (
-            vec![ask("migrate"), Observe, Look, Step::Act(Act::ChangeSpec), ask("unknown")],
+            vec![
+                annotate("migrate"),
+                Observe,
+                Reconcile,
+                Step::ExternalEvent(ExternalEvent::ChangeSpec),
+                annotate("unknown"),
+            ],
             99,
-            Fate::Served,
+            ApiOutcome::Served,
             vec![false, true],
         ),
     ];
     for (steps, call, fate, interruptions) in all {
-        let mut fates = vec![Fate::Served; call];
-        fates.push(fate);
-        let history = History { steps, interruptions, fates, results: Vec::new() };
-        let breaches = run(&history);
-        assert!(breaches.is_empty(), "{history:?}: {}", breaches.join("\n"));
+        let mut api_outcomes = vec![ApiOutcome::Served; call];
+        api_outcomes.push(fate);
+        let history = History { steps, interruptions, api_outcomes, results: Vec::new() };
+        let violations = run(&history);
+        assert!(violations.is_empty(), "{history:?}: {}", violations.join("\n"));
     }
 }
 
@@ -382,7 +419,7 @@ fn histories_that_were_found() {
 proptest! {
     #[test]
     fn every_history_ends_as_the_contract_allows(history in history()) {
-        let breaches = run(&history);
-        prop_assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+        let violations = run(&history);
+        prop_assert!(violations.is_empty(), "{}", violations.join("\n"));
     }
 }

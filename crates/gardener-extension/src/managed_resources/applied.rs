@@ -27,7 +27,7 @@ const OBJECTS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Applied {
     marks: Mutex<HashMap<String, Vec<Mark>>>,
-    /// Keyed anew in each process: nobody can make two texts that look the same.
+    /// Keyed anew in each process: nobody can make two texts with the same hash.
     hasher: RandomState,
 }
 
@@ -58,7 +58,7 @@ impl Applied {
         if let Some(Identity::Version(version)) = self.find(namespace, "Secret", name, sum) {
             let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
             let found = call("get metadata of", format!("Secret {namespace}/{name}"), api.get_metadata_opt(name)).await;
-            // Where the read is refused, or fails, the apply tells.
+            // Where the read is refused, or fails, the apply says so.
             let is_same = |found: &kube::core::PartialObjectMeta<Secret>| {
                 found.metadata.resource_version.as_ref() == Some(&version)
                     && found.metadata.deletion_timestamp.is_none()

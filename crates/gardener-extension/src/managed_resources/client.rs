@@ -108,7 +108,7 @@ async fn delete_managed_resource(
         return Ok(Some(found));
     }
     delete_one::<ManagedResource>(client, namespace, name).await?;
-    // Without a finalizer it is gone at once, and no event would tell again.
+    // Without a finalizer it is gone at once, and no event would come again.
     get(client, namespace, name).await
 }
 
@@ -116,7 +116,7 @@ async fn delete_secret(client: &Client, namespace: &str, name: &str) -> Result<(
     delete_one::<Secret>(client, namespace, name).await
 }
 
-/// Asks for the deletion of one object; one that is gone is fine. The answer may be the object, and is not looked at.
+/// Asks for the deletion of one object; one that is gone is fine. The answer may be the object, and is not read.
 pub(crate) async fn delete_one<K>(client: &Client, namespace: &str, name: &str) -> Result<(), Error>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,

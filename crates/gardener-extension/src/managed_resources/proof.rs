@@ -54,7 +54,7 @@ pub fn is_proven(resource: &ManagedResource, label: (&str, &str)) -> bool {
         && is(resource, RESOURCES_PROGRESSING, &ConditionStatus::False)
 }
 
-/// Whether everything of the current generation is written to the cluster; what became of it there is not looked at. `label` as in
+/// Whether everything of the current generation is written to the cluster; what became of it there does not matter. `label` as in
 /// [`is_proven`].
 #[must_use]
 pub fn is_applied(resource: &ManagedResource, (key, value): (&str, &str)) -> bool {

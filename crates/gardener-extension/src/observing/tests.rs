@@ -82,7 +82,7 @@ fn client() -> Client {
 }
 
 /// An Extension that is done, with a Cluster and a ManagedResource that is well.
-fn world() -> (Arc<Observing>, Arc<Shoot>) {
+fn fixture() -> (Arc<Observing>, Arc<Shoot>) {
     let mut config = ControllerConfig::new("x", "t");
     config.health.managed_resources = vec!["mr".to_owned()];
     let (cache, shoot) = (Arc::new(Cache::new([], &config.observation.key)), Arc::new(Shoot::default()));
@@ -92,7 +92,7 @@ fn world() -> (Arc<Observing>, Arc<Shoot>) {
         recorder: Recorder::new(client(), "x".into()),
         config: Arc::new(config),
         cache,
-        looks: Queue::new(),
+        queue: Queue::new(),
         health: Arc::new(Queue::new()),
         records: Records::default(),
         metrics: crate::Metrics::register(&mut prometheus_client::registry::Registry::default()),
@@ -140,9 +140,9 @@ fn work(observing: &Arc<Observing>) {
     for _ in 0..observing.config.observation.at_a_time.get() {
         let observing = Arc::clone(observing);
         tokio::spawn(async move {
-            while let Some((key, _)) = observing.looks.next().await {
-                let next = observing.look(&key).await;
-                observing.looks.done(key, next);
+            while let Some((key, _)) = observing.queue.next().await {
+                let next = observing.observe(&key).await;
+                observing.queue.done(key, next);
             }
         });
     }
@@ -152,16 +152,16 @@ async fn after(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-async fn is_told(observing: &Observing) -> bool {
+async fn is_reported(observing: &Observing) -> bool {
     tokio::time::timeout(Duration::from_secs(1), observing.health.next()).await.is_ok_and(|found| {
         found.is_some_and(|(key, _)| {
-            observing.health.done(key, Next::Nothing);
+            observing.health.done(key, Requeue::Nothing);
             true
         })
     })
 }
 
-/// When the look of this number began, to the second.
+/// When the observation of this number began, to the second.
 async fn begin(shoot: &Shoot, number: usize) -> Instant {
     for _ in 0..7200 {
         if shoot.begun() >= number {
@@ -169,18 +169,18 @@ async fn begin(shoot: &Shoot, number: usize) -> Instant {
         }
         after(Duration::from_secs(1)).await;
     }
-    panic!("look {number} has not begun in two hours, but {}", shoot.begun());
+    panic!("observation {number} has not begun in two hours, but {}", shoot.begun());
 }
 
-/// Whether a look began when it was due: so long after the one before had ended, less up to a fifth by chance.
+/// Whether an observation began when it was due: so long after the one before had ended, less up to a fifth by chance.
 fn is_due(before: Instant, began: Instant, wait: Duration) -> bool {
-    let (took, second) = (began - before, Duration::from_secs(1));
-    took + second >= SLOW + wait.mul_f64(1.0 - JITTER) && took <= SLOW + wait + second
+    let (elapsed, second) = (began - before, Duration::from_secs(1));
+    elapsed + second >= SLOW + wait.mul_f64(1.0 - JITTER) && elapsed <= SLOW + wait + second
 }
 
 #[tokio::test(start_paused = true)]
-async fn looks_follow_what_the_managed_resources_say_and_else_a_clock() {
-    let (observing, shoot) = world();
+async fn observations_follow_the_managed_resources_and_otherwise_a_clock() {
+    let (observing, shoot) = fixture();
     let times = observing.config.observation.clone();
     work(&observing);
     let start = Instant::now();
@@ -188,21 +188,21 @@ async fn looks_follow_what_the_managed_resources_say_and_else_a_clock() {
     let first = begin(&shoot, 1).await;
     assert!(first - start <= times.first + Duration::from_secs(1), "spread over the first half a minute");
     after(SLOW).await;
-    assert!(is_told(&observing).await);
+    assert!(is_reported(&observing).await);
     let second = begin(&shoot, 2).await;
-    assert!(is_due(first, second, times.unsettled), "{:?}", second - first);
+    assert!(is_due(first, second, times.progressing_interval), "{:?}", second - first);
     after(SLOW).await;
-    assert!(!is_told(&observing).await, "the same is no news");
+    assert!(!is_reported(&observing).await, "the same is no change");
     *shoot.settled.lock().unwrap() = true;
     let third = begin(&shoot, 3).await;
-    assert!(is_due(second, third, times.unsettled), "{:?}", third - second);
+    assert!(is_due(second, third, times.progressing_interval), "{:?}", third - second);
     after(SLOW).await;
-    assert!(is_told(&observing).await);
+    assert!(is_reported(&observing).await);
     // Nobody asks for more, however often something about the Extension is written.
     for _ in 0..100 {
         observing.notice(&key());
     }
-    after(times.settled.mul_f64(0.7)).await;
+    after(times.steady_interval.mul_f64(0.7)).await;
     assert_eq!(shoot.begun(), 3);
     resource(&observing, "False");
     observing.notice(&key());
@@ -211,7 +211,11 @@ async fn looks_follow_what_the_managed_resources_say_and_else_a_clock() {
     assert_eq!((shoot.begun(), shoot.now()), (4, 1));
     // Not well is not settled, whatever the nodes say.
     let fifth = begin(&shoot, 5).await;
-    assert!(fifth - fourth <= times.spacing + SLOW + times.unsettled + Duration::from_secs(1), "{:?}", fifth - fourth);
+    assert!(
+        fifth - fourth <= times.spacing + SLOW + times.progressing_interval + Duration::from_secs(1),
+        "{:?}",
+        fifth - fourth
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +225,7 @@ async fn nothing_runs_on_for_an_extension_that_goes() {
         json!({ "annotations": { "gardener.cloud/operation": "migrate" } }),
         json!(null),
     ] {
-        let (observing, shoot) = world();
+        let (observing, shoot) = fixture();
         work(&observing);
         observing.notice(&key());
         while shoot.now() == 0 {
@@ -237,35 +241,35 @@ async fn nothing_runs_on_for_an_extension_that_goes() {
         assert_eq!((shoot.now(), shoot.forgotten.load(Ordering::Relaxed)), (0, 1), "{gone}");
         after(Duration::from_secs(3600)).await;
         assert_eq!((shoot.begun(), observing.records.lock().len()), (1, 0), "{gone}");
-        assert!(!is_told(&observing).await, "{gone}");
+        assert!(!is_reported(&observing).await, "{gone}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shoot_that_is_away_costs_little_and_is_told_after_a_while() {
-    let (observing, shoot) = world();
+async fn an_unreachable_shoot_costs_little_and_is_reported_after_a_while() {
+    let (observing, shoot) = fixture();
     let times = observing.config.observation.clone();
     *shoot.fails.lock().unwrap() = true;
     work(&observing);
     observing.notice(&key());
-    // One in the making is not told at once.
+    // One in the making is not reported at once.
     after(times.first + times.first_grace.mul_f64(0.8)).await;
     assert!(observing.latest(&key()).is_none() && shoot.begun() > 1);
-    after(times.settled).await;
+    after(times.steady_interval).await;
     let unseen = observing.latest(&key()).unwrap();
     assert_eq!(unseen.status["why"], r#"Failed("away")"#);
     let begun = shoot.begun();
     after(Duration::from_secs(3600)).await;
-    assert!((5..=8).contains(&(shoot.begun() - begun)), "{} looks in an hour", shoot.begun() - begun);
+    assert!((5..=8).contains(&(shoot.begun() - begun)), "{} observations in an hour", shoot.begun() - begun);
     assert_eq!(observing.latest(&key()).unwrap(), unseen, "nothing new to write");
     *shoot.fails.lock().unwrap() = false;
-    after(times.settled + SLOW).await;
+    after(times.steady_interval + SLOW).await;
     assert_eq!(observing.latest(&key()).unwrap().status, json!({ "settled": false }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shoot_that_sleeps_is_not_asked() {
-    let (observing, shoot) = world();
+    let (observing, shoot) = fixture();
     cluster(&observing, true);
     work(&observing);
     observing.notice(&key());

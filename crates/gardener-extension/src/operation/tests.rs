@@ -57,10 +57,10 @@ fn table(s: Situation, shoot: ShootSituation, t: Triggers) -> Decision {
     let migrated = s.last == Some((Type::Migrate, State::Succeeded));
     let open = |type_| s.last.is_some_and(|(found, state)| found == type_ && state != State::Succeeded);
     let forced = t.contains(Trigger::Retry)
-        || t.contains(Trigger::Awaited)
+        || t.contains(Trigger::DependencyChanged)
         || t.contains(Trigger::External)
         || t.contains(Trigger::Resync)
-        || t.contains(Trigger::Seen) && s.last.is_none_or(|(_, state)| state != State::Succeeded);
+        || t.contains(Trigger::FirstSeen) && s.last.is_none_or(|(_, state)| state != State::Succeeded);
     let asked = matches!(s.annotation, A::Reconcile | A::Restore | A::Migrate)
         || s.deleting
         || s.last.is_none()
@@ -117,7 +117,7 @@ fn named_cases_of_the_contract() {
     let blocked = |reason| Decision::Ignore { reason, blocked: true };
     let fresh = Situation { last: None, finalizer: false, ..QUIET };
     let changed = Triggers::from(Trigger::Changed);
-    let seen = Triggers::from(Trigger::Seen);
+    let seen = Triggers::from(Trigger::FirstSeen);
     let last = |type_, state| Some((type_, state));
     let cases = [
         (

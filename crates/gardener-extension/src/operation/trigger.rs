@@ -1,26 +1,32 @@
-//! Why an Extension is looked at.
+//! Why an Extension is reconciled.
 
 /// One cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Trigger {
     /// This process sees the object for the first time.
-    Seen = 1,
+    FirstSeen = 1,
     /// Annotation, deletion or spec changed.
     Changed = 1 << 1,
     /// An operation failed before; its back-off is over.
     Retry = 1 << 2,
     /// An operation is pending, and what it awaits may have changed, or its time is over.
-    Awaited = 1 << 3,
+    DependencyChanged = 1 << 3,
     /// Something outside changed that concerns it, such as the base configuration.
     External = 1 << 4,
-    /// The periodic look.
+    /// The periodic resync.
     Resync = 1 << 5,
 }
 
 /// Every cause there is.
-pub(crate) const ALL: [Trigger; 6] =
-    [Trigger::Seen, Trigger::Changed, Trigger::Retry, Trigger::Awaited, Trigger::External, Trigger::Resync];
+pub(crate) const ALL: [Trigger; 6] = [
+    Trigger::FirstSeen,
+    Trigger::Changed,
+    Trigger::Retry,
+    Trigger::DependencyChanged,
+    Trigger::External,
+    Trigger::Resync,
+];
 
 /// A set of causes: what came together is handled once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,13 +59,13 @@ impl Triggers {
 
     /// One of them asks for work whatever the object says.
     pub(crate) fn forces(self) -> bool {
-        [Trigger::Retry, Trigger::Awaited, Trigger::External, Trigger::Resync]
+        [Trigger::Retry, Trigger::DependencyChanged, Trigger::External, Trigger::Resync]
             .into_iter()
             .any(|trigger| self.contains(trigger))
     }
 
     /// A request from outside is among them: the status must show that it was taken up.
-    pub(crate) fn is_loud(self) -> bool {
+    pub(crate) fn is_user_request(self) -> bool {
         [Trigger::Changed, Trigger::External].into_iter().any(|trigger| self.contains(trigger))
     }
 

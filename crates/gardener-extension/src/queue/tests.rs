@@ -15,15 +15,15 @@ async fn is_empty(queue: &Queue<&'static str>) -> bool {
 #[tokio::test(start_paused = true)]
 async fn causes_are_collected_and_a_running_key_waits() {
     let queue = Queue::new();
-    queue.add("a", Trigger::Seen);
+    queue.add("a", Trigger::FirstSeen);
     queue.add("a", Trigger::Changed);
     let (key, triggers) = queue.next().await.expect("work");
-    assert_eq!((key, triggers.names()), ("a", vec![Trigger::Seen, Trigger::Changed]));
+    assert_eq!((key, triggers.names()), ("a", vec![Trigger::FirstSeen, Trigger::Changed]));
     queue.add("a", Trigger::External);
     assert!(is_empty(&queue).await, "a worker has it");
-    queue.done("a", Next::Nothing);
+    queue.done("a", Requeue::Nothing);
     assert_eq!(queue.next().await, Some(("a", Trigger::External.into())));
-    queue.done("a", Next::Nothing);
+    queue.done("a", Requeue::Nothing);
     assert!(is_empty(&queue).await);
     assert!(queue.lock().entries.is_empty() && queue.lock().plans.is_empty(), "nothing is kept of a key that is done");
 }
@@ -33,18 +33,18 @@ async fn plans_ripen_and_survive_other_causes() {
     let queue = Queue::new();
     queue.add("a", Trigger::Changed);
     assert!(queue.next().await.is_some());
-    queue.done("a", Next::After(Duration::from_secs(10), Trigger::Retry.into()));
+    queue.done("a", Requeue::After(Duration::from_secs(10), Trigger::Retry.into()));
     assert!(queue.is_running_or_planned(&"a", Trigger::Retry));
     queue.add("a", Trigger::Changed);
     assert_eq!(queue.next().await, Some(("a", Trigger::Changed.into())));
-    queue.done("a", Next::Unchanged);
+    queue.done("a", Requeue::Unchanged);
     let before = Instant::now();
     assert_eq!(queue.next().await, Some(("a", Trigger::Retry.into())));
     assert_eq!(before.elapsed(), Duration::from_secs(10));
-    queue.done("a", Next::After(Duration::from_secs(5), Trigger::Resync.into()));
+    queue.done("a", Requeue::After(Duration::from_secs(5), Trigger::Resync.into()));
     queue.add("a", Trigger::Changed);
     assert!(queue.next().await.is_some());
-    queue.done("a", Next::Nothing);
+    queue.done("a", Requeue::Nothing);
     assert!(!queue.is_running_or_planned(&"a", Trigger::Resync));
 }
 
@@ -54,7 +54,7 @@ async fn what_is_planned_during_the_work_survives_it() {
     queue.add("a", Trigger::Changed);
     assert!(queue.next().await.is_some());
     queue.add_after("a", Trigger::External, Duration::from_secs(2));
-    queue.done("a", Next::Nothing);
+    queue.done("a", Requeue::Nothing);
     assert_eq!(queue.next().await, Some(("a", Trigger::External.into())));
 }
 
@@ -103,7 +103,7 @@ proptest! {
                         tokio::time::sleep(Duration::from_millis(u64::from(key) + 1)).await;
                         running.lock().expect("lock").remove(&key);
                         runs.fetch_add(1, Ordering::Relaxed);
-                        queue.done(key, Next::Nothing);
+                        queue.done(key, Requeue::Nothing);
                     }
                 })
             }).collect();

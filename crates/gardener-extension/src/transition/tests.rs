@@ -126,7 +126,7 @@ proptest! {
 fn completion_is_an_event_after_a_failure_and_where_the_extension_comes_or_goes() {
     let well = extension(&json!({}));
     let failed = extension(&json!({ "lastError": { "description": "d" } }));
-    for (object, operation, told) in [
+    for (object, operation, reported) in [
         (&well, Operation::Create, false),
         (&well, Operation::Reconcile, false),
         (&failed, Operation::Reconcile, true),
@@ -136,6 +136,6 @@ fn completion_is_an_event_after_a_failure_and_where_the_extension_comes_or_goes(
     ] {
         let done = completed(object, operation, Some(3), Trigger::Changed.into(), now()).unwrap();
         let reasons: Vec<&str> = done.events.iter().map(|event| event.reason).collect();
-        assert_eq!(reasons, if told { vec!["Succeeded"] } else { vec![] }, "{operation:?}");
+        assert_eq!(reasons, if reported { vec!["Succeeded"] } else { vec![] }, "{operation:?}");
     }
 }

@@ -125,7 +125,7 @@ struct Head {
 }
 
 impl Source {
-    /// Tells of everything there is and of every change, forever.
+    /// Yields everything there is and every change, forever.
     pub(super) async fn follow(&self, mut handle: impl FnMut(Event<'_>) + Send) {
         let mut version: Option<String> = None;
         let mut failures = 0;

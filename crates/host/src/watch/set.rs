@@ -12,7 +12,7 @@ use super::{WatchError, Watched};
 use crate::root::HostRoot;
 use crate::temporary;
 
-/// A directory can appear between looking and watching; this often it is looked at again.
+/// A directory can appear between looking and watching; this often it is checked again.
 const ATTEMPTS: usize = 8;
 
 /// Names that matter in one directory.

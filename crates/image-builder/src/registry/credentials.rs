@@ -28,7 +28,7 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// Paths of a key that belong to the registry's interface, not to a part of the registry.
 const INTERFACES: [&str; 3] = ["", "v1", "v2"];
 
-/// What a registry or its token server can be told. It has no form in which it could be shown.
+/// What a registry or its token server can be given. It has no form in which it could be shown.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(super) struct Credentials {
@@ -39,7 +39,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// `None` where nothing can be told: half of a pair is none, as for Docker.
+    /// `None` where nothing can be given: half of a pair is none, as for Docker.
     fn new(user: String, password: String, identity_token: Option<String>) -> Option<Self> {
         let password = (!user.is_empty() && !password.is_empty()).then_some((user, password));
         let identity_token = identity_token.filter(|token| !token.is_empty());

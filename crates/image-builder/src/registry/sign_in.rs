@@ -1,7 +1,7 @@
 //! Signing in: the registry's challenge, and the token that answers it
 //! (<https://distribution.github.io/distribution/spec/auth/token/>).
 //!
-//! Credentials are looked for when a registry asks for them, not before: whoever pushes to one that lets everybody in needs no
+//! Credentials are searched for when a registry asks for them, not before: whoever pushes to one that lets everybody in needs no
 //! helper that works.
 
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub(super) struct SignIn {
     registry: String,
     repository: String,
     plain: bool,
-    /// What there is, once it has been looked for.
+    /// What there is, once it has been searched for.
     credentials: OnceCell<Option<Credentials>>,
 }
 

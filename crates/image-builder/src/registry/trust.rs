@@ -1,4 +1,4 @@
-//! Whom credentials may be told, judged by names alone.
+//! Who may get credentials, judged by names alone.
 //!
 //! Credentials are for one registry. They leave for three other places, all of them named by the registry:
 //!

@@ -15,7 +15,7 @@ use crate::{Digest, Error};
 const ANSWER: Duration = Duration::from_secs(15 * 60);
 /// Largest answer, in bytes: what the specification has registries take as a manifest.
 const BODY: usize = 4 << 20;
-/// How much of a registry's reason is told, in characters.
+/// How much of a registry's reason is shown, in characters.
 const REASON: usize = 300;
 /// What a list of documents may be; the second is an older name of the first.
 pub(super) const INDEXES: [&str; 2] = [INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"];
@@ -62,7 +62,7 @@ impl Repository {
     /// Sends a blob in one piece.
     pub(super) async fn send_blob(&self, blob: &Blob) -> Result<(), Error> {
         let what = format!("cannot push blob {} to {}", blob.digest, self.base);
-        // Without a body some registries want to be told that there is none.
+        // Without a body some registries want a header which says that there is none.
         let ask = self.request(Method::POST, self.url("blobs/uploads/", &what)?).header(CONTENT_LENGTH, 0);
         let begun = self.send(ask, &what).await?;
         let place = match begun.headers.get(LOCATION).and_then(|place| place.to_str().ok()) {
@@ -79,7 +79,7 @@ impl Repository {
         }
     }
 
-    /// Puts a manifest under a tag or its digest, and tells what came of it.
+    /// Puts a manifest under a tag or its digest, and says what came of it.
     pub(super) async fn put(&self, reference: &str, manifest: &Blob) -> Result<Answer, Error> {
         let what = format!("cannot push the manifest {reference} to {}", self.base);
         let put = self.request(Method::PUT, self.url(&format!("manifests/{reference}"), &what)?);

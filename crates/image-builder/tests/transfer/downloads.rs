@@ -127,7 +127,7 @@ fn raw(head: &'static str, body: Option<&'static [u8]>) -> String {
     address
 }
 
-/// The error of a download under `limits`, told within a time in which no default time-out ends, and what it left.
+/// The error of a download under `limits`, returned within a time in which no default time-out ends, and what it left.
 async fn broken(url: &str, limits: Limits) -> (Error, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let (path, source) = (folder.path().join("archive"), source(url));
@@ -197,7 +197,10 @@ async fn secrets_of_a_url_are_used_and_not_shown() {
         let limits = Limits { size, ..LIMITS };
         let error = download(&source(url), Digest::of(digest), &path, limits, |_| ()).await.unwrap_err();
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let told = causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("\n");
-        assert!(!told.contains("secret") && !told.contains("user") && told.contains("127.0.0.1"), "{told}");
+        let reported = causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("\n");
+        assert!(
+            !reported.contains("secret") && !reported.contains("user") && reported.contains("127.0.0.1"),
+            "{reported}"
+        );
     }
 }

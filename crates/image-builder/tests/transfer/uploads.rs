@@ -82,7 +82,7 @@ async fn an_invalid_upload_location_is_an_error() {
         let mut upload = Upload::begin(&Reference::new(Some(&address), "i", "1").unwrap(), false).await.unwrap();
         let error = upload.images(&[empty_image(Platform::LinuxAmd64)], |_, _| ()).await.unwrap_err();
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let told = causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("\n");
-        assert!(told.contains("cannot push blob") && !told.contains("secret"), "{headers}: {told}");
+        let reported = causes.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("\n");
+        assert!(reported.contains("cannot push blob") && !reported.contains("secret"), "{headers}: {reported}");
     }
 }

@@ -12,7 +12,7 @@ pub(crate) fn row(node: &str, stage: &'static str, reason: &str, codes: &[&str])
         stage: Some(stage),
         since: Some(990),
         codes: codes.iter().map(|code| (*code).to_owned()).collect(),
-        ..nothing(super::standing(of, &known), reason)
+        ..nothing(super::urgency(of, &known), reason)
     }
 }
 
@@ -40,13 +40,13 @@ pub(crate) fn report(stage: &str, message: &str, codes: &[&str]) -> NodeReport {
     .unwrap()
 }
 
-fn of_n1(facts: &Facts) -> (Standing, String) {
+fn of_n1(facts: &Facts) -> (Urgency, String) {
     let row = rows(facts).into_iter().next().unwrap();
-    (row.standing, row.reason)
+    (row.urgency, row.reason)
 }
 
 /// Facts of one node whose report says this.
-fn told_of(stage: &str, message: &str, codes: &[&str]) -> Facts {
+fn facts_with_report(stage: &str, message: &str, codes: &[&str]) -> Facts {
     let mut facts = good(1);
     facts.reports.insert("n1".to_owned(), Ok(report(stage, message, codes)));
     facts
@@ -54,7 +54,7 @@ fn told_of(stage: &str, message: &str, codes: &[&str]) -> Facts {
 
 /// In the middle of a migration a fleet is mixed.
 #[test]
-fn each_node_has_the_backend_that_its_agent_tells() {
+fn each_node_has_the_backend_that_its_agent_reports() {
     let mut facts = good(2);
     let mut moved = report("Installed", "", &[]);
     moved.backend = Some("nri-\u{1b}[31mplugins".to_owned());
@@ -62,32 +62,32 @@ fn each_node_has_the_backend_that_its_agent_tells() {
     facts.reports.insert("n2".to_owned(), Ok(moved));
     let rows = rows(&facts);
     assert_eq!(rows[0].backend, None, "an agent of before");
-    let told = rows[1].backend.as_deref().unwrap();
-    assert!(told.starts_with("nri-") && !told.contains('\u{1b}'), "{told:?}");
+    let reported = rows[1].backend.as_deref().unwrap();
+    assert!(reported.starts_with("nri-") && !reported.contains('\u{1b}'), "{reported:?}");
     assert_eq!((rows[0].slot, rows[1].slot), (None, Some(Slot::Waits)));
 }
 
 #[test]
 fn a_stage_and_its_reasons_say_whether_somebody_is_needed() {
     for (stage, message, codes, expected) in [
-        ("Installed", "", &[][..], Standing::AsDesired),
-        ("Clean", "", &[], Standing::AsDesired),
-        ("Installed", "cri-resmgr-config.default is not valid", &["ConfigInvalid"], Standing::Stuck),
-        ("Working", "3 steps to do", &["UnderWay"], Standing::UnderWay),
-        ("Working", "3 steps to do", &[], Standing::UnderWay),
-        ("Working", "waiting for a switch slot", &["SlotsTaken"], Standing::UnderWay),
-        ("Working", "no node switches any more", &["SwitchesStopped"], Standing::Stuck),
-        ("Working", "read x: no answer", &["RoundFailed"], Standing::Stuck),
-        ("Working", "something new", &["OfTheFuture"], Standing::UnderWay),
-        ("Blocked", "masked", &["Masked"], Standing::Stuck),
-        ("Blocked", "masked", &[], Standing::Stuck),
-        ("Blocked", "something new", &["OfTheFuture"], Standing::Stuck),
-        ("Blocked", "restart budget used up", &["RestartBudget"], Standing::UnderWay),
-        ("RolledBack", "rolled back after failure 1", &["RolledBack"], Standing::Stuck),
-        ("Undecided", "the labels cannot be read", &["Undecided"], Standing::UnderWay),
-        ("OfTheFuture", "m", &[], Standing::UnderWay),
+        ("Installed", "", &[][..], Urgency::AsDesired),
+        ("Clean", "", &[], Urgency::AsDesired),
+        ("Installed", "cri-resmgr-config.default is not valid", &["ConfigInvalid"], Urgency::Stuck),
+        ("Working", "3 steps to do", &["UnderWay"], Urgency::UnderWay),
+        ("Working", "3 steps to do", &[], Urgency::UnderWay),
+        ("Working", "waiting for a switch slot", &["SlotsTaken"], Urgency::UnderWay),
+        ("Working", "no node switches any more", &["SwitchesStopped"], Urgency::Stuck),
+        ("Working", "read x: no answer", &["RoundFailed"], Urgency::Stuck),
+        ("Working", "something new", &["OfTheFuture"], Urgency::UnderWay),
+        ("Blocked", "masked", &["Masked"], Urgency::Stuck),
+        ("Blocked", "masked", &[], Urgency::Stuck),
+        ("Blocked", "something new", &["OfTheFuture"], Urgency::Stuck),
+        ("Blocked", "restart budget used up", &["RestartBudget"], Urgency::UnderWay),
+        ("RolledBack", "rolled back after failure 1", &["RolledBack"], Urgency::Stuck),
+        ("Undecided", "the labels cannot be read", &["Undecided"], Urgency::UnderWay),
+        ("OfTheFuture", "m", &[], Urgency::UnderWay),
     ] {
-        assert_eq!(of_n1(&told_of(stage, message, codes)).0, expected, "{stage} {codes:?}");
+        assert_eq!(of_n1(&facts_with_report(stage, message, codes)).0, expected, "{stage} {codes:?}");
     }
 }
 
@@ -98,68 +98,68 @@ fn a_good_report_counts_only_with_a_pod_that_says_the_same() {
         facts.pods = Some(pod.map(|pod| ("n1".to_owned(), pod)).into_iter().collect());
         facts
     };
-    let (standing, reason) = of_n1(&pods(None));
-    assert_eq!((standing, reason.as_str()), (Standing::Stuck, "the agent's pod is gone; the report is its last word"));
-    assert_eq!(of_n1(&pods(Some(PodFact::default()))).0, Standing::UnderWay);
+    let (urgency, reason) = of_n1(&pods(None));
+    assert_eq!((urgency, reason.as_str()), (Urgency::Stuck, "the agent's pod is gone; the report is its last word"));
+    assert_eq!(of_n1(&pods(Some(PodFact::default()))).0, Urgency::UnderWay);
     let trouble = PodFact { trouble: Some("its container: CrashLoopBackOff".to_owned()), ..PodFact::default() };
-    let (standing, reason) = of_n1(&pods(Some(trouble)));
-    assert_eq!(standing, Standing::Stuck);
+    let (urgency, reason) = of_n1(&pods(Some(trouble)));
+    assert_eq!(urgency, Urgency::Stuck);
     assert_eq!(reason, "the agent's pod is not ready: its container: CrashLoopBackOff");
     let unseen = Facts { pods: None, ..good(1) };
-    assert_eq!(of_n1(&unseen).0, Standing::AsDesired, "who may not list pods goes by the reports");
+    assert_eq!(of_n1(&unseen).0, Urgency::AsDesired, "who may not list pods goes by the reports");
 }
 
 #[test]
 fn a_report_about_another_desired_state_is_an_old_one() {
     let mut facts = good(1);
     facts.set = facts.set.map(|set| SetFact { desired: Some("01234567".to_owned()), ..set });
-    let (standing, reason) = of_n1(&facts);
-    assert_eq!(standing, Standing::UnderWay);
+    let (urgency, reason) = of_n1(&facts);
+    assert_eq!(urgency, Urgency::UnderWay);
     assert_eq!(reason, "the report is about desired state 5bba82fd, wanted is 01234567");
 }
 
 #[test]
-fn a_node_without_a_report_is_told_of_by_its_pod() {
+fn a_node_without_a_report_is_reported_by_its_pod() {
     let silent = || {
         let mut facts = good(1);
         facts.reports.clear();
         facts
     };
-    assert_eq!(of_n1(&silent()), (Standing::UnderWay, "no report yet; the agent's pod runs".to_owned()));
+    assert_eq!(of_n1(&silent()), (Urgency::UnderWay, "no report yet; the agent's pod runs".to_owned()));
     let mut removed = silent();
     removed.set = removed.set.map(|set| SetFact { phase: "Remove".to_owned(), ..set });
-    assert_eq!(of_n1(&removed), (Standing::AsDesired, String::new()));
+    assert_eq!(of_n1(&removed), (Urgency::AsDesired, String::new()));
     let mut without_pod = silent();
     without_pod.pods = Some(BTreeMap::new());
-    assert_eq!(of_n1(&without_pod), (Standing::Stuck, "no report, and no pod of the agent".to_owned()));
+    assert_eq!(of_n1(&without_pod), (Urgency::Stuck, "no report, and no pod of the agent".to_owned()));
     without_pod.pods = None;
-    assert_eq!(of_n1(&without_pod), (Standing::Stuck, "no report".to_owned()));
+    assert_eq!(of_n1(&without_pod), (Urgency::Stuck, "no report".to_owned()));
     let mut other = silent();
     other.nodes.insert("n1".to_owned(), NodeFact::default());
     let expected = "no agent runs here: the Node has not the label os=linux";
-    assert_eq!(of_n1(&other), (Standing::NotServed, expected.to_owned()));
+    assert_eq!(of_n1(&other), (Urgency::NotServed, expected.to_owned()));
     let mut without_set = silent();
     without_set.set = None;
-    assert_eq!(of_n1(&without_set).0, Standing::NotServed);
+    assert_eq!(of_n1(&without_set).0, Urgency::NotServed);
     without_set.is_set_hidden = true;
-    assert_eq!(of_n1(&without_set), (Standing::Stuck, "no report".to_owned()), "it may be there");
+    assert_eq!(of_n1(&without_set), (Urgency::Stuck, "no report".to_owned()), "it may be there");
 }
 
 #[test]
 fn a_report_that_cannot_be_read_is_said_to_be_so() {
     let mut facts = good(1);
     facts.reports.insert("n1".to_owned(), Err("the report has 262145 bytes".to_owned()));
-    assert_eq!(of_n1(&facts), (Standing::Stuck, "the report has 262145 bytes".to_owned()));
+    assert_eq!(of_n1(&facts), (Urgency::Stuck, "the report has 262145 bytes".to_owned()));
 }
 
 #[test]
 fn slots_are_held_or_waited_for() {
     let slot = |facts: &Facts| rows(facts)[0].slot;
     assert_eq!(slot(&good(1)), None);
-    assert_eq!(slot(&told_of("Working", "m", &["SlotsTaken"])), Some(Slot::Waits));
+    assert_eq!(slot(&facts_with_report("Working", "m", &["SlotsTaken"])), Some(Slot::Waits));
     let by_words = "kubelet runs on containerd; waiting for a switch slot (1 node at a time)";
-    assert_eq!(slot(&told_of("Working", by_words, &[])), Some(Slot::Waits), "an agent of before the codes");
-    let mut holds = told_of("Working", "3 steps to do", &["UnderWay"]);
+    assert_eq!(slot(&facts_with_report("Working", by_words, &[])), Some(Slot::Waits), "an agent of before the codes");
+    let mut holds = facts_with_report("Working", "3 steps to do", &["UnderWay"]);
     holds.slots = SlotsFact { holders: BTreeSet::from(["n1".to_owned()]), ..SlotsFact::default() };
     assert_eq!(slot(&holds), Some(Slot::Holds));
 }

@@ -1,4 +1,4 @@
-//! The agent's own look at its node, by a run of its program in its pod.
+//! The agent's own view of its node, by a run of its program in its pod.
 
 use anyhow::{Context as _, bail};
 use extension_config::names;

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_and_an_answer_that_is_no_list_is_not_repeated() {
+    async fn a_refusal_is_reported_and_an_answer_that_is_no_list_is_not_repeated() {
         let refusal =
             r#"{"kind":"Status","status":"Failure","reason":"Forbidden","code":403,"message":"nodes is forbidden"}"#;
         let (client, _) = api(move |_| (403, refusal.into()));

@@ -7,18 +7,28 @@ use crate::rows::tests::{good, report};
 /// A shoot in the middle of a roll-out, with everything that can be said of one.
 fn mixed() -> Facts {
     let mut facts = good(6);
-    let mut tell = |node: &str, stage: &str, message: &str, codes: &[&str]| {
+    let mut add_report = |node: &str, stage: &str, message: &str, codes: &[&str]| {
         facts.reports.insert(node.to_owned(), Ok(report(stage, message, codes)));
     };
-    tell("n2", "Working", "kubelet runs on containerd; waiting for a switch slot (1 node at a time)", &["SlotsTaken"]);
-    tell("n3", "RolledBack", "rolled back after failure 1: prove that the proxy answers: it crashed", &["RolledBack"]);
-    tell(
+    add_report(
+        "n2",
+        "Working",
+        "kubelet runs on containerd; waiting for a switch slot (1 node at a time)",
+        &["SlotsTaken"],
+    );
+    add_report(
+        "n3",
+        "RolledBack",
+        "rolled back after failure 1: prove that the proxy answers: it crashed",
+        &["RolledBack"],
+    );
+    add_report(
         "n5",
         "Working",
         "4 steps to do, with a restart of kubelet.service; next: write /opt/x (absent)",
         &["UnderWay"],
     );
-    tell("gone", "Installed", "", &[]);
+    add_report("gone", "Installed", "", &[]);
     facts.reports.remove("n4");
     facts.nodes.insert("n6".to_owned(), NodeFact::default());
     facts.reports.remove("n6");
@@ -56,7 +66,7 @@ fn a_table_fits_its_terminal() {
 }
 
 #[test]
-fn colours_follow_the_standing() {
+fn colours_follow_the_urgency() {
     let text = Status::of(&mixed()).text(1000, Style::Coloured, None);
     for (stage, code) in [("Installed", 32), ("Working", 33), ("RolledBack", 31)] {
         assert!(text.contains(&format!("\u{1b}[{code}m{stage}\u{1b}[0m")), "{text}");
@@ -121,7 +131,7 @@ fn names_are_listed_up_to_a_limit() {
 }
 
 #[test]
-fn a_stop_of_all_switches_is_told_with_who_is_held_by_it() {
+fn a_stop_of_all_switches_is_reported_with_who_is_held_by_it() {
     let mut facts = good(3);
     let set = facts.set.as_mut().unwrap();
     let annotations = [(names::HALT_ANNOTATION.to_owned(), "INC-1".to_owned())].into();

@@ -91,8 +91,8 @@ impl Api {
         Agent::new(Fake::from_state(state), shoot, None, telemetry, watch::channel(config_status).1, policies("n1").0)
     }
 
-    /// What was published since the last look, and how often the report was written.
-    fn news(&self) -> (Vec<String>, usize) {
+    /// What was published since the last check, and how often the report was written.
+    fn take_events(&self) -> (Vec<String>, usize) {
         let mut state = self.0.lock().unwrap();
         (std::mem::take(&mut state.events), std::mem::take(&mut state.reports_written))
     }
@@ -111,12 +111,12 @@ fn desired(phase: Phase, policy: &str) -> String {
 async fn rounds(api: &Api, agent: Agent<Fake>, desired: &str) -> (Agent<Fake>, Vec<String>) {
     let mut agent = agent;
     agent.round(desired_file::decode(desired)).await;
-    let (events, _) = api.news();
+    let (events, _) = api.take_events();
     agent.round(desired_file::decode(desired)).await;
-    assert_eq!(api.news(), (Vec::new(), 0), "the second round");
+    assert_eq!(api.take_events(), (Vec::new(), 0), "the second round");
     let mut next = api.agent(agent.node_mut().state.clone());
     next.round(desired_file::decode(desired)).await;
-    assert_eq!(api.news().0, [""; 0], "the next agent");
+    assert_eq!(api.take_events().0, [""; 0], "the next agent");
     (next, events)
 }
 
@@ -136,7 +136,7 @@ async fn each_change_of_a_node_is_published_once_whichever_agent_sees_it() {
     let (mut agent, events) = rounds(&api, agent, &desired(Phase::Install, "balloons")).await;
     assert_eq!(events, ["Normal CriResmgrConfigInEffect"]);
     agent.round(desired_file::decode(&desired(Phase::Remove, "none"))).await;
-    assert_eq!(api.news().0, ["Normal CriResmgrRemoved"]);
+    assert_eq!(api.take_events().0, ["Normal CriResmgrRemoved"]);
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ async fn a_new_agent_pushes_nothing_that_the_daemon_has() {
     }
     let (dynamic, inputs, _config_status) = fixture.agent();
     let mut agent = std::pin::pin!(dynamic.run());
-    // Configurations come before adjustments in every look: once these have arrived, nothing of the former was to be pushed.
+    // Configurations come before adjustments in every check: once these have arrived, nothing of the former was to be pushed.
     inputs.unbounded_send(adjustments()).unwrap();
     until(&mut agent, "the adjustments", || daemon.adjustments().len() == 1).await;
     assert_eq!(daemon.configurations(), [config("a")]);

@@ -87,7 +87,7 @@ fn only(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-/// The texts of a ConfigMap that counts. In place of those that are too long stands a key that no daemon has: so it is refused by name, told like
+/// The texts of a ConfigMap that counts. In place of those that are too long stands a key that no daemon has: so it is refused by name, reported like
 /// every other mistake, and what runs goes on.
 ///
 /// One without our label, as the original's users have them, counts as well: whoever may write it may label it. But one that is not valid may have

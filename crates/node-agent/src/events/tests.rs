@@ -4,7 +4,7 @@ use super::*;
 
 const START: u64 = 1_800_000_000;
 
-/// A node over time: what was told of it, and when it is.
+/// A node over time: what was said of it, and when it is.
 struct Node {
     published: Published,
     now: u64,
@@ -48,7 +48,7 @@ impl Node {
         }
     }
 
-    /// As desired, and told.
+    /// As desired, and published.
     fn installed() -> Self {
         let mut node = Self::new();
         node.stage = Stage::Installed;
@@ -128,7 +128,7 @@ impl Node {
         (self.done, self.healed) = (Done::default(), Done::default());
     }
 
-    /// One round that tells something, one that has nothing to tell, and another agent that has nothing to tell either.
+    /// One round that says something, one that has nothing to publish, and another agent that has nothing to publish either.
     fn tells_once(&mut self) -> String {
         let events = self.round();
         assert_eq!(events.len(), 1, "{events:?}");
@@ -142,7 +142,7 @@ impl Node {
 }
 
 #[test]
-fn a_switch_is_told_with_backend_configuration_and_restarts() {
+fn a_switch_is_reported_with_backend_configuration_and_restarts() {
     let mut node = Node::new();
     node.stage(Stage::Installed, &[], "").did(12, 1, "kubelet runs on containerd");
     assert_eq!(
@@ -159,7 +159,7 @@ fn a_switch_is_told_with_backend_configuration_and_restarts() {
 }
 
 #[test]
-fn a_change_of_backend_is_told_as_one() {
+fn a_change_of_backend_is_reported_as_one() {
     let mut node = Node::installed();
     node.stage(Stage::Working, &[ReasonCode::UnderWay], "3 steps to do").did(9, 1, "x");
     assert_eq!(node.round(), [""; 0]);
@@ -172,7 +172,7 @@ fn a_change_of_backend_is_told_as_one() {
 }
 
 #[test]
-fn a_roll_back_is_told_with_its_reason_and_so_is_the_recovery() {
+fn a_roll_back_is_reported_with_its_reason_and_so_is_the_recovery() {
     let mut node = Node::installed();
     node.stage(Stage::RolledBack, &[ReasonCode::RolledBackToPrevious], "rolled back after failure 1: it crashed")
         .did(3, 0, "x");
@@ -188,11 +188,11 @@ fn a_roll_back_is_told_with_its_reason_and_so_is_the_recovery() {
 }
 
 #[test]
-fn what_blocks_a_node_is_told_by_its_codes() {
+fn what_blocks_a_node_is_reported_by_its_codes() {
     let mut node = Node::new();
     node.stage(Stage::Blocked, &[ReasonCode::Space], "90 MiB are free");
     assert_eq!(node.tells_once(), "CriResmgrBlocked: Space: 90 MiB are free");
-    // The sentence alone is no news.
+    // The sentence alone is no change.
     node.stage(Stage::Blocked, &[ReasonCode::Space], "80 MiB are free");
     assert_eq!(node.round(), [""; 0]);
     node.stage(Stage::Blocked, &[ReasonCode::Space, ReasonCode::Masked], "80 MiB are free; masked");
@@ -200,7 +200,7 @@ fn what_blocks_a_node_is_told_by_its_codes() {
 }
 
 #[test]
-fn a_removal_is_told_once_and_nothing_is_told_of_a_node_that_was_never_switched() {
+fn a_removal_is_reported_once_and_a_node_that_was_never_switched_reports_nothing() {
     let mut node = Node::installed();
     node.stage(Stage::Clean, &[], "").did(20, 1, "x");
     assert!(node.tells_once().starts_with("CriResmgrRemoved: cri-resmgr is removed; "));
@@ -210,13 +210,13 @@ fn a_removal_is_told_once_and_nothing_is_told_of_a_node_that_was_never_switched(
     let mut blocked = Node::new();
     blocked.stage(Stage::Blocked, &[ReasonCode::Masked], "m").round();
     assert_eq!(blocked.stage(Stage::Clean, &[], "").round(), [""; 0], "nothing was there");
-    // The agent of before has removed it and could not tell.
+    // The agent of before has removed it and could not say.
     let mut published = Node::installed();
     assert_eq!(published.stage(Stage::Clean, &[], "").round().len(), 1);
 }
 
 #[test]
-fn a_heal_is_told_with_what_was_put_right_and_only_when_nothing_else_was_wanted() {
+fn a_heal_is_reported_with_what_was_put_right_and_only_when_nothing_else_was_wanted() {
     let mut node = Node::installed();
     node.did(2, 1, "kubelet runs on containerd");
     assert_eq!(
@@ -238,7 +238,7 @@ fn a_heal_is_told_with_what_was_put_right_and_only_when_nothing_else_was_wanted(
 }
 
 #[test]
-fn heals_that_come_often_are_told_together() {
+fn heals_that_come_often_are_reported_together() {
     let mut node = Node::installed();
     assert_eq!(node.did(1, 0, "a is missing").round().len(), 1);
     for _ in 0..3 {
@@ -255,7 +255,7 @@ fn heals_that_come_often_are_told_together() {
 }
 
 #[test]
-fn another_configuration_in_effect_is_told_when_it_is_known() {
+fn another_configuration_in_effect_is_reported_when_it_is_known() {
     let mut node = Node::installed();
     // The daemon was started anew, and has not got its configuration yet.
     node.in_effect = InEffect::Unknown;
@@ -268,7 +268,7 @@ fn another_configuration_in_effect_is_told_when_it_is_known() {
 }
 
 #[test]
-fn problems_and_warnings_are_told_while_they_hold_and_again_when_they_come_back() {
+fn problems_and_warnings_are_reported_while_they_hold_and_again_when_they_come_back() {
     let mut node = Node::installed();
     let refused = || ConfigProblem::Some(NodeEvent::ConfigRefused, "cri-resmgr refused x (1a2b3c4d)".to_owned());
     node.problem = refused();
@@ -307,7 +307,7 @@ fn who_waits_for_a_slot_says_so_when_it_takes_long_and_who_is_held_at_once() {
 }
 
 #[test]
-fn an_agent_after_one_that_remembered_nothing_tells_only_of_what_changes() {
+fn an_agent_after_one_that_remembered_nothing_reports_only_changes() {
     for (stage, codes) in [
         (Stage::Installed, &[][..]),
         (Stage::Clean, &[]),
@@ -326,7 +326,7 @@ fn an_agent_after_one_that_remembered_nothing_tells_only_of_what_changes() {
 }
 
 #[test]
-fn a_node_that_goes_to_and_fro_is_told_of_once_in_a_while_and_by_its_last_state() {
+fn a_node_that_goes_to_and_fro_is_reported_once_in_a_while_and_by_its_last_state() {
     let mut node = Node::installed();
     let mut count = 0;
     for minute in 0..60_u64 {
@@ -367,9 +367,9 @@ fn change() -> impl Strategy<Value = (u8, u64, u8)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever happens: a reason is told at most once in its period, a round after which nothing changed tells nothing, nor does another agent.
+    /// Whatever happens: a reason is reported at most once in its period, a round after which nothing changed says nothing, nor does another agent.
     #[test]
-    fn no_reason_is_told_twice_in_its_period_and_nothing_is_told_twice(changes in proptest::collection::vec(change(), 1..60)) {
+    fn no_reason_is_reported_twice_in_its_period_and_no_state_twice_in_a_row(changes in proptest::collection::vec(change(), 1..60)) {
         let mut node = Node::installed();
         let mut last: BTreeMap<String, u64> = BTreeMap::new();
         for (what, wait, detail) in changes {

@@ -93,7 +93,7 @@ impl OnHost<'_> {
         Ok(None)
     }
 
-    /// What a container's control group says, by what the runtime was told of its place; `None` where there is none.
+    /// What a container's control group says, by what the runtime was given as its place; `None` where there is none.
     fn cgroup(&self, cgroups_path: &str) -> Result<Option<Cgroup>> {
         let Some(path) = cgroup_path(cgroups_path) else { return Ok(None) };
         let is_unified = self.0.metadata(format!("{CGROUPS}/cgroup.controllers"))?.is_some();

@@ -17,7 +17,7 @@ pub struct Entry {
     pub cpus: String,
     /// Memory nodes, likewise.
     pub mems: String,
-    /// Where its control group is, as the runtime was told (`linux.cgroupsPath` of its specification).
+    /// Where its control group is, as the runtime was given it (`linux.cgroupsPath` of its specification).
     pub cgroups_path: String,
 }
 
@@ -27,7 +27,7 @@ pub enum BooksError {
     /// No JSON of this form.
     #[error("the books of the policy cannot be read")]
     Unreadable(#[source] serde_json::Error),
-    /// More than is looked at.
+    /// More than is checked.
     #[error("the books of the policy have {0} containers, at most {max} are read", max = limits::CONTAINERS)]
     TooMany(usize),
 }

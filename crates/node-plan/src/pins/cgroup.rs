@@ -60,7 +60,7 @@ fn on_a_curve(shares: u64) -> u64 {
     }
 }
 
-/// Path below the root of a hierarchy of control groups, without a slash at its begin; `None` for what names none. Runtimes are told either a path
+/// Path below the root of a hierarchy of control groups, without a slash at its begin; `None` for what names none. Runtimes are given either a path
 /// or, with systemd's driver, `SLICE:PREFIX:NAME` for the scope `PREFIX-NAME.scope` in a slice that lies in the slices that its name begins with.
 #[must_use]
 pub fn cgroup_path(cgroups_path: &str) -> Option<String> {

@@ -9,7 +9,7 @@ use super::books::Books;
 use super::cgroup::Cgroup;
 use super::limits::{self, cut};
 
-/// A container that runs, as the runtime tells.
+/// A container that runs, as the runtime reports it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Container {
     /// Its id.
@@ -53,9 +53,9 @@ pub struct Miss {
 /// All that are not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Misses {
-    /// Containers that were looked at.
+    /// Containers that were checked.
     pub of: usize,
-    /// Those that were not looked at: there are more than [`limits::CONTAINERS`].
+    /// Those that were not checked: there are more than [`limits::CONTAINERS`].
     pub not_looked_at: usize,
     /// The others, in the order of their ids.
     pub misses: Vec<Miss>,
@@ -68,7 +68,7 @@ impl Misses {
         self.misses.is_empty()
     }
 
-    /// Those that were missed in an earlier look, too, and in the same way: what was between two looks at different places (a container that came
+    /// Those that were missed in an earlier check, too, and in the same way: what was between two checks at different places (a container that came
     /// or went, books that are written after the answer) does not count.
     #[must_use]
     pub fn still(&self, earlier: &Self) -> Self {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn many_misses_are_counted_and_few_are_told() {
+    fn many_misses_are_counted_and_few_are_reported() {
         let many: Vec<Container> = (0..limits::CONTAINERS + 2).map(|number| container(&number.to_string())).collect();
         let misses = compare(&Books::default(), None, &BTreeMap::new(), &many);
         assert_eq!((misses.misses.len(), misses.not_looked_at), (limits::CONTAINERS, 2));

@@ -2,9 +2,9 @@
 
 /// Bytes of a policy's books. Those of 250 containers take about 3 MiB.
 pub const BOOKS_BYTES: u64 = 16 << 20;
-/// Containers of a node that are looked at; kubelet allows 110 pods unless told otherwise. What is beyond is not looked at, which is told.
+/// Containers of a node that are compared; kubelet allows 110 pods unless configured otherwise. What is beyond is not compared, which is reported.
 pub const CONTAINERS: usize = 4096;
-/// Misses that are told one by one.
+/// Misses that are reported one by one.
 pub const MISSES: usize = 5;
 /// Characters of a name or a value in a message.
 pub const WORD_CHARACTERS: usize = 80;

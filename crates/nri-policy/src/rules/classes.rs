@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::finding::{Place, Verdict, quoted};
+use crate::finding::{CheckOutcome, Place, quoted};
 use crate::grammar::{Frequency, frequency};
 use crate::limits;
 use crate::rules::host;
@@ -15,30 +15,30 @@ const LEAST_KHZ: f64 = 100_000.0;
 pub(super) fn names<'a>(
     names: impl Iterator<Item = &'a str>,
     list: &Place<'_>,
-    verdict: &mut Verdict,
+    outcome: &mut CheckOutcome,
 ) -> BTreeSet<&'a str> {
     let mut seen = BTreeSet::new();
     for (index, name) in names.enumerate() {
         let place = list.item(index);
         let place = place.key("name");
         if name.is_empty() || name.len() > limits::NAME_BYTES {
-            verdict.fault(place, format!("has {} bytes, allowed: 1 to {}", name.len(), limits::NAME_BYTES));
+            outcome.fault(place, format!("has {} bytes, allowed: 1 to {}", name.len(), limits::NAME_BYTES));
         } else if !seen.insert(name) {
-            verdict.fault(place, format!("is {}, as another before it; allowed: each name once", quoted(name)));
+            outcome.fault(place, format!("is {}, as another before it; allowed: each name once", quoted(name)));
         }
     }
     seen
 }
 
-pub(super) fn check_for_balloons(spec: &Spec, verdict: &mut Verdict) {
+pub(super) fn check_for_balloons(spec: &Spec, outcome: &mut CheckOutcome) {
     let spec_place = Place::Spec;
-    let mut known = check_cpu_classes(spec, verdict);
-    check_old_cpu_classes(&spec.control.cpu.classes, verdict);
+    let mut known = check_cpu_classes(spec, outcome);
+    check_old_cpu_classes(&spec.control.cpu.classes, outcome);
     known.extend(spec.control.cpu.classes.keys().map(String::as_str));
     for name in spec.control.cpu.classes.keys().filter(|name| spec.cpu_classes.iter().any(|class| class.name == **name))
     {
         let message = format!("{} has no effect: cpuClasses has a class of this name", quoted(name));
-        verdict.warning("spec.control.cpu.classes", message);
+        outcome.warning("spec.control.cpu.classes", message);
     }
     let types = spec_place.key("balloonTypes");
     let users = spec.balloon_types.iter().enumerate().map(|(index, balloon)| (Some(index), balloon.cpu_class.as_str()));
@@ -48,22 +48,22 @@ pub(super) fn check_for_balloons(spec: &Spec, verdict: &mut Verdict) {
         }
         let message = format!("is {}, which is no CPU class of this policy: nothing is set", quoted(name));
         match index {
-            Some(index) => verdict.warning(types.item(index).key("cpuClass"), message),
-            None => verdict.warning("spec.idleCPUClass", message),
+            Some(index) => outcome.warning(types.item(index).key("cpuClass"), message),
+            None => outcome.warning("spec.idleCPUClass", message),
         }
     }
-    check_scheduling_classes(spec, verdict);
+    check_scheduling_classes(spec, outcome);
 }
 
-pub(super) fn check_for_topology_aware(spec: &Spec, verdict: &mut Verdict) {
+pub(super) fn check_for_topology_aware(spec: &Spec, outcome: &mut CheckOutcome) {
     let spec_place = Place::Spec;
-    let known = check_cpu_classes(spec, verdict);
+    let known = check_cpu_classes(spec, outcome);
     if !spec.control.cpu.classes.is_empty() {
-        verdict.warning("spec.control.cpu.classes", "has no effect with this policy, allowed: cpuClasses");
+        outcome.warning("spec.control.cpu.classes", "has no effect with this policy, allowed: cpuClasses");
     }
     if !known.is_empty() && spec.shared_pool_cpu_class.is_empty() {
         let message = "is missing, and must be there where cpuClasses has a class";
-        verdict.fault("spec.sharedPoolCPUClass", message);
+        outcome.fault("spec.sharedPoolCPUClass", message);
     }
     for (key, name) in [
         ("sharedPoolCPUClass", &spec.shared_pool_cpu_class),
@@ -72,28 +72,28 @@ pub(super) fn check_for_topology_aware(spec: &Spec, verdict: &mut Verdict) {
     ] {
         let place = spec_place.key(key);
         if known.is_empty() && !name.is_empty() {
-            verdict.warning(place, "has no effect: cpuClasses has no class");
+            outcome.warning(place, "has no effect: cpuClasses has no class");
         } else if !name.is_empty() && !known.contains(name.as_str()) {
-            verdict.fault(place, format!("is {}, allowed: a class of cpuClasses", quoted(name)));
+            outcome.fault(place, format!("is {}, allowed: a class of cpuClasses", quoted(name)));
         }
     }
     if !spec.pin_cpu && !spec.pin_memory {
-        verdict.warning("spec.pinCPU", "is false, and so is pinMemory: no container is pinned to anything");
+        outcome.warning("spec.pinCPU", "is false, and so is pinMemory: no container is pinned to anything");
     }
-    let classes = check_scheduling_classes(spec, verdict);
+    let classes = check_scheduling_classes(spec, outcome);
     let place = spec_place.key("namespaceSchedulingClasses");
     for (namespace, class) in &spec.namespace_scheduling_classes {
-        check_scheduling_class(class, &classes, place.key(namespace), verdict);
+        check_scheduling_class(class, &classes, place.key(namespace), outcome);
     }
     let place = spec_place.key("podQoSSchedulingClasses");
     let mut seen = BTreeSet::new();
     for (qos, class) in &spec.pod_qos_scheduling_classes {
-        check_scheduling_class(class, &classes, place.key(qos), verdict);
+        check_scheduling_class(class, &classes, place.key(qos), outcome);
         let known = ["besteffort", "burstable", "guaranteed"].into_iter().find(|known| known.eq_ignore_ascii_case(qos));
         match known {
-            None => verdict.fault(place.key(qos), "there is no such key, allowed: BestEffort, Burstable, Guaranteed"),
+            None => outcome.fault(place.key(qos), "there is no such key, allowed: BestEffort, Burstable, Guaranteed"),
             Some(known) if !seen.insert(known) => {
-                verdict.fault(place.key(qos), "is given twice, in two letter cases; allowed: once");
+                outcome.fault(place.key(qos), "is given twice, in two letter cases; allowed: once");
             }
             Some(_) => {}
         }
@@ -101,14 +101,14 @@ pub(super) fn check_for_topology_aware(spec: &Spec, verdict: &mut Verdict) {
 }
 
 /// Names of the classes; says what is wrong with them.
-fn check_cpu_classes<'a>(spec: &'a Spec, verdict: &mut Verdict) -> BTreeSet<&'a str> {
+fn check_cpu_classes<'a>(spec: &'a Spec, outcome: &mut CheckOutcome) -> BTreeSet<&'a str> {
     let spec_place = Place::Spec;
     let list = spec_place.key("cpuClasses");
     let mut of_priority: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, class) in spec.cpu_classes.iter().enumerate() {
         let place = list.item(index);
-        check_cpu_class(class, &place, verdict);
-        check_frequencies(&place, verdict, |key| {
+        check_cpu_class(class, &place, outcome);
+        check_frequencies(&place, outcome, |key| {
             frequency(match key {
                 "minFreq" => &class.min_freq,
                 "maxFreq" => &class.max_freq,
@@ -124,40 +124,40 @@ fn check_cpu_classes<'a>(spec: &'a Spec, verdict: &mut Verdict) -> BTreeSet<&'a 
         {
             let message =
                 format!("is {priority}, as that of cpuClasses[{other}]; allowed: one class for each priority");
-            verdict.fault(place.key("pctPriority"), message);
+            outcome.fault(place.key("pctPriority"), message);
         }
     }
     let managed = spec.cpu_classes.iter().any(|class| !class.pct_priority.is_empty());
     if managed && spec.cpu_classes.iter().any(|class| class.sst_clos_id.is_some()) {
-        verdict.fault(list, "has pctPriority in one class and sstClosID in another, allowed: only one of the two keys");
+        outcome.fault(list, "has pctPriority in one class and sstClosID in another, allowed: only one of the two keys");
     }
-    names(spec.cpu_classes.iter().map(|class| class.name.as_str()), &list, verdict)
+    names(spec.cpu_classes.iter().map(|class| class.name.as_str()), &list, outcome)
 }
 
-fn check_cpu_class(class: &CpuClass, place: &Place<'_>, verdict: &mut Verdict) {
+fn check_cpu_class(class: &CpuClass, place: &Place<'_>, outcome: &mut CheckOutcome) {
     let is_managed = !class.pct_priority.is_empty();
     if is_managed && class.sst_clos_id.is_some() {
-        verdict.fault(place.key("sstClosID"), "stands beside pctPriority, allowed: one of the two");
+        outcome.fault(place.key("sstClosID"), "stands beside pctPriority, allowed: one of the two");
     }
     for (key, text) in [("pctMinFreq", &class.pct_min_freq), ("pctMaxFreq", &class.pct_max_freq)] {
         let is_set =
             !matches!(frequency(text), None | Some(Frequency::Unset)) && frequency(text) != Some(Frequency::Khz(0.0));
         if is_set && (!is_managed || class.sst_clos_id.is_some()) {
-            verdict.fault(place.key(key), format!("is {}, allowed: only beside pctPriority", quoted(text)));
+            outcome.fault(place.key(key), format!("is {}, allowed: only beside pctPriority", quoted(text)));
         }
     }
     if class.publish_extended_resource {
         let key = place.key("publishExtendedResource");
         if is_managed || class.sst_clos_id.is_some() {
-            verdict.warning(key, host::NO_API);
+            outcome.warning(key, host::NO_API);
         } else {
-            verdict.fault(key, "is true, allowed: only beside pctPriority or sstClosID");
+            outcome.fault(key, "is true, allowed: only beside pctPriority or sstClosID");
         }
     }
 }
 
 /// The deprecated form: numbers in kHz.
-fn check_old_cpu_classes(classes: &BTreeMap<String, OldCpuClass>, verdict: &mut Verdict) {
+fn check_old_cpu_classes(classes: &BTreeMap<String, OldCpuClass>, outcome: &mut CheckOutcome) {
     #[expect(clippy::cast_precision_loss, reason = "the schema allows 32 bits")]
     let khz = |number: u64| Some(if number == 0 { Frequency::Unset } else { Frequency::Khz(number as f64) });
     let place = Place::Spec;
@@ -165,7 +165,7 @@ fn check_old_cpu_classes(classes: &BTreeMap<String, OldCpuClass>, verdict: &mut 
     let place = place.key("cpu");
     let place = place.key("classes");
     for (name, class) in classes {
-        check_frequencies(&place.key(name), verdict, |key| match key {
+        check_frequencies(&place.key(name), outcome, |key| match key {
             "minFreq" => khz(class.lowest),
             "maxFreq" => khz(class.highest),
             "uncoreMinFreq" => khz(class.uncore_lowest),
@@ -175,7 +175,7 @@ fn check_old_cpu_classes(classes: &BTreeMap<String, OldCpuClass>, verdict: &mut 
     }
 }
 
-fn check_frequencies(place: &Place<'_>, verdict: &mut Verdict, frequency: impl Fn(&str) -> Option<Frequency>) {
+fn check_frequencies(place: &Place<'_>, outcome: &mut CheckOutcome, frequency: impl Fn(&str) -> Option<Frequency>) {
     let pairs = [("minFreq", "maxFreq"), ("uncoreMinFreq", "uncoreMaxFreq"), ("pctMinFreq", "pctMaxFreq")];
     for (low_key, high_key) in pairs {
         let khz = |key| match frequency(key) {
@@ -185,19 +185,19 @@ fn check_frequencies(place: &Place<'_>, verdict: &mut Verdict, frequency: impl F
         for key in [low_key, high_key] {
             if let Some(khz) = khz(key).filter(|khz| *khz < LEAST_KHZ) {
                 let message = format!("is {khz} kHz, below 100 MHz: without a unit it is in kHz");
-                verdict.warning(place.key(key), message);
+                outcome.warning(place.key(key), message);
             }
         }
         if let (Some(low), Some(high)) = (khz(low_key), khz(high_key))
             && low > high
         {
-            verdict.fault(place.key(low_key), format!("is {low} kHz, allowed: at most {high_key}, {high} kHz"));
+            outcome.fault(place.key(low_key), format!("is {low} kHz, allowed: at most {high_key}, {high} kHz"));
         }
     }
 }
 
 /// Names of the classes; says what is wrong with them.
-fn check_scheduling_classes<'a>(spec: &'a Spec, verdict: &mut Verdict) -> BTreeSet<&'a str> {
+fn check_scheduling_classes<'a>(spec: &'a Spec, outcome: &mut CheckOutcome) -> BTreeSet<&'a str> {
     let spec_place = Place::Spec;
     let list = spec_place.key("schedulingClasses");
     for (index, class) in spec.scheduling_classes.iter().enumerate() {
@@ -207,7 +207,7 @@ fn check_scheduling_classes<'a>(spec: &'a Spec, verdict: &mut Verdict) -> BTreeS
         if (class.priority == 0) == takes_priority {
             let allowed =
                 if takes_priority { "1 to 99 with fifo and rr" } else { "0 with another policy than fifo and rr" };
-            verdict.fault(place.key("priority"), format!("is {}, allowed: {allowed}", class.priority));
+            outcome.fault(place.key("priority"), format!("is {}, allowed: {allowed}", class.priority));
         }
         let SchedulingClass { runtime, deadline, period, .. } = class;
         if class.policy == "deadline" {
@@ -216,18 +216,18 @@ fn check_scheduling_classes<'a>(spec: &'a Spec, verdict: &mut Verdict) -> BTreeS
                 let message = format!(
                     "has runtime {runtime}, deadline {deadline}, period {period}, allowed: 0 < runtime <= deadline <= period"
                 );
-                verdict.fault(place, message);
+                outcome.fault(place, message);
             }
         } else if runtime | deadline | period != 0 {
-            verdict.fault(place, "has runtime, deadline or period, allowed: only with the policy deadline");
+            outcome.fault(place, "has runtime, deadline or period, allowed: only with the policy deadline");
         }
     }
-    names(spec.scheduling_classes.iter().map(|class| class.name.as_str()), &list, verdict)
+    names(spec.scheduling_classes.iter().map(|class| class.name.as_str()), &list, outcome)
 }
 
-pub(super) fn check_scheduling_class(name: &str, known: &BTreeSet<&str>, place: Place<'_>, verdict: &mut Verdict) {
+pub(super) fn check_scheduling_class(name: &str, known: &BTreeSet<&str>, place: Place<'_>, outcome: &mut CheckOutcome) {
     if !known.contains(name) {
-        verdict.fault(place, format!("is {}, allowed: a class of schedulingClasses", quoted(name)));
+        outcome.fault(place, format!("is {}, allowed: a class of schedulingClasses", quoted(name)));
     }
 }
 

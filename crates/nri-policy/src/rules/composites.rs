@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::finding::{Place, Verdict, quoted};
+use crate::finding::{CheckOutcome, Place, quoted};
 use crate::limits;
 use crate::rules::{DEFAULT, RESERVED};
 use crate::typed::BalloonType;
@@ -15,12 +15,12 @@ pub(super) struct Composition {
 }
 
 /// Checks what types are made of. The types' names are known to be unlike.
-pub(super) fn check(types: &[BalloonType], list: &Place<'_>, verdict: &mut Verdict) -> Composition {
+pub(super) fn check(types: &[BalloonType], list: &Place<'_>, outcome: &mut CheckOutcome) -> Composition {
     let by_name: BTreeMap<&str, usize> =
         types.iter().enumerate().map(|(index, balloon)| (balloon.name.as_str(), index)).collect();
     for (index, balloon) in types.iter().enumerate() {
         let place = list.item(index);
-        check_type(balloon, &place, verdict);
+        check_type(balloon, &place, outcome);
         let components = place.key("components");
         for (index, component) in balloon.components.iter().enumerate() {
             let name = component.balloon_type.as_str();
@@ -34,7 +34,7 @@ pub(super) fn check(types: &[BalloonType], list: &Place<'_>, verdict: &mut Verdi
                 _ => continue,
             };
             let place = components.item(index);
-            verdict.fault(place.key("balloonType"), format!("is {}, {message}", quoted(name)));
+            outcome.fault(place.key("balloonType"), format!("is {}, {message}", quoted(name)));
         }
     }
     let mut walk = Walk { types, by_name, known: vec![State::New; types.len()] };
@@ -45,9 +45,9 @@ pub(super) fn check(types: &[BalloonType], list: &Place<'_>, verdict: &mut Verdi
         let size = walk.size(index);
         let most = limits::COMPONENT_BALLOONS;
         if size.is_err() {
-            verdict.fault(place, "the type contains itself, allowed: only types that do not");
+            outcome.fault(place, "the type contains itself, allowed: only types that do not");
         } else if size.is_ok_and(|size| size.balloons > most) {
-            verdict.fault(place, format!("one balloon is made of more than {most} others, allowed: {most}"));
+            outcome.fault(place, format!("one balloon is made of more than {most} others, allowed: {most}"));
         }
         cpus.push(size.map_or(0, |size| size.cpus));
     }
@@ -55,11 +55,11 @@ pub(super) fn check(types: &[BalloonType], list: &Place<'_>, verdict: &mut Verdi
 }
 
 /// Source: validateConfig in cmd/plugins/balloons/policy/balloons-policy.go @ v0.14.0.
-fn check_type(balloon: &BalloonType, place: &Place<'_>, verdict: &mut Verdict) {
+fn check_type(balloon: &BalloonType, place: &Place<'_>, outcome: &mut CheckOutcome) {
     if balloon.components.is_empty() {
         if !balloon.component_creation.is_empty() {
             let message = format!("is {}, allowed: only beside components", quoted(&balloon.component_creation));
-            verdict.fault(place.key("componentCreation"), message);
+            outcome.fault(place.key("componentCreation"), message);
         }
         return;
     }
@@ -72,7 +72,7 @@ fn check_type(balloon: &BalloonType, place: &Place<'_>, verdict: &mut Verdict) {
         ("preferCoreType", !balloon.prefer_core_type.is_empty()),
     ] {
         if is_given {
-            verdict.fault(place.key(key), "stands beside components, allowed: only in the components' own types");
+            outcome.fault(place.key(key), "stands beside components, allowed: only in the components' own types");
         }
     }
 }

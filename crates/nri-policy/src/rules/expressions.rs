@@ -1,6 +1,6 @@
 //! Expressions that choose containers: pkg/apis/resmgr/v1alpha1/expression.go @ v0.14.0.
 
-use crate::finding::{Place, Verdict, quoted};
+use crate::finding::{CheckOutcome, Place, quoted};
 use crate::grammar::{is_glob, matches_glob};
 use crate::typed::{Expression, Spec};
 
@@ -8,18 +8,18 @@ const KEYS: &str = "id, uid, name, namespace, qosclass, labels/KEY, tags/KEY, ea
 /// The namespace of system pods.
 const KUBE_SYSTEM: &str = "kube-system";
 
-pub(super) fn check_preserve(spec: &Spec, verdict: &mut Verdict) {
+pub(super) fn check_preserve(spec: &Spec, outcome: &mut CheckOutcome) {
     let place = Place::Spec;
-    check(&spec.preserve.match_expressions, &place.key("preserve"), verdict);
+    check(&spec.preserve.match_expressions, &place.key("preserve"), outcome);
 }
 
 /// Reports what is wrong in a list `matchExpressions`.
-pub(super) fn check(expressions: &[Expression], parent: &Place<'_>, verdict: &mut Verdict) {
+pub(super) fn check(expressions: &[Expression], parent: &Place<'_>, outcome: &mut CheckOutcome) {
     let list = parent.key("matchExpressions");
     for (index, expression) in expressions.iter().enumerate() {
         let place = list.item(index);
         if !is_key(&expression.key) {
-            verdict.fault(place.key("key"), format!("is {}, allowed: {KEYS}", quoted(&expression.key)));
+            outcome.fault(place.key("key"), format!("is {}, allowed: {KEYS}", quoted(&expression.key)));
         }
         let count = expression.values.len();
         let allowed = match expression.operator.as_str() {
@@ -30,13 +30,13 @@ pub(super) fn check(expressions: &[Expression], parent: &Place<'_>, verdict: &mu
         };
         if let Some(allowed) = allowed {
             let operator = &expression.operator;
-            verdict.fault(place.key("values"), format!("has {count} values, allowed with {operator}: {allowed}"));
+            outcome.fault(place.key("values"), format!("has {count} values, allowed with {operator}: {allowed}"));
         }
         if expression.operator.starts_with("Matches") {
             let values = place.key("values");
             for (index, pattern) in expression.values.iter().enumerate().filter(|(_, value)| !is_glob(value)) {
                 let message = format!("is {}, must be a pattern such as app-*", quoted(pattern));
-                verdict.fault(values.item(index), message);
+                outcome.fault(values.item(index), message);
             }
         }
     }

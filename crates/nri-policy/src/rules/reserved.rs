@@ -2,7 +2,7 @@
 //! @ v0.14.0.
 
 use crate::cpus::Cpus;
-use crate::finding::{Place, Verdict};
+use crate::finding::{CheckOutcome, Place};
 use crate::rules::RESERVED;
 use crate::rules::resources::Resources;
 use crate::typed::Spec;
@@ -19,7 +19,7 @@ pub(super) fn complete(
     spec: &Spec,
     resources: &Resources,
     list: &Place<'_>,
-    verdict: &mut Verdict,
+    outcome: &mut CheckOutcome,
 ) -> Option<ReservedType> {
     let listed = spec.balloon_types.iter().enumerate().find(|(_, balloon)| balloon.name == RESERVED);
     let (min, max) = listed.map_or((0, 0), |(_, balloon)| (balloon.min_cpus, balloon.max_cpus));
@@ -36,11 +36,11 @@ pub(super) fn complete(
     let place = list.item(index);
     if min != 0 && min != count {
         let message = format!("is {min}, allowed: {count}, as reservedResources rounded up, or no such key");
-        verdict.fault(place.key("minCPUs"), message);
+        outcome.fault(place.key("minCPUs"), message);
         return None;
     }
     if max != 0 && max < count {
-        verdict.fault(place.key("maxCPUs"), format!("is {max}, allowed: at least {count}, as reservedResources"));
+        outcome.fault(place.key("maxCPUs"), format!("is {max}, allowed: at least {count}, as reservedResources"));
         return None;
     }
     Some(ReservedType { min_cpus: count })

@@ -1,7 +1,7 @@
 //! `availableResources` and `reservedResources`.
 
 use crate::cpus::{CpuSet, Cpus};
-use crate::finding::{Place, Verdict, quoted};
+use crate::finding::{CheckOutcome, Place, quoted};
 use crate::grammar::matches_glob;
 use crate::rules::RESERVED;
 use crate::typed::Spec;
@@ -18,41 +18,41 @@ pub(super) struct Resources {
 
 impl Resources {
     /// `None` when they are wrong.
-    pub(super) fn check(spec: &Spec, verdict: &mut Verdict) -> Option<Self> {
+    pub(super) fn check(spec: &Spec, outcome: &mut CheckOutcome) -> Option<Self> {
         let spec_place = Place::Spec;
         let place = spec_place.key("availableResources");
-        check_keys(spec.available_resources.keys(), &place, verdict);
+        check_keys(spec.available_resources.keys(), &place, outcome);
         let available = spec.available_resources.get("cpu").map(|text| (text, Cpus::read(text)));
         let available = match available {
             None => None,
             Some((_, Some(cpus @ (Cpus::Set(_) | Cpus::AllBut(_))))) => Some(cpus),
             Some((text, _)) => {
-                verdict.fault(place.key("cpu"), wrong(text, AVAILABLE_FORMS));
+                outcome.fault(place.key("cpu"), wrong(text, AVAILABLE_FORMS));
                 return None;
             }
         };
         let place = spec_place.key("reservedResources");
-        check_keys(spec.reserved_resources.keys(), &place, verdict);
+        check_keys(spec.reserved_resources.keys(), &place, outcome);
         let place = place.key("cpu");
         let Some(text) = spec.reserved_resources.get("cpu") else {
-            verdict.fault(place, format!("is missing, and without it nothing is reserved, allowed: {RESERVED_FORMS}"));
+            outcome.fault(place, format!("is missing, and without it nothing is reserved, allowed: {RESERVED_FORMS}"));
             return None;
         };
         let Some(reserved) = Cpus::read(text) else {
-            verdict.fault(place, wrong(text, RESERVED_FORMS));
+            outcome.fault(place, wrong(text, RESERVED_FORMS));
             return None;
         };
         let resources = Self { available, reserved };
         match resources.conflict(takes_everything(spec)) {
             None => Some(resources),
             Some(message) => {
-                verdict.fault(place, format!("is {}, {message}", quoted(text)));
+                outcome.fault(place, format!("is {}, {message}", quoted(text)));
                 None
             }
         }
     }
 
-    /// What is wrong with the two together, as far as it can be told without the node.
+    /// What is wrong with the two together, as far as it can be known without the node.
     fn conflict(&self, takes_everything: bool) -> Option<String> {
         const NOTHING_LEFT: &str = "and leaves no CPU of availableResources for other pods, allowed: fewer";
         let nothing_left = || (!takes_everything).then(|| NOTHING_LEFT.to_owned());
@@ -117,9 +117,9 @@ fn takes_everything(spec: &Spec) -> bool {
 }
 
 /// The plugin looks at `cpu` only: any other key is taken, and means nothing.
-fn check_keys<'a>(keys: impl Iterator<Item = &'a String>, place: &Place<'_>, verdict: &mut Verdict) {
+fn check_keys<'a>(keys: impl Iterator<Item = &'a String>, place: &Place<'_>, outcome: &mut CheckOutcome) {
     for key in keys.filter(|key| *key != "cpu") {
-        verdict.fault(
+        outcome.fault(
             place.key(key),
             "there is no such key (letter case counts), and it would mean nothing, allowed: cpu",
         );

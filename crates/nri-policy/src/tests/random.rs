@@ -111,7 +111,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
     proptest::sample::select(&Kind::ALL[..])
 }
 
-/// A kind and a spec that is near to right; mostly with CPUs that are right, as otherwise nothing else is looked at.
+/// A kind and a spec that is near to right; mostly with CPUs that are right, as otherwise nothing else is checked.
 fn near_policy() -> impl Strategy<Value = (Kind, Value)> {
     let reserved = proptest::sample::select(vec!["2", "750m", "cpuset:0-1", "exclude-cpuset:1"]);
     let of = |kind: Kind| (Just(kind), object(kind.fields(), 0.08));

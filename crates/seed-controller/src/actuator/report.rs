@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::configuration::{Owner, Resolved, status};
 use crate::reason;
 
-/// What is told of a stop of all switches, when that is not what stood in the status before.
+/// The Event about a stop of all switches, when that is not what stood in the status before.
 fn halted(before: Option<&Value>, halt: Option<&Halt>) -> Option<Notice> {
     let stood = before.and_then(|before| before.get(status::HALTED));
     match (stood, halt) {
@@ -69,10 +69,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_of_switches_and_its_end_are_told_once() {
+    fn a_stop_of_switches_and_its_end_are_one_event_each() {
         let halt = |value: &str| Halt::of(&BTreeMap::from([(names::HALT_ANNOTATION.to_owned(), value.to_owned())]));
         let stood = |reason: &str| Some(json!({ status::HALTED: reason }));
-        for (before, now, told) in [
+        for (before, now, reported) in [
             (None, None, None),
             (Some(json!({})), None, None),
             (None, halt("true"), Some("No node begins to switch any more")),
@@ -83,7 +83,7 @@ mod tests {
             (stood("INC-1"), None, Some("Nodes may switch again")),
         ] {
             let notice = halted(before.as_ref(), now.as_ref());
-            assert_eq!(notice.map(|notice| notice.note).as_deref(), told, "{before:?} {now:?}");
+            assert_eq!(notice.map(|notice| notice.note).as_deref(), reported, "{before:?} {now:?}");
         }
     }
 }

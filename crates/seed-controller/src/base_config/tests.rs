@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// What the API server answers to one list, and then tells in the watch that follows. An empty watch stays silent.
+/// What the API server answers to one list, and then sends in the watch that follows. An empty watch stays silent.
 enum Round {
     Fails,
     Serves { listed: Vec<Value>, events: Vec<Value> },
@@ -34,8 +34,8 @@ fn client(rounds: Vec<Round>) -> (Client, Arc<Mutex<Vec<Instant>>>) {
     let service = tower::service_fn(move |request: Request<Body>| {
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
         let (code, text) = if is_watch {
-            let told = std::mem::take(&mut *events.lock().unwrap());
-            let lines: Vec<String> = told.iter().map(|event: &Value| format!("{event}\n")).collect();
+            let reported = std::mem::take(&mut *events.lock().unwrap());
+            let lines: Vec<String> = reported.iter().map(|event: &Value| format!("{event}\n")).collect();
             (200, lines.concat())
         } else {
             times.lock().unwrap().push(Instant::now());
@@ -69,14 +69,14 @@ async fn follow(rounds: Vec<Round>, time: Duration) -> (Vec<Option<String>>, Vec
     let (watch, mut revision) = BaseConfigWatch::new(Arc::clone(&base), &mut Registry::default());
     let (client, lists) = client(rounds);
     let mut seen = Vec::new();
-    let look = async {
+    let wait = async {
         while revision.changed().await.is_ok() {
             seen.push(base.current().and_then(|data| data.get("policy").cloned()));
         }
     };
     tokio::select! {
         () = watch.run(client, "ns") => panic!("the watch ended"),
-        () = look => panic!("nobody watches"),
+        () = wait => panic!("nobody watches"),
         () = tokio::time::sleep(time) => {}
     }
     let lists = lists.lock().unwrap().clone();
@@ -96,7 +96,7 @@ async fn configuration_follows_lists_and_events() {
     ] {
         let rounds = vec![Round::Serves { listed: vec![map(1, "a")], events }];
         let (seen, _) = follow(rounds, Duration::from_secs(5)).await;
-        // The list may have been overtaken by an event before anybody looked: only the last state is promised.
+        // The list may have been overtaken by an event before anybody read it: only the last state is promised.
         assert_eq!(seen.last().cloned().flatten(), last, "{seen:?}");
     }
 }

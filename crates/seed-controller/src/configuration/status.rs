@@ -45,12 +45,12 @@ fn status(configs: &Value, warnings: &[String], owner: &Owner) -> Value {
 
 fn left_alone(pools: &[LeftAlone]) -> Value {
     let named = pools.iter().take(limits::WORKER_POOLS_TOLD);
-    let mut told: Vec<Value> =
+    let mut reported: Vec<Value> =
         named.map(|LeftAlone { name, reasons }| json!({ "pool": name, "reason": reasons.join("; ") })).collect();
     if let more @ 1.. = pools.len().saturating_sub(limits::WORKER_POOLS_TOLD) {
-        told.push(json!({ "reason": format!("and {more} more worker pools") }));
+        reported.push(json!({ "reason": format!("and {more} more worker pools") }));
     }
-    told.into()
+    reported.into()
 }
 
 /// What to say in an Event about the pools that are left alone, when that is not what stood in the status before.
@@ -69,7 +69,7 @@ pub(crate) fn left_alone_note(before: Option<&Value>, effective: &Effective) -> 
     Some(format!("{what}: {}{more}", named.join(", ")))
 }
 
-/// The providerStatus of a configuration that stays in effect as it is: what stood there before, and why it is not looked into.
+/// The providerStatus of a configuration that stays in effect as it is: what stood there before, and why it is not examined.
 pub(crate) fn status_of_kept(owner: &Owner, what: &str, why: &dyn std::fmt::Display) -> Value {
     let before = of(&owner.extension);
     let of_before = |key: &str| before.as_ref().and_then(|before| before.get(key)).cloned();

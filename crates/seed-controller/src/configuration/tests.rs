@@ -71,7 +71,7 @@ fn the_extensions_copy_comes_before_the_shoot() {
 }
 
 #[tokio::test]
-async fn the_status_tells_sources_and_warnings_but_no_text() {
+async fn the_status_names_sources_and_warnings_but_no_text() {
     let base = BaseConfig::default();
     base.update(Some(data(GOOD))).await;
     let own = json!({"configs": {"default": "policy: {Active: static, ReservedResources: {CPU: 1}}"}});
@@ -119,9 +119,9 @@ fn what_is_in_effect_is_known_by_its_hash_or_by_an_earlier_version_that_was_done
     };
     let own = shoot_config(BAD);
     let hash = owner(Some(&own)).hash();
-    let done = |state: &str, observed: i64, told: Value| {
+    let done = |state: &str, observed: i64, reported: Value| {
         let operation = json!({"description": "", "lastUpdateTime": "2026-01-01T00:00:00Z", "progress": 100, "state": state, "type": "Reconcile"});
-        json!({"lastOperation": operation, "observedGeneration": observed, "providerStatus": told})
+        json!({"lastOperation": operation, "observedGeneration": observed, "providerStatus": reported})
     };
     for (status, expected) in [
         (json!({}), false),

@@ -99,7 +99,7 @@ fn every_example() {
     );
 }
 
-/// Field case N20: pools of which the Shoot tells that cri-resmgr cannot work there. What travels and what the owner sees; all other objects are
+/// Field case N20: pools of which the Shoot says that cri-resmgr cannot work there. What travels and what the owner sees; all other objects are
 /// those of the test `installation`, so the agents run there too, with nothing to do.
 #[test]
 fn pools_that_are_left_alone() {
@@ -117,7 +117,7 @@ fn pools_that_are_left_alone() {
         worker("docker", json!({"cri": {"name": "docker"}, "kubernetes": {"kubelet": {}, "version": "1.22.17"}})),
         worker("arm", json!({"machine": {"type": "m", "architecture": "arm64"}, "kubernetes": {"kubelet": {}}})),
     ];
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for workers in [[&ruled_out[..], &plain].concat(), ruled_out.to_vec(), plain.to_vec()] {
         let shoot: gardener_api::Shoot = serde_json::from_value(json!({"spec": {
             "kubernetes": {"version": "1.32.2", "kubelet": {"cpuManagerPolicy": "static"}},
@@ -132,7 +132,7 @@ fn pools_that_are_left_alone() {
         let status = crate::configuration::status::provider_status(&effective, &owner);
         let configurations: Vec<_> =
             bundle.objects.iter().filter(|object| object.id().kind == "ConfigMap").cloned().collect();
-        told.push(format!(
+        reported.push(format!(
             "{}--- providerStatus\n{}\n--- Event\n{}\n",
             managed_resource::objects::write(&configurations).unwrap(),
             serde_json::to_string_pretty(&status).unwrap(),
@@ -140,7 +140,7 @@ fn pools_that_are_left_alone() {
         ));
         assert_eq!(kinds(&bundle).len(), kinds(&manifests.install(TODAY, &effective_of_nothing()).unwrap()).len());
     }
-    insta::assert_snapshot!("pools-left-alone", told.join("\n"));
+    insta::assert_snapshot!("pools-left-alone", reported.join("\n"));
 }
 
 fn effective_of_nothing() -> Effective {
@@ -189,7 +189,7 @@ fn an_older_kubernetes_gets_no_policy() {
 
 /// A pod's field `appArmorProfile` is unknown before 1.30, and confined the agent does not reach the bus of an Ubuntu host.
 #[test]
-fn an_older_kubernetes_is_told_the_apparmor_profile_by_annotation() {
+fn an_older_kubernetes_gets_the_apparmor_profile_by_annotation() {
     let key = "container.apparmor.security.beta.kubernetes.io/node-agent";
     for (profile, expected) in [
         (json!({"type": "Unconfined"}), Some("unconfined")),
@@ -227,9 +227,9 @@ fn object<'a>(bundle: &'a Bundle, kind: &str) -> &'a serde_json::Map<String, Val
     bundle.objects.iter().find(|object| object.id().kind == kind).unwrap().body()
 }
 
-/// The policy says something about every write that RBAC lets the agents do, and looks at nobody else.
+/// The policy says something about every write that RBAC lets the agents do, and about nobody else.
 #[test]
-fn every_write_of_an_agent_is_looked_at() {
+fn every_write_of_an_agent_is_checked_by_the_policy() {
     let manifests = Manifests::new(AgentSettings::default()).unwrap();
     let bundle = manifests.install(TODAY, &effective(&json!({}))).unwrap();
     let spec = &object(&bundle, "ValidatingAdmissionPolicy")["spec"];

@@ -19,10 +19,10 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The last answer.
 #[derive(Debug, Default)]
-pub(super) struct Discovery(Mutex<Option<Answer>>);
+pub(super) struct Discovery(Mutex<Option<Cached>>);
 
 #[derive(Debug, Clone, Copy)]
-struct Answer {
+struct Cached {
     good_until: Instant,
     is_served: Option<bool>,
 }
@@ -34,19 +34,19 @@ impl Discovery {
         if let Some(last) = last.filter(|last| Instant::now() < last.good_until) {
             return last.is_served;
         }
-        let (is_served, age) = match ask(client).await {
+        let (is_served, age) = match discover(client).await {
             Ok(is_served) => (Some(is_served), AGE),
             Err(error) => {
                 tracing::warn!(%error, "cannot ask the seed whether it has ScrapeConfigs");
                 (last.and_then(|last| last.is_served), PAUSE)
             }
         };
-        *last = Some(Answer { good_until: Instant::now() + age, is_served });
+        *last = Some(Cached { good_until: Instant::now() + age, is_served });
         is_served
     }
 }
 
-async fn ask(client: &Client) -> Result<bool, String> {
+async fn discover(client: &Client) -> Result<bool, String> {
     let answer = tokio::time::timeout(DEADLINE, client.list_api_group_resources(GROUP_VERSION)).await;
     match answer.map_err(|_late| format!("no answer within {} s", DEADLINE.as_secs()))? {
         Ok(list) => Ok(list.resources.iter().any(|resource| resource.name == PLURAL)),

@@ -6,30 +6,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-/// Looks that have ended and were not gone after yet. What does not find a place is gone after when the shoot is looked at again.
+/// Finished checks that were not followed up yet. What finds no room is followed up when the shoot is checked again.
 const WAITING: usize = 1024;
 /// Key of the providerStatus that the roll-up has (`gardener_extension::ObservationConfig`).
 const KEY: &str = "nodes";
 
-/// See the module. As many entries as shoots are looked at: [`Reports::forget`].
+/// See the module. As many entries as shoots are checked: [`Reports::forget`].
 #[derive(Debug)]
 pub(crate) struct Reports {
     seen: Mutex<HashMap<String, bool>>,
-    looked: mpsc::Sender<String>,
+    checked: mpsc::Sender<String>,
 }
 
 impl Reports {
-    /// And where the namespaces come whose shoots were looked at.
+    /// And where the namespaces come whose shoots were checked.
     pub(crate) fn new() -> (Self, mpsc::Receiver<String>) {
-        let (looked, receiver) = mpsc::channel(WAITING);
-        (Self { seen: Mutex::default(), looked }, receiver)
+        let (checked, receiver) = mpsc::channel(WAITING);
+        (Self { seen: Mutex::default(), checked }, receiver)
     }
 
-    /// What a look at the nodes of a shoot came to, as it goes into the status.
+    /// What a check of the nodes of a shoot came to, as it goes into the status.
     pub(crate) fn note(&self, namespace: &str, nodes: &Value) {
         if let Some(has_agents) = of(nodes) {
             self.lock().insert(namespace.to_owned(), has_agents);
-            drop(self.looked.try_send(namespace.to_owned()));
+            drop(self.checked.try_send(namespace.to_owned()));
         }
     }
 
@@ -48,7 +48,7 @@ impl Reports {
 }
 
 /// The same of a providerStatus.
-pub(super) fn standing(status: &Value) -> Option<bool> {
+pub(super) fn recorded(status: &Value) -> Option<bool> {
     of(status.get(KEY)?)
 }
 
@@ -79,25 +79,25 @@ mod tests {
             (json!({"unknownSince": "2027-01-15T08:00:00Z", "unknownBecause": "the shoot is hibernated"}), None),
         ];
         for (nodes, expected) in table {
-            assert_eq!(standing(&json!({ "nodes": nodes })), expected, "{nodes}");
+            assert_eq!(recorded(&json!({ "nodes": nodes })), expected, "{nodes}");
         }
-        assert_eq!(standing(&json!({ "configs": {} })), None);
+        assert_eq!(recorded(&json!({ "configs": {} })), None);
     }
 
     #[tokio::test]
-    async fn each_look_is_gone_after_and_what_is_not_known_changes_nothing() {
-        let (reports, mut looked) = Reports::new();
+    async fn each_check_is_followed_up_and_an_unknown_namespace_changes_nothing() {
+        let (reports, mut checked) = Reports::new();
         reports.note("a", &json!({"count": 1}));
         reports.note("a", &json!({"unknownSince": "x"}));
         reports.note("b", &json!({"count": 0}));
         assert_eq!((reports.get("a"), reports.get("b"), reports.get("c")), (Some(true), Some(false), None));
-        assert_eq!((looked.recv().await.as_deref(), looked.recv().await.as_deref()), (Some("a"), Some("b")));
+        assert_eq!((checked.recv().await.as_deref(), checked.recv().await.as_deref()), (Some("a"), Some("b")));
         reports.forget("a");
         assert_eq!(reports.get("a"), None);
         // Nobody goes after them: nothing waits, and nothing grows.
         for _ in 0..2 * WAITING {
             reports.note("a", &json!({"count": 1}));
         }
-        assert_eq!(looked.len(), WAITING);
+        assert_eq!(checked.len(), WAITING);
     }
 }

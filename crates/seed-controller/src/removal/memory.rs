@@ -25,7 +25,7 @@ struct Memory {
 }
 
 impl Removals {
-    /// Judges the proof, and remembers it when it is complete. `tally`: what the shoot tells, when it could be asked.
+    /// Judges the proof, and remembers it when it is complete. `tally`: what the shoot says, when it could be asked.
     pub(crate) fn judge(
         &self,
         extension: &str,

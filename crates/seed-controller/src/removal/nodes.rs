@@ -1,4 +1,4 @@
-//! What the shoot itself tells about a removal, node by node. Pure.
+//! What the shoot itself says about a removal, node by node. Pure.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 /// A node that is not Ready for longer than this is named and no longer waited for: nobody is there to clean it.
 pub(crate) const GIVEN_UP_AFTER: Duration = Duration::from_secs(10 * 60);
-/// Nodes named one by one; of the others only the number is told.
+/// Nodes named one by one; of the others only the number is given.
 const NAMED: usize = 5;
 /// Nodes named one by one in the providerStatus.
 pub(crate) const NAMED_IN_STATUS: usize = 50;
-/// Longest reason told of one node, characters.
+/// Longest reason given for one node, characters.
 pub(crate) const REASON: usize = 160;
 
 /// What is known of a node that an agent works on.
@@ -42,21 +42,21 @@ pub(crate) enum Agent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Waited for, with the reason.
-    pub(crate) awaited: Told,
+    pub(crate) awaited: NamedNodes,
     /// Not clean, and not waited for any more.
-    pub(crate) given_up: Told,
+    pub(crate) given_up: NamedNodes,
     /// Proven clean.
     pub(crate) clean: usize,
 }
 
-/// Nodes with what is told of them: the first ones by name, and the number of all.
+/// Nodes with what is said of them: the first ones by name, and the number of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct NamedNodes {
     first: Vec<(String, String)>,
     count: usize,
 }
 
-impl Told {
+impl NamedNodes {
     fn add(&mut self, node: &Node, reason: impl FnOnce() -> String) {
         self.count += 1;
         if self.first.len() < NAMED_IN_STATUS {
@@ -95,7 +95,7 @@ fn minutes(duration: Duration) -> u64 {
 fn reason(node: &Node) -> String {
     match (&node.report, node.agent) {
         (_, Agent::Missing) => "its agent does not run yet".to_owned(),
-        // What a former phase told is no news of this one.
+        // What a former phase reported is no change of this one.
         (Some(report), _) if report.phase == "Remove" && !report.message.is_empty() => {
             let message: String = report.message.chars().take(REASON).collect();
             format!("{}: {message}", report.stage.as_str())
@@ -125,20 +125,21 @@ impl Tally {
 
     /// For the Extension's providerStatus.
     pub(crate) fn status(&self) -> Value {
-        let told = |told: &Told| -> Vec<Value> {
-            told.first.iter().map(|(name, reason)| json!({ "name": name, "reason": reason })).collect()
+        let reported = |reported: &NamedNodes| -> Vec<Value> {
+            reported.first.iter().map(|(name, reason)| json!({ "name": name, "reason": reason })).collect()
         };
         json!({
             "clean": self.clean,
-            "awaited": told(&self.awaited),
-            "notAwaited": told(&self.given_up),
+            "awaited": reported(&self.awaited),
+            "notAwaited": reported(&self.given_up),
         })
     }
 }
 
-fn list(told: &Told) -> String {
-    let named: Vec<String> = told.first.iter().take(NAMED).map(|(name, reason)| format!("{name} ({reason})")).collect();
-    match told.count.saturating_sub(NAMED) {
+fn list(reported: &NamedNodes) -> String {
+    let named: Vec<String> =
+        reported.first.iter().take(NAMED).map(|(name, reason)| format!("{name} ({reason})")).collect();
+    match reported.count.saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }
@@ -202,9 +203,9 @@ mod tests {
         for (agent, away, report, awaited, given_up) in table {
             let node = Node { name: "n".to_owned(), away_since: away.map(at), agent, report };
             let tally = tally(std::slice::from_ref(&node), at(0));
-            let told = |told: &Told| told.first.first().map(|(_, reason)| reason.clone());
-            assert_eq!(told(&tally.awaited).as_deref(), awaited, "{node:?}");
-            assert_eq!(told(&tally.given_up).as_deref(), given_up, "{node:?}");
+            let reported = |reported: &NamedNodes| reported.first.first().map(|(_, reason)| reason.clone());
+            assert_eq!(reported(&tally.awaited).as_deref(), awaited, "{node:?}");
+            assert_eq!(reported(&tally.given_up).as_deref(), given_up, "{node:?}");
             assert_eq!(tally.clean, usize::from(awaited.is_none() && given_up.is_none()), "{node:?}");
         }
     }

@@ -30,7 +30,7 @@ impl Sleep {
         }
     }
 
-    /// Whether anything can be proven now. In a shoot that sleeps the ManagedResource tells of the time before; and one that is hibernated again
+    /// Whether anything can be proven now. In a shoot that sleeps the ManagedResource reports the time before; and one that is hibernated again
     /// before it was quite awake may still have nodes. Nothing ends in its sleep in any case: what was deleted goes at wake-up.
     pub(crate) fn can_prove(self) -> bool {
         self != Self::Asleep

@@ -131,7 +131,7 @@ fn time_counts_from_when_the_resource_last_changed() {
 }
 
 #[test]
-fn with_the_shoots_word_only_the_applied_phase_and_the_nodes_count() {
+fn proof_by_nodes_needs_the_applied_phase_and_clean_nodes_and_nothing_else() {
     let node = |name: &str, agent, away: bool| nodes::Node {
         name: name.to_owned(),
         away_since: away.then_some(jiff::Timestamp::UNIX_EPOCH),
@@ -144,7 +144,7 @@ fn with_the_shoots_word_only_the_applied_phase_and_the_nodes_count() {
     let [clean, given_up, awaited] = [&both[..], &dead, &slow].map(|nodes| nodes::tally(nodes, jiff::Timestamp::now()));
     for (phase, generation, observed, conditions, complete) in [
         ("Remove", 2, 2, ["True", "True", "False"], true),
-        // A dead node keeps the resource unhealthy; a look at health may be old.
+        // A dead node keeps the resource unhealthy; a health check may be old.
         ("Remove", 2, 2, ["True", "False", "True"], true),
         ("Remove", 2, 2, ["True", "Unknown", "Unknown"], true),
         ("Install", 2, 2, ["True", "True", "False"], false),
@@ -166,7 +166,7 @@ fn with_the_shoots_word_only_the_applied_phase_and_the_nodes_count() {
 }
 
 #[test]
-fn the_shoots_word_needs_no_time_and_a_note_is_told_once() {
+fn proof_by_nodes_needs_no_time_and_a_note_is_published_once() {
     let removals = Removals::default();
     let seen = at("Remove", 2, 2, ["True", "True", "False"], ["05", "06", "06"]);
     let start = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! How much is told of a shoot's nodes in the seed, all of it: a status of some KiB, whatever the nodes report.
+//! How much is said of a shoot's nodes in the seed, all of it: a status of some KiB, whatever the nodes report.
 
 /// Nodes that are not as desired, one by one.
 pub(super) const NAMED: usize = 20;

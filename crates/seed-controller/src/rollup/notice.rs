@@ -1,4 +1,4 @@
-//! What is told in Events of a roll-up: what changed between two of them. Pure.
+//! The Events about a roll-up: what changed between two of them. Pure.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const ACTION: &str = "Observe";
 
 /// What a roll-up comes to.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing<'a> {
+enum Summary<'a> {
     /// Nobody knows now, there are no nodes, or they are on their way.
     Nothing,
     /// So many nodes, all as desired.
@@ -22,7 +22,7 @@ enum Standing<'a> {
     Bad(BTreeSet<(&'a str, &'a str)>),
 }
 
-impl<'a> Standing<'a> {
+impl<'a> Summary<'a> {
     fn of(status: &'a Value) -> Self {
         let count = status["count"].as_u64().unwrap_or_default();
         if count == 0 {
@@ -40,29 +40,27 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// What is told. A status of before whose nodes are not known any more counts as it was: what is seen again is no news.
+/// The Event. A status of before whose nodes are not known any more counts as it was: what is seen again is no change.
 pub(crate) fn notice(before: Option<&Value>, now: &Value) -> Option<Notice> {
     if !now[UNKNOWN_SINCE].is_null() {
         return None;
     }
-    let standing = Standing::of(now);
-    // How many they are is no news: nodes come and go.
-    let same = |before: &Value| match (Standing::of(before), &standing) {
-        (Standing::Good(_), Standing::Good(_)) => true,
+    let summary = Summary::of(now);
+    // How many they are does not matter: nodes come and go.
+    let same = |before: &Value| match (Summary::of(before), &summary) {
+        (Summary::Good(_), Summary::Good(_)) => true,
         (before, now) => before == *now,
     };
     if before.is_some_and(same) {
         return None;
     }
-    match standing {
-        Standing::Nothing => None,
-        Standing::Good(1) => {
-            Some(Notice::normal(reason::NODES_AS_DESIRED, ACTION, "The node is as desired".to_owned()))
-        }
-        Standing::Good(count) => {
+    match summary {
+        Summary::Nothing => None,
+        Summary::Good(1) => Some(Notice::normal(reason::NODES_AS_DESIRED, ACTION, "The node is as desired".to_owned())),
+        Summary::Good(count) => {
             Some(Notice::normal(reason::NODES_AS_DESIRED, ACTION, format!("All {count} nodes are as desired")))
         }
-        Standing::Bad(_) => Some(Notice::warning(reason::NODES_NOT_AS_DESIRED, ACTION, sentence(now)?)),
+        Summary::Bad(_) => Some(Notice::warning(reason::NODES_NOT_AS_DESIRED, ACTION, sentence(now)?)),
     }
 }
 
@@ -83,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_and_looks_are_not() {
+    fn a_changed_summary_is_an_event_and_a_mere_check_is_none() {
         let good = status(3, &[]);
         let (a, b) = (status(3, &[("a", "RolledBack")]), status(3, &[("b", "Blocked"), ("c", "Working")]));
         let under_way = status(3, &[("a", "Working"), ("d", "WithoutReport")]);
@@ -91,7 +89,7 @@ mod tests {
         away[UNKNOWN_SINCE] = json!("2027-01-15T08:00:00Z");
         let asleep = json!({ UNKNOWN_SINCE: "2027-01-15T08:00:00Z" });
         let none = json!({ "count": 0 });
-        for (before, now, told) in [
+        for (before, now, reported) in [
             (None, &good, Some(reason::NODES_AS_DESIRED)),
             (Some(&good), &good, None),
             (Some(&good), &status(4, &[]), None),
@@ -112,7 +110,7 @@ mod tests {
             (None, &none, None),
             (Some(&json!([7])), &json!("nonsense"), None),
         ] {
-            assert_eq!(notice(before, now).map(|notice| notice.reason), told, "{before:?} -> {now}");
+            assert_eq!(notice(before, now).map(|notice| notice.reason), reported, "{before:?} -> {now}");
         }
         let notice = notice(None, &b).unwrap();
         assert_eq!(

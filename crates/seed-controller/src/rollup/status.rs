@@ -91,9 +91,9 @@ pub(crate) fn unseen(before: Option<&Value>, since: Timestamp, why: &Unseen) -> 
         Unseen::Hibernated => HIBERNATED,
         Unseen::Failed(reason) => reason,
     };
-    let told = |key: &str| before.and_then(|before| before[key].as_str());
-    let was_asleep = told(UNKNOWN_BECAUSE) == Some(HIBERNATED);
-    let known = told(UNKNOWN_SINCE).filter(|_| was_asleep || *why != Unseen::Hibernated);
+    let reported = |key: &str| before.and_then(|before| before[key].as_str());
+    let was_asleep = reported(UNKNOWN_BECAUSE) == Some(HIBERNATED);
+    let known = reported(UNKNOWN_SINCE).filter(|_| was_asleep || *why != Unseen::Hibernated);
     let since = known.map_or_else(|| seconds(since), str::to_owned);
     // The nodes of before do not come back.
     let keeps = *why != Unseen::Hibernated && !was_asleep;

@@ -14,7 +14,7 @@ fn at(seconds: i64) -> Timestamp {
 fn node(name: &str, report: &Value) -> Node {
     let report = match report {
         Value::Null => Report::Missing,
-        report => Told::read(&report.to_string()).map_or(Report::Unreadable, Report::Told),
+        report => AgentReport::read(&report.to_string()).map_or(Report::Unreadable, Report::Present),
     };
     Node { name: name.to_owned(), report }
 }
@@ -88,21 +88,21 @@ fn json_patch(target: &mut Value, patch: &Value) {
 #[test]
 fn a_time_is_that_of_the_stage_and_does_not_move() {
     // (what the agent says, what stood there) -> since
-    let told = |stage: &str, since: Value| json!({ "stage": stage, "since": since, "message": "m" });
+    let reported = |stage: &str, since: Value| json!({ "stage": stage, "since": since, "message": "m" });
     let stood = |stage: &str, since: i64| json!({ "notAsDesired": { "first": [{ "name": "n", "stage": stage, "since": at(since).to_string() }] } });
     let now = 1000;
     for (report, before, since) in [
-        (told("Blocked", json!(at(100).as_second())), Value::Null, 100),
+        (reported("Blocked", json!(at(100).as_second())), Value::Null, 100),
         // It said something else in the same stage.
-        (told("Blocked", json!(at(500).as_second())), stood("Blocked", 100), 100),
-        (told("Blocked", json!(at(500).as_second())), stood("RolledBack", 100), 500),
+        (reported("Blocked", json!(at(500).as_second())), stood("Blocked", 100), 100),
+        (reported("Blocked", json!(at(500).as_second())), stood("RolledBack", 100), 500),
         // The controller knew of it later.
-        (told("Blocked", json!(at(100).as_second())), stood("Blocked", 500), 100),
+        (reported("Blocked", json!(at(100).as_second())), stood("Blocked", 500), 100),
         // A clock ahead of ours, none at all, and nonsense.
-        (told("Blocked", json!(at(5000).as_second())), Value::Null, now),
-        (told("Blocked", json!(at(5000).as_second())), stood("Blocked", 900), 900),
-        (told("Blocked", json!(0)), Value::Null, now),
-        (told("Blocked", json!(u64::MAX)), stood("Blocked", 900), 900),
+        (reported("Blocked", json!(at(5000).as_second())), Value::Null, now),
+        (reported("Blocked", json!(at(5000).as_second())), stood("Blocked", 900), 900),
+        (reported("Blocked", json!(0)), Value::Null, now),
+        (reported("Blocked", json!(u64::MAX)), stood("Blocked", 900), 900),
         (Value::Null, Value::Null, now),
         (Value::Null, stood("WithoutReport", 900), 900),
         (
@@ -134,10 +134,10 @@ fn whatever_a_node_reports_is_shown_as_one_short_line() {
         ("\u{e0041}tag", "tag"),
         ("  ", ""),
     ] {
-        let told = Told::read(&json!({ "stage": "Blocked", "message": message }).to_string()).unwrap();
-        assert_eq!(told.message, shown);
+        let reported = AgentReport::read(&json!({ "stage": "Blocked", "message": message }).to_string()).unwrap();
+        assert_eq!(reported.message, shown);
     }
-    let long = Told::read(&json!({ "stage": "Blocked", "message": "é".repeat(4000) }).to_string()).unwrap();
+    let long = AgentReport::read(&json!({ "stage": "Blocked", "message": "é".repeat(4000) }).to_string()).unwrap();
     assert_eq!(long.message, format!("{}…", "é".repeat(160)));
     for (key, value) in [
         ("version", json!("0.1.0\n")),
@@ -148,21 +148,24 @@ fn whatever_a_node_reports_is_shown_as_one_short_line() {
     ] {
         let mut report = json!({ "stage": "Installed" });
         report[key] = value.clone();
-        let told = Told::read(&report.to_string()).unwrap();
-        assert_eq!((told.version, told.desired, told.backend), (None, None, None), "{key} {value}");
+        let reported = AgentReport::read(&report.to_string()).unwrap();
+        assert_eq!((reported.version, reported.desired, reported.backend), (None, None, None), "{key} {value}");
     }
     for none in ["", "{", "[]", "null", "7", "{}", r#"{"stage":"Blocked","stage":"Clean"}"#, r#"{"stage":"\ud800"}"#] {
-        assert_eq!(Told::read(none), None, "{none}");
+        assert_eq!(AgentReport::read(none), None, "{none}");
     }
     let deep = format!(r#"{{"stage":"Blocked","more":{}{}}}"#, "[".repeat(2000), "]".repeat(2000));
-    assert!(Told::read(&deep).is_none_or(|told| told.stage == Stage::Blocked), "it is read, or not; nothing overflows");
+    assert!(
+        AgentReport::read(&deep).is_none_or(|reported| reported.stage == Stage::Blocked),
+        "it is read, or not; nothing overflows"
+    );
     for (name, valid) in [("n-1.x", true), ("", false), ("N", false), ("a b", false), (&"x".repeat(254), false)] {
         assert_eq!(valid_name(name), valid, "{name}");
     }
 }
 
 #[test]
-fn what_is_not_seen_is_told_since_when() {
+fn an_unseen_shoot_is_reported_with_its_time() {
     let failed = |reason: &str| Unseen::Failed(reason.to_owned());
     let known = json!({ "count": 3, "stages": { "Installed": 3 } });
     let away = unseen(Some(&known), at(0), &failed("no answer"));
@@ -206,7 +209,7 @@ fn report() -> impl Strategy<Value = Option<String>> {
 fn nodes(reports: &[Option<String>], count: usize) -> Vec<Node> {
     let of = |number: usize| match reports.get(number % reports.len().max(1)) {
         None | Some(None) => Report::Missing,
-        Some(Some(text)) => Told::read(text).map_or(Report::Unreadable, Report::Told),
+        Some(Some(text)) => AgentReport::read(text).map_or(Report::Unreadable, Report::Present),
     };
     (0..count).map(|number| Node { name: format!("{}{number}", "n".repeat(240)), report: of(number) }).collect()
 }
@@ -214,9 +217,9 @@ fn nodes(reports: &[Option<String>], count: usize) -> Vec<Node> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Five thousand nodes, whatever they report: each is counted once, what is told is short, and the next look writes nothing.
+    /// Five thousand nodes, whatever they report: each is counted once, what is said is short, and the next roll-up writes nothing.
     #[test]
-    fn each_node_counts_once_and_what_is_told_is_short_and_stays(
+    fn each_node_counts_once_and_the_status_is_short_and_stable(
         reports in proptest::collection::vec(report(), 1..60), count in prop_oneof![0_usize..30, Just(5000)], later in 0_i64..1_000_000,
     ) {
         let nodes = nodes(&reports, count);

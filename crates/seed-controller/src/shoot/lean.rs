@@ -1,5 +1,5 @@
-//! Objects of a shoot, as far as they are looked at. Everything else in them is skipped without being kept and without recursion. What cannot
-//! be read counts as absent, field by field: it never counts as good news.
+//! Objects of a shoot, as far as they are read. Everything else in them is skipped without being kept and without recursion. What cannot
+//! be read counts as absent, field by field: it never counts as a good sign.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ use super::limits::{OBJECTS, REPORT};
 pub(super) struct Page {
     #[serde(default)]
     metadata: PageMetadata,
-    /// That it is missing altogether would look like a shoot without nodes.
+    /// That it is missing altogether would pass for a shoot without nodes.
     #[serde(deserialize_with = "items")]
     items: Items,
 }

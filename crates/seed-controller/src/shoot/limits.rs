@@ -1,22 +1,22 @@
-//! What looks may cost, all of it. Whoever owns a shoot runs the server that answers.
+//! What checks may cost, all of it. Whoever owns a shoot runs the server that answers.
 
 use std::time::Duration;
 
-/// Looks under way at the same time; each has at most a page and the nodes' names in memory. More removals wait for their turn.
+/// Checks in progress at the same time; each has at most a page and the nodes' names in memory. More removals wait for their turn.
 pub(super) const AT_A_TIME: usize = 16;
-/// Longest look.
+/// Longest check.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 /// Objects asked for at a time.
 pub(super) const PAGE: u32 = 50;
 /// The same of metadata alone.
 pub(super) const METADATA_PAGE: u32 = 250;
 /// Clients of shoots that are kept for the next roll-up. Each has some 100 KiB, and a connection for a minute and a half after its use: they are
-/// for the shoots that are looked at every half a minute.
+/// for the shoots that are checked every half a minute.
 pub(super) const CLIENTS: usize = 100;
 /// Longest answer, in MiB. A server may take no notice of [`PAGE`].
 pub(super) const PAGE_MIB: usize = 4;
-/// All answers of a look together, in MiB.
-pub(super) const LOOK_MIB: usize = 64;
+/// All answers of a check together, in MiB.
+pub(super) const CHECK_MIB: usize = 64;
 /// Most objects of one kind: nodes, the agents' pods, their Leases.
 pub(super) const OBJECTS: usize = 5_000;
 /// Longest answer of a refusal that is read, in bytes.

@@ -9,12 +9,12 @@ use kube::{Client, Resource};
 use serde::Deserialize;
 
 use super::lean::{Object, Page};
-use super::limits::{LOOK_MIB, METADATA_PAGE, OBJECTS, PAGE, PAGE_MIB, REFUSAL, TOKEN};
-use super::{Excess, Unasked};
+use super::limits::{CHECK_MIB, METADATA_PAGE, OBJECTS, PAGE, PAGE_MIB, REFUSAL, TOKEN};
+use super::{Excess, QueryError};
 
 const MIB: usize = 1 << 20;
 
-/// One look at one shoot.
+/// One check of one shoot.
 pub(super) struct Lists<'a> {
     client: &'a Client,
     /// Bytes that may still come.
@@ -25,7 +25,7 @@ pub(super) struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     pub(super) fn of(client: &'a Client) -> Self {
-        Self { client, left: LOOK_MIB * MIB, metadata: false }
+        Self { client, left: CHECK_MIB * MIB, metadata: false }
     }
 
     /// Of objects without spec and status.
@@ -40,7 +40,7 @@ impl<'a> Lists<'a> {
         namespace: Option<&str>,
         labels: &str,
         mut each: impl FnMut(Object),
-    ) -> Result<(), Unasked> {
+    ) -> Result<(), QueryError> {
         let request = Request::new(K::url_path(&(), namespace));
         let mut params = ListParams::default().labels(labels).limit(if self.metadata { METADATA_PAGE } else { PAGE });
         let mut seen = 0;
@@ -49,12 +49,12 @@ impl<'a> Lists<'a> {
             // An empty page counts, too: there could be one after the other.
             seen += objects.len().max(1);
             if seen > OBJECTS {
-                return Err(Unasked::TooMuch { kind, excess: Excess::Objects });
+                return Err(QueryError::TooMuch { kind, excess: Excess::Objects });
             }
             objects.into_iter().for_each(&mut each);
             match next {
                 None => return Ok(()),
-                Some(token) if token.len() > TOKEN => return Err(Unasked::Unreadable { kind }),
+                Some(token) if token.len() > TOKEN => return Err(QueryError::Unreadable { kind }),
                 Some(token) => params = params.continue_token(&token),
             }
         }
@@ -65,23 +65,23 @@ impl<'a> Lists<'a> {
         kind: &'static str,
         request: &Request,
         params: &ListParams,
-    ) -> Result<(Vec<Object>, Option<String>), Unasked> {
+    ) -> Result<(Vec<Object>, Option<String>), QueryError> {
         let list = if self.metadata { request.list_metadata(params) } else { request.list(params) };
-        let request = list.map_err(|_| Unasked::Unreadable { kind })?;
+        let request = list.map_err(|_| QueryError::Unreadable { kind })?;
         // Not by one of the client's own ways to read an answer: those read all of it, and log what they cannot read.
-        let answer = self.client.send(request.map(Body::from)).await.map_err(|_| Unasked::Unreachable { kind })?;
+        let answer = self.client.send(request.map(Body::from)).await.map_err(|_| QueryError::Unreachable { kind })?;
         let (head, body) = answer.into_parts();
         if !head.status.is_success() {
             let text = read(body, REFUSAL).await.ok().flatten().unwrap_or_default();
-            return Err(Unasked::Refused { kind, reason: reason(&text, head.status) });
+            return Err(QueryError::Refused { kind, reason: reason(&text, head.status) });
         }
         let limit = self.left.min(PAGE_MIB * MIB);
-        let excess = if limit < PAGE_MIB * MIB { Excess::Look } else { Excess::Page };
-        let text = read(body, limit).await.map_err(|_| Unasked::Unreachable { kind })?;
-        let text = text.ok_or(Unasked::TooMuch { kind, excess })?;
+        let excess = if limit < PAGE_MIB * MIB { Excess::Check } else { Excess::Page };
+        let text = read(body, limit).await.map_err(|_| QueryError::Unreachable { kind })?;
+        let text = text.ok_or(QueryError::TooMuch { kind, excess })?;
         self.left -= text.len();
-        let page: Page = serde_json::from_slice(&text).map_err(|_| Unasked::Unreadable { kind })?;
-        page.objects().ok_or(Unasked::TooMuch { kind, excess: Excess::Objects })
+        let page: Page = serde_json::from_slice(&text).map_err(|_| QueryError::Unreadable { kind })?;
+        page.objects().ok_or(QueryError::TooMuch { kind, excess: Excess::Objects })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Looks at the nodes of a shoot for the roll-up: two lists, of metadata alone, since an agent's report is an annotation.
+//! Reads the nodes of a shoot for the roll-up: two lists, of metadata alone, since an agent's report is an annotation.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,16 +18,16 @@ use tokio::time::Instant;
 
 use super::limits::{ABANDONED, CLIENTS, DEADLINE};
 use super::list::Lists;
-use super::{Unasked, chosen, ours};
+use super::{QueryError, chosen, ours};
 use crate::monitoring::Reports;
-use crate::rollup::{self, Node, Report, Told};
+use crate::rollup::{self, AgentReport, Node, Report};
 
 /// See the module.
 pub(crate) struct RollUps {
     access: ShootAccess,
     seed: Client,
     clients: Clients,
-    /// Told where agents are.
+    /// Reported where agents are.
     reports: Arc<Reports>,
 }
 
@@ -36,8 +36,8 @@ impl RollUps {
         Self { access, seed, clients: Clients::default(), reports }
     }
 
-    /// With the client of the look before, if it is still good: its token may have been renewed, or its server have another certificate.
-    async fn nodes(&self, subject: &Subject) -> Result<Vec<Node>, Unasked> {
+    /// With the client of the check before, if it is still good: its token may have been renewed, or its server have another certificate.
+    async fn nodes(&self, subject: &Subject) -> Result<Vec<Node>, QueryError> {
         if let Some(client) = self.clients.get(&subject.namespace) {
             if let Ok(nodes) = nodes(&client).await {
                 return Ok(nodes);
@@ -54,7 +54,7 @@ impl RollUps {
 #[async_trait]
 impl Observer for RollUps {
     async fn observe(&self, subject: &Subject) -> Result<Observation, String> {
-        let nodes = tokio::time::timeout(DEADLINE, self.nodes(subject)).await.unwrap_or(Err(Unasked::Late));
+        let nodes = tokio::time::timeout(DEADLINE, self.nodes(subject)).await.unwrap_or(Err(QueryError::Late));
         let nodes = nodes.map_err(|reason| ErrorChain(&reason).to_string())?;
         let before = rollup::before(subject.before.as_ref());
         let all = rollup::roll_up(&nodes, &before, Timestamp::now());
@@ -82,7 +82,7 @@ impl Observer for RollUps {
 }
 
 /// The nodes that an agent works on. A Lease without one of them is of a machine that is gone.
-async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
+async fn nodes(client: &Client) -> Result<Vec<Node>, QueryError> {
     let mut lists = Lists::of_metadata(client);
     let mut named: BTreeMap<String, Node> = BTreeMap::new();
     let mut nameless = Vec::new();
@@ -101,14 +101,14 @@ async fn nodes(client: &Client) -> Result<Vec<Node>, Unasked> {
         .each::<Lease>("leases", Some(names::SHOOT_NAMESPACE), &ours(), |object| {
             if let Some(node) = named.get_mut(&object.metadata.name) {
                 let report = object.metadata.annotations.report;
-                node.report = report.as_deref().and_then(Told::read).map_or(Report::Unreadable, Report::Told);
+                node.report = report.as_deref().and_then(AgentReport::read).map_or(Report::Unreadable, Report::Present);
             }
         })
         .await?;
     Ok(named.into_values().chain(nameless).collect())
 }
 
-/// The clients of the last looks, by the shoot's namespace: the last ones, since each has memory and a connection of its own.
+/// The clients of the last checks, by the shoot's namespace: the last ones, since each has memory and a connection of its own.
 #[derive(Default)]
 struct Clients(Mutex<HashMap<String, (Client, Instant)>>);
 

@@ -17,7 +17,7 @@ fn only_the_gate_of_a_removing_pod_says_clean() {
         (json!("Remove"), Value::Null, Value::Null, Some(Agent::AtWork)),
         (json!("Remove"), json!("2026-01-01T00:00:00Z"), gate("True"), None),
         (json!("Install"), Value::Null, gate("True"), None),
-        // What cannot be read is never good news.
+        // What cannot be read is never good.
         (
             json!("Remove"),
             Value::Null,
@@ -57,12 +57,12 @@ fn a_node_is_away_since_its_condition_changed() {
 }
 
 #[test]
-fn a_report_that_is_told_is_short() {
+fn a_report_is_shown_in_short() {
     let lease =
         |report: &str| object(&json!({ "metadata": { "annotations": { names::NODE_REPORT_ANNOTATION: report } } }));
-    let told = |message: &str| json!({ "stage": "Blocked", "phase": "Remove", "message": message }).to_string();
-    assert_eq!(report(&lease(&told("no space"))).unwrap().message, "no space");
-    assert_eq!(report(&lease(&told(&"é".repeat(1000)))).unwrap().message.chars().count(), REASON);
-    assert_eq!(report(&lease(&told(&"x".repeat(limits::REPORT)))), None);
+    let reported = |message: &str| json!({ "stage": "Blocked", "phase": "Remove", "message": message }).to_string();
+    assert_eq!(report(&lease(&reported("no space"))).unwrap().message, "no space");
+    assert_eq!(report(&lease(&reported(&"é".repeat(1000)))).unwrap().message.chars().count(), REASON);
+    assert_eq!(report(&lease(&reported(&"x".repeat(limits::REPORT)))), None);
     assert_eq!(report(&lease("{")), None);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use e2e::Stage;
+use e2e::TestEnvironment;
 use extension_config::names::EXTENSION_TYPE;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
@@ -25,10 +25,10 @@ const ROUND: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_gardener_apiserver_refuses_what_a_reconcile_would_refuse() {
-    super::on_stage("admission", 0, async |stage, progress| {
-        stage.bed.start_other_seed().await?;
-        let server = stage.bed.start_gardener_apiserver().await?;
-        let garden = Garden::new(server.admin().await?, stage.bed.seed().admin().await?);
+    super::in_environment("admission", 0, async |environment, progress| {
+        environment.bed.start_other_seed().await?;
+        let server = environment.bed.start_gardener_apiserver().await?;
+        let garden = Garden::new(server.admin().await?, environment.bed.seed().admin().await?);
         garden.prepare().await.context("what a Shoot needs")?;
         // Stored while nobody looked, as by an earlier version.
         let broken = with_fallback("policy: {Active: none, nonsense: 1}");
@@ -37,8 +37,8 @@ fn a_gardener_apiserver_refuses_what_a_reconcile_would_refuse() {
         disabled["spec"]["extensions"][0]["disabled"] = json!(true);
         garden.create(&disabled).await?;
 
-        let replicas = Replicas::start(stage).await?;
-        let outcome = judge(stage, &garden, &replicas, progress).await;
+        let replicas = Replicas::start(environment).await?;
+        let outcome = judge(environment, &garden, &replicas, progress).await;
         for log in replicas.logs() {
             if outcome.is_err() {
                 eprintln!("{log}");
@@ -48,7 +48,12 @@ fn a_gardener_apiserver_refuses_what_a_reconcile_would_refuse() {
     });
 }
 
-async fn judge(stage: &Stage, garden: &Garden, replicas: &Replicas, progress: &Progress) -> anyhow::Result<()> {
+async fn judge(
+    environment: &TestEnvironment,
+    garden: &Garden,
+    replicas: &Replicas,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     wait_for("the webhook to be asked", ROUND, || async {
         let verdict = garden.dry_run(&garden::shoot("asked", Some(&with_fallback("nonsense: {}")))).await?;
         ensure!(matches!(verdict, Verdict::Refused(_)), "{verdict:?}");
@@ -64,8 +69,8 @@ async fn judge(stage: &Stage, garden: &Garden, replicas: &Replicas, progress: &P
     progress.step(&format!("kubectl apply says: {message}"));
 
     // The replicas read the new token within a minute; the rotation below needs it.
-    replicas::replace_garden_account(stage).await?;
-    corpus(stage, garden, progress).await?;
+    replicas::replace_garden_account(environment).await?;
+    corpus(environment, garden, progress).await?;
     ratchet(garden).await?;
     progress.step("what was in effect passes unchanged, and nothing else does");
     garden.ensure_others_pass().await?;
@@ -80,12 +85,12 @@ fn with_fallback(text: &str) -> Value {
 }
 
 /// Each configuration that is kept for tests: the webhook's verdict and that of the real controller, which has no base configuration here.
-async fn corpus(stage: &Stage, garden: &Garden, progress: &Progress) -> anyhow::Result<()> {
+async fn corpus(environment: &TestEnvironment, garden: &Garden, progress: &Progress) -> anyhow::Result<()> {
     let configurations = configurations()?;
     let judged: Vec<(bool, String)> = futures::stream::iter(configurations.iter().enumerate())
         .map(|(index, (name, config))| async move {
             let applied = garden.dry_run(&garden::shoot("corpus", Some(config))).await.context(name.clone())?;
-            let reconciled = reconcile(stage, index, config).await.with_context(|| name.clone())?;
+            let reconciled = reconcile(environment, index, config).await.with_context(|| name.clone())?;
             let finding = match (&applied, &reconciled) {
                 (Verdict::Admitted(_), None) | (Verdict::Refused(_), Some(_)) => String::new(),
                 _ => format!("{name}: applied {applied:?}, reconciled {reconciled:?}"),
@@ -139,11 +144,11 @@ fn name(path: &Path) -> String {
 }
 
 /// What the controller says to it: the error's text, if it is the owner's mistake.
-async fn reconcile(stage: &Stage, index: usize, config: &Value) -> anyhow::Result<Option<String>> {
-    let (namespace, seed) = (format!("shoot--corpus--{index}"), stage.bed.seed().admin().await?);
+async fn reconcile(environment: &TestEnvironment, index: usize, config: &Value) -> anyhow::Result<Option<String>> {
+    let (namespace, seed) = (format!("shoot--corpus--{index}"), environment.bed.seed().admin().await?);
     garden::namespace(&seed, &namespace, &json!({ "gardener.cloud/role": "shoot" })).await?;
     let gardenlet = Gardenlet::new(seed, &namespace, EXTENSION_TYPE);
-    gardenlet.sync_cluster(&stage.shoot(Some(config), false)).await?;
+    gardenlet.sync_cluster(&environment.shoot(Some(config), false)).await?;
     gardenlet.deploy_extension("reconcile", Some(config)).await?;
     let extensions = gardenlet.extensions();
     wait_for("the controller's verdict", ROUND, || async {

@@ -1,6 +1,6 @@
 //! A node's token is worth one node: what a stolen token of one node's agent can do, on a real API server, with the policy and without it.
 //!
-//! Nodes, pods and objects are played; account, rights and policy are what the controller and gardener-resource-manager have put there.
+//! Nodes, pods and objects are faked; account, rights and policy are what the controller and gardener-resource-manager have put there.
 
 mod attempts;
 mod scene;
@@ -8,7 +8,7 @@ mod scene;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use e2e::Stage;
+use e2e::TestEnvironment;
 use extension_config::names;
 use testbed::{Progress, wait_for};
 
@@ -21,11 +21,11 @@ const READY: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_token_is_worth_one_node() {
-    super::on_stage("agent-rights", 0, async |stage, progress| {
-        reconcile(stage, "1.34.0").await?;
-        let scene = Scene::set(stage.bed.shoot()).await?;
+    super::in_environment("agent-rights", 0, async |environment, progress| {
+        reconcile(environment, "1.34.0").await?;
+        let scene = Scene::set(environment.bed.shoot()).await?;
         let stolen =
-            stage.bed.shoot().client_of(names::SHOOT_NAMESPACE, names::NODE_AGENT, Some(scene::OWN_POD)).await?;
+            environment.bed.shoot().client_of(names::SHOOT_NAMESPACE, names::NODE_AGENT, Some(scene::OWN_POD)).await?;
         wait_for("the policy to be obeyed", OBEYED, || async {
             let (code, message) = attempts::foreign_lease().by(&stolen).await?;
             ensure!(code == 403 && message.contains(names::NODE_AGENT_POLICY), "{code} {message}");
@@ -41,11 +41,11 @@ fn a_token_is_worth_one_node() {
         for attempt in attempts::work(&scene) {
             wrong.extend(allowed(&stolen, &attempt, progress).await?);
         }
-        wrong.extend(without_a_node(stage, &scene, progress).await?);
+        wrong.extend(without_a_node(environment, &scene, progress).await?);
 
         progress.step("the same on Kubernetes 1.29, which gets no policy");
         scene.set_again().await?;
-        reconcile(stage, "1.29.0").await?;
+        reconcile(environment, "1.29.0").await?;
         wait_for("the policy to be gone", OBEYED, || async {
             let (code, message) = attempts::foreign_lease().by(&stolen).await?;
             ensure!(code == 200, "{code} {message}");
@@ -73,13 +73,13 @@ fn a_token_is_worth_one_node() {
 }
 
 /// Everything of the extension for a shoot of this version.
-async fn reconcile(stage: &Stage, version: &str) -> anyhow::Result<()> {
-    let mut shoot = stage.shoot(None, false);
+async fn reconcile(environment: &TestEnvironment, version: &str) -> anyhow::Result<()> {
+    let mut shoot = environment.shoot(None, false);
     shoot["spec"]["kubernetes"]["version"] = version.into();
-    stage.gardenlet.sync_cluster(&shoot).await?;
-    let timestamp = stage.gardenlet.deploy_extension("reconcile", None).await?;
-    stage.gardenlet.wait_ready(&timestamp, READY).await?;
-    let resources = stage.gardenlet.managed_resources();
+    environment.gardenlet.sync_cluster(&shoot).await?;
+    let timestamp = environment.gardenlet.deploy_extension("reconcile", None).await?;
+    environment.gardenlet.wait_ready(&timestamp, READY).await?;
+    let resources = environment.gardenlet.managed_resources();
     wait_for("the shoot's objects to be applied", READY, || async {
         let resource = resources.get(names::SHOOT_MANAGED_RESOURCE).await?;
         let status = &resource.data["status"];
@@ -99,10 +99,10 @@ async fn held(
     attempt: &Attempt,
     progress: &Progress,
 ) -> anyhow::Result<Option<String>> {
-    let before = scene.look().await?;
+    let before = scene.snapshot().await?;
     let (code, message) = attempt.by(stolen).await?;
     progress.step(&format!("{}: {code} {message}", attempt.what));
-    let after = scene.look().await?;
+    let after = scene.snapshot().await?;
     let as_expected = match attempt.expected {
         Expected::Refused(why) => code == 403 && message.contains(names::NODE_AGENT_POLICY) && message.contains(why),
         Expected::Forbidden => code == 403 && !message.contains(names::NODE_AGENT_POLICY),
@@ -123,8 +123,12 @@ async fn allowed(client: &kube::Client, attempt: &Attempt, progress: &Progress) 
 }
 
 /// A token that names neither pod nor node may write the reports, so that an agent with an older token can end, and nothing else.
-async fn without_a_node(stage: &Stage, scene: &Scene, progress: &Progress) -> anyhow::Result<Vec<String>> {
-    let unbound = stage.bed.shoot().client_of(names::SHOOT_NAMESPACE, names::NODE_AGENT, None).await?;
+async fn without_a_node(
+    environment: &TestEnvironment,
+    scene: &Scene,
+    progress: &Progress,
+) -> anyhow::Result<Vec<String>> {
+    let unbound = environment.bed.shoot().client_of(names::SHOOT_NAMESPACE, names::NODE_AGENT, None).await?;
     let mut wrong = Vec::new();
     for attempt in [attempts::foreign_lease(), attempts::own_gate("True", "forged")] {
         progress.step("without a node:");

@@ -9,8 +9,8 @@ mod depth;
 mod ends;
 mod health;
 mod lifecycle;
+mod namespace_fixture;
 mod nodes;
-mod place;
 mod process;
 mod removal;
 mod resources;
@@ -44,7 +44,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// What all cases stand on.
-struct Ground {
+struct Fixture {
     bed: Bed,
     seed: kube::Client,
     shoot_client: kube::Client,
@@ -55,11 +55,11 @@ struct Ground {
     controllers: Mutex<Vec<(String, Daemon)>>,
 }
 
-type Case = for<'a> fn(&'a Ground) -> LocalBoxFuture<'a, anyhow::Result<()>>;
+type Case = for<'a> fn(&'a Fixture) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
 macro_rules! cases {
     ($($module:ident::$name:ident),* $(,)?) => {
-        &[$((stringify!($name), |ground| Box::pin($module::$name(ground)))),*]
+        &[$((stringify!($name), |fixture| Box::pin($module::$name(fixture)))),*]
     };
 }
 
@@ -128,13 +128,13 @@ fn chosen(cases: &'static [(&'static str, Case)]) -> impl Iterator<Item = &'stat
 fn conformance() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async {
-        let ground = Ground::up().await;
-        let outcome = match &ground {
-            Ok(ground) => ground.run().await,
+        let fixture = Fixture::up().await;
+        let outcome = match &fixture {
+            Ok(fixture) => fixture.run().await,
             Err(_) => Ok(()),
         };
         testbed::down(BED).await?;
-        ground.map(drop)?;
+        fixture.map(drop)?;
         outcome
     });
     if let Err(error) = outcome {
@@ -142,7 +142,7 @@ fn conformance() {
     }
 }
 
-impl Ground {
+impl Fixture {
     async fn up() -> anyhow::Result<Self> {
         let progress = Progress::default();
         let artifacts = Artifacts::from_env()?;
@@ -162,9 +162,9 @@ impl Ground {
         std::fs::write(bed.dir().join("images-overwrite.yaml"), format!("{images:#}\n"))?;
         let (seed, shoot_client) = (bed.seed().admin().await?, bed.shoot().admin().await?);
         let shoot = example_shoot(&root, SERVED_NAMESPACE)?;
-        let ground = Self { bed, seed, shoot_client, shoot, artifacts, progress, controllers: Mutex::default() };
-        ground.start_controller("seed-controller", &[], BUNDLE).await?;
-        Ok(ground)
+        let fixture = Self { bed, seed, shoot_client, shoot, artifacts, progress, controllers: Mutex::default() };
+        fixture.start_controller("seed-controller", &[], BUNDLE).await?;
+        Ok(fixture)
     }
 
     /// `shoot_ca` as the chart has it for the Gardener that it is told.
@@ -180,8 +180,8 @@ impl Ground {
     /// Takes a controller out of the list, to stop it.
     fn take_controller(&self, name: &str) -> anyhow::Result<Daemon> {
         let mut all = self.controllers();
-        let place = all.iter().position(|(found, _)| found == name).with_context(|| format!("no controller {name}"))?;
-        Ok(all.remove(place).1)
+        let ns = all.iter().position(|(found, _)| found == name).with_context(|| format!("no controller {name}"))?;
+        Ok(all.remove(ns).1)
     }
 
     /// The resource manager of the shoot.

@@ -1,7 +1,9 @@
 //! The contracts, against the real components. Against the sandbox's stand-ins: `crates/dev/sandbox/tests/contract.rs`.
 
 use anyhow::ensure;
-use contract::{CONTAINER_RUNTIME, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, Verdict, verify};
+use contract::{
+    CONTAINER_RUNTIME, ContractReport, KUBERNETES_API, Machine, RESOURCE_MANAGER, SYSTEMD, SeedAndShoot, verify,
+};
 use extension_config::names::node;
 use testbed::{Bed, Generation, Options, Progress};
 
@@ -35,19 +37,19 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     let (seed, shoot) = (bed.seed().admin().await?, bed.shoot().admin().await?);
     let live = bed.workers()[0].live_root()?;
     let mut verdicts = Vec::new();
-    told(progress, &mut verdicts, verify("a Kubernetes API", KUBERNETES_API, &seed).await);
+    reported(progress, &mut verdicts, verify("a Kubernetes API", KUBERNETES_API, &seed).await);
     let machine = Machine::at(&live).await?;
-    told(progress, &mut verdicts, verify("systemd", SYSTEMD, &machine).await);
+    reported(progress, &mut verdicts, verify("systemd", SYSTEMD, &machine).await);
     let socket = live.join(node::CONTAINERD_SOCKET.trim_start_matches('/'));
-    told(progress, &mut verdicts, verify("containerd", CONTAINER_RUNTIME, &socket).await);
+    reported(progress, &mut verdicts, verify("containerd", CONTAINER_RUNTIME, &socket).await);
     let seed_and_shoot = SeedAndShoot::new(seed, shoot, NAMESPACE);
-    told(progress, &mut verdicts, verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
+    reported(progress, &mut verdicts, verify("gardener-resource-manager", RESOURCE_MANAGER, &seed_and_shoot).await);
     let broken: Vec<&str> = verdicts.iter().flat_map(|verdict| &verdict.broken).map(String::as_str).collect();
     ensure!(broken.is_empty(), "{}", broken.join("\n"));
     Ok(())
 }
 
-fn told(progress: &Progress, verdicts: &mut Vec<Verdict>, verdict: Verdict) {
+fn reported(progress: &Progress, verdicts: &mut Vec<ContractReport>, verdict: ContractReport) {
     progress.step(&verdict.to_string());
     verdicts.push(verdict);
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use e2e::{NodeFacts, Release, Stage, Workload};
+use e2e::{NodeFacts, Release, TestEnvironment, Workload};
 use extension_config::names::node::{DAEMON_UNIT, KUBELET_UNIT};
 use extension_config::names::{
     EXTENSION_TYPE, NODE_AGENT, SHOOT_MANAGED_RESOURCE, SHOOT_MANAGED_RESOURCE_SECRET, SHOOT_NAMESPACE,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use testbed::gardenlet::Gardenlet;
 use testbed::{Progress, wait_for};
 
-use crate::on_stage;
+use crate::in_environment;
 
 /// gardenlet's patience with an Extension.
 const OPERATION: Duration = Duration::from_secs(180);
@@ -34,18 +34,18 @@ const OTHER_PORTS: [&str; 2] = ["--metrics-bind-address=:9300", "--health-bind-a
 
 #[test]
 fn a_control_plane_goes_to_another_seed_and_no_node_notices() {
-    on_stage("migration", 1, async |stage, progress| {
-        stage.bed.start_other_seed().await?;
-        let mut source = Source::new(stage).await?;
-        let workload = Workload::deploy(stage.bed.shoot().admin().await?, 1).await?;
-        let trees = stage.trees()?;
-        stage.switch_on(None).await?;
-        let (before, containers) = (facts(stage).await?, workload.containers().await?);
+    in_environment("migration", 1, async |environment, progress| {
+        environment.bed.start_other_seed().await?;
+        let mut source = Source::new(environment).await?;
+        let workload = Workload::deploy(environment.bed.shoot().admin().await?, 1).await?;
+        let trees = environment.trees()?;
+        environment.switch_on(None).await?;
+        let (before, containers) = (facts(environment).await?, workload.containers().await?);
 
         progress.step("the Shoot's operation is Migrate");
-        source.gardenlet.sync_cluster(&operation(stage.shoot(None, false), "Migrate", "Processing")).await?;
+        source.gardenlet.sync_cluster(&operation(environment.shoot(None, false), "Migrate", "Processing")).await?;
         let written = source.written().await?.context("there is no ManagedResource")?;
-        source.disturb(stage, progress).await?;
+        source.disturb(environment, progress).await?;
         ensure!(source.written().await?.as_ref() == Some(&written), "a reconcile wrote while the Shoot migrates");
 
         progress.step("gardenlet deletes the ManagedResources that are its own");
@@ -55,64 +55,64 @@ fn a_control_plane_goes_to_another_seed_and_no_node_notices() {
 
         progress.step("the Extension is migrated");
         source.gardenlet.deploy_extension("migrate", None).await?;
-        source.disturb(stage, progress).await?;
+        source.disturb(environment, progress).await?;
         source.wait_migrated().await?;
-        source.ensure_let_go(stage).await?;
-        source.disturb(stage, progress).await?;
-        source.ensure_let_go(stage).await.context("after the migration")?;
+        source.ensure_let_go(environment).await?;
+        source.disturb(environment, progress).await?;
+        source.ensure_let_go(environment).await.context("after the migration")?;
         source.gardenlet.delete_extension().await?;
         source.gardenlet.wait_deleted(OPERATION).await?;
-        source.disturb(stage, progress).await?;
-        source.ensure_let_go(stage).await.context("after the deletion")?;
+        source.disturb(environment, progress).await?;
+        source.ensure_let_go(environment).await.context("after the deletion")?;
 
         let away = std::env::var("MIGRATION_AWAY").map_or(Ok(AWAY), |text| text.parse())?;
         progress.step(&format!("the shoot's API is away for {away} s"));
-        stage.bed.stop_shoot_resource_manager().await?;
-        stage.bed.stop_shoot_api().await?;
+        environment.bed.stop_shoot_resource_manager().await?;
+        environment.bed.stop_shoot_api().await?;
         tokio::time::sleep(Duration::from_secs(away)).await;
-        let meanwhile = facts(stage).await?;
+        let meanwhile = facts(environment).await?;
         ensure!(meanwhile == before, "the node noticed that its API is away: {before:?}, then {meanwhile:?}");
-        stage.bed.start_shoot_api().await?;
+        environment.bed.start_shoot_api().await?;
 
         progress.step("the other seed takes over");
-        let other = stage.bed.other_seed()?;
+        let other = environment.bed.other_seed()?;
         other.install_chart("{}\n").await?;
         let release = Release::under_test(&super::root(), &e2e::Artifacts::from_env()?);
         let controller =
             release.start_controller(other, "other-seed-controller", &OTHER_PORTS.map(str::to_owned)).await?;
         let target = other.gardenlet(EXTENSION_TYPE).await?;
-        stage.bed.start_shoot_resource_manager_in_other_seed().await?;
-        target.sync_cluster(&operation(stage.shoot(None, false), "Restore", "Processing")).await?;
+        environment.bed.start_shoot_resource_manager_in_other_seed().await?;
+        target.sync_cluster(&operation(environment.shoot(None, false), "Restore", "Processing")).await?;
         target.deploy_extension("wait-for-state", None).await?;
         let timestamp = target.deploy_extension("restore", None).await?;
         target.wait_ready(&timestamp, OPERATION).await?;
-        let former = std::mem::replace(&mut stage.gardenlet, target);
-        stage.wait_healthy().await?;
-        source.disturb(stage, progress).await?;
+        let former = std::mem::replace(&mut environment.gardenlet, target);
+        environment.wait_healthy().await?;
+        source.disturb(environment, progress).await?;
         former.delete_cluster().await?;
-        stage.gardenlet.sync_cluster(&operation(stage.shoot(None, false), "Restore", "Succeeded")).await?;
-        let after = facts(stage).await?;
+        environment.gardenlet.sync_cluster(&operation(environment.shoot(None, false), "Restore", "Succeeded")).await?;
+        let after = facts(environment).await?;
         ensure!(after == before, "the node noticed the migration: {before:?}, then {after:?}");
         ensure!(workload.containers().await? == containers, "the workload's containers were restarted");
 
         // What the Shoot's spec does not name any more is not migrated but deleted, while the shoot's API is still there, and the flow waits for it.
         progress
             .step("the Shoot migrates again, its spec without the extension: gardenlet deletes the stale Extension");
-        stage.switch_off_with(&operation(stage.shoot(None, true), "Migrate", "Processing")).await?;
+        environment.switch_off_with(&operation(environment.shoot(None, true), "Migrate", "Processing")).await?;
         controller.ensure_alive()?;
-        stage.ensure_trees_equal(&trees)
+        environment.ensure_trees_equal(&trees)
     });
 }
 
 /// What a restart of kubelet or the daemon would change.
-async fn facts(stage: &Stage) -> anyhow::Result<Value> {
+async fn facts(environment: &TestEnvironment) -> anyhow::Result<Value> {
     let mut all = Vec::new();
-    for worker in stage.bed.workers() {
+    for worker in environment.bed.workers() {
         let facts = NodeFacts::observe(worker).await?;
         facts.ensure_on_proxy(worker).await?;
         all.push(json!([facts.kubelet_pid, facts.kubelet_invocation, facts.daemon_pid]));
     }
-    Ok(json!([all, stage.starts(KUBELET_UNIT).await?, stage.starts(DAEMON_UNIT).await?]))
+    Ok(json!([all, environment.starts(KUBELET_UNIT).await?, environment.starts(DAEMON_UNIT).await?]))
 }
 
 fn operation(mut shoot: Value, type_: &str, state: &str) -> Value {
@@ -130,8 +130,8 @@ struct Source {
 }
 
 impl Source {
-    async fn new(stage: &Stage) -> anyhow::Result<Self> {
-        let seed = stage.bed.seed().admin().await?;
+    async fn new(environment: &TestEnvironment) -> anyhow::Result<Self> {
+        let seed = environment.bed.seed().admin().await?;
         let namespaces: Api<Namespace> = Api::all(seed.clone());
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace",
@@ -139,26 +139,27 @@ impl Source {
         });
         namespaces.patch(CANARY, &PatchParams::apply("e2e"), &Patch::Apply(namespace)).await?;
         let canary = Gardenlet::new(seed.clone(), CANARY, EXTENSION_TYPE);
-        canary.sync_cluster(&stage.shoot(None, false)).await?;
+        canary.sync_cluster(&environment.shoot(None, false)).await?;
         let timestamp = canary.deploy_extension("reconcile", None).await?;
         canary.wait_ready(&timestamp, SOON).await?;
-        Ok(Self { gardenlet: stage.gardenlet.clone(), canary, seed, disturbances: 0 })
+        Ok(Self { gardenlet: environment.gardenlet.clone(), canary, seed, disturbances: 0 })
     }
 
     /// Everything that makes the controller reconcile of itself: another base configuration, and a restart; each until it is seen to have been
     /// taken up for the other shoot.
-    async fn disturb(&mut self, stage: &mut Stage, progress: &Progress) -> anyhow::Result<()> {
+    async fn disturb(&mut self, environment: &mut TestEnvironment, progress: &Progress) -> anyhow::Result<()> {
         for restart in [false, true] {
             self.disturbances += 1;
             let option = format!("-metrics-interval={}s", 10 + self.disturbances);
             if restart {
-                stage.controller.end(SOON).await?;
+                environment.controller.end(SOON).await?;
             }
             let values = json!({ "configs": { "EXTRA_OPTIONS": option } });
-            stage.bed.main_seed().install_chart(&format!("{values:#}\n")).await?;
+            environment.bed.main_seed().install_chart(&format!("{values:#}\n")).await?;
             if restart {
                 let release = Release::under_test(&super::root(), &e2e::Artifacts::from_env()?);
-                stage.controller = release.start_controller(stage.bed.main_seed(), "seed-controller", &[]).await?;
+                environment.controller =
+                    release.start_controller(environment.bed.main_seed(), "seed-controller", &[]).await?;
                 // Who starts looks at what is unfinished; the rest is asked for.
                 let timestamp = self.canary.deploy_extension("reconcile", None).await?;
                 self.canary.wait_ready(&timestamp, SOON).await?;
@@ -197,11 +198,11 @@ impl Source {
     }
 
     /// Nothing of ours is left in the seed (gardenlet waits until no ManagedResource of the shoot is), and all of it in the shoot.
-    async fn ensure_let_go(&self, stage: &Stage) -> anyhow::Result<()> {
+    async fn ensure_let_go(&self, environment: &TestEnvironment) -> anyhow::Result<()> {
         let resources = self.gardenlet.managed_resources().list(&ListParams::default()).await?.items;
         let names: Vec<_> = resources.iter().filter_map(|resource| resource.metadata.name.as_deref()).collect();
         ensure!(names.is_empty(), "ManagedResources in the source seed: {names:?}");
-        let agents: Api<DaemonSet> = Api::namespaced(stage.bed.shoot().admin().await?, SHOOT_NAMESPACE);
+        let agents: Api<DaemonSet> = Api::namespaced(environment.bed.shoot().admin().await?, SHOOT_NAMESPACE);
         let agents = agents.get(NODE_AGENT).await?;
         ensure!(agents.metadata.deletion_timestamp.is_none(), "the agents are being deleted");
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use e2e::{NodeFacts, Stage};
+use e2e::{NodeFacts, TestEnvironment};
 use extension_config::names;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
@@ -16,17 +16,17 @@ use kube::api::{
 use serde_json::{Value, json};
 use testbed::{Progress, Worker, wait_for};
 
-use crate::on_stage;
+use crate::in_environment;
 
 /// Far more than it takes: the machine may be busy.
 const SOON: Duration = Duration::from_secs(90);
 
 #[test]
 fn configurations_and_adjustments_reach_the_running_daemon() {
-    on_stage("dynamic", 1, async |stage, progress| {
-        let before = stage.trees()?;
-        stage.switch_on(Some(&configs())).await?;
-        let node = Bench::new(stage).await?;
+    in_environment("dynamic", 1, async |environment, progress| {
+        let before = environment.trees()?;
+        environment.switch_on(Some(&configs())).await?;
+        let node = Bench::new(environment).await?;
         let on = NodeFacts::observe(node.worker).await?;
         levels(&node, progress).await?;
         faults(&node, progress).await?;
@@ -35,13 +35,13 @@ fn configurations_and_adjustments_reach_the_running_daemon() {
             "a configuration that needs no restart restarted the daemon"
         );
         adjustments(&node, progress).await?;
-        restarts(&node, stage, progress).await?;
+        restarts(&node, environment, progress).await?;
         sticky_keys(&node, progress).await?;
         policy(&node, progress).await?;
         let off = NodeFacts::observe(node.worker).await?;
         ensure!(on.kubelet_invocation == off.kubelet_invocation, "kubelet was restarted for a configuration");
-        stage.switch_off().await?;
-        stage.ensure_trees_equal(&before)?;
+        environment.switch_off().await?;
+        environment.ensure_trees_equal(&before)?;
         ensure!(
             node.adjustments.list(&ListParams::default()).await.is_err(),
             "the definition of Adjustments is still there"
@@ -77,8 +77,8 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    async fn new(stage: &'a Stage) -> anyhow::Result<Self> {
-        let client = stage.bed.shoot().admin().await?;
+    async fn new(environment: &'a TestEnvironment) -> anyhow::Result<Self> {
+        let client = environment.bed.shoot().admin().await?;
         let namespace = names::SHOOT_NAMESPACE;
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(
             names::ADJUSTMENT_GROUP,
@@ -86,7 +86,7 @@ impl<'a> Bench<'a> {
             names::ADJUSTMENT_KIND,
         ));
         Ok(Self {
-            worker: &stage.bed.workers()[0],
+            worker: &environment.bed.workers()[0],
             maps: Api::namespaced(client.clone(), namespace),
             nodes: Api::all(client.clone()),
             leases: Api::namespaced(client.clone(), namespace),
@@ -241,7 +241,7 @@ async fn adjustments(node: &Bench<'_>, progress: &Progress) -> anyhow::Result<()
     .await
 }
 
-async fn restarts(node: &Bench<'_>, stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
+async fn restarts(node: &Bench<'_>, environment: &TestEnvironment, progress: &Progress) -> anyhow::Result<()> {
     let before = node.pushed()?;
     node.worker.shell("kill -9 $(systemctl show --value -p MainPID cri-resource-manager)").await?;
     let start = Instant::now();
@@ -269,7 +269,7 @@ async fn restarts(node: &Bench<'_>, stage: &Stage, progress: &Progress) -> anyho
     node.takes("logger", "of-the-new-agent").await?;
     node.delete_own().await?;
     node.takes("logger", "of-default").await?;
-    stage.wait_healthy().await?;
+    environment.wait_healthy().await?;
     ensure!(!emptied.get(), "the daemon was given an empty configuration");
     let after = NodeFacts::observe(node.worker).await?;
     ensure!(facts.daemon_pid == after.daemon_pid, "the agent's restart restarted the daemon");

@@ -38,7 +38,7 @@ struct Replica {
     proxy: FaultProxy,
 }
 
-struct Ground {
+struct Fixture {
     bed: Bed,
     artifacts: Artifacts,
     progress: Progress,
@@ -50,10 +50,10 @@ fn faults() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async {
         let outcome = async {
-            let mut ground = Ground::up().await?;
-            let outcome = ground.run().await;
+            let mut fixture = Fixture::up().await?;
+            let outcome = fixture.run().await;
             if outcome.is_err() {
-                ground.explain();
+                fixture.explain();
             }
             outcome
         }
@@ -73,7 +73,7 @@ fn asked(variable: &str, default: usize) -> anyhow::Result<usize> {
     }
 }
 
-impl Ground {
+impl Fixture {
     async fn up() -> anyhow::Result<Self> {
         let progress = Progress::default();
         let artifacts = Artifacts::from_env()?;

@@ -41,7 +41,7 @@ struct Expected {
 }
 
 /// The node, and what the commands find on their PATH.
-struct Lab {
+struct KindFixture {
     worker: Worker,
     artifacts: Artifacts,
     dir: tempfile::TempDir,
@@ -63,18 +63,18 @@ fn images_get_into_the_node_of_a_kind_cluster() {
 }
 
 async fn check() -> anyhow::Result<()> {
-    let lab = Lab::up().await?;
+    let fixture = KindFixture::up().await?;
     for way in [Way::Xtask, Way::Script] {
-        lab.ensure_refused(way).await?;
+        fixture.ensure_refused(way).await?;
     }
 
     // Without a registry, as `cargo xtask images` does by default.
-    let oci = lab.path("oci");
+    let oci = fixture.path("oci");
     // Of an earlier build in the other form; were it loaded, kind would fail on it.
     std::fs::create_dir(&oci)?;
     std::fs::write(oci.join(format!("{CONTROLLER_NAME}-{TAG}.docker.tar")), "old")?;
-    let mut expected = lab.build(&oci).await?;
-    let named = lab.names_in_registration(None).await?;
+    let mut expected = fixture.build(&oci).await?;
+    let named = fixture.names_in_registration(None).await?;
     ensure!(
         named.iter().eq(expected.iter().map(|image| &image.name)),
         "the registration names {named:?}: {expected:?}"
@@ -82,25 +82,25 @@ async fn check() -> anyhow::Result<()> {
     let both = Reference::new(None, "both", TAG)?;
     let digest = two_platforms::write(&both, &oci.join(format!("{CONTROLLER_NAME}-both-{TAG}.oci.tar")))?;
     expected.push(Expected { name: both.canonical(), digest: Some(digest.to_string()), id: None });
-    lab.load_both_ways(&oci, &expected).await.context("OCI archives")?;
+    fixture.load_both_ways(&oci, &expected).await.context("OCI archives")?;
 
     // With a registry, as the tests on real components do.
-    let docker = lab.artifacts.image_archive.parent().context("an archive lies in a folder")?.to_owned();
-    let registry = lab.artifacts.image_name.split_once('/').context("the image has no registry")?.0;
+    let docker = fixture.artifacts.image_archive.parent().context("an archive lies in a folder")?.to_owned();
+    let registry = fixture.artifacts.image_name.split_once('/').context("the image has no registry")?.0;
     let mut expected = Vec::new();
-    for name in lab.names_in_registration(Some(registry)).await? {
+    for name in fixture.names_in_registration(Some(registry)).await? {
         let file = name.rsplit('/').next().unwrap_or_default().replace(':', "-");
         let id = docker_image_id(&docker.join(format!("{file}.docker.tar"))).await?;
         expected.push(Expected { name, digest: None, id: Some(id) });
     }
-    lab.load_both_ways(&docker, &expected).await.context("docker archives")
+    fixture.load_both_ways(&docker, &expected).await.context("docker archives")
 }
 
-impl Lab {
+impl KindFixture {
     async fn up() -> anyhow::Result<Self> {
         let (root, progress, artifacts) = (crate::root(), Progress::default(), Artifacts::from_env()?);
         let kind = KIND.obtain(&root, &progress).await?;
-        let worker = testbed::lone_worker(BED, Generation::from_env()?, &root, &progress).await?;
+        let worker = testbed::standalone_worker(BED, Generation::from_env()?, &root, &progress).await?;
         let dir = tempfile::tempdir()?;
         let programs = dir.path().join("programs");
         std::fs::create_dir(&programs)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use e2e::{Artifacts, Stage};
+use e2e::{Artifacts, TestEnvironment};
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -57,15 +57,19 @@ impl Plugin {
 }
 
 /// The one worker is updated in place, the other is switched.
-pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
-    let [held, switched] = stage.bed.workers() else { anyhow::bail!("the bed has not two workers") };
+pub(crate) async fn tells_of_a_node_that_is_held(
+    environment: &TestEnvironment,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let [held, switched] = environment.bed.workers() else { anyhow::bail!("the bed has not two workers") };
     let dir = tempfile::tempdir()?;
-    let reader = Plugin::new(&as_reader(stage, dir.path()).await?)?;
+    let reader = Plugin::new(&as_reader(environment, dir.path()).await?)?;
     // The other one may not have proven itself yet.
     let status = wait_for("status to tell of both nodes", OBEYED, || async {
         let status = reader.ask(&["status"]).await?;
-        let is =
-            |name: &str, stage: &str| status.printed.lines().any(|line| line.starts_with(name) && line.contains(stage));
+        let is = |name: &str, environment: &str| {
+            status.printed.lines().any(|line| line.starts_with(name) && line.contains(environment))
+        };
         ensure!(is(held.name(), "is updated in place") && is(switched.name(), "Installed"), "{}", status.said);
         Ok(Some(status))
     })
@@ -86,12 +90,12 @@ pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progr
 
     // The reader may not run anything in pods.
     let without = reader.run(&["node", held.name()], progress).await?;
-    let told = without.said.contains("forbidden") && without.printed.contains("is updated in place");
-    ensure!(told, "{}{}", without.said, without.printed);
+    let reported = without.said.contains("forbidden") && without.printed.contains("is updated in place");
+    ensure!(reported, "{}{}", without.said, without.printed);
     gathers(&reader, dir.path(), progress).await?;
 
-    let admin = Plugin::new(stage.bed.shoot().admin_kubeconfig())?;
-    tells_of_the_host(&admin, stage, (held.name(), switched.name()), dir.path(), progress).await?;
+    let admin = Plugin::new(environment.bed.shoot().admin_kubeconfig())?;
+    reports_of_the_host(&admin, environment, (held.name(), switched.name()), dir.path(), progress).await?;
     let look = admin.run(&["node", held.name()], progress).await?;
     ensure!(look.said.is_empty() && look.code == Some(3), "{:?} {}", look.code, look.said);
     ensure!(look.printed.contains("containerd answers") && look.printed.contains("step 1"), "{}", look.printed);
@@ -105,9 +109,9 @@ pub(crate) async fn tells_of_a_node_that_is_held(stage: &Stage, progress: &Progr
 }
 
 /// What needs a look at the node itself, and what only the seed knows.
-async fn tells_of_the_host(
+async fn reports_of_the_host(
     admin: &Plugin,
-    stage: &Stage,
+    environment: &TestEnvironment,
     (held, switched): (&str, &str),
     dir: &Path,
     progress: &Progress,
@@ -119,7 +123,7 @@ async fn tells_of_the_host(
     let containers = || look["containers"].as_array().into_iter().flatten();
     let agent = containers().find(|found| found["name"].as_str().is_some_and(|name| name.contains("node-agent")));
     let cpus = agent.and_then(|agent| agent["cpus"].as_str()).unwrap_or_default();
-    let worker = stage.bed.workers().iter().find(|worker| worker.name() == switched).context("no such worker")?;
+    let worker = environment.bed.workers().iter().find(|worker| worker.name() == switched).context("no such worker")?;
     let status = worker.shell("cat /proc/$(pgrep -of '^/cri-resmgr-node-agent run')/status").await?;
     let kernel = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default().trim();
     ensure!(!cpus.is_empty() && cpus == kernel, "{cpus:?} is not the kernel's {kernel:?}: {}", look["containers"]);
@@ -130,7 +134,7 @@ async fn tells_of_the_host(
     let left = worker.shell("systemctl list-units --all --plain --no-legend 'cri-resmgr-host-log*'").await?;
     ensure!(left.trim().is_empty(), "left on the node: {left}");
 
-    let seed = stage.bed.seed().admin_kubeconfig().display().to_string();
+    let seed = environment.bed.seed().admin_kubeconfig().display().to_string();
     let status = admin.run(&["status", "--seed-kubeconfig", &seed], progress).await?;
     ensure!(status.printed.contains("seed: Extension shoot--") && status.said.is_empty(), "{}", status.printed);
     let file = dir.join("with-the-host.tar.gz");
@@ -148,9 +152,12 @@ async fn tells_of_the_host(
 }
 
 /// Exit status 0, and Events of how it came to that.
-pub(crate) async fn tells_that_all_is_as_desired(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
+pub(crate) async fn tells_that_all_is_as_desired(
+    environment: &TestEnvironment,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let reader = Plugin::new(&as_reader(stage, dir.path()).await?)?;
+    let reader = Plugin::new(&as_reader(environment, dir.path()).await?)?;
     let status = reader.run(&["status"], progress).await?;
     ensure!(status.code == Some(0) && status.printed.contains("2 nodes: 2 as desired"), "{}", status.printed);
     let explained = reader.run(&["explain"], progress).await?;
@@ -195,8 +202,8 @@ fn unpack(file: &Path) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// A kubeconfig of somebody with the documented rights, the one to run programs in pods excepted.
-async fn as_reader(stage: &Stage, dir: &Path) -> anyhow::Result<PathBuf> {
-    let shoot = stage.bed.shoot();
+async fn as_reader(environment: &TestEnvironment, dir: &Path) -> anyhow::Result<PathBuf> {
+    let shoot = environment.bed.shoot();
     let admin = shoot.admin().await?;
     let text = std::fs::read_to_string(crate::root().join(RIGHTS))?;
     for object in serde_saphyr::from_multiple::<Value>(&text)? {

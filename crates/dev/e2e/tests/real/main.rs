@@ -33,7 +33,7 @@ mod upgrade;
 
 use std::path::{Path, PathBuf};
 
-use e2e::{Artifacts, Release, Stage, StageOptions};
+use e2e::{Artifacts, Release, TestEnvironment, TestEnvironmentOptions};
 use testbed::{Generation, Progress};
 
 fn root() -> PathBuf {
@@ -41,16 +41,20 @@ fn root() -> PathBuf {
 }
 
 /// Brings a stage up with the release under test, runs `body` on it, shows the logs that explain a failure, and takes the stage down.
-fn on_stage(name: &str, workers: u8, body: impl AsyncFnOnce(&mut Stage, &Progress) -> anyhow::Result<()>) {
-    on_stage_of(name, workers, |artifacts| Ok(Release::under_test(&root(), artifacts)), body);
+fn in_environment(
+    name: &str,
+    workers: u8,
+    body: impl AsyncFnOnce(&mut TestEnvironment, &Progress) -> anyhow::Result<()>,
+) {
+    in_environment_of(name, workers, |artifacts| Ok(Release::under_test(&root(), artifacts)), body);
 }
 
-/// As [`on_stage`], with the release that `release` chooses.
-fn on_stage_of(
+/// As [`in_environment`], with the release that `release` chooses.
+fn in_environment_of(
     name: &str,
     workers: u8,
     release: impl FnOnce(&Artifacts) -> anyhow::Result<Release>,
-    body: impl AsyncFnOnce(&mut Stage, &Progress) -> anyhow::Result<()>,
+    body: impl AsyncFnOnce(&mut TestEnvironment, &Progress) -> anyhow::Result<()>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async {
@@ -63,7 +67,7 @@ fn on_stage_of(
             Generation::New => name.to_owned(),
             Generation::Old => format!("{name}-old"),
         };
-        let options = StageOptions {
+        let options = TestEnvironmentOptions {
             name: name.clone(),
             root: root(),
             workers,
@@ -71,18 +75,18 @@ fn on_stage_of(
             artifacts,
             progress: progress.clone(),
         };
-        let mut stage = match Stage::up_with(options, &release).await {
-            Ok(stage) => stage,
+        let mut environment = match TestEnvironment::up_with(options, &release).await {
+            Ok(environment) => environment,
             Err(error) => {
                 testbed::down(&name).await?;
                 return Err(error);
             }
         };
-        let outcome = body(&mut stage, &progress).await;
+        let outcome = body(&mut environment, &progress).await;
         if outcome.is_err() {
-            eprintln!("{}", stage.explain().await);
+            eprintln!("{}", environment.explain().await);
         }
-        stage.bed.down().await?;
+        environment.bed.down().await?;
         outcome
     });
     if let Err(error) = outcome {

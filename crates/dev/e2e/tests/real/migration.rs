@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use e2e::kernel::{cpus, cpus_of, wait_cpus};
-use e2e::{Container, Endpoint, NodeFacts, Stage, Traffic, Workload};
+use e2e::{Container, Endpoint, NodeFacts, TestEnvironment, Traffic, Workload};
 use extension_config::names;
 use extension_config::names::node::{CONTAINERD_UNIT, DAEMON_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -14,7 +14,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testbed::{Progress, Worker, wait_for};
 
-use crate::on_stage;
+use crate::in_environment;
 
 /// A mistake is told by the next reconcile.
 const TOLD: Duration = Duration::from_secs(30);
@@ -57,8 +57,8 @@ fn back(most: u8) -> Value {
 }
 
 /// A ConfigMap for one node that somebody makes by hand, with what its fallback says anyway.
-async fn write_by_hand(stage: &Stage, worker: &Worker) -> anyhow::Result<String> {
-    let maps: Api<ConfigMap> = Api::namespaced(stage.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
+async fn write_by_hand(environment: &TestEnvironment, worker: &Worker) -> anyhow::Result<String> {
+    let maps: Api<ConfigMap> = Api::namespaced(environment.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
     let name = format!("{}node.{}", names::DYNAMIC_CONFIG_MAP_PREFIX, worker.name());
     let policy = proxy(1)["configs"]["fallback"]["policy"].to_string();
     let map = json!({ "metadata": { "name": name }, "data": { "policy": policy } });
@@ -82,11 +82,11 @@ async fn agent_dies_in_the_overlap(worker: &Worker) -> anyhow::Result<()> {
 }
 
 /// The ids that the Extension's error asks for.
-async fn ids(stage: &Stage, config: &Value) -> anyhow::Result<Vec<String>> {
-    stage.gardenlet.sync_cluster(&stage.shoot(Some(config), false)).await?;
-    stage.gardenlet.deploy_extension("reconcile", Some(config)).await?;
+async fn ids(environment: &TestEnvironment, config: &Value) -> anyhow::Result<Vec<String>> {
+    environment.gardenlet.sync_cluster(&environment.shoot(Some(config), false)).await?;
+    environment.gardenlet.deploy_extension("reconcile", Some(config)).await?;
     let description = wait_for("what is not accepted to be told", TOLD, || async {
-        let extension = stage.gardenlet.extensions().get(names::EXTENSION_TYPE).await?;
+        let extension = environment.gardenlet.extensions().get(names::EXTENSION_TYPE).await?;
         let error = &extension.data["status"]["lastError"];
         Ok(error["description"].as_str().map(|text| (text.to_owned(), error["codes"].clone())))
     })
@@ -106,17 +106,22 @@ struct Untouched {
 }
 
 impl Untouched {
-    async fn now(stage: &Stage, workload: &Workload) -> anyhow::Result<Self> {
+    async fn now(environment: &TestEnvironment, workload: &Workload) -> anyhow::Result<Self> {
         Ok(Self {
             containers: workload.containers().await?,
-            containerd: stage.starts(CONTAINERD_UNIT).await?,
-            kubelet: stage.starts(KUBELET_UNIT).await?,
+            containerd: environment.starts(CONTAINERD_UNIT).await?,
+            kubelet: environment.starts(KUBELET_UNIT).await?,
         })
     }
 
     /// Everything as before, and kubelet started so many times more on each worker.
-    async fn ensure(&self, stage: &Stage, workload: &Workload, kubelet: &[usize]) -> anyhow::Result<()> {
-        let now = Self::now(stage, workload).await?;
+    async fn ensure(
+        &self,
+        environment: &TestEnvironment,
+        workload: &Workload,
+        kubelet: &[usize],
+    ) -> anyhow::Result<()> {
+        let now = Self::now(environment, workload).await?;
         ensure!(now.containers == self.containers, "{:?} became {:?}", self.containers, now.containers);
         ensure!(now.containerd == self.containerd, "containerd was restarted");
         let more: Vec<usize> = now.kubelet.iter().zip(&self.kubelet).map(|(now, before)| now - before).collect();
@@ -126,9 +131,9 @@ impl Untouched {
 }
 
 /// Where the workload's container on each worker is, by the kernel's word.
-async fn placed(stage: &Stage, workload: &Workload) -> anyhow::Result<()> {
+async fn placed(environment: &TestEnvironment, workload: &Workload) -> anyhow::Result<()> {
     let containers = workload.containers().await?;
-    for worker in stage.bed.workers() {
+    for worker in environment.bed.workers() {
         let container = containers.get(worker.name()).with_context(|| format!("no workload on {}", worker.name()))?;
         wait_cpus(worker, &container.id, "1", PLACED).await.with_context(|| worker.name().to_owned())?;
     }
@@ -146,11 +151,15 @@ async fn on(worker: &Worker, endpoint: Endpoint) -> anyhow::Result<()> {
 }
 
 /// A pod that comes, and one that is resized, while the policy runs under the living proxy.
-async fn in_the_overlap(stage: &Stage, workload: &Workload, worker: &Worker) -> anyhow::Result<Container> {
+async fn in_the_overlap(
+    environment: &TestEnvironment,
+    workload: &Workload,
+    worker: &Worker,
+) -> anyhow::Result<Container> {
     wait_active(worker).await?;
     ensure!(NodeFacts::observe(worker).await?.endpoint == Endpoint::Proxy, "there was no overlap");
     let container = workload.start_pod("overlap", worker.name()).await?;
-    let pods: Api<Pod> = Api::namespaced(stage.bed.shoot().admin().await?, "default");
+    let pods: Api<Pod> = Api::namespaced(environment.bed.shoot().admin().await?, "default");
     let name = pods.get("overlap").await?.spec.context("no spec")?.containers.remove(0).name;
     let resize = json!({ "spec": { "containers": [{ "name": name, "resources": { "requests": { "cpu": "20m" } } }] } });
     pods.patch_subresource("resize", "overlap", &PatchParams::default(), &Patch::Strategic(resize)).await?;
@@ -162,38 +171,38 @@ async fn in_the_overlap(stage: &Stage, workload: &Workload, worker: &Worker) -> 
 #[test]
 #[ignore = "needs workers of the new generation: `cargo xtask soak --only backend-migration`"]
 fn workers_go_to_the_other_backend_and_back_and_no_pod_notices() {
-    on_stage("migration", 3, async |stage, progress| {
-        let worker = &stage.bed.workers()[0];
-        let outcome = there_and_back(stage, progress).await;
+    in_environment("migration", 3, async |environment, progress| {
+        let worker = &environment.bed.workers()[0];
+        let outcome = there_and_back(environment, progress).await;
         explained(worker, outcome).await
     });
 }
 
-async fn there_and_back(stage: &Stage, progress: &Progress) -> anyhow::Result<()> {
-    let workers = stage.bed.workers();
-    let tree = stage.trees()?;
-    let took = stage.switch_on(Some(&proxy(1))).await?;
+async fn there_and_back(environment: &TestEnvironment, progress: &Progress) -> anyhow::Result<()> {
+    let workers = environment.bed.workers();
+    let tree = environment.trees()?;
+    let took = environment.switch_on(Some(&proxy(1))).await?;
     progress.step(&format!("through the proxy after {took:.1?}"));
-    let workload = Workload::deploy(stage.bed.shoot().admin().await?, workers.len()).await?;
-    let traffic = Traffic::start(stage.bed.shoot().admin().await?, workers).await?;
-    placed(stage, &workload).await?;
+    let workload = Workload::deploy(environment.bed.shoot().admin().await?, workers.len()).await?;
+    let traffic = Traffic::start(environment.bed.shoot().admin().await?, workers).await?;
+    placed(environment, &workload).await?;
     let at_first = traffic.counts(workers).await?;
-    let untouched = Untouched::now(stage, &workload).await?;
+    let untouched = Untouched::now(environment, &workload).await?;
     progress.step(&format!("CPUs by container on {}: {:?}", workers[0].name(), cpus(&workers[0]).await?));
 
-    let by_hand = write_by_hand(stage, &workers[2]).await?;
-    let mut accepted = ids(stage, &policy(2, &[])).await?;
+    let by_hand = write_by_hand(environment, &workers[2]).await?;
+    let mut accepted = ids(environment, &policy(2, &[])).await?;
     progress.step(&format!("to be accepted: {accepted:?}"));
 
     progress.step(&format!("to the policy; on {} it is killed again and again", workers[0].name()));
     let kill = format!("while sleep 1; do systemctl kill --signal=KILL {PLUGIN_UNIT}; done");
     workers[0].run(&["systemd-run", "--quiet", "--unit=killer", "sh", "-c", &kill]).await?;
-    stage.reconcile(Some(&policy(2, &accepted))).await?;
+    environment.reconcile(Some(&policy(2, &accepted))).await?;
     let one_goes_over = wait_for(
         "the second worker to have gone over, the first one to be back, the third one to hold",
         MOVED,
         || async {
-            let (first, third) = (report(stage, &workers[0]).await?, report(stage, &workers[2]).await?);
+            let (first, third) = (report(environment, &workers[0]).await?, report(environment, &workers[2]).await?);
             ensure!(first["stage"] == "RolledBack", "{first}");
             ensure!(third["stage"] == "Blocked", "{third}");
             let id = format!("(accept config-map:{by_hand})");
@@ -207,14 +216,14 @@ async fn there_and_back(stage: &Stage, progress: &Progress) -> anyhow::Result<()
     gone?;
     died.context("the second worker's agent")?;
     workers[0].run(&["systemctl", "stop", "killer"]).await?;
-    placed(stage, &workload).await?;
-    untouched.ensure(stage, &workload, &[0, 1, 0]).await?;
+    placed(environment, &workload).await?;
+    untouched.ensure(environment, &workload, &[0, 1, 0]).await?;
     progress.step("a mixed fleet: the first worker is back on the proxy without a restart of kubelet, the second one has the policy by a second agent, the third one holds");
     accepted.push(format!("config-map:{by_hand}"));
 
     let start = Instant::now();
     let go = async {
-        stage.reconcile(Some(&policy(1, &accepted))).await?;
+        environment.reconcile(Some(&policy(1, &accepted))).await?;
         wait_for("all workers to have gone over", MOVED, || async {
             for worker in workers {
                 on(worker, Endpoint::Containerd).await?;
@@ -222,15 +231,15 @@ async fn there_and_back(stage: &Stage, progress: &Progress) -> anyhow::Result<()
             Ok(Some(()))
         })
         .await?;
-        stage.wait_healthy().await
+        environment.wait_healthy().await
     };
-    let (gone, overlap) = tokio::join!(go, in_the_overlap(stage, &workload, &workers[0]));
+    let (gone, overlap) = tokio::join!(go, in_the_overlap(environment, &workload, &workers[0]));
     gone?;
     let overlap = overlap?;
     progress.step(&format!("all on the policy after {:.1?}", start.elapsed()));
-    placed(stage, &workload).await?;
+    placed(environment, &workload).await?;
     wait_cpus(&workers[0], &overlap.id, "1", PLACED).await.context("the pod of the overlap")?;
-    untouched.ensure(stage, &workload, &[1, 1, 1]).await?;
+    untouched.ensure(environment, &workload, &[1, 1, 1]).await?;
     for worker in workers {
         let left = worker
             .shell("ls -d /opt/intel /var/lib/cri-resmgr /etc/cri-resmgr /run/cri-resmgr 2>/dev/null; true")
@@ -242,7 +251,7 @@ async fn there_and_back(stage: &Stage, progress: &Progress) -> anyhow::Result<()
     progress.step(&format!("CPUs by container on {}: {:?}", workers[0].name(), cpus(&workers[0]).await?));
 
     let start = Instant::now();
-    stage.reconcile(Some(&back(1))).await?;
+    environment.reconcile(Some(&back(1))).await?;
     wait_for("all workers to be back on the proxy", MOVED, || async {
         for worker in workers {
             on(worker, Endpoint::Proxy).await?;
@@ -250,26 +259,26 @@ async fn there_and_back(stage: &Stage, progress: &Progress) -> anyhow::Result<()
         Ok(Some(()))
     })
     .await?;
-    stage.wait_healthy().await?;
+    environment.wait_healthy().await?;
     progress.step(&format!("all back on the proxy after {:.1?}", start.elapsed()));
-    placed(stage, &workload).await?;
+    placed(environment, &workload).await?;
     wait_cpus(&workers[0], &overlap.id, "1", PLACED).await.context("the pod of the overlap")?;
-    untouched.ensure(stage, &workload, &[2, 2, 2]).await?;
+    untouched.ensure(environment, &workload, &[2, 2, 2]).await?;
     progress.step(&format!("CPUs by container on {}: {:?}", workers[0].name(), cpus(&workers[0]).await?));
 
-    let took = stage.switch_off().await?;
+    let took = environment.switch_off().await?;
     progress.step(&format!("off after {took:.1?}"));
-    untouched.ensure(stage, &workload, &[3, 3, 3]).await?;
+    untouched.ensure(environment, &workload, &[3, 3, 3]).await?;
     let counts = traffic.counts(workers).await?;
     progress.step(&format!("traffic between the workers meanwhile: {counts:?}, before it {at_first:?}"));
     ensure!(counts.lost == at_first.lost && counts.answered > 1000, "{counts:?} after {at_first:?}");
-    stage.ensure_trees_equal(&tree)
+    environment.ensure_trees_equal(&tree)
 }
 
 /// The report of a worker's agent.
-async fn report(stage: &Stage, worker: &Worker) -> anyhow::Result<Value> {
+async fn report(environment: &TestEnvironment, worker: &Worker) -> anyhow::Result<Value> {
     use k8s_openapi::api::coordination::v1::Lease;
-    let leases: Api<Lease> = Api::namespaced(stage.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
+    let leases: Api<Lease> = Api::namespaced(environment.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
     let lease = leases.get(&format!("{}{}", names::NODE_REPORT_LEASE_PREFIX, worker.name())).await?;
     let annotations = lease.metadata.annotations.unwrap_or_default();
     let text = annotations.get(names::NODE_REPORT_ANNOTATION).context("no report")?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use e2e::Stage;
+use e2e::TestEnvironment;
 use extension_config::names;
 use extension_config::names::node::DAEMON_UNIT;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -15,8 +15,8 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use testbed::{Alert, Progress, Prometheus, Worker, wait_for};
 
+use crate::in_environment;
 use crate::kubectl::Plugin;
-use crate::on_stage;
 
 /// A landscape's is a minute.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -68,12 +68,12 @@ const SILENT: [Silent; 5] = [
 /// Nothing alarms while all is well, and every query is answered; then a daemon dies as often as it is started, and everybody who should know knows in time.
 #[test]
 fn prometheus_sees_a_healthy_shoot_and_a_node_that_fails() {
-    on_stage("monitoring", 3, async |stage, progress| {
-        stage.switch_on(None).await?;
-        let prometheus = start_prometheus(stage).await?;
-        scrapes_every_node(stage, &prometheus).await?;
+    in_environment("monitoring", 3, async |environment, progress| {
+        environment.switch_on(None).await?;
+        let prometheus = start_prometheus(environment).await?;
+        scrapes_every_node(environment, &prometheus).await?;
         evaluates_the_shipped_rules(&prometheus).await?;
-        let queries = queries(stage).await?;
+        let queries = queries(environment).await?;
         let records = rules_of(&shipped_rules()?, "record");
         wait_for("every query of a healthy shoot to be answered", SEEN, || async {
             for record in &records {
@@ -92,16 +92,16 @@ fn prometheus_sees_a_healthy_shoot_and_a_node_that_fails() {
         ensure!(alerts.is_empty(), "alerts in a healthy shoot: {}", json!(alerts));
         progress.step(&format!(
             "{} targets, {} recorded series, {} queries answered, no alert",
-            stage.bed.workers().len(),
+            environment.bed.workers().len(),
             records.len(),
             queries.len()
         ));
-        a_node_fails(stage, &prometheus, progress).await
+        a_node_fails(environment, &prometheus, progress).await
     });
 }
 
-async fn start_prometheus(stage: &Stage) -> anyhow::Result<Prometheus> {
-    let resources = stage.gardenlet.managed_resources();
+async fn start_prometheus(environment: &TestEnvironment) -> anyhow::Result<Prometheus> {
+    let resources = environment.gardenlet.managed_resources();
     wait_for("the objects for the shoot's Prometheus", MADE, || async {
         let resource = resources.get(names::MONITORING_MANAGED_RESOURCE).await?;
         let conditions = resource.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -109,12 +109,12 @@ async fn start_prometheus(stage: &Stage) -> anyhow::Result<Prometheus> {
         Ok(conditions.iter().any(healthy).then_some(()))
     })
     .await?;
-    stage.bed.start_prometheus(INTERVAL).await
+    environment.bed.start_prometheus(INTERVAL).await
 }
 
 /// One target on each node, by the API server's way to pods.
-async fn scrapes_every_node(stage: &Stage, prometheus: &Prometheus) -> anyhow::Result<()> {
-    let workers: BTreeSet<&str> = stage.bed.workers().iter().map(Worker::name).collect();
+async fn scrapes_every_node(environment: &TestEnvironment, prometheus: &Prometheus) -> anyhow::Result<()> {
+    let workers: BTreeSet<&str> = environment.bed.workers().iter().map(Worker::name).collect();
     wait_for("a target that is up on every node", SEEN, || async {
         let targets = prometheus.targets().await?;
         let is_good = |target: &&Value| {
@@ -161,8 +161,9 @@ fn rules_of(rules: &Value, kind: &str) -> Vec<String> {
 }
 
 /// Every query of the dashboard that is in the seed; what we take for silent is among them.
-async fn queries(stage: &Stage) -> anyhow::Result<Vec<String>> {
-    let maps: Api<ConfigMap> = Api::namespaced(stage.bed.seed().admin().await?, stage.gardenlet.namespace());
+async fn queries(environment: &TestEnvironment) -> anyhow::Result<Vec<String>> {
+    let maps: Api<ConfigMap> =
+        Api::namespaced(environment.bed.seed().admin().await?, environment.gardenlet.namespace());
     let text = maps.get("cri-resmgr-dashboards").await?.data.and_then(|data| data.into_values().next());
     let dashboard: Value = serde_json::from_str(&text.context("no dashboard")?)?;
     let mut queries = Vec::new();
@@ -186,17 +187,21 @@ fn collect_queries(value: &Value, queries: &mut Vec<String>) {
 }
 
 /// The daemon of the second worker is killed as often as it is started.
-async fn a_node_fails(stage: &Stage, prometheus: &Prometheus, progress: &Progress) -> anyhow::Result<()> {
-    let worker = stage.bed.workers().get(1).context("the bed has not three workers")?;
+async fn a_node_fails(
+    environment: &TestEnvironment,
+    prometheus: &Prometheus,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let worker = environment.bed.workers().get(1).context("the bed has not three workers")?;
     let (node, start) = (worker.name(), Instant::now());
     let kill = format!("while sleep 0.2; do systemctl kill --signal=KILL {DAEMON_UNIT}; done");
     worker.run(&["systemd-run", "--quiet", "--unit=killer", "sh", "-c", &kill]).await?;
     let (report, event, metric, status, extension, alert) = tokio::try_join!(
-        until(start, "the report", TOLD, async || reported(stage, node).await),
-        until(start, "the Event", TOLD, async || published(stage, node).await),
+        until(start, "the report", TOLD, async || reported(environment, node).await),
+        until(start, "the Event", TOLD, async || published(environment, node).await),
         until(start, "the metric", TOLD, async || exported(prometheus, node).await),
-        until(start, "`kubectl resmgr status`", TOLD, async || shown(stage, node).await),
-        until(start, "the Extension", ROLLED_UP, async || rolled_up(stage, node).await),
+        until(start, "`kubectl resmgr status`", TOLD, async || shown(environment, node).await),
+        until(start, "the Extension", ROLLED_UP, async || rolled_up(environment, node).await),
         until(start, "the alert", ROLLED_UP, async || alerted(prometheus, node).await),
     )?;
     progress.step(&format!(
@@ -213,19 +218,19 @@ async fn a_node_fails(stage: &Stage, prometheus: &Prometheus, progress: &Progres
     Ok(())
 }
 
-/// The time from `start` until `look` finds what it looks for.
+/// The time from `start` until `check` finds what it looks for.
 async fn until(
     start: Instant,
     what: &str,
     limit: Duration,
-    look: impl AsyncFn() -> anyhow::Result<()>,
+    check: impl AsyncFn() -> anyhow::Result<()>,
 ) -> anyhow::Result<Duration> {
-    wait_for(&format!("{what} to tell of the roll-back"), limit, || async { look().await.map(Some) }).await?;
+    wait_for(&format!("{what} to report the roll-back"), limit, || async { check().await.map(Some) }).await?;
     Ok(start.elapsed())
 }
 
-async fn reported(stage: &Stage, node: &str) -> anyhow::Result<()> {
-    let leases: Api<Lease> = Api::namespaced(stage.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
+async fn reported(environment: &TestEnvironment, node: &str) -> anyhow::Result<()> {
+    let leases: Api<Lease> = Api::namespaced(environment.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
     let lease = leases.get(&format!("{}{node}", names::NODE_REPORT_LEASE_PREFIX)).await?;
     let annotations = lease.metadata.annotations.unwrap_or_default();
     let report = annotations.get(names::NODE_REPORT_ANNOTATION).context("no report")?;
@@ -233,8 +238,8 @@ async fn reported(stage: &Stage, node: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn published(stage: &Stage, node: &str) -> anyhow::Result<()> {
-    let events: Api<Event> = Api::namespaced(stage.bed.shoot().admin().await?, "default");
+async fn published(environment: &TestEnvironment, node: &str) -> anyhow::Result<()> {
+    let events: Api<Event> = Api::namespaced(environment.bed.shoot().admin().await?, "default");
     let events = events.list(&ListParams::default()).await?.items;
     let is_it = |event: &&Event| {
         event.reason.as_deref() == Some("CriResmgrRolledBack")
@@ -250,8 +255,8 @@ async fn exported(prometheus: &Prometheus, node: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn shown(stage: &Stage, node: &str) -> anyhow::Result<()> {
-    let ended = Plugin::new(stage.bed.shoot().admin_kubeconfig())?.ask(&["status", "-o", "json"]).await?;
+async fn shown(environment: &TestEnvironment, node: &str) -> anyhow::Result<()> {
+    let ended = Plugin::new(environment.bed.shoot().admin_kubeconfig())?.ask(&["status", "-o", "json"]).await?;
     let status: Value = serde_json::from_str(&ended.printed)?;
     let row = status["nodes"].as_array().into_iter().flatten().find(|row| row["node"] == node).context("no row")?;
     ensure!(row["stage"] == "RolledBack" && row["codes"] == json!(["RolledBack"]), "{row}");
@@ -259,8 +264,8 @@ async fn shown(stage: &Stage, node: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn rolled_up(stage: &Stage, node: &str) -> anyhow::Result<()> {
-    let status = stage.gardenlet.extensions().get(names::EXTENSION_TYPE).await?.data["status"].clone();
+async fn rolled_up(environment: &TestEnvironment, node: &str) -> anyhow::Result<()> {
+    let status = environment.gardenlet.extensions().get(names::EXTENSION_TYPE).await?.data["status"].clone();
     let nodes = &status["providerStatus"]["nodes"];
     ensure!(nodes["stages"] == json!({ "Installed": 2, "RolledBack": 1 }), "{nodes}");
     ensure!(nodes["notAsDesired"]["first"][0]["name"] == node, "{nodes}");

@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use e2e::Stage;
+use e2e::TestEnvironment;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use testbed::{BUSYBOX_IMAGE, Generation, Progress, Worker, wait_for};
 
-use crate::on_stage;
+use crate::in_environment;
 
 /// Until a pod runs, or something is said of why it does not.
 const OUTCOME: Duration = Duration::from_secs(60);
@@ -93,11 +93,11 @@ fn features() -> Vec<Feature> {
 #[test]
 #[ignore = "needs workers of the new generation: `cargo xtask soak --only newest-kubelet`"]
 fn what_pods_can_have_of_the_newest_kubelet_through_the_proxy_and_without() {
-    on_stage("newest-kubelet", 1, async |stage, progress| {
-        stage.switch_on(None).await?;
-        let through = table(stage, progress).await.context("through the proxy")?;
-        stage.switch_off().await?;
-        let without = table(stage, progress).await.context("on containerd")?;
+    in_environment("newest-kubelet", 1, async |environment, progress| {
+        environment.switch_on(None).await?;
+        let through = table(environment, progress).await.context("through the proxy")?;
+        environment.switch_off().await?;
+        let without = table(environment, progress).await.context("on containerd")?;
         progress.step("feature | through the proxy | on containerd");
         let rows = through.iter().zip(&without);
         for ((name, proxy), (_, containerd)) in rows.clone() {
@@ -128,9 +128,9 @@ const OTHERS: [[Seen; 2]; 3] = [
 ];
 
 /// What comes of each, by name.
-async fn table(stage: &Stage, progress: &Progress) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let shoot = stage.bed.shoot().admin().await?;
-    let worker = &stage.bed.workers()[0];
+async fn table(environment: &TestEnvironment, progress: &Progress) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let shoot = environment.bed.shoot().admin().await?;
+    let worker = &environment.bed.workers()[0];
     let pods: Api<Pod> = Api::namespaced(shoot.clone(), "default");
     let mut rows = Vec::new();
     for feature in features() {
@@ -196,8 +196,8 @@ async fn outcome(shoot: &kube::Client, pods: &Api<Pod>, worker: &Worker) -> anyh
             }
         }
         let of_pod = ListParams::default().fields(&format!("involvedObject.uid={uid},type=Warning"));
-        let told = events.list(&of_pod).await?.items.into_iter().next();
-        Ok(told.map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())))
+        let reported = events.list(&of_pod).await?.items.into_iter().next();
+        Ok(reported.map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())))
     })
     .await
 }
@@ -236,7 +236,7 @@ async fn resize(pods: &Api<Pod>, worker: &Worker) -> anyhow::Result<String> {
     let before = shares(pods, worker).await?;
     let patch = json!({ "spec": { "containers": [{ "name": "c", "resources": { "requests": { "cpu": "500m" } } }] } });
     pods.patch_subresource("resize", POD, &PatchParams::default(), &Patch::Strategic(patch)).await?;
-    let told = wait_for("the resize to be done", OUTCOME, || async {
+    let reported = wait_for("the resize to be done", OUTCOME, || async {
         let pod = pods.get(POD).await?;
         let status = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
         let requests = status.and_then(|status| status.resources.as_ref()?.requests.clone()).unwrap_or_default();
@@ -258,8 +258,8 @@ async fn resize(pods: &Api<Pod>, worker: &Worker) -> anyhow::Result<String> {
         })
         .collect();
     remove(pods).await?;
-    let told = if told.is_ok() { "told as done" } else { "not told as done" };
-    Ok(format!("{told}; cpu.shares {before} then {after} {}", conditions.join(", ")).trim().to_owned())
+    let reported = if reported.is_ok() { "told as done" } else { "not told as done" };
+    Ok(format!("{reported}; cpu.shares {before} then {after} {}", conditions.join(", ")).trim().to_owned())
 }
 
 async fn outcome_running(pods: &Api<Pod>) -> anyhow::Result<()> {

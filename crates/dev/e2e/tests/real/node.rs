@@ -7,10 +7,10 @@
 
 mod crash;
 mod failure;
+mod fixture;
 mod in_place;
 mod install;
 mod kubelet;
-mod lab;
 mod placement;
 mod refusal;
 
@@ -21,18 +21,18 @@ use e2e::Artifacts;
 use futures::future::{LocalBoxFuture, join_all};
 use testbed::{Bed, Generation, Options, Progress};
 
-use lab::Lab;
+use fixture::NodeFixture;
 
 const BED: &str = "node";
 const CASES: &str = "NODE_CASES";
 /// Longest time for one case: a daemon that is given up for good.
 const LIMIT: Duration = Duration::from_secs(1200);
 
-type Case = for<'a, 'w> fn(&'a mut Lab<'w>) -> LocalBoxFuture<'a, anyhow::Result<()>>;
+type Case = for<'a, 'w> fn(&'a mut NodeFixture<'w>) -> LocalBoxFuture<'a, anyhow::Result<()>>;
 
 macro_rules! cases {
     ($($module:ident::$name:ident),* $(,)?) => {
-        &[$((stringify!($name), |lab| Box::pin($module::$name(lab)))),*]
+        &[$((stringify!($name), |fixture| Box::pin($module::$name(fixture)))),*]
     };
 }
 
@@ -130,9 +130,9 @@ async fn run(name: &str, generation: Generation, groups: Vec<Vec<(&'static str, 
     let shoot = bed.shoot().admin().await?;
     let mut labs = Vec::new();
     for worker in bed.workers_mut() {
-        labs.push(Lab::new(worker, &artifacts, &kubeconfig, &shoot).await?);
+        labs.push(NodeFixture::new(worker, &artifacts, &kubeconfig, &shoot).await?);
     }
-    let runs = labs.iter_mut().zip(&groups).map(|(lab, cases)| run_group(lab, cases, &progress));
+    let runs = labs.iter_mut().zip(&groups).map(|(fixture, cases)| run_group(fixture, cases, &progress));
     let failures: Vec<String> = join_all(runs).await.into_iter().flatten().collect();
     let all: usize = groups.iter().map(Vec::len).sum();
     progress.step(&format!("{} of {all} cases hold", all - failures.len()));
@@ -148,20 +148,20 @@ fn chosen(names: &str) -> anyhow::Result<Vec<(&'static str, Case)>> {
 }
 
 /// Runs the cases of one worker and gives the failures.
-async fn run_group(lab: &mut Lab<'_>, cases: &[(&str, Case)], progress: &Progress) -> Vec<String> {
+async fn run_group(fixture: &mut NodeFixture<'_>, cases: &[(&str, Case)], progress: &Progress) -> Vec<String> {
     let mut failures = Vec::new();
     for (name, case) in cases {
         let start = Instant::now();
-        let outcome = match tokio::time::timeout(testbed::patient(LIMIT), case(lab)).await {
+        let outcome = match tokio::time::timeout(testbed::patient(LIMIT), case(fixture)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(anyhow::anyhow!("not finished within {} s", testbed::patient(LIMIT).as_secs())),
         };
         match outcome {
             Ok(()) => progress.step(&format!("{name} ok ({:.0?})", start.elapsed())),
             Err(error) => {
-                progress.step(&format!("{name} FAILED: {error:#}\n{}", lab.explain().await));
+                progress.step(&format!("{name} FAILED: {error:#}\n{}", fixture.explain().await));
                 failures.push(format!("{name}: {error:#}"));
-                lab.recover().await;
+                fixture.recover().await;
             }
         }
     }

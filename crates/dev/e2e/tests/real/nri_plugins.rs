@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use e2e::kernel::{cpus, cpus_of, wait_cpus};
-use e2e::{Stage, Workload, balloons_reserving};
+use e2e::{TestEnvironment, Workload, balloons_reserving};
 use extension_config::names;
 use extension_config::names::node::{CONTAINERD_UNIT, KUBELET_UNIT, PLUGIN_UNIT};
 use testbed::{Progress, Worker, wait_for};
 
-use crate::on_stage;
+use crate::in_environment;
 
 /// A new policy is read, tried out, put in place, started and seen to live for as long as it takes to trust it.
 const POLICY: Duration = Duration::from_secs(180);
@@ -19,7 +19,7 @@ const HEALED: Duration = Duration::from_secs(180);
 const BACK: Duration = Duration::from_secs(30);
 
 /// Waits until the policy has run for longer than its proof takes, and the agent says that the node is as desired.
-async fn wait_proven(stage: &Stage, worker: &Worker) -> anyhow::Result<()> {
+async fn wait_proven(environment: &TestEnvironment, worker: &Worker) -> anyhow::Result<()> {
     const PROOF: f64 = 15.0;
     let property = "--property=ActiveEnterTimestampMonotonic";
     wait_for("the policy to run for as long as its proof takes", POLICY, || async {
@@ -31,7 +31,7 @@ async fn wait_proven(stage: &Stage, worker: &Worker) -> anyhow::Result<()> {
         Ok(Some(()))
     })
     .await?;
-    stage.wait_healthy().await
+    environment.wait_healthy().await
 }
 
 /// What must not be restarted by any of it.
@@ -55,23 +55,23 @@ pub(crate) async fn explained<T>(worker: &Worker, outcome: anyhow::Result<T>) ->
 #[test]
 #[ignore = "needs workers of the new generation: `cargo xtask soak --only nri-plugins`"]
 fn containers_are_where_the_policy_has_them_and_where_they_were_after_its_removal() {
-    on_stage("nri-plugins", 1, async |stage, progress| {
-        let worker = &stage.bed.workers()[0];
-        let outcome = whole_life(stage, worker, progress).await;
+    in_environment("nri-plugins", 1, async |environment, progress| {
+        let worker = &environment.bed.workers()[0];
+        let outcome = whole_life(environment, worker, progress).await;
         explained(worker, outcome).await
     });
 }
 
-async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyhow::Result<()> {
-    let workload = Workload::deploy(stage.bed.shoot().admin().await?, 1).await?;
+async fn whole_life(environment: &TestEnvironment, worker: &Worker, progress: &Progress) -> anyhow::Result<()> {
+    let workload = Workload::deploy(environment.bed.shoot().admin().await?, 1).await?;
     let container = workload.containers().await?.remove(worker.name()).context("no workload")?;
-    let (before, tree) = (invocations(worker).await?, stage.trees()?);
+    let (before, tree) = (invocations(worker).await?, environment.trees()?);
     let everywhere = cpus_of(worker, &container.id).await?;
     ensure!(everywhere == "0-1", "a container without a policy has the CPUs {everywhere}, not 0-1");
 
     let start = Instant::now();
-    stage.reconcile(Some(&balloons_reserving(0))).await?;
-    stage.wait_healthy().await?;
+    environment.reconcile(Some(&balloons_reserving(0))).await?;
+    environment.wait_healthy().await?;
     progress.step(&format!("the node is as desired after {:.1?}", start.elapsed()));
     wait_cpus(worker, &container.id, "1", BACK).await?;
     let new = workload.start_pod("new", worker.name()).await?;
@@ -81,13 +81,13 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
     progress.step(&format!("CPUs by container: {all:?}"));
 
     progress.step("another policy: the other CPU is reserved");
-    let agents = agents(stage).await?;
-    stage.reconcile(Some(&balloons_reserving(1))).await?;
+    let agents = agents(environment).await?;
+    environment.reconcile(Some(&balloons_reserving(1))).await?;
     wait_cpus(worker, &container.id, "0", POLICY).await?;
     wait_cpus(worker, &new.id, "0", BACK).await?;
-    wait_proven(stage, worker).await?;
-    ensure!(self::agents(stage).await? == agents, "a policy rolled out agents");
-    let starts = stage.starts(PLUGIN_UNIT).await?;
+    wait_proven(environment, worker).await?;
+    ensure!(self::agents(environment).await? == agents, "a policy rolled out agents");
+    let starts = environment.starts(PLUGIN_UNIT).await?;
     ensure!(starts == [2], "the policy was started {starts:?} times for two policies");
 
     progress.step("a cpuset that somebody changes by hand");
@@ -96,7 +96,7 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
     worker.shell(&format!("echo 0-1 > {group}/cpuset.cpus")).await?;
     wait_cpus(worker, &container.id, "0-1", BACK).await?;
     wait_cpus(worker, &container.id, "0", HEALED).await?;
-    wait_proven(stage, worker).await?;
+    wait_proven(environment, worker).await?;
 
     progress.step("a policy that is killed");
     worker.shell(&format!("systemctl kill --signal=KILL {PLUGIN_UNIT}")).await?;
@@ -104,11 +104,11 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
         Ok((worker.run(&["systemctl", "is-active", PLUGIN_UNIT]).await?.trim() == "active").then_some(()))
     })
     .await?;
-    wait_proven(stage, worker).await?;
+    wait_proven(environment, worker).await?;
     wait_cpus(worker, &container.id, "0", BACK).await?;
 
     progress.step("switching off");
-    let took = stage.switch_off().await?;
+    let took = environment.switch_off().await?;
     progress.step(&format!("off after {took:.1?}"));
     for id in [&container.id, &new.id] {
         let found = cpus_of(worker, id).await?;
@@ -117,13 +117,13 @@ async fn whole_life(stage: &Stage, worker: &Worker, progress: &Progress) -> anyh
     workload.remove_pod("new").await?;
     ensure!(workload.containers().await?.remove(worker.name()) == Some(container), "the workload was restarted");
     ensure!(invocations(worker).await? == before, "kubelet or containerd was restarted");
-    stage.ensure_trees_equal(&tree)
+    environment.ensure_trees_equal(&tree)
 }
 
 /// Names of the agents' pods.
-async fn agents(stage: &Stage) -> anyhow::Result<Vec<String>> {
+async fn agents(environment: &TestEnvironment) -> anyhow::Result<Vec<String>> {
     use k8s_openapi::api::core::v1::Pod;
-    let pods: kube::Api<Pod> = kube::Api::namespaced(stage.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
+    let pods: kube::Api<Pod> = kube::Api::namespaced(environment.bed.shoot().admin().await?, names::SHOOT_NAMESPACE);
     let label = format!("app.kubernetes.io/name={}", names::NODE_AGENT);
     let pods = pods.list_metadata(&kube::api::ListParams::default().labels(&label)).await?;
     Ok(pods.items.into_iter().filter_map(|pod| pod.metadata.name).collect())

@@ -265,9 +265,12 @@ impl Shelf {
         let text = std::fs::read_to_string(self.path(&format!("first/{digests}")))?;
         let second = std::fs::read_to_string(self.path(&format!("second/{digests}")))?;
         ensure!(text == second, "two builds have other digests:\n{text}\n{second}");
-        let told: BTreeSet<String> =
+        let reported: BTreeSet<String> =
             text.lines().filter_map(|line| Some(format!("pushed {}", line.split_once(' ')?.1))).collect();
-        ensure!(told.len() == 2 + CHARTS.len() && told.is_subset(said), "{told:#?} were not pushed: {said:#?}");
+        ensure!(
+            reported.len() == 2 + CHARTS.len() && reported.is_subset(said),
+            "{reported:#?} were not pushed: {said:#?}"
+        );
 
         let [from, to] =
             [CONTROLLER_NAME, INSTALLATION_IMAGE].map(|name| format!("docker://{}/{name}:{TAG}", self.repository()));
@@ -295,11 +298,11 @@ impl Shelf {
             named.push(chart.as_str().with_context(|| format!("no chart for the {cluster}"))?.to_owned());
         }
         for name in &named {
-            ensure!(told.contains(&format!("pushed {name}")), "{name} is not among {told:#?}");
+            ensure!(reported.contains(&format!("pushed {name}")), "{name} is not among {reported:#?}");
             let pinned: Pinned = name.parse()?;
             let by_content = format!("{}@{}", pinned.reference.repository(), pinned.digest);
-            let place = format!("docker://{by_content}");
-            let content = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &place]).await?;
+            let ns = format!("docker://{by_content}");
+            let content = self.skopeo(&["inspect", "--raw", "--tls-verify=false", &ns]).await?;
             ensure!(Digest::of(content.as_bytes()) == pinned.digest, "{by_content} is something else");
         }
         self.progress.step(&format!("a registration by {} digests, none of which moves with a tag", named.len()));

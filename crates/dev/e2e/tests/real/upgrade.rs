@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use e2e::{Artifacts, Release, Stage, Traffic, Workload};
+use e2e::{Artifacts, Release, TestEnvironment, Traffic, Workload};
 use extension_config::names::node::{DAEMON_UNIT, KUBELET_UNIT};
 use extension_config::names::{NODE_AGENT, SHOOT_NAMESPACE, SWITCH_LEASE, SWITCHES_ANNOTATION};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -41,8 +41,8 @@ struct Starts {
 }
 
 impl Starts {
-    async fn count(stage: &Stage) -> anyhow::Result<Self> {
-        Ok(Self { kubelet: stage.starts(KUBELET_UNIT).await?, daemon: stage.starts(DAEMON_UNIT).await? })
+    async fn count(environment: &TestEnvironment) -> anyhow::Result<Self> {
+        Ok(Self { kubelet: environment.starts(KUBELET_UNIT).await?, daemon: environment.starts(DAEMON_UNIT).await? })
     }
 }
 
@@ -51,29 +51,30 @@ impl Starts {
 #[test]
 #[ignore = "needs an earlier revision: `cargo xtask soak --only upgrade`"]
 fn an_upgrade_restarts_the_daemon_at_most_once_and_nothing_else() {
-    super::on_stage_of(
+    super::in_environment_of(
         "upgrade",
         3,
         |_| former(),
-        async |stage, progress| {
+        async |environment, progress| {
             let current = Release::under_test(&super::root(), &Artifacts::from_env()?);
-            let workload = Workload::deploy(stage.bed.shoot().admin().await?, stage.bed.workers().len()).await?;
-            let traffic = Traffic::start(stage.bed.shoot().admin().await?, stage.bed.workers()).await?;
-            let trees = stage.trees()?;
-            stage.switch_on(None).await?;
-            let (before, containers) = (Starts::count(stage).await?, workload.containers().await?);
-            let lost = traffic.counts(stage.bed.workers()).await?.lost;
+            let workload =
+                Workload::deploy(environment.bed.shoot().admin().await?, environment.bed.workers().len()).await?;
+            let traffic = Traffic::start(environment.bed.shoot().admin().await?, environment.bed.workers()).await?;
+            let trees = environment.trees()?;
+            environment.switch_on(None).await?;
+            let (before, containers) = (Starts::count(environment).await?, workload.containers().await?);
+            let lost = traffic.counts(environment.bed.workers()).await?.lost;
             progress.step(&format!("the earlier revision: {before:?}"));
 
-            let slots = SlotHolders::watch(stage.bed.shoot().admin().await?);
-            stage.upgrade(&current).await?;
-            stage.switch_on(None).await?;
-            ensure_agents(stage, &current).await?;
-            let after = Starts::count(stage).await?;
+            let slots = SlotHolders::watch(environment.bed.shoot().admin().await?);
+            environment.upgrade(&current).await?;
+            environment.switch_on(None).await?;
+            ensure_agents(environment, &current).await?;
+            let after = Starts::count(environment).await?;
             let holders = slots.seen();
             progress.step(&format!("the one under test: {after:?}; slots held meanwhile: {holders:?}"));
             ensure!(after.kubelet == before.kubelet, "kubelet was restarted: {before:?}, then {after:?}");
-            for ((worker, before), after) in stage.bed.workers().iter().zip(&before.daemon).zip(&after.daemon) {
+            for ((worker, before), after) in environment.bed.workers().iter().zip(&before.daemon).zip(&after.daemon) {
                 let restarts = after - before;
                 ensure!(restarts <= 1, "{}: the daemon was restarted {restarts} times", worker.name());
                 let held = holders.iter().any(|holders| holders.contains(worker.name()));
@@ -84,14 +85,14 @@ fn an_upgrade_restarts_the_daemon_at_most_once_and_nothing_else() {
                 "more than one of three nodes at a time: {holders:?}"
             );
             ensure!(workload.containers().await? == containers, "the workload's containers were restarted");
-            let counts = traffic.counts(stage.bed.workers()).await?;
+            let counts = traffic.counts(environment.bed.workers()).await?;
             progress.step(&format!("traffic between the workers meanwhile: {counts:?}"));
             ensure!(counts.lost == lost && counts.answered > 0, "{counts:?}, {lost} lost before");
 
-            stage.switch_on(None).await?;
-            ensure!(Starts::count(stage).await? == after, "a reconcile with nothing new restarted something");
-            stage.switch_off().await?;
-            stage.ensure_trees_equal(&trees)
+            environment.switch_on(None).await?;
+            ensure!(Starts::count(environment).await? == after, "a reconcile with nothing new restarted something");
+            environment.switch_off().await?;
+            environment.ensure_trees_equal(&trees)
         },
     );
 }
@@ -100,37 +101,38 @@ fn an_upgrade_restarts_the_daemon_at_most_once_and_nothing_else() {
 #[test]
 #[ignore = "needs an earlier revision: `cargo xtask soak --only upgrade`"]
 fn the_former_agent_works_under_the_controller_rights_and_policy_of_today() {
-    super::on_stage_of("pinned-agent", 2, pinned, async |stage, progress| {
+    super::in_environment_of("pinned-agent", 2, pinned, async |environment, progress| {
         let current = Release::under_test(&super::root(), &Artifacts::from_env()?);
         let pinned = pinned(&Artifacts::from_env()?)?;
-        let workload = Workload::deploy(stage.bed.shoot().admin().await?, stage.bed.workers().len()).await?;
-        let (trees, containers) = (stage.trees()?, workload.containers().await?);
-        let begin = Starts::count(stage).await?;
+        let workload =
+            Workload::deploy(environment.bed.shoot().admin().await?, environment.bed.workers().len()).await?;
+        let (trees, containers) = (environment.trees()?, workload.containers().await?);
+        let begin = Starts::count(environment).await?;
 
-        stage.switch_on(None).await?;
-        ensure_agents(stage, &pinned).await?;
-        let on = Starts::count(stage).await?;
+        environment.switch_on(None).await?;
+        ensure_agents(environment, &pinned).await?;
+        let on = Starts::count(environment).await?;
         progress.step(&format!("the former agent has switched on: {on:?}"));
         ensure!(on.kubelet.iter().zip(&begin.kubelet).all(|(on, begin)| *on == begin + 1), "{begin:?}, then {on:?}");
-        stage.switch_off().await?;
-        stage.ensure_trees_equal(&trees).context("switched off by the former agent")?;
+        environment.switch_off().await?;
+        environment.ensure_trees_equal(&trees).context("switched off by the former agent")?;
 
         let config = policy();
-        stage.switch_on(Some(&config)).await?;
-        ensure_agents(stage, &pinned).await?;
-        let before = Starts::count(stage).await?;
+        environment.switch_on(Some(&config)).await?;
+        ensure_agents(environment, &pinned).await?;
+        let before = Starts::count(environment).await?;
         progress.step(&format!("on again, with a policy: {before:?}; this revision's agent takes over"));
-        stage.upgrade(&current).await?;
-        stage.switch_on(Some(&config)).await?;
-        ensure_agents(stage, &current).await?;
-        let after = Starts::count(stage).await?;
+        environment.upgrade(&current).await?;
+        environment.switch_on(Some(&config)).await?;
+        ensure_agents(environment, &current).await?;
+        let after = Starts::count(environment).await?;
         progress.step(&format!("this revision's agent: {after:?}"));
         ensure!(after.kubelet == before.kubelet, "kubelet was restarted: {before:?}, then {after:?}");
         let at_most_once = after.daemon.iter().zip(&before.daemon).all(|(after, before)| after - before <= 1);
         ensure!(at_most_once, "the daemon was restarted more than once: {before:?}, then {after:?}");
         ensure!(workload.containers().await? == containers, "the workload's containers were restarted");
-        stage.switch_off().await?;
-        stage.ensure_trees_equal(&trees).context("switched off by this revision's agent")
+        environment.switch_off().await?;
+        environment.ensure_trees_equal(&trees).context("switched off by this revision's agent")
     });
 }
 
@@ -150,8 +152,8 @@ fn policy() -> Value {
 }
 
 /// Every worker has one agent, out of the release's image.
-async fn ensure_agents(stage: &Stage, release: &Release) -> anyhow::Result<()> {
-    let pods: Api<Pod> = Api::namespaced(stage.bed.shoot().admin().await?, SHOOT_NAMESPACE);
+async fn ensure_agents(environment: &TestEnvironment, release: &Release) -> anyhow::Result<()> {
+    let pods: Api<Pod> = Api::namespaced(environment.bed.shoot().admin().await?, SHOOT_NAMESPACE);
     let pods = pods.list(&ListParams::default().labels(&format!("app.kubernetes.io/name={NODE_AGENT}"))).await?;
     let agents = pods.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let images: Vec<&str> = agents
@@ -160,7 +162,7 @@ async fn ensure_agents(stage: &Stage, release: &Release) -> anyhow::Result<()> {
         .collect();
     let all_of_it = images.iter().all(|image| *image == release.image_name);
     ensure!(
-        images.len() == stage.bed.workers().len() && all_of_it,
+        images.len() == environment.bed.workers().len() && all_of_it,
         "agents run {images:?}, not {}",
         release.image_name
     );

@@ -14,7 +14,7 @@ use crate::plugin::Plugin;
 use crate::record::Record;
 
 impl FakeRuntime {
-    /// Makes a pod and tells plugins of it.
+    /// Makes a pod and notifies plugins of it.
     ///
     /// # Errors
     /// When its id is taken or a plugin refuses it; then there is no such pod.
@@ -29,7 +29,7 @@ impl FakeRuntime {
                 return Err(Error::Full { what: "pod", limit: limits::PODS });
             }
         }
-        self.shared.tell(Event::RunPod, &pod, None).await?;
+        self.shared.notify(Event::RunPod, &pod, None).await?;
         self.shared.held().pods.insert(pod.id.clone(), pod);
         Ok(())
     }
@@ -38,7 +38,7 @@ impl FakeRuntime {
     ///
     /// # Errors
     /// When its pod is unknown, its id is taken, a plugin refuses it, or two plugins set one field. Then there is no such
-    /// container, and plugins are told of its stop and removal (containerd v1.7.34, pkg/cri/nri, UndoCreateContainer).
+    /// container, and plugins are notified of its stop and removal (containerd v1.7.34, pkg/cri/nri, UndoCreateContainer).
     pub async fn create_container(&self, asked: NewContainer) -> Result<Container, Error> {
         let _turn = self.shared.queue.lock().await;
         let pod = {
@@ -51,7 +51,7 @@ impl FakeRuntime {
             }
             held.pod(&asked.pod)?.clone()
         };
-        #[expect(clippy::disallowed_methods, reason = "the runtime tells plugins when a container was made")]
+        #[expect(clippy::disallowed_methods, reason = "the runtime notifies plugins when a container was made")]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut container = Container {
             effective: asked.cpu.clone(),
@@ -81,7 +81,7 @@ impl FakeRuntime {
     pub async fn start_container(&self, id: &str) -> Result<(), Error> {
         let _turn = self.shared.queue.lock().await;
         let (pod, container) = self.shared.find(id)?;
-        self.shared.tell(Event::StartContainer, &pod, Some(&container)).await?;
+        self.shared.notify(Event::StartContainer, &pod, Some(&container)).await?;
         self.shared.set_state(id, State::Running);
         Ok(())
     }
@@ -137,7 +137,7 @@ impl FakeRuntime {
         let (pod, container) = self.shared.find(id)?;
         self.shared.held().containers.remove(id);
         // In the records.
-        let _refused = self.shared.tell(Event::RemoveContainer, &pod, Some(&container)).await;
+        let _refused = self.shared.notify(Event::RemoveContainer, &pod, Some(&container)).await;
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl FakeRuntime {
         };
         for event in [Event::StopPod, Event::RemovePod] {
             // In the records.
-            let _refused = self.shared.tell(event, &pod, None).await;
+            let _refused = self.shared.notify(event, &pod, None).await;
         }
         Ok(())
     }
@@ -211,9 +211,9 @@ impl Shared {
         }
     }
 
-    /// Tells plugins of an event that they answer with nothing. They are called as by NRI up to v0.11; later ones call
+    /// Notifies plugins of an event that they answer with nothing. They are called as by NRI up to v0.11; later ones call
     /// newer plugins by a method for each event, and fall back to this for the others.
-    async fn tell(&self, event: Event, pod: &Pod, container: Option<&Container>) -> Result<(), Error> {
+    async fn notify(&self, event: Event, pod: &Pod, container: Option<&Container>) -> Result<(), Error> {
         let method = match event {
             Event::RunPod => "RunPodSandbox",
             Event::StopPod => "StopPodSandbox",
@@ -248,7 +248,7 @@ impl Shared {
         Ok(outcome)
     }
 
-    /// Tells plugins that a container is at its end. Who answers with an error is left out.
+    /// Notifies plugins that a container is at its end. Who answers with an error is left out.
     async fn tell_stop(&self, pod: &Pod, container: &Container) -> Result<Outcome, Error> {
         let request = api::ContainerRequest { pod: Some(pod.to_api()), container: Some(container.to_api(false)) };
         let mut outcome = Outcome::default();
@@ -262,12 +262,12 @@ impl Shared {
         Ok(outcome)
     }
 
-    /// Tells plugins that a container did not come to be.
+    /// Notifies plugins that a container did not come to be.
     async fn undo(&self, pod: &Pod, container: &Container) {
         if let Ok(outcome) = self.tell_stop(pod, container).await {
             self.held().update(&outcome.updates);
         }
         // In the records.
-        let _refused = self.tell(Event::RemoveContainer, pod, Some(container)).await;
+        let _refused = self.notify(Event::RemoveContainer, pod, Some(container)).await;
     }
 }

@@ -131,12 +131,12 @@ fn dropped(records: &[Record]) -> Option<String> {
     })
 }
 
-struct Ground {
+struct Fixture {
     folder: tempfile::TempDir,
     runtime: FakeRuntime,
 }
 
-impl Ground {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = FakeRuntime::listen(&folder.path().join("nri.sock"), TIMEOUTS).unwrap();
@@ -145,10 +145,10 @@ impl Ground {
 
     /// One with a pod `p` and a container `old` in it, which no plugin knows.
     async fn with_container() -> Self {
-        let ground = Self::new();
-        ground.runtime.run_pod(Pod { id: "p".into(), name: "p".into(), ..Pod::default() }).await.unwrap();
-        ground.create("old").await.unwrap();
-        ground
+        let fixture = Self::new();
+        fixture.runtime.run_pod(Pod { id: "p".into(), name: "p".into(), ..Pod::default() }).await.unwrap();
+        fixture.create("old").await.unwrap();
+        fixture
     }
 
     async fn join(&self, index: &'static str, act: impl Fn(&str, Bytes) -> Reply + Send + Sync + 'static) {
@@ -173,12 +173,12 @@ fn set(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[tokio::test]
 async fn a_plugin_pins_what_is_there_and_what_comes() {
-    let ground = Ground::with_container().await;
-    ground
+    let fixture = Fixture::with_container().await;
+    fixture
         .join("90", |method, request| match method {
             "Synchronize" => {
-                let told = api::SynchronizeRequest::decode(request).unwrap();
-                let update = told.containers.iter().map(|container| update(&container.id, &cpus("1"))).collect();
+                let request = api::SynchronizeRequest::decode(request).unwrap();
+                let update = request.containers.iter().map(|container| update(&container.id, &cpus("1"))).collect();
                 answer(&api::SynchronizeResponse { update, more: false })
             }
             "CreateContainer" => adjusted(&cpus("2"), vec![update("old", &cpus("0-1"))]),
@@ -186,33 +186,33 @@ async fn a_plugin_pins_what_is_there_and_what_comes() {
             _ => answer(&api::Empty {}),
         })
         .await;
-    assert_eq!(ground.runtime.plugins(), ["90-test"]);
-    assert_eq!(ground.cpus(), set(&[("old", "1")]));
-    ground.create("new").await.unwrap();
-    assert_eq!(ground.cpus(), set(&[("new", "2"), ("old", "0-1")]));
-    ground.runtime.start_container("new").await.unwrap();
-    assert_eq!(ground.runtime.containers()["new"].state, State::Running);
-    ground.runtime.stop_container("new").await.unwrap();
-    ground.runtime.remove_container("new").await.unwrap();
-    assert_eq!(ground.cpus(), set(&[("old", "0-3")]));
-    assert_eq!((ground.runtime.containers()["old"].updates, ground.runtime.containers()["old"].changes), (3, 3));
+    assert_eq!(fixture.runtime.plugins(), ["90-test"]);
+    assert_eq!(fixture.cpus(), set(&[("old", "1")]));
+    fixture.create("new").await.unwrap();
+    assert_eq!(fixture.cpus(), set(&[("new", "2"), ("old", "0-1")]));
+    fixture.runtime.start_container("new").await.unwrap();
+    assert_eq!(fixture.runtime.containers()["new"].state, State::Running);
+    fixture.runtime.stop_container("new").await.unwrap();
+    fixture.runtime.remove_container("new").await.unwrap();
+    assert_eq!(fixture.cpus(), set(&[("old", "0-3")]));
+    assert_eq!((fixture.runtime.containers()["old"].updates, fixture.runtime.containers()["old"].changes), (3, 3));
 }
 
 #[tokio::test]
 async fn a_refusal_fails_the_creation_and_the_plugin_stays() {
-    let ground = Ground::with_container().await;
-    ground
+    let fixture = Fixture::with_container().await;
+    fixture
         .join("90", |method, _| match method {
             "CreateContainer" => Reply::Refuse("no room"),
             _ => answer(&api::Empty {}),
         })
         .await;
-    let error = ground.create("new").await.unwrap_err();
+    let error = fixture.create("new").await.unwrap_err();
     assert_eq!(error.to_string(), "plugin 90-test refused CreateContainer: no room");
-    assert_eq!(ground.cpus(), set(&[("old", "")]));
-    assert_eq!(ground.runtime.plugins(), ["90-test"]);
-    let told: Vec<_> = ground.runtime.records().iter().filter_map(answered).collect();
-    assert_eq!(told, ["StopContainer", "RemoveContainer"], "it is told that the container did not come to be");
+    assert_eq!(fixture.cpus(), set(&[("old", "")]));
+    assert_eq!(fixture.runtime.plugins(), ["90-test"]);
+    let reported: Vec<_> = fixture.runtime.records().iter().filter_map(answered).collect();
+    assert_eq!(reported, ["StopContainer", "RemoveContainer"], "it is notified that the container did not come to be");
 }
 
 fn answered(record: &Record) -> Option<&'static str> {
@@ -224,100 +224,100 @@ fn answered(record: &Record) -> Option<&'static str> {
 
 #[tokio::test]
 async fn a_plugin_that_hangs_is_dropped_and_the_container_comes_without_it() {
-    let ground = Ground::with_container().await;
-    ground
+    let fixture = Fixture::with_container().await;
+    fixture
         .join("90", |method, _| match method {
             "CreateContainer" => Reply::Silence,
             _ => answer(&api::Empty {}),
         })
         .await;
     let asked = Instant::now();
-    ground.create("new").await.unwrap();
+    fixture.create("new").await.unwrap();
     assert!(asked.elapsed() >= TIMEOUTS.request);
-    assert_eq!(dropped(&ground.runtime.records()).unwrap(), "CreateContainer: no answer within 700ms");
-    assert_eq!(ground.runtime.plugins(), Vec::<String>::new());
-    ground.create("next").await.unwrap();
-    assert_eq!(ground.cpus(), set(&[("new", ""), ("next", ""), ("old", "")]));
+    assert_eq!(dropped(&fixture.runtime.records()).unwrap(), "CreateContainer: no answer within 700ms");
+    assert_eq!(fixture.runtime.plugins(), Vec::<String>::new());
+    fixture.create("next").await.unwrap();
+    assert_eq!(fixture.cpus(), set(&[("new", ""), ("next", ""), ("old", "")]));
 }
 
 #[tokio::test]
 async fn a_plugin_that_hangs_in_synchronize_never_becomes_one() {
-    let ground = Ground::with_container().await;
+    let fixture = Fixture::with_container().await;
     let act = |method: &str, _| if method == "Synchronize" { Reply::Silence } else { answer(&api::Empty {}) };
-    plugin(&ground.folder.path().join("nri.sock"), "90", act).await;
-    assert!(ground.runtime.wait_for(PATIENCE, |records| dropped(records).is_some()).await);
-    assert_eq!(dropped(&ground.runtime.records()).unwrap(), "Synchronize: no answer within 700ms");
-    assert_eq!(ground.runtime.plugins(), Vec::<String>::new());
+    plugin(&fixture.folder.path().join("nri.sock"), "90", act).await;
+    assert!(fixture.runtime.wait_for(PATIENCE, |records| dropped(records).is_some()).await);
+    assert_eq!(dropped(&fixture.runtime.records()).unwrap(), "Synchronize: no answer within 700ms");
+    assert_eq!(fixture.runtime.plugins(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn who_does_not_register_is_turned_away_and_the_next_one_is_let_in() {
-    let ground = Ground::new();
-    let _silent = UnixStream::connect(ground.folder.path().join("nri.sock")).await.unwrap();
-    ground.join("90", |_, _| answer(&api::Empty {})).await;
+    let fixture = Fixture::new();
+    let _silent = UnixStream::connect(fixture.folder.path().join("nri.sock")).await.unwrap();
+    fixture.join("90", |_, _| answer(&api::Empty {})).await;
     let reason = "no registration within 700ms".to_owned();
-    assert!(ground.runtime.records().contains(&Record::NotRegistered { reason }), "{:?}", ground.runtime.records());
+    assert!(fixture.runtime.records().contains(&Record::NotRegistered { reason }), "{:?}", fixture.runtime.records());
 }
 
 #[tokio::test]
 async fn two_plugins_for_one_field_fail_the_creation() {
-    let ground = Ground::with_container().await;
+    let fixture = Fixture::with_container().await;
     for index in ["20", "10"] {
-        ground
+        fixture
             .join(index, |method, _| match method {
                 "CreateContainer" => adjusted(&cpus("2"), Vec::new()),
                 _ => answer(&api::Empty {}),
             })
             .await;
     }
-    assert_eq!(ground.runtime.plugins(), ["10-test", "20-test"], "by index");
-    let error = ground.create("new").await.unwrap_err();
+    assert_eq!(fixture.runtime.plugins(), ["10-test", "20-test"], "by index");
+    let error = fixture.create("new").await.unwrap_err();
     assert_eq!(error.to_string(), r#"plugins 10-test and 20-test both set cpuset.cpus of container "new""#);
-    assert_eq!(ground.cpus(), set(&[("old", "")]));
+    assert_eq!(fixture.cpus(), set(&[("old", "")]));
 }
 
 #[tokio::test]
 async fn a_runtime_that_goes_away_takes_the_connection_and_keeps_containers() {
-    let mut ground = Ground::with_container().await;
-    let socket = ground.folder.path().join("nri.sock");
+    let mut fixture = Fixture::with_container().await;
+    let socket = fixture.folder.path().join("nri.sock");
     let gone = plugin(&socket, "90", |method, _| match method {
         "CreateContainer" => adjusted(&cpus("2"), Vec::new()),
         _ => answer(&api::Empty {}),
     })
     .await;
-    assert!(ground.runtime.wait_for(PATIENCE, synchronized(1)).await);
-    ground.create("new").await.unwrap();
-    ground.runtime.close().await;
+    assert!(fixture.runtime.wait_for(PATIENCE, synchronized(1)).await);
+    fixture.create("new").await.unwrap();
+    fixture.runtime.close().await;
     tokio::time::timeout(PATIENCE, gone).await.expect("the plugin sees the end").unwrap();
     assert!(!socket.exists());
-    assert_eq!(ground.cpus(), set(&[("new", "2"), ("old", "")]));
-    ground.runtime.reopen().unwrap();
-    ground.join("90", |_, _| answer(&api::Empty {})).await;
-    assert_eq!(ground.runtime.plugins(), ["90-test"]);
+    assert_eq!(fixture.cpus(), set(&[("new", "2"), ("old", "")]));
+    fixture.runtime.reopen().unwrap();
+    fixture.join("90", |_, _| answer(&api::Empty {})).await;
+    assert_eq!(fixture.runtime.plugins(), ["90-test"]);
 }
 
 #[tokio::test]
 async fn a_plugin_that_leaves_is_noticed() {
-    let ground = Ground::with_container().await;
-    let socket = ground.folder.path().join("nri.sock");
+    let fixture = Fixture::with_container().await;
+    let socket = fixture.folder.path().join("nri.sock");
     let leaves = plugin(&socket, "90", |_, _| answer(&api::Empty {})).await;
-    assert!(ground.runtime.wait_for(PATIENCE, synchronized(1)).await);
+    assert!(fixture.runtime.wait_for(PATIENCE, synchronized(1)).await);
     leaves.abort();
-    assert!(ground.runtime.wait_for(PATIENCE, |records| dropped(records).is_some()).await);
-    assert_eq!(ground.runtime.plugins(), Vec::<String>::new());
+    assert!(fixture.runtime.wait_for(PATIENCE, |records| dropped(records).is_some()).await);
+    assert_eq!(fixture.runtime.plugins(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_thousand_containers_are_told_whole() {
-    let ground = Ground::with_container().await;
+async fn a_thousand_containers_are_reported_in_full() {
+    let fixture = Fixture::with_container().await;
     for number in 0..1000 {
-        ground.create(&format!("container-{number}")).await.unwrap();
+        fixture.create(&format!("container-{number}")).await.unwrap();
     }
-    ground
+    fixture
         .join("90", |method, request| match method {
             "Synchronize" => {
-                let told = api::SynchronizeRequest::decode(request).unwrap();
-                assert_eq!((told.pods.len(), told.containers.len()), (1, 1001));
+                let request = api::SynchronizeRequest::decode(request).unwrap();
+                assert_eq!((request.pods.len(), request.containers.len()), (1, 1001));
                 answer(&api::SynchronizeResponse::default())
             }
             _ => answer(&api::Empty {}),
@@ -327,8 +327,8 @@ async fn a_thousand_containers_are_told_whole() {
 
 #[tokio::test]
 async fn an_update_of_kubelet_is_overlaid_by_the_plugins() {
-    let ground = Ground::with_container().await;
-    ground
+    let fixture = Fixture::with_container().await;
+    fixture
         .join("90", |method, request| match method {
             "UpdateContainer" => {
                 let asked = api::UpdateContainerRequest::decode(request).unwrap();
@@ -338,33 +338,33 @@ async fn an_update_of_kubelet_is_overlaid_by_the_plugins() {
             _ => answer(&api::Empty {}),
         })
         .await;
-    let updated = ground.runtime.update_container("old", &Cpu { shares: Some(5), ..cpus("0-7") }).await.unwrap();
+    let updated = fixture.runtime.update_container("old", &Cpu { shares: Some(5), ..cpus("0-7") }).await.unwrap();
     assert_eq!(updated.effective, Cpu { shares: Some(5), ..cpus("3") });
 }
 
 #[tokio::test]
 async fn unsolicited_updates_are_applied() {
-    let ground = Ground::with_container().await;
-    ground
+    let fixture = Fixture::with_container().await;
+    fixture
         .join("90", |method, _| match method {
             "StateChange" => Reply::AnswerAndUpdate(vec![update("old", &cpus("5")), update("none", &cpus("5"))]),
             _ => answer(&api::Empty {}),
         })
         .await;
-    ground.runtime.start_container("old").await.unwrap();
+    fixture.runtime.start_container("old").await.unwrap();
     let unsolicited =
         |records: &[Record]| records.iter().any(|record| matches!(record, Record::Unsolicited { updates: 2, .. }));
-    assert!(ground.runtime.wait_for(PATIENCE, unsolicited).await, "{:?}", ground.runtime.records());
-    assert_eq!(ground.cpus(), set(&[("old", "5")]));
-    assert_eq!(ground.runtime.plugins(), ["90-test"]);
+    assert!(fixture.runtime.wait_for(PATIENCE, unsolicited).await, "{:?}", fixture.runtime.records());
+    assert_eq!(fixture.cpus(), set(&[("old", "5")]));
+    assert_eq!(fixture.runtime.plugins(), ["90-test"]);
 }
 
 #[tokio::test]
 async fn what_does_not_exist_is_named() {
-    let ground = Ground::with_container().await;
-    assert_eq!(ground.runtime.start_container("x").await.unwrap_err().to_string(), r#"no container "x""#);
-    assert_eq!(ground.create("old").await.unwrap_err().to_string(), r#"container "old" exists already"#);
-    assert_eq!(ground.runtime.remove_pod("x").await.unwrap_err().to_string(), r#"no pod "x""#);
-    ground.runtime.remove_pod("p").await.unwrap();
-    assert_eq!(ground.runtime.containers().len(), 0);
+    let fixture = Fixture::with_container().await;
+    assert_eq!(fixture.runtime.start_container("x").await.unwrap_err().to_string(), r#"no container "x""#);
+    assert_eq!(fixture.create("old").await.unwrap_err().to_string(), r#"container "old" exists already"#);
+    assert_eq!(fixture.runtime.remove_pod("x").await.unwrap_err().to_string(), r#"no pod "x""#);
+    fixture.runtime.remove_pod("p").await.unwrap();
+    assert_eq!(fixture.runtime.containers().len(), 0);
 }

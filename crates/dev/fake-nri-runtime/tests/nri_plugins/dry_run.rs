@@ -8,7 +8,7 @@ use crate::PATIENCE;
 use crate::pinning::{BALLOONS, TOPOLOGY_AWARE};
 use crate::plugin::{Exit, Plugin, Policy};
 
-/// How long a process that stays up is looked at.
+/// How long a process that stays up is checked.
 const LOOK: Duration = Duration::from_secs(5);
 
 struct Tried {
@@ -63,7 +63,7 @@ async fn an_unknown_key_ends_both_before_the_socket() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs NRI_BALLOONS and NRI_TOPOLOGY_AWARE"]
-async fn the_kind_is_not_looked_at() {
+async fn the_kind_is_not_checked() {
     for (policy, document) in [(Policy::Balloons, BALLOONS), (Policy::TopologyAware, TOPOLOGY_AWARE)] {
         let tried = dry_run(policy, &document.replace("Policy\n", "Nonsense\n"), PATIENCE).await;
         assert!(reached_the_runtime(&tried), "{}", tried.log);

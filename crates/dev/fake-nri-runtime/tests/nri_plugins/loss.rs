@@ -74,7 +74,7 @@ async fn a_policy_that_hangs_is_dropped_and_containers_come_unpinned() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs NRI_BALLOONS"]
-async fn a_policy_that_is_told_to_end_exits_with_0_and_its_pins_stay() {
+async fn a_policy_that_is_asked_to_end_exits_with_0_and_its_pins_stay() {
     let node = Node::new(GENEROUS);
     let mut plugin = node.start(Policy::Balloons, BALLOONS).await;
     assert!(plugin.says("up and running", PATIENCE).await, "{}", plugin.log());

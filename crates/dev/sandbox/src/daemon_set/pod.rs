@@ -57,16 +57,16 @@ impl Keeper {
         locked(&self.state).revision.is_none()
     }
 
-    pub(super) fn is_told(&self, revision: &str) -> bool {
-        self.wanted.borrow().as_ref().is_some_and(|(told, _)| told == revision)
+    pub(super) fn is_reported(&self, revision: &str) -> bool {
+        self.wanted.borrow().as_ref().is_some_and(|(reported, _)| reported == revision)
     }
 
     pub(super) fn want(&self, wanted: Wanted) {
-        self.wanted.send_if_modified(|told| {
+        self.wanted.send_if_modified(|reported| {
             let revision = |wanted: &Wanted| wanted.as_ref().map(|(revision, _)| revision.clone());
-            let is_new = revision(told) != revision(&wanted);
+            let is_new = revision(reported) != revision(&wanted);
             if is_new {
-                *told = wanted;
+                *reported = wanted;
             }
             is_new
         });
@@ -117,7 +117,7 @@ async fn attend(
     wanted: &mut watch::Receiver<Wanted>,
     state: &Mutex<State>,
 ) {
-    let (mut told, period) = (None, running.probe_period());
+    let (mut reported, period) = (None, running.probe_period());
     loop {
         match faults.at(&format!("probe {}", pod.node)) {
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
@@ -128,9 +128,9 @@ async fn attend(
         let ready = answer.is_ok();
         locked(state).ready = ready;
         let message = answer.err().unwrap_or_default();
-        if told.as_ref() != Some(&message) {
+        if reported.as_ref() != Some(&message) {
             pod.say("Running", ready, &message);
-            told = Some(message);
+            reported = Some(message);
         }
         tokio::select! {
             () = running.ended() => return,

@@ -18,7 +18,7 @@ use super::READY;
 use super::rule::list;
 use fake_systemd::on_this_machine;
 
-/// What containerd says that it is: the one whose side of NRI is played.
+/// What containerd says that it is: the one whose side of NRI is faked.
 const CONTAINERD_VERSION: &str = "2.3.7";
 /// Control groups as of version 1, which have shares as kubelet gives them.
 const CPUSET: &str = "/sys/fs/cgroup/cpuset";

@@ -26,7 +26,7 @@ pub(crate) fn register(shoot: &Store, node: &str, pool: &str) -> Result<Value, F
         "metadata": { "name": node, "labels": {
             "kubernetes.io/hostname": node,
             "kubernetes.io/os": "linux",
-            // Images are built for this architecture only; what is played runs on any.
+            // Images are built for this architecture only; what is faked runs on any.
             "kubernetes.io/arch": "amd64",
             (names::WORKER_POOL_LABEL): pool,
             (names::WORKER_CRI_LABEL): "containerd",
@@ -35,7 +35,7 @@ pub(crate) fn register(shoot: &Store, node: &str, pool: &str) -> Result<Value, F
     shoot.create("", "nodes", "", node, &Writer::named(MANAGER))
 }
 
-/// What one kubelet tells of itself at one moment, since 1970. Nobody but it writes either, and a Node that was deleted needs neither, so that errors say nothing.
+/// What one kubelet reports of itself at one moment, since 1970. Nobody but it writes either, and a Node that was deleted needs neither, so that errors say nothing.
 pub(super) struct Heartbeat<'a> {
     pub(super) shoot: &'a Store,
     pub(super) node: &'a str,
@@ -57,8 +57,8 @@ impl Heartbeat<'_> {
         drop(self.shoot.apply(&lease, &Writer::named(MANAGER)));
     }
 
-    /// Tells whether the Node is ready.
-    pub(super) fn tell(&self, runtime: Result<(), impl Display>) {
+    /// Reports whether the Node is ready.
+    pub(super) fn report(&self, runtime: Result<(), impl Display>) {
         let (status, reason, message) = match runtime {
             Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
             Err(error) => ("False", "KubeletNotReady", format!("container runtime is down: {error}")),
@@ -79,11 +79,11 @@ pub(super) async fn run(node: String, endpoint: PathBuf, shoot: Store) {
             client = None;
         }
         // A kubelet without a runtime still renews its Lease; its Node says that it is not ready.
-        #[expect(clippy::disallowed_methods, reason = "a Node's heartbeat tells the time of the machine")]
+        #[expect(clippy::disallowed_methods, reason = "a Node's heartbeat has the time of the machine")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let heartbeat = Heartbeat { shoot: &shoot, node: &node, at: now };
         heartbeat.renew();
-        heartbeat.tell(answer.as_ref().copied());
+        heartbeat.report(answer.as_ref().copied());
         tokio::time::sleep(HEARTBEAT).await;
     }
 }

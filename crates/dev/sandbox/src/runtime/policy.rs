@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::rule::StandIn;
 use super::{NodePrograms, faked, flag};
 
-/// Between two looks whether a policy has registered.
+/// Between two checks whether a policy has registered.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The programs of the policies, where they are built.
@@ -30,7 +30,7 @@ pub struct PolicyPrograms {
     pub topology_aware: Option<PathBuf>,
 }
 
-/// Which policy is played.
+/// Which policy is faked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Balloons,
@@ -60,7 +60,7 @@ pub(super) fn kind(name: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.name() == name)
 }
 
-/// Puts what is played as the policies into a payload.
+/// Puts what is faked as the policies into a payload.
 pub(crate) fn faked_policies(payload: &Path) -> std::io::Result<()> {
     for kind in Kind::ALL {
         let path = payload.join(kind.program());
@@ -148,13 +148,13 @@ impl NodePrograms {
             DirBuilder::new().recursive(true).mode(mode).create(directory)?;
         }
         let (pid_file, pid) = (on_this_machine(&self.root, node::PLUGIN_PID_FILE), spawn.pid);
-        let tell = move || std::fs::write(&pid_file, format!("{pid}\n"));
+        let write_pid = move || std::fs::write(&pid_file, format!("{pid}\n"));
         let mut tasks = JoinSet::new();
         let Some(program) = self.real(kind) else {
             let (config, socket) = (self.at(spawn, "--config-file")?, self.at(spawn, "--nri-socket")?);
             let rule = self.stand_in(&config)?;
             tasks.spawn(async move {
-                let registered = || drop(tell());
+                let registered = || drop(write_pid());
                 // However it ended, so does the process.
                 let _ended = stand_in::run(&socket, &state.join("cache"), &rule, registered).await;
                 end(pid);
@@ -171,7 +171,7 @@ impl NodePrograms {
                 while !own.exists() {
                     tokio::time::sleep(LOOK).await;
                 }
-                drop(tell());
+                drop(write_pid());
                 std::future::pending::<()>().await;
             };
             tokio::select! {

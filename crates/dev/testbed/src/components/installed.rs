@@ -7,12 +7,12 @@ use crate::Progress;
 use crate::command;
 use crate::prerequisites::find_program;
 
-/// A program that does not tell its version by then is not the one that it is called like.
+/// A program that does not print its version by then is not the one that it is called like.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What becomes of a program that was found.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum Assessment {
     Taken,
     /// Not taken, for this reason.
     Refused(String),
@@ -22,12 +22,12 @@ enum Verdict {
 pub(super) async fn on_the_path(name: &str, pinned: &str, progress: &Progress) -> Option<PathBuf> {
     let path = find_program(name)?;
     let said = version_text(&path, name).await.unwrap_or_default();
-    let verdict = judge(pinned, &said);
-    progress.step(&match &verdict {
-        Verdict::Taken => format!("taking {name} from the PATH: {} is as good as {pinned}", path.display()),
-        Verdict::Refused(why) => format!("not taking {}: {why}", path.display()),
+    let assessment = judge(pinned, &said);
+    progress.step(&match &assessment {
+        Assessment::Taken => format!("taking {name} from the PATH: {} is as good as {pinned}", path.display()),
+        Assessment::Refused(why) => format!("not taking {}: {why}", path.display()),
     });
-    (verdict == Verdict::Taken).then_some(path)
+    (assessment == Assessment::Taken).then_some(path)
 }
 
 async fn version_text(path: &Path, name: &str) -> anyhow::Result<String> {
@@ -39,14 +39,14 @@ async fn version_text(path: &Path, name: &str) -> anyhow::Result<String> {
 
 /// The same minor version, and no older patch: a patch brings corrections alone, which do no harm, and the beds were tried with
 /// those of the pinned one. Another minor version behaves in other ways, and a test would fail for that.
-fn judge(pinned: &str, said: &str) -> Verdict {
-    let Some(wanted) = version_in(pinned) else { return Verdict::Refused(format!("{pinned} is no version")) };
-    let Some(found) = version_in(said) else { return Verdict::Refused("it does not tell its version".to_owned()) };
+fn judge(pinned: &str, said: &str) -> Assessment {
+    let Some(wanted) = version_in(pinned) else { return Assessment::Refused(format!("{pinned} is no version")) };
+    let Some(found) = version_in(said) else { return Assessment::Refused("it does not print its version".to_owned()) };
     if found[..2] == wanted[..2] && found[2] >= wanted[2] {
-        return Verdict::Taken;
+        return Assessment::Taken;
     }
     let [major, minor, patch] = found;
-    Verdict::Refused(format!("it is {major}.{minor}.{patch}, and {pinned} or a later patch of that is needed"))
+    Assessment::Refused(format!("it is {major}.{minor}.{patch}, and {pinned} or a later patch of that is needed"))
 }
 
 /// The first word that is a released version: `Kubernetes v1.34.4`, `etcd Version: 3.6.16`, `v3.22.0+g1234567`. One
@@ -72,7 +72,7 @@ mod tests {
             "etcd Version: 1.34.5\nGit SHA: 1.2\nGo Version: go1.24.0",
             "v1.34.4+g1234567",
         ] {
-            assert_eq!(judge("v1.34.4", said), Verdict::Taken, "{said}");
+            assert_eq!(judge("v1.34.4", said), Assessment::Taken, "{said}");
         }
     }
 
@@ -83,12 +83,15 @@ mod tests {
             ("Kubernetes v1.35.4", "it is 1.35.4"),
             ("Kubernetes v1.33.9", "it is 1.33.9"),
             ("v2.34.4", "it is 2.34.4"),
-            ("Kubernetes v1.34.5-rc.0", "does not tell"),
-            ("unknown flag: --version", "does not tell"),
-            ("", "does not tell"),
+            ("Kubernetes v1.34.5-rc.0", "does not print"),
+            ("unknown flag: --version", "does not print"),
+            ("", "does not print"),
         ] {
-            let verdict = judge("v1.34.4", said);
-            assert!(matches!(&verdict, Verdict::Refused(reason) if reason.contains(why)), "{said}: {verdict:?}");
+            let assessment = judge("v1.34.4", said);
+            assert!(
+                matches!(&assessment, Assessment::Refused(reason) if reason.contains(why)),
+                "{said}: {assessment:?}"
+            );
         }
     }
 

@@ -15,16 +15,16 @@ fn defect_a_nothing_is_pushed_before_the_first_complete_list() {
     // A daemon that was given something by an earlier agent: not even the static configuration is pushed over it.
     node.daemon.cached = Some(config(DEFAULT, LOGGING).1);
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     node.core.set_group(None);
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 0);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 1);
     // A list that fails later changes nothing: the core does not hear of it. A deleted map is answered by the next level, never by nothing.
     node.core.set_maps(BTreeMap::new());
-    node.settle();
+    node.run_until_idle();
     assert!(node.daemon.pushed.iter().all(|(_, data)| !data.is_empty()));
 }
 
@@ -40,7 +40,7 @@ fn defect_b_and_c_a_configuration_that_was_not_delivered_stays_due() {
     // Not delivered; adjustments arrive; the configuration is still the next thing.
     node.core.set_adjustments(BTreeMap::from([adjustment("a", json!({"scope": []}))]));
     assert_eq!(node.core.next_push(), first);
-    node.settle();
+    node.run_until_idle();
     assert_eq!((node.daemon.pushed.len(), node.daemon.adjusted.len()), (1, 1));
 }
 
@@ -51,13 +51,13 @@ fn defect_d_config_maps_of_a_former_group_are_ignored() {
     node.core.set_group(Some("g".into()));
     let of_h = "cri-resmgr-config.group.h";
     node.core.set_maps(BTreeMap::from([config(GROUP, NONE), config(of_h, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     node.core.set_group(Some("h".into()));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.config_name(), Some(of_h));
     let dump = "policy: {Active: none}\ndump: {Disabled: true}";
     node.core.set_maps(BTreeMap::from([config(GROUP, dump), config(of_h, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 2, "a change of the former group's ConfigMap is pushed");
 }
 
@@ -67,13 +67,13 @@ fn defect_e_status_written_by_other_nodes_causes_no_push() {
     let mut node = started();
     let spec = json!({"scope": [{"containers": [{"key": "name", "operator": "In", "values": ["c"]}]}], "classes": {"rdt": "gold"}});
     node.core.set_adjustments(BTreeMap::from([adjustment("a", spec.clone())]));
-    node.settle();
+    node.run_until_idle();
     node.write_statuses();
     let (pushed, written) = (node.daemon.adjusted.len(), node.writes);
     for _ in 0..5 {
         // Made anew each time, as a watch does: equal by value, not by address.
         node.core.set_adjustment("a", Some(node.live("a", &spec)));
-        node.settle();
+        node.run_until_idle();
         node.write_statuses();
     }
     assert_eq!((node.daemon.adjusted.len(), node.writes), (pushed, written));
@@ -86,7 +86,7 @@ fn defect_f_a_faulty_adjustment_gets_the_error_and_the_others_take_effect() {
     node.daemon.bad.insert("b".into());
     let names = ["a", "b", "c"];
     node.core.set_adjustments(names.map(|name| adjustment(name, json!({"scope": []}))).into());
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.in_effect(), ["a", "c"]);
     assert_eq!(node.daemon.adjusted.len(), 2, "the daemon names the one to blame: there is nothing to search");
     node.write_statuses();
@@ -95,11 +95,11 @@ fn defect_f_a_faulty_adjustment_gets_the_error_and_the_others_take_effect() {
     assert_eq!(node.errors("c"), Some(vec![]));
     // Not tried again until it changes; then it is.
     let pushed = node.daemon.adjusted.len();
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.adjusted.len(), pushed);
     node.daemon.bad.clear();
     node.core.set_adjustment("b", Some(adjustment("b", json!({"scope": [], "toptierLimit": "1G"})).1));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.in_effect(), ["a", "b", "c"]);
 }
 
@@ -110,13 +110,13 @@ fn defect_f_errors_that_name_a_container_are_attributed_to_its_adjustment() {
     node.daemon.conflict = Some(["b".into(), "c".into()]);
     let names = ["a", "b", "c", "d"];
     node.core.set_adjustments(names.map(|name| adjustment(name, json!({"scope": []}))).into());
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.in_effect(), ["a", "b", "d"]);
     node.write_statuses();
     assert_eq!(node.errors("c"), Some(vec!["container-1".to_owned()]));
     assert_eq!(node.errors("d"), Some(vec![]));
     // The one in the way goes: the other is tried again.
     node.core.set_adjustment("b", None);
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.in_effect(), ["a", "c", "d"]);
 }

@@ -66,7 +66,7 @@ impl Fleet {
     }
 
     /// Until no agent has anything to do. Each write is shown to all, as the API server does.
-    fn settle(&mut self) {
+    fn run_until_idle(&mut self) {
         loop {
             let mut written = Vec::new();
             for core in &mut self.cores {
@@ -102,7 +102,7 @@ fn status_writes_grow_linearly() {
         let mut fleet = Fleet::new(nodes);
         fleet.write_spec("a", &json!({"scope": [], "classes": {"rdt": "gold"}}));
         fleet.write_spec("b", &json!({"scope": [{"nodes": ["worker-1*"]}], "classes": {"rdt": "gold"}}));
-        fleet.settle();
+        fleet.run_until_idle();
         let of_b = fleet.names.iter().filter(|name| name.starts_with("worker-1")).count();
         assert_eq!(fleet.writes, nodes + of_b, "{nodes} nodes: one write for each node and Adjustment");
         assert_eq!(fleet.pushes, nodes, "{nodes} nodes: nothing is sent to a daemon because another node wrote");
@@ -110,11 +110,11 @@ fn status_writes_grow_linearly() {
         assert_eq!((entries("a"), entries("b")), (nodes, of_b));
         // A change costs one push and no write: it was in effect before and is now.
         fleet.write_spec("a", &json!({"scope": [], "classes": {"rdt": "silver"}}));
-        fleet.settle();
+        fleet.run_until_idle();
         assert_eq!((fleet.writes, fleet.pushes), (nodes + of_b, 2 * nodes));
         // Out of scope: one write for each node that had an entry.
         fleet.write_spec("b", &json!({"scope": [{"nodes": ["elsewhere"]}]}));
-        fleet.settle();
+        fleet.run_until_idle();
         assert_eq!(fleet.writes, nodes + 2 * of_b);
     }
 }

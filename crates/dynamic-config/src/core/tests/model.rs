@@ -153,7 +153,7 @@ impl Node {
     }
 
     /// Pushes until nothing is left.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn run_until_idle(&mut self) {
         for _ in 0..1000 {
             let Some(push) = self.core.next_push() else { return };
             let answer = self.daemon.take(&push);

@@ -107,7 +107,7 @@ fn happen(api_state: &mut ApiState, node: &mut Node, event: Event) {
         Event::Bad(bad) => {
             node.daemon.bad = if bad { ["a1".to_owned()].into() } else { [].into() };
         }
-        Event::Settle => node.settle(),
+        Event::Settle => node.run_until_idle(),
         Event::Lost => drop(node.core.next_push()),
     }
     api_state.show(node);
@@ -140,7 +140,7 @@ proptest! {
         api_state.restart(&mut node);
         let mut restarts = 0;
         loop {
-            node.settle();
+            node.run_until_idle();
             if node.core.config_status().restart_request.is_none() {
                 break;
             }
@@ -149,7 +149,7 @@ proptest! {
             api_state.restart(&mut node);
         }
         let pushed = node.daemon.pushed.len();
-        node.settle();
+        node.run_until_idle();
         prop_assert_eq!(node.daemon.pushed.len(), pushed);
 
         let maps = api_state.maps.clone().unwrap_or_default();

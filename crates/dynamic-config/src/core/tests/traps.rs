@@ -14,10 +14,10 @@ fn trap_1_an_empty_config_map_is_refused_and_the_running_configuration_stays() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
-    node.settle();
+    node.run_until_idle();
     for text in [BTreeMap::new(), BTreeMap::from([("policy".to_owned(), " \n".to_owned())])] {
         node.core.set_maps(BTreeMap::from([(DEFAULT.to_owned(), text)]));
-        node.settle();
+        node.run_until_idle();
         assert_eq!(node.daemon.pushed.len(), 1);
         let problem = node.core.config_status().problem.unwrap();
         assert!(
@@ -33,12 +33,12 @@ fn trap_2_another_policy_requests_one_restart() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
-    node.settle();
+    node.run_until_idle();
     let restart_request = node.core.config_status().restart_request.unwrap();
     assert_eq!(restart_request.invocation, "run-1");
     assert!(restart_request.because.ends_with("the policy changes from none to balloons"), "{restart_request:?}");
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.core.config_status().restart_request, None);
     assert_eq!(node.daemon.running_policy, "balloons");
 }
@@ -54,7 +54,7 @@ fn trap_3_a_configuration_that_would_crash_the_daemon_is_not_pushed() {
         let mut node = started();
         node.core.set_group(None);
         node.core.set_maps(BTreeMap::from([config(DEFAULT, text)]));
-        node.settle();
+        node.run_until_idle();
         assert_eq!(node.daemon.pushed.len(), 0, "{text}");
         let problem = node.core.config_status().problem.unwrap();
         assert!(problem.message.contains("is not pushed to cri-resmgr; invalid: policy."), "{problem:?}");
@@ -68,7 +68,7 @@ fn trap_3_a_configuration_that_led_to_a_roll_back_is_not_pushed_again() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
-    node.settle();
+    node.run_until_idle();
     assert!(node.core.config_status().restart_request.is_some());
     node.crash("run-2");
     node.crash("run-3");
@@ -76,13 +76,13 @@ fn trap_3_a_configuration_that_led_to_a_roll_back_is_not_pushed_again() {
     node.reset();
     node.core.set_daemon_mode(serve());
     node.start("run-4");
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.running_policy, "none");
     let problem = node.core.config_status().problem.unwrap();
     assert!(problem.message.contains("did not come up"), "{problem:?}");
     // Until it changes.
     node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!((node.daemon.config_name(), node.core.config_status().problem), (Some(DEFAULT), None));
 }
 
@@ -93,20 +93,20 @@ fn trap_4_nothing_is_pushed_twice_to_one_run() {
     node.core.set_group(None);
     for _ in 0..3 {
         node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
-        node.settle();
+        node.run_until_idle();
     }
     // The same content under another name, and a new agent.
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE), config(OWN, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.core.config_status().accepted.unwrap().name, OWN);
     node.next_agent();
     node.core.set_daemon_mode(serve());
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(OWN, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 1);
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     assert_eq!(node.daemon.pushed.len(), 2, "a new run is given it again");
 }
 
@@ -116,15 +116,15 @@ fn trap_5_a_refusal_by_the_daemon_requests_one_restart() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));
-    node.settle();
+    node.run_until_idle();
     node.daemon.refuses = true;
     node.core.set_maps(BTreeMap::from([config(DEFAULT, LOGGING)]));
-    node.settle();
+    node.run_until_idle();
     let config_status = node.core.config_status();
     assert!(config_status.problem.unwrap().message.contains("refused"));
     assert_eq!(config_status.restart_request.unwrap().invocation, "run-1");
     node.start("run-2");
-    node.settle();
+    node.run_until_idle();
     assert_eq!(
         (node.core.config_status().restart_request, node.daemon.pushed.len()),
         (None, 2),
@@ -133,13 +133,13 @@ fn trap_5_a_refusal_by_the_daemon_requests_one_restart() {
     assert!(node.core.config_status().problem.is_some());
     // Somebody else restarts the daemon: it is tried once more, and the run is left alone.
     node.start("run-3");
-    node.settle();
+    node.run_until_idle();
     assert_eq!((node.core.config_status().restart_request, node.daemon.pushed.len()), (None, 3));
     assert!(node.core.config_status().problem.is_some());
     // It changes, and is accepted.
     node.daemon.refuses = false;
     node.core.set_maps(BTreeMap::from([config(DEFAULT, "policy: {Active: none}\ndump: {Disabled: true}")]));
-    node.settle();
+    node.run_until_idle();
     assert_eq!((node.core.config_status().problem, node.daemon.pushed.len()), (None, 4));
 }
 
@@ -149,7 +149,7 @@ fn trap_6_the_configuration_is_pushed_before_the_restart_is_requested() {
     let mut node = started();
     node.core.set_group(None);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, BALLOONS)]));
-    node.settle();
+    node.run_until_idle();
     assert!(node.core.config_status().restart_request.is_some());
     assert_eq!(node.daemon.cached.as_ref().unwrap()["policy"], config(DEFAULT, BALLOONS).1["policy"]);
     node.core.set_maps(BTreeMap::from([config(DEFAULT, NONE)]));

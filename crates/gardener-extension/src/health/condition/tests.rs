@@ -14,15 +14,20 @@ fn extension(object: &Value) -> Extension {
     extension
 }
 
-fn verdict(extension: &Extension, hibernated: bool, checks: Vec<Check>, now: Timestamp) -> Option<Verdict> {
+fn desired_condition(
+    extension: &Extension,
+    hibernated: bool,
+    checks: Vec<Check>,
+    now: Timestamp,
+) -> Option<DesiredCondition> {
     judge(&Subject { extension, hibernated, checks, detail: None }, &HealthConfig::default(), now)
 }
 
 /// Judged with what was seen of nodes.
-fn explained(checks: Vec<Check>, detail: &str, now: Timestamp) -> Verdict {
+fn explained(checks: Vec<Check>, detail: &str, now: Timestamp) -> DesiredCondition {
     let extension = &extension(&json!({}));
     let subject = Subject { extension, hibernated: false, checks, detail: Some(detail) };
-    judge(&subject, &HealthConfig::default(), now).expect("a verdict")
+    judge(&subject, &HealthConfig::default(), now).expect("a desired_condition")
 }
 
 fn bad(text: &str) -> Check {
@@ -50,11 +55,12 @@ fn outcomes_become_conditions() {
     .map(|(checks, status, reason, message, code)| (checks, status, reason, &*message.to_owned().leak(), code))
     .collect();
     for (checks, status, reason, message, code) in cases {
-        let found = verdict(&extension(&json!({})), false, checks.clone(), at(0)).expect("a verdict");
+        let found =
+            desired_condition(&extension(&json!({})), false, checks.clone(), at(0)).expect("a desired_condition");
         assert_eq!((found.status, found.reason, found.message.as_str()), (status, reason, message), "{checks:?}");
         assert_eq!(found.codes, if code { vec!["ERR_CONFIGURATION_PROBLEM"] } else { vec![] }, "{checks:?}");
     }
-    let asleep = verdict(&extension(&json!({})), true, vec![bad("x")], at(0)).expect("a verdict");
+    let asleep = desired_condition(&extension(&json!({})), true, vec![bad("x")], at(0)).expect("a desired_condition");
     assert_eq!((asleep.status, asleep.reason), (ConditionStatus::True, SUCCESSFUL));
 }
 
@@ -86,14 +92,14 @@ fn the_code_needs_the_whole_pattern_in_one_line() {
 #[test]
 fn who_leaves_or_was_never_touched_is_not_judged() {
     let untouched = Extension::new("e", ExtensionSpec::default());
-    assert_eq!(verdict(&untouched, false, vec![Check::Good], at(0)), None);
+    assert_eq!(desired_condition(&untouched, false, vec![Check::Good], at(0)), None);
     for object in [
         json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
         json!({"metadata": {"annotations": {"gardener.cloud/operation": "migrate"}}}),
         json!({"status": {"lastOperation": {"type": "Migrate", "state": "Error"}}}),
         json!({"status": {"lastOperation": {"type": "Migrate", "state": "Succeeded"}}}),
     ] {
-        assert_eq!(verdict(&extension(&object), false, vec![Check::Good], at(0)), None, "{object}");
+        assert_eq!(desired_condition(&extension(&object), false, vec![Check::Good], at(0)), None, "{object}");
     }
 }
 
@@ -104,7 +110,8 @@ fn progressing_has_its_time() {
             "lastTransitionTime": transition.to_string()}]}}))
     };
     let status = |extension: &Extension| {
-        verdict(extension, false, vec![slow("x")], at(1000)).map(|verdict| (verdict.status, verdict.reason))
+        desired_condition(extension, false, vec![slow("x")], at(1000))
+            .map(|desired_condition| (desired_condition.status, desired_condition.reason))
     };
     let progressing = Some((ConditionStatus::Progressing, PROGRESSING));
     let failed = Some((ConditionStatus::False, UNSUCCESSFUL));
@@ -123,7 +130,8 @@ fn ours(conditions: &[AnyCondition]) -> &Condition {
 
 #[test]
 fn times_move_only_when_they_should() {
-    let good = || verdict(&extension(&json!({})), false, vec![Check::Good], at(0)).expect("a verdict");
+    let good =
+        || desired_condition(&extension(&json!({})), false, vec![Check::Good], at(0)).expect("a desired_condition");
     let refresh = Some(Duration::from_secs(120));
     // Of a shape that is not known here, too.
     let foreign = AnyCondition::Other(json!({"type": "Foreign", "status": {"is": "an object"}}));
@@ -139,20 +147,23 @@ fn times_move_only_when_they_should() {
     assert_eq!(ours(&refreshed).last_transition_time, Some(Time(at(0))));
     assert_eq!(ours(&refreshed).last_update_time, Some(Time(at(120))));
 
-    let other_text = Verdict { message: "other".to_owned(), ..good() };
+    let other_text = DesiredCondition { message: "other".to_owned(), ..good() };
     let updated = merge(&first, other_text, refresh, at(5)).expect("a write");
     assert_eq!(ours(&updated).last_transition_time, Some(Time(at(0))));
     assert_eq!(ours(&updated).last_update_time, Some(Time(at(5))));
 
-    let failing = verdict(&extension(&json!({})), false, vec![bad("x")], at(6)).expect("a verdict");
+    let failing = desired_condition(&extension(&json!({})), false, vec![bad("x")], at(6)).expect("a desired_condition");
     let turned = merge(&first, failing, refresh, at(6)).expect("a write");
     assert_eq!(ours(&turned).last_transition_time, Some(Time(at(6))));
     assert_eq!(turned[0], foreign, "others' conditions stay");
 }
 
 #[test]
-fn messages_are_bounded_and_a_bounded_one_is_no_news() {
-    let judged = || verdict(&extension(&json!({})), false, vec![bad(&"x".repeat(1 << 20))], at(0)).expect("a verdict");
+fn messages_are_bounded_and_a_bounded_one_is_no_change() {
+    let judged = || {
+        desired_condition(&extension(&json!({})), false, vec![bad(&"x".repeat(1 << 20))], at(0))
+            .expect("a desired_condition")
+    };
     assert!(judged().message.len() <= STATUS_TEXT_LIMIT);
     let written = merge(&[], judged(), None, at(0)).expect("a write");
     assert_eq!(merge(&written, judged(), None, at(1)), None);
@@ -161,14 +172,15 @@ fn messages_are_bounded_and_a_bounded_one_is_no_news() {
 #[test]
 fn our_condition_is_written_anew_where_it_cannot_be_read() {
     let odd = AnyCondition::Other(json!({"type": "SystemComponentsHealthy", "status": 7}));
-    let judged = verdict(&extension(&json!({})), false, vec![Check::Good], at(0)).expect("a verdict");
+    let judged =
+        desired_condition(&extension(&json!({})), false, vec![Check::Good], at(0)).expect("a desired_condition");
     let written = merge(&[odd], judged, None, at(0)).expect("a write");
     assert!(written.len() == 1 && written[0].known("SystemComponentsHealthy").is_some());
 }
 
 #[test]
 fn first_operation_is_not_judged_until_it_ends() {
-    let under_way = |type_: &str, state: &str| {
+    let with_last_operation = |type_: &str, state: &str| {
         extension(
             &json!({ "status": { "lastOperation": { "type": type_, "state": state, "progress": 1, "description": "" } } }),
         )
@@ -180,7 +192,7 @@ fn first_operation_is_not_judged_until_it_ends() {
         ("Create", "Succeeded", true),
         ("Reconcile", "Processing", true),
     ] {
-        let found = verdict(&under_way(type_, state), false, vec![bad("x")], at(0));
+        let found = desired_condition(&with_last_operation(type_, state), false, vec![bad("x")], at(0));
         assert_eq!(found.is_some(), judged, "{type_} {state}");
     }
 }
@@ -201,7 +213,7 @@ fn first_judgement_waits_for_a_first_report() {
     let young = done(json!({}));
     assert_eq!(wait(&young, false, unreported(), at(4)), Some(Duration::from_secs(6)));
     assert_eq!(wait(&young, false, unreported(), at(10)), None, "then it fails");
-    let failing = verdict(&young, false, unreported(), at(10)).expect("a verdict");
+    let failing = desired_condition(&young, false, unreported(), at(10)).expect("a desired_condition");
     assert_eq!((failing.status, failing.message.as_str()), (ConditionStatus::False, "r."));
     assert_eq!(wait(&young, false, vec![Check::Good], at(4)), None, "what is reported is judged");
     assert_eq!(wait(&young, true, unreported(), at(4)), None, "nothing is checked while it sleeps");

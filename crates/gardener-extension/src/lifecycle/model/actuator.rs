@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{FINALIZER, Shared, Verdict, finalizers};
+use super::{ActuatorOutcome, FINALIZER, Shared, finalizers};
 use crate::{Actuator, ActuatorError, Context, Operation, Outcome, ProviderStatus};
 
 #[async_trait]
@@ -33,35 +33,35 @@ impl Actuator for Shared {
 
 impl Shared {
     fn call(&self, operation: Operation, context: &Context) -> Result<Outcome, ActuatorError> {
-        let mut world = self.world();
-        let began = world.tick();
+        let mut seed = self.seed();
+        let began = seed.tick();
         let last = context.extension.last_operation().map(|last| (last.type_, last.state));
         let migrated =
             last == Some((gardener_api::LastOperationType::Migrate, gardener_api::LastOperationState::Succeeded));
         if migrated && !matches!(operation, Operation::Migrate | Operation::Restore) {
-            world.breaches.push(format!("{operation:?} after the Extension went to another seed"));
+            seed.violations.push(format!("{operation:?} after the Extension went to another seed"));
         }
         let migrating = context.shoot.as_deref().is_some_and(gardener_api::Shoot::is_migrating);
         if migrating && operation == Operation::Reconcile {
-            world.breaches.push("it installs while the Shoot goes to another seed".to_owned());
+            seed.violations.push("it installs while the Shoot goes to another seed".to_owned());
         }
         let ours = finalizers(&json!(context.extension.as_ref())).iter().any(|found| found == FINALIZER);
         if !ours && operation != Operation::Migrate {
-            world.breaches.push(format!("{operation:?} without a finalizer"));
+            seed.violations.push(format!("{operation:?} without a finalizer"));
         }
-        match world.results.pop_front().unwrap_or(Verdict::Done) {
-            Verdict::Done => {
-                world.done = Some((operation, began));
+        match seed.results.pop_front().unwrap_or(ActuatorOutcome::Done) {
+            ActuatorOutcome::Done => {
+                seed.done = Some((operation, began));
                 // Another one each time: it must be written together with the end of the operation.
-                world.provider_status = matches!(operation, Operation::Reconcile | Operation::Restore)
+                seed.provider_status = matches!(operation, Operation::Reconcile | Operation::Restore)
                     .then(|| json!({ "reconciled": began }));
-                let value = world.provider_status.clone();
+                let value = seed.provider_status.clone();
                 Ok(Outcome::done()
                     .with_provider_status(value.map(|value| ProviderStatus { value, events: Vec::new() })))
             }
-            Verdict::Pending => Ok(Outcome::pending("m", Duration::from_secs(1))),
-            Verdict::Transient => Err(ActuatorError::transient("Reason", "m")),
-            Verdict::Configuration => Err(ActuatorError::configuration("Reason", "m")),
+            ActuatorOutcome::Pending => Ok(Outcome::pending("m", Duration::from_secs(1))),
+            ActuatorOutcome::Transient => Err(ActuatorError::transient("Reason", "m")),
+            ActuatorOutcome::Configuration => Err(ActuatorError::configuration("Reason", "m")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The queue as it was before it kept its plans in order: every look walks all entries. Slow and simple, it says what the real one must do.
+//! The queue as it was before it kept its plans in order: every call walks all entries. Slow and simple, it says what the real one must do.
 
 use std::collections::BTreeMap;
 
@@ -51,14 +51,14 @@ impl Walking {
         Some((key, std::mem::take(&mut entry.due)))
     }
 
-    fn give_back(&mut self, key: u8, next: Next) {
+    fn give_back(&mut self, key: u8, next: Requeue) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.running = false;
         let before = entry.set_aside.take();
         let plan = match next {
-            Next::After(delay, triggers) => Some((Instant::now() + delay, triggers)),
-            Next::Nothing => None,
-            Next::Unchanged => before,
+            Requeue::After(delay, triggers) => Some((Instant::now() + delay, triggers)),
+            Requeue::Nothing => None,
+            Requeue::Unchanged => before,
         };
         if let Some(plan) = plan {
             self.plan(key, plan);
@@ -84,15 +84,16 @@ enum Step {
     Wait(u64),
     Take,
     /// The key that has been with a worker for longest.
-    GiveBack(Next),
+    GiveBack(Requeue),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let trigger = || prop_oneof![Just(Trigger::Changed), Just(Trigger::Retry), Just(Trigger::Resync)];
     let next = prop_oneof![
-        (0_u64..6, trigger()).prop_map(|(seconds, trigger)| Next::After(Duration::from_secs(seconds), trigger.into())),
-        Just(Next::Nothing),
-        Just(Next::Unchanged),
+        (0_u64..6, trigger())
+            .prop_map(|(seconds, trigger)| Requeue::After(Duration::from_secs(seconds), trigger.into())),
+        Just(Requeue::Nothing),
+        Just(Requeue::Unchanged),
     ];
     prop_oneof![
         3 => (0_u8..6, trigger()).prop_map(|(key, trigger)| Step::Add(key, trigger)),

@@ -15,7 +15,7 @@ use crate::Error;
 const TIME: Duration = Duration::from_secs(120);
 /// Most that is read of what it says, in bytes.
 const OUTPUT: u64 = 64 * 1024;
-/// How much of what it says when it fails is told, in characters.
+/// How much of what it says when it fails is shown, in characters.
 const TOLD: usize = 500;
 /// How all helpers say that they know nothing about a registry.
 const UNKNOWN: &str = "credentials not found in native keychain";
@@ -91,7 +91,7 @@ impl Helper {
         Err(Error::Program {
             program: format!("{} get", self.program),
             status: output.status.to_string(),
-            stderr: told(&output.stdout, &output.stderr),
+            stderr: joined(&output.stdout, &output.stderr),
         })
     }
 }
@@ -104,8 +104,8 @@ async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<
     Ok(said)
 }
 
-/// The end of what a failed helper said, on one line. Helpers tell their errors on standard output, where credentials would be, too.
-fn told(stdout: &[u8], stderr: &[u8]) -> String {
+/// The end of what a failed helper said, on one line. Helpers print their errors on standard output, where credentials would be, too.
+fn joined(stdout: &[u8], stderr: &[u8]) -> String {
     let stdout = String::from_utf8_lossy(stdout);
     let stdout = if stdout.to_lowercase().contains("\"secret\"") { "(an answer that is not shown)" } else { &stdout };
     let both = format!("{} {stdout}", String::from_utf8_lossy(stderr));
@@ -140,7 +140,7 @@ mod tests {
             ("any letter case", r#"echo '{"username": "u", "SECRET": "s"}'"#, password("u")),
             ("nothing in it", r#"echo '{"Username": null, "Secret": ""}'"#, None),
             ("unknown", "echo 'credentials not found in native keychain'; exit 1", None),
-            ("unknown, told aside", "echo 'credentials not found in native keychain' >&2; exit 1", None),
+            ("unknown, said on standard error", "echo 'credentials not found in native keychain' >&2; exit 1", None),
         ] {
             assert_eq!(says(script, TIME).await.unwrap(), expected, "{id}");
         }
@@ -164,9 +164,9 @@ mod tests {
         // What is no answer is not shown, and an endless one is not waited for.
         for (script, expected) in [("echo hidden", "gave no credentials"), ("yes hidden", "more than 65536 bytes")] {
             let error = says(script, TIME).await.unwrap_err();
-            let told = format!("{error} {:?}", std::error::Error::source(&error));
-            assert!(told.contains("docker-credential-x") && told.contains(expected), "{told}");
-            assert!(!told.contains("hidden"), "{told}");
+            let reported = format!("{error} {:?}", std::error::Error::source(&error));
+            assert!(reported.contains("docker-credential-x") && reported.contains(expected), "{reported}");
+            assert!(!reported.contains("hidden"), "{reported}");
         }
         let late = says("sleep 60", Duration::from_millis(100)).await.unwrap_err();
         assert!(std::error::Error::source(&late).unwrap().to_string().contains("no answer within"), "{late}");

@@ -326,7 +326,7 @@ proptest! {
         prop_assert!(failed <= config.failure_limit);
         if failed < config.failure_limit {
             for (who, name) in names.iter().enumerate() {
-                // Holders that were forgotten run out: one look to see them, one when their time is over.
+                // Holders that were forgotten run out: one check to see them, one when their time is over.
                 for _ in 0..2 {
                     let clock = start + Duration::from_secs(now);
                     record = observers[who].take(&record, &request(name, slots), &config, clock, wall(i64::try_from(now).unwrap())).0;

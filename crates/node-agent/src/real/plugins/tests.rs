@@ -100,7 +100,7 @@ async fn misses_are_found_by_books_runtime_and_control_groups() {
         assert!(found.is_none() && found.of == 3, "{found}");
         // By hand.
         host.cgroup("/cri-containerd-b.scope", "0-3", "0", None);
-        // One that the policy was never told of.
+        // One that the policy was never notified of.
         host.books(&[("a", "0"), ("b", "1")]);
         let reported = host.on_host().misses(0).await.unwrap().to_string();
         assert_eq!(

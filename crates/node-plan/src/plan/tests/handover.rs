@@ -382,7 +382,7 @@ fn happen(model: &mut NodeState, event: &Event) {
     match event {
         Event::Delete(backend, number) => {
             let files = backend.footprint().files;
-            // Nothing tells a program of ours without the journal from somebody else's once its unit is gone.
+            // Nothing distinguishes a program of ours without the journal from somebody else's once its unit is gone.
             if model.journal.is_some() {
                 model.entries.remove(files[number % files.len()]);
             }

@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::slot::Slot;
 use crate::step::{Action, Check, Proof, Restarts, UnitAction};
 
-/// A document is what the fake is told of it: a word for the policy.
+/// A document is what the fake gets of it: a word for the policy.
 pub(super) fn installation(policy: &str, version: &str) -> Installation {
     let kind = if policy == "topology-aware" { Kind::TopologyAwarePolicy } else { Kind::BalloonsPolicy };
     let backend = BackendSpec::Plugin(PluginSpec {

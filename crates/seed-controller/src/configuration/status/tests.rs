@@ -28,14 +28,14 @@ fn owner(status: Option<&Value>) -> Owner {
     Owner { extension: Arc::new(extension), shoot: None }
 }
 
-/// Field case N20: told once, and again only when something of it is different.
+/// Field case N20: reported once, and again only when something of it differs.
 #[test]
-fn an_event_tells_what_the_status_did_not_tell_before() {
+fn an_event_reports_what_the_status_did_not_say_before() {
     let nobody = owner(None);
     let [none, one, two] = [0, 1, 2].map(|count| effective(count, 1));
     let status = |effective: &Effective| provider_status(effective, &nobody);
     let table = [
-        // (told before, now) -> an Event
+        // (reported before, now) -> an Event
         (None, &none, false),
         (None, &one, true),
         (Some(status(&none)), &one, true),
@@ -66,11 +66,11 @@ fn when_nothing_is_left_status_and_event_say_so() {
 }
 
 #[test]
-fn many_pools_are_told_in_short() {
+fn many_pools_are_reported_in_short() {
     let many = effective(70, 1);
     let status = provider_status(&many, &owner(None));
-    let told = status["leftAlone"].as_array().unwrap();
-    assert_eq!((told.len(), &told[50]), (51, &json!({ "reason": "and 20 more worker pools" })));
+    let reported = status["leftAlone"].as_array().unwrap();
+    assert_eq!((reported.len(), &reported[50]), (51, &json!({ "reason": "and 20 more worker pools" })));
     let note = left_alone_note(None, &many).unwrap();
     assert!(note.len() < 1024 && note.ends_with(" and 65 more"), "{} bytes: {note}", note.len());
 }

@@ -1,62 +1,62 @@
 //! Field case D04: every order of hibernate, wake, switch on, switch off, delete and restart, in no matter how many steps.
 
 mod controller;
-mod world;
+mod shoot_state;
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::removal::sleep::Sleep;
 use crate::removal::{Found, found};
-use world::{AWAKE, Extension, World};
+use shoot_state::{AWAKE, Extension, ShootState};
 
 /// Everything that can be reached, in no matter how many steps.
-fn reachable() -> BTreeSet<World> {
+fn reachable() -> BTreeSet<ShootState> {
     let mut seen = BTreeSet::from([AWAKE]);
     let mut ahead = VecDeque::from([AWAKE]);
-    while let Some(world) = ahead.pop_front() {
-        ahead.extend(world.steps().into_iter().filter(|world| seen.insert(*world)));
+    while let Some(state) = ahead.pop_front() {
+        ahead.extend(state.steps().into_iter().filter(|state| seen.insert(*state)));
     }
     seen
 }
 
 #[test]
 fn every_order_ends_and_none_switches_a_node_on() {
-    let worlds = reachable();
-    assert!(worlds.len() > 1000, "{}", worlds.len());
-    assert!(worlds.iter().any(|world| world.off_in_sleep && world.node.is_some()), "and woke up");
-    for world in worlds {
+    let states = reachable();
+    assert!(states.len() > 1000, "{}", states.len());
+    assert!(states.iter().any(|state| state.off_in_sleep && state.node.is_some()), "and woke up");
+    for state in states {
         // As it stands: a sleeping shoot waits, one in deletion ends.
-        let end = world.settle();
-        if world.deleting {
-            assert_eq!((end.extension, end.resource, end.node), (Extension::Absent, None, None), "{world:?}");
-        } else if world.wanted_asleep {
-            assert_eq!(end.sleep(), Sleep::Asleep, "{world:?}");
-            assert_eq!(end.extension != Extension::Absent, end.wanted_on || end.resource.is_some(), "{world:?}");
+        let end = state.run_to_completion();
+        if state.deleting {
+            assert_eq!((end.extension, end.resource, end.node), (Extension::Absent, None, None), "{state:?}");
+        } else if state.wanted_asleep {
+            assert_eq!(end.sleep(), Sleep::Asleep, "{state:?}");
+            assert_eq!(end.extension != Extension::Absent, end.wanted_on || end.resource.is_some(), "{state:?}");
             let removing = end.resource.is_none_or(|resource| resource.removing);
-            assert!(end.extension != Extension::Deleting || removing, "written before it wakes up: {world:?}");
+            assert!(end.extension != Extension::Deleting || removing, "written before it wakes up: {state:?}");
         }
         // Woken up.
-        let end = World { wanted_asleep: false, ..world }.settle();
-        let Some(node) = end.node.filter(|_| !world.deleting) else { continue };
-        assert_eq!((node.switched, end.hibernated), (world.wanted_on, false), "{world:?}");
-        let expected = if world.wanted_on { Extension::Present } else { Extension::Absent };
-        assert_eq!((end.extension, end.resource.is_some()), (expected, world.wanted_on), "{world:?}");
+        let end = ShootState { wanted_asleep: false, ..state }.run_to_completion();
+        let Some(node) = end.node.filter(|_| !state.deleting) else { continue };
+        assert_eq!((node.switched, end.hibernated), (state.wanted_on, false), "{state:?}");
+        let expected = if state.wanted_on { Extension::Present } else { Extension::Absent };
+        assert_eq!((end.extension, end.resource.is_some()), (expected, state.wanted_on), "{state:?}");
     }
 }
 
 /// The order that D04 is about, step by step.
 #[test]
 fn switched_off_in_its_sleep() {
-    let on = World { wanted_on: true, ..AWAKE }.settle();
+    let on = ShootState { wanted_on: true, ..AWAKE }.run_to_completion();
     assert!(on.node.is_some_and(|node| node.switched));
-    let asleep = World { wanted_asleep: true, ..on }.settle();
+    let asleep = ShootState { wanted_asleep: true, ..on }.run_to_completion();
     assert_eq!((asleep.sleep(), asleep.node, asleep.daemon_set), (Sleep::Asleep, None, Some(false)));
-    let off = World { wanted_on: false, ..asleep }.settle();
+    let off = ShootState { wanted_on: false, ..asleep }.run_to_completion();
     let resource = off.resource.unwrap();
     assert_eq!((off.extension, resource.removing, resource.applied), (Extension::Deleting, true, false));
     assert_eq!(found(off.managed_resource().as_ref()), Found::Present, "nothing is deleted without a proof");
     // Every step on the way is checked: no agent switches.
-    let woken = World { wanted_asleep: false, ..off }.settle();
+    let woken = ShootState { wanted_asleep: false, ..off }.run_to_completion();
     assert_eq!((woken.extension, woken.resource, woken.daemon_set), (Extension::Absent, None, None));
     assert_eq!(woken.node.map(|node| node.switched), Some(false));
 }

@@ -30,12 +30,12 @@ fn every_state_of_hibernation() {
 
 #[test]
 fn what_is_said() {
-    let told = |sleep: Sleep| sleep.explain("waiting for x".to_owned());
-    assert_eq!(told(Sleep::Awake), "waiting for x");
-    assert_eq!(told(Sleep::Asleep), "the shoot is hibernated, and this ends after it wakes up: waiting for x");
+    let reported = |sleep: Sleep| sleep.explain("waiting for x".to_owned());
+    assert_eq!(reported(Sleep::Awake), "waiting for x");
+    assert_eq!(reported(Sleep::Asleep), "the shoot is hibernated, and this ends after it wakes up: waiting for x");
     assert_eq!(
-        told(Sleep::FallingAsleep),
+        reported(Sleep::FallingAsleep),
         "the shoot is being hibernated, and what is not done before ends after it wakes up: waiting for x"
     );
-    assert_eq!(told(Sleep::WakingUp), "the shoot is waking up: waiting for x");
+    assert_eq!(reported(Sleep::WakingUp), "the shoot is waking up: waiting for x");
 }

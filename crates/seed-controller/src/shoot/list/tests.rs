@@ -49,7 +49,7 @@ impl Server {
         let mut names = Vec::new();
         let mut lists = Lists::of(&self.client);
         let listed = lists.each::<Node>("nodes", None, "a=b", |object| names.push(object.metadata.name)).await;
-        listed.map(|()| names).map_err(|unasked| unasked.to_string())
+        listed.map(|()| names).map_err(|error| error.to_string())
     }
 
     fn taken(&self) -> usize {
@@ -98,9 +98,9 @@ async fn endless_pages_are_read_up_to_the_limit() {
     let item = format!(r#"{{"metadata":{{"name":"n","annotations":{{"a":"{}"}}}}}}"#, "x".repeat(3 << 20));
     let page = Bytes::from(list(&item, "more"));
     let server = Server::new(move |_| (200, one(page.clone())));
-    let expected = format!("there is too much to look at: more than {LOOK_MIB} MiB in all, at the list of nodes");
+    let expected = format!("there is too much to look at: more than {CHECK_MIB} MiB in all, at the list of nodes");
     assert_eq!(server.names().await, Err(expected));
-    assert!(server.taken() < (LOOK_MIB + PAGE_MIB) * MIB, "{} bytes were read", server.taken());
+    assert!(server.taken() < (CHECK_MIB + PAGE_MIB) * MIB, "{} bytes were read", server.taken());
     // Without any bytes to speak of.
     for items in ["", r#"{"metadata":{"name":"n"}}"#] {
         let server = Server::new(move |_| (200, one(list(items, "more"))));
@@ -119,7 +119,7 @@ async fn more_objects_than_any_shoot_has_are_not_kept() {
 
 /// 100 000 Leases of 250 KB, all at once: 25 GB.
 #[tokio::test]
-async fn leases_with_huge_reports_end_the_look_and_nothing_else() {
+async fn leases_with_huge_reports_end_the_check_and_nothing_else() {
     let server = Server::new(|target| {
         if !target.contains("leases") {
             return (200, one(list("", "")));
@@ -129,7 +129,7 @@ async fn leases_with_huge_reports_end_the_look_and_nothing_else() {
         let first = stream::once(async { Bytes::from_static(br#"{"items":["#) });
         (200, first.chain(stream::repeat(Bytes::from(format!("{lease},"))).take(100_000)).boxed())
     });
-    let outcome = nodes(&server.client).await.map_err(|unasked| unasked.to_string());
+    let outcome = nodes(&server.client).await.map_err(|error| error.to_string());
     let expected = format!("there is too much to look at: more than {PAGE_MIB} MiB for {PAGE} of leases");
     assert_eq!(outcome, Err(expected));
     assert!(server.taken() < (PAGE_MIB + 1) * MIB, "{} bytes were read", server.taken());
@@ -173,7 +173,7 @@ async fn what_is_no_list_is_no_shoot_without_nodes() {
 }
 
 #[tokio::test]
-async fn of_a_refusal_only_its_word_is_told() {
+async fn of_a_refusal_only_its_reason_is_reported() {
     let status = |reason: &str| json!({ "kind": "Status", "reason": reason, "message": "secret" }).to_string();
     for (code, answer, expected) in [
         (403, status("Forbidden"), "Forbidden"),

@@ -45,19 +45,19 @@ async fn reports_are_read_of_metadata_alone_and_leases_of_nobody_count_for_nothi
         ]),
     );
     let found = nodes(&client).await.unwrap();
-    let told: Vec<(&str, &str)> = found
+    let reported: Vec<(&str, &str)> = found
         .iter()
         .map(|node| {
             let report = match &node.report {
                 Report::Missing => "missing",
                 Report::Unreadable => "unreadable",
-                Report::Told(told) => told.stage.as_str(),
+                Report::Present(reported) => reported.stage.as_str(),
             };
             (node.name.as_str(), report)
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             ("a", "Installed"),
             ("b", "unreadable"),

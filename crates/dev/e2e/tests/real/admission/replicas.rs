@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
-use e2e::{Artifacts, Stage};
+use e2e::{Artifacts, TestEnvironment};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -55,11 +55,11 @@ pub(super) struct Stored {
 
 impl Replicas {
     /// The charts as gardener-operator renders them, and both replicas with their accounts.
-    pub(super) async fn start(stage: &Stage) -> anyhow::Result<Self> {
-        let bed = &stage.bed;
+    pub(super) async fn start(environment: &TestEnvironment) -> anyhow::Result<Self> {
+        let bed = &environment.bed;
         let (garden, runtime) = (bed.main_seed(), bed.other_seed()?);
         let chart = crate::root().join("charts").join(NAME);
-        create_garden_account(stage).await?;
+        create_garden_account(environment).await?;
         let values = json!({ "gardener": { "virtualCluster": { "enabled": true,
             "serviceAccount": { "name": GARDEN_ACCOUNT, "namespace": "kube-system" } } } });
         garden
@@ -72,7 +72,7 @@ impl Replicas {
             .await?;
         let install = json!({ "gardener": { "runtimeCluster": { "priorityClassName": "gardener-garden-system-400" },
             "virtualCluster": { "enabled": true, "namespace": GARDEN_NAMESPACE } } });
-        install_runtime(stage, &install.to_string()).await?;
+        install_runtime(environment, &install.to_string()).await?;
 
         let client = runtime.server().admin().await?;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), "garden");
@@ -243,26 +243,26 @@ impl Replicas {
 }
 
 /// As Gardener's token requestor makes it.
-async fn create_garden_account(stage: &Stage) -> anyhow::Result<()> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(stage.bed.seed().admin().await?, "kube-system");
+async fn create_garden_account(environment: &TestEnvironment) -> anyhow::Result<()> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(environment.bed.seed().admin().await?, "kube-system");
     let account = serde_json::from_value(json!({ "metadata": { "name": GARDEN_ACCOUNT } }))?;
     accounts.create(&PostParams::default(), &account).await?;
     Ok(())
 }
 
 /// The tokens so far are worth nothing from now on; another one stands where they stood.
-pub(super) async fn replace_garden_account(stage: &Stage) -> anyhow::Result<()> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(stage.bed.seed().admin().await?, "kube-system");
+pub(super) async fn replace_garden_account(environment: &TestEnvironment) -> anyhow::Result<()> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(environment.bed.seed().admin().await?, "kube-system");
     accounts.delete(GARDEN_ACCOUNT, &DeleteParams::default()).await?;
-    create_garden_account(stage).await?;
-    stage.bed.main_seed().renew_token("kube-system", GARDEN_ACCOUNT).await.map(drop)
+    create_garden_account(environment).await?;
+    environment.bed.main_seed().renew_token("kube-system", GARDEN_ACCOUNT).await.map(drop)
 }
 
 /// As gardener-operator installs it.
-async fn install_runtime(stage: &Stage, values: &str) -> anyhow::Result<()> {
+async fn install_runtime(environment: &TestEnvironment, values: &str) -> anyhow::Result<()> {
     let folder = crate::root().join("charts").join(NAME).join("runtime");
     let name = "extension-admission-runtime-cri-resmgr-extension";
-    let runtime = stage.bed.other_seed()?;
+    let runtime = environment.bed.other_seed()?;
     runtime.install(&ChartInstallation { folder: &folder, name, namespace: "garden", values }).await
 }
 

@@ -88,7 +88,7 @@ impl Scene {
     }
 
     /// All that could be changed, without what every write changes.
-    pub(super) async fn look(&self) -> anyhow::Result<BTreeMap<String, Value>> {
+    pub(super) async fn snapshot(&self) -> anyhow::Result<BTreeMap<String, Value>> {
         let mut all = BTreeMap::new();
         for (group, version, kind) in [
             ("", "v1", "Pod"),

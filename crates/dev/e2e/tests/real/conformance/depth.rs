@@ -7,9 +7,9 @@ use kube::core::Request;
 use serde_json::{Value, json};
 use testbed::wait_for;
 
-use super::place::{Place, SOON, health};
+use super::namespace_fixture::{NamespaceFixture, SOON, health};
 use super::removal::prove_removal;
-use super::{BUNDLE, Ground};
+use super::{BUNDLE, Fixture};
 
 const NAME: &str = names::EXTENSION_TYPE;
 /// Stands in configurations, and must not stand in any log.
@@ -24,8 +24,8 @@ fn maps(levels: usize) -> Value {
 }
 
 /// A configuration that cannot be read is its owner's mistake, and nothing holds up the end of such an Extension.
-pub(super) async fn conformance_29_deep_and_long_provider_configs(ground: &Ground) -> anyhow::Result<()> {
-    let other = Place::new(ground, "c29-other").await?;
+pub(super) async fn conformance_29_deep_and_long_provider_configs(fixture: &Fixture) -> anyhow::Result<()> {
+    let other = NamespaceFixture::new(fixture, "c29-other").await?;
     other.reconcile(None).await?;
     let (too_deep, too_long) = ("at most 127 levels are read", "at most 262144 are read");
     let configs = [
@@ -35,23 +35,23 @@ pub(super) async fn conformance_29_deep_and_long_provider_configs(ground: &Groun
     ];
     let mut places = Vec::new();
     for (name, config, text) in configs {
-        let place = Place::new(ground, name).await?;
+        let ns = NamespaceFixture::new(fixture, name).await?;
         let object = json!({
             "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Extension",
             "metadata": { "name": NAME, "annotations": { "gardener.cloud/operation": "reconcile" } },
             "spec": { "type": NAME, "providerConfig": config },
         });
-        let create = extensions(&place).create(&PostParams::default(), object.to_string().into_bytes());
-        send(ground, create).await?;
-        places.push((place, text));
+        let create = extensions(&ns).create(&PostParams::default(), object.to_string().into_bytes());
+        send(fixture, create).await?;
+        places.push((ns, text));
     }
     for restarted in [false, true] {
         if restarted {
-            restart(ground).await?;
+            restart(fixture).await?;
         }
-        for (place, text) in &places {
-            let error = wait_for(&format!("the error in {}", place.namespace), SOON, || async {
-                Ok(place.lean().await?.and_then(|found| found.last_error().cloned()))
+        for (ns, text) in &places {
+            let error = wait_for(&format!("the error in {}", ns.namespace), SOON, || async {
+                Ok(ns.lean().await?.and_then(|found| found.last_error().cloned()))
             })
             .await?;
             ensure!(error.codes == ["ERR_CONFIGURATION_PROBLEM"], "{restarted}: {error:?}");
@@ -64,14 +64,14 @@ pub(super) async fn conformance_29_deep_and_long_provider_configs(ground: &Groun
     // Forced, moved to another seed, and in order.
     let forced = json!({ "confirmation.gardener.cloud/force-deletion": "true" });
     lists.cluster(|shoot| shoot["metadata"]["annotations"] = forced).await?;
-    for place in [lists, long] {
-        send(ground, extensions(place).delete(NAME, &DeleteParams::default())).await?;
+    for ns in [lists, long] {
+        send(fixture, extensions(ns).delete(NAME, &DeleteParams::default())).await?;
     }
     let migrate = json!({ "metadata": { "annotations": { "gardener.cloud/operation": "migrate" } } });
-    send(ground, extensions(maps).patch(NAME, &PatchParams::default(), &Patch::Merge(&migrate))).await?;
+    send(fixture, extensions(maps).patch(NAME, &PatchParams::default(), &Patch::Merge(&migrate))).await?;
     prove_removal(long).await?;
-    for place in [lists, long] {
-        gone(place).await?;
+    for ns in [lists, long] {
+        gone(ns).await?;
     }
     wait_for("the migration", SOON, || async {
         let found = maps.lean().await?.context("it is gone")?;
@@ -79,47 +79,47 @@ pub(super) async fn conformance_29_deep_and_long_provider_configs(ground: &Groun
         Ok((released && found.operation_annotation().is_none()).then_some(()))
     })
     .await?;
-    send(ground, extensions(maps).delete(NAME, &DeleteParams::default())).await?;
+    send(fixture, extensions(maps).delete(NAME, &DeleteParams::default())).await?;
     gone(maps).await?;
-    ensure_not_logged(ground)
+    ensure_not_logged(fixture)
 }
 
 /// 260 bytes in the configuration of any other extension of any shoot.
-pub(super) async fn conformance_30_depth_in_a_cluster(ground: &Ground) -> anyhow::Result<()> {
-    let other = Place::new(ground, "c30-other").await?;
+pub(super) async fn conformance_30_depth_in_a_cluster(fixture: &Fixture) -> anyhow::Result<()> {
+    let other = NamespaceFixture::new(fixture, "c30-other").await?;
     other.reconcile(None).await?;
     let mut places = Vec::new();
     for (name, config) in [("c30-lists", lists(130)), ("c30-maps", maps(130))] {
-        let place = Place::new(ground, name).await?;
+        let ns = NamespaceFixture::new(fixture, name).await?;
         let entries = json!([{ "type": "another", "providerConfig": { "a": config } }, { "type": NAME }]);
         let patch = json!({ "spec": { "shoot": { "spec": { "extensions": entries } } } });
-        send(ground, clusters().patch(&place.namespace, &PatchParams::default(), &Patch::Merge(&patch))).await?;
-        places.push(place);
+        send(fixture, clusters().patch(&ns.namespace, &PatchParams::default(), &Patch::Merge(&patch))).await?;
+        places.push(ns);
     }
     for restarted in [false, true] {
         if restarted {
-            restart(ground).await?;
+            restart(fixture).await?;
         }
-        for place in places.iter().chain([&other]) {
-            place.reconcile(None).await.with_context(|| format!("{}, restarted: {restarted}", place.namespace))?;
+        for ns in places.iter().chain([&other]) {
+            ns.reconcile(None).await.with_context(|| format!("{}, restarted: {restarted}", ns.namespace))?;
         }
     }
     // Health is looked after only when everything was listed: the controller is ready.
-    for place in places.iter().chain([&other]) {
-        place.report(("True", ""), ("False", "broken")).await?;
-        place.until("the health", SOON, |extension| health(extension)["status"] == "False").await?;
+    for ns in places.iter().chain([&other]) {
+        ns.report(("True", ""), ("False", "broken")).await?;
+        ns.until("the health", SOON, |extension| health(extension)["status"] == "False").await?;
     }
-    for place in &places {
-        place.gardenlet.delete_extension().await?;
-        prove_removal(place).await?;
-        place.gone(SOON).await?;
-        send(ground, clusters().delete(&place.namespace, &DeleteParams::default())).await?;
+    for ns in &places {
+        ns.gardenlet.delete_extension().await?;
+        prove_removal(ns).await?;
+        ns.gone(SOON).await?;
+        send(fixture, clusters().delete(&ns.namespace, &DeleteParams::default())).await?;
     }
-    ensure_not_logged(ground)
+    ensure_not_logged(fixture)
 }
 
-fn extensions(place: &Place) -> Request {
-    Request::new(format!("/apis/extensions.gardener.cloud/v1alpha1/namespaces/{}/extensions", place.namespace))
+fn extensions(ns: &NamespaceFixture) -> Request {
+    Request::new(format!("/apis/extensions.gardener.cloud/v1alpha1/namespaces/{}/extensions", ns.namespace))
 }
 
 fn clusters() -> Request {
@@ -128,27 +128,27 @@ fn clusters() -> Request {
 
 /// Asks the API, and leaves the answer alone: it is as deep.
 async fn send(
-    ground: &Ground,
+    fixture: &Fixture,
     request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
 ) -> anyhow::Result<()> {
-    ground.seed.request_text(request?).await?;
+    fixture.seed.request_text(request?).await?;
     Ok(())
 }
 
-async fn gone(place: &Place) -> anyhow::Result<()> {
-    wait_for(&format!("the Extension in {} to be gone", place.namespace), SOON, || async {
-        Ok(place.lean().await?.is_none().then_some(()))
+async fn gone(ns: &NamespaceFixture) -> anyhow::Result<()> {
+    wait_for(&format!("the Extension in {} to be gone", ns.namespace), SOON, || async {
+        Ok(ns.lean().await?.is_none().then_some(()))
     })
     .await
 }
 
-async fn restart(ground: &Ground) -> anyhow::Result<()> {
-    ground.take_controller("seed-controller")?.stop().await?;
-    ground.start_controller("seed-controller", &[], BUNDLE).await
+async fn restart(fixture: &Fixture) -> anyhow::Result<()> {
+    fixture.take_controller("seed-controller")?.stop().await?;
+    fixture.start_controller("seed-controller", &[], BUNDLE).await
 }
 
-fn ensure_not_logged(ground: &Ground) -> anyhow::Result<()> {
-    let log = ground.controllers()[0].1.log_tail(100_000);
+fn ensure_not_logged(fixture: &Fixture) -> anyhow::Result<()> {
+    let log = fixture.controllers()[0].1.log_tail(100_000);
     let found = log.lines().find(|line| line.contains(SECRET));
     ensure!(found.is_none(), "a configuration is logged: {found:?}");
     Ok(())

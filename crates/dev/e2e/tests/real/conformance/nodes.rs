@@ -1,4 +1,4 @@
-//! What the Extension tells of the shoot's nodes: the real controller with its own rights in the shoot, the agents' part played.
+//! What the Extension tells of the shoot's nodes: the real controller with its own rights in the shoot, the agents' part faked.
 
 use std::time::Duration;
 
@@ -13,76 +13,75 @@ use serde_json::{Value, json};
 use testbed::wait_for;
 
 use super::ends::token;
-use super::place::{Place, health};
+use super::namespace_fixture::{NamespaceFixture, health};
 use super::removal::{REMOVAL, agents, served};
-use super::shoot::{PlayedNode, ensure_nothing_left};
-use super::{Ground, SERVED_NAMESPACE};
+use super::shoot::{FakeNode, ensure_nothing_left};
+use super::{Fixture, SERVED_NAMESPACE};
 
 /// A node that fails is named, and one that is well again is not, within this time.
 const TOLD: Duration = Duration::from_secs(90);
 /// Longer than from one look to the next while something is awaited.
 const LOOK: Duration = Duration::from_secs(32);
 
-pub(super) async fn nodes_are_rolled_up(ground: &Ground) -> anyhow::Result<()> {
-    let place = served(ground).await?;
-    token(ground).await?;
+pub(super) async fn nodes_are_rolled_up(fixture: &Fixture) -> anyhow::Result<()> {
+    let ns = served(fixture).await?;
+    token(fixture).await?;
     let mut nodes = Vec::new();
     for name in ["first", "second", "third"] {
-        let node = PlayedNode::join(ground, name, None).await?;
+        let node = FakeNode::join(fixture, name, None).await?;
         node.report("Install", Stage::Installed, "").await?;
         nodes.push(node);
     }
-    let extension = place.until("three nodes", TOLD, |extension| told(extension)["count"] == 3).await?;
-    let well = told(&extension).clone();
+    let extension = ns.until("three nodes", TOLD, |extension| reported(extension)["count"] == 3).await?;
+    let well = reported(&extension).clone();
     ensure!(well["stages"] == json!({ "Installed": 3 }) && well["notAsDesired"].is_null(), "{well}");
     ensure!(well["backends"] == json!({ "cri-resmgr": 3 }) && well["unknownSince"].is_null(), "{well}");
 
-    monitoring_is_there(ground, &place).await?;
+    monitoring_is_there(fixture, &ns).await?;
 
     let sick = nodes.get(1).context("a node")?;
     sick.report("Install", Stage::RolledBack, "the daemon\ndid not answer").await?;
-    ready(ground, 2).await?;
+    ready(fixture, 2).await?;
     let start = std::time::Instant::now();
-    let extension = place
+    let extension = ns
         .until("the node to be named", TOLD, |extension| {
-            told(extension)["notAsDesired"]["first"][0]["name"] == "second" && text(extension).contains("second")
+            reported(extension)["notAsDesired"]["first"][0]["name"] == "second" && text(extension).contains("second")
         })
         .await?;
-    ground.progress.step(&format!("named after {:.1?}: {}", start.elapsed(), text(&extension)));
-    ground.progress.step(&told(&extension).to_string());
-    ensure!(told(&extension)["stages"] == json!({ "Installed": 2, "RolledBack": 1 }), "{extension}");
+    fixture.progress.step(&format!("named after {:.1?}: {}", start.elapsed(), text(&extension)));
+    fixture.progress.step(&reported(&extension).to_string());
+    ensure!(reported(&extension)["stages"] == json!({ "Installed": 2, "RolledBack": 1 }), "{extension}");
     ensure!(text(&extension).contains("1 of 3 nodes: second (RolledBack: the daemon did not answer)"), "{extension}");
     ensure!(health(&extension)["codes"].is_null(), "{extension}");
     // It is looked at meanwhile, and nothing is written.
-    place.stays(LOOK).await?;
+    ns.stays(LOOK).await?;
 
     sick.report("Install", Stage::Installed, "").await?;
-    ready(ground, 3).await?;
+    ready(fixture, 3).await?;
     let start = std::time::Instant::now();
-    place
-        .until("nobody to be named", TOLD, |extension| {
-            *told(extension) == well && health(extension)["status"] == "True" && !text(extension).contains("second")
-        })
-        .await?;
-    ground.progress.step(&format!("nobody is named any more after {:.1?}", start.elapsed()));
+    ns.until("nobody to be named", TOLD, |extension| {
+        *reported(extension) == well && health(extension)["status"] == "True" && !text(extension).contains("second")
+    })
+    .await?;
+    fixture.progress.step(&format!("nobody is named any more after {:.1?}", start.elapsed()));
 
     for node in nodes {
         node.leave().await?;
     }
-    place.gardenlet.delete_extension().await?;
-    place.gone(REMOVAL).await.context(SERVED_NAMESPACE)?;
-    let left = monitoring(ground).get_opt(names::MONITORING_MANAGED_RESOURCE).await?;
+    ns.gardenlet.delete_extension().await?;
+    ns.gone(REMOVAL).await.context(SERVED_NAMESPACE)?;
+    let left = monitoring(fixture).get_opt(names::MONITORING_MANAGED_RESOURCE).await?;
     ensure!(left.is_none(), "the shoot's Prometheus still has {left:?}");
-    ensure_nothing_left(ground).await
+    ensure_nothing_left(fixture).await
 }
 
-fn monitoring(ground: &Ground) -> Api<ManagedResource> {
-    Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE)
+fn monitoring(fixture: &Fixture) -> Api<ManagedResource> {
+    Api::namespaced(fixture.seed.clone(), SERVED_NAMESPACE)
 }
 
 /// An agent has reported, and the seed has the kinds: the shoot's Prometheus gets its objects, which the real definitions of prometheus-operator take.
-async fn monitoring_is_there(ground: &Ground, place: &Place) -> anyhow::Result<()> {
-    let api = monitoring(ground);
+async fn monitoring_is_there(fixture: &Fixture, ns: &NamespaceFixture) -> anyhow::Result<()> {
+    let api = monitoring(fixture);
     let resource = wait_for("the objects for the shoot's Prometheus", TOLD, || async {
         let found = api.get_opt(names::MONITORING_MANAGED_RESOURCE).await?;
         let is_healthy = |found: &ManagedResource| {
@@ -98,12 +97,12 @@ async fn monitoring_is_there(ground: &Ground, place: &Place) -> anyhow::Result<(
         ("", "v1", "ConfigMap", "configmaps", "cri-resmgr-dashboards"),
     ] {
         let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        let api: Api<DynamicObject> = Api::namespaced_with(ground.seed.clone(), SERVED_NAMESPACE, &kind);
+        let api: Api<DynamicObject> = Api::namespaced_with(fixture.seed.clone(), SERVED_NAMESPACE, &kind);
         api.get(name).await.with_context(|| name.to_owned())?;
     }
     // The same once more is no write.
     let before = resource.metadata.generation;
-    place.reconcile(None).await?;
+    ns.reconcile(None).await?;
     let after = api.get(names::MONITORING_MANAGED_RESOURCE).await?;
     ensure!(
         after.metadata.generation == before && after.metadata.uid == resource.metadata.uid,
@@ -112,7 +111,7 @@ async fn monitoring_is_there(ground: &Ground, place: &Place) -> anyhow::Result<(
     Ok(())
 }
 
-fn told(extension: &Value) -> &Value {
+fn reported(extension: &Value) -> &Value {
     &extension["status"]["providerStatus"]["nodes"]
 }
 
@@ -121,12 +120,12 @@ fn text(extension: &Value) -> &str {
 }
 
 /// So many of the three pods are ready, as their DaemonSet's controller would tell.
-async fn ready(ground: &Ground, number: u32) -> anyhow::Result<()> {
+async fn ready(fixture: &Fixture, number: u32) -> anyhow::Result<()> {
     let status = json!({
         "desiredNumberScheduled": 3, "currentNumberScheduled": 3, "updatedNumberScheduled": 3,
         "numberReady": number, "numberAvailable": number, "numberUnavailable": 3 - number,
     });
     let patch = Patch::Merge(json!({ "status": status }));
-    agents(ground).patch_status(names::NODE_AGENT, &PatchParams::default(), &patch).await?;
+    agents(fixture).patch_status(names::NODE_AGENT, &PatchParams::default(), &patch).await?;
     Ok(())
 }

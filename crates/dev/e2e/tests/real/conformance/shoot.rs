@@ -14,7 +14,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-use super::{Ground, SERVED_NAMESPACE};
+use super::{Fixture, SERVED_NAMESPACE};
 
 const SYSTEM: &str = names::SHOOT_NAMESPACE;
 /// Annotation of a pod whose kubelet will never end it.
@@ -58,16 +58,16 @@ fn of_agents() -> ListParams {
     ListParams::default().labels(&format!("{}={}", names::NODE_AGENT_LABEL, names::NODE_AGENT))
 }
 
-/// A node with an agent on it, both played.
-pub(super) struct PlayedNode {
+/// A node with an agent on it, both faked.
+pub(super) struct FakeNode {
     name: &'static str,
     client: kube::Client,
 }
 
-impl PlayedNode {
+impl FakeNode {
     /// A node that an agent works on. `away`: kubelet has not been heard of for so long.
-    pub(super) async fn join(ground: &Ground, name: &'static str, away: Option<Duration>) -> anyhow::Result<Self> {
-        let node = Self { name, client: ground.shoot_client.clone() };
+    pub(super) async fn join(fixture: &Fixture, name: &'static str, away: Option<Duration>) -> anyhow::Result<Self> {
+        let node = Self { name, client: fixture.shoot_client.clone() };
         let labels = json!({
             (names::WORKER_CRI_LABEL): "containerd", "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux",
         });
@@ -180,10 +180,10 @@ fn absent_is_fine(outcome: kube::Result<()>) -> anyhow::Result<()> {
 }
 
 /// Nothing of the extension in the shoot, and no token of it in the seed.
-pub(super) async fn ensure_nothing_left(ground: &Ground) -> anyhow::Result<()> {
-    let client = &ground.shoot_client;
+pub(super) async fn ensure_nothing_left(fixture: &Fixture) -> anyhow::Result<()> {
+    let client = &fixture.shoot_client;
     let mut left = Vec::new();
-    macro_rules! look {
+    macro_rules! record {
         ($kind:ty, $api:expr) => {{
             let api: Api<$kind> = $api;
             let found =
@@ -193,18 +193,18 @@ pub(super) async fn ensure_nothing_left(ground: &Ground) -> anyhow::Result<()> {
             );
         }};
     }
-    look!(DaemonSet, Api::namespaced(client.clone(), SYSTEM));
-    look!(ServiceAccount, Api::namespaced(client.clone(), SYSTEM));
-    look!(Role, Api::namespaced(client.clone(), SYSTEM));
-    look!(RoleBinding, Api::namespaced(client.clone(), SYSTEM));
-    look!(Role, Api::namespaced(client.clone(), "default"));
-    look!(RoleBinding, Api::namespaced(client.clone(), "default"));
-    look!(ValidatingAdmissionPolicy, Api::all(client.clone()));
-    look!(ValidatingAdmissionPolicyBinding, Api::all(client.clone()));
-    look!(ClusterRole, Api::all(client.clone()));
-    look!(ClusterRoleBinding, Api::all(client.clone()));
-    look!(Lease, Api::namespaced(client.clone(), SYSTEM));
-    look!(Secret, Api::namespaced(ground.seed.clone(), SERVED_NAMESPACE));
+    record!(DaemonSet, Api::namespaced(client.clone(), SYSTEM));
+    record!(ServiceAccount, Api::namespaced(client.clone(), SYSTEM));
+    record!(Role, Api::namespaced(client.clone(), SYSTEM));
+    record!(RoleBinding, Api::namespaced(client.clone(), SYSTEM));
+    record!(Role, Api::namespaced(client.clone(), "default"));
+    record!(RoleBinding, Api::namespaced(client.clone(), "default"));
+    record!(ValidatingAdmissionPolicy, Api::all(client.clone()));
+    record!(ValidatingAdmissionPolicyBinding, Api::all(client.clone()));
+    record!(ClusterRole, Api::all(client.clone()));
+    record!(ClusterRoleBinding, Api::all(client.clone()));
+    record!(Lease, Api::namespaced(client.clone(), SYSTEM));
+    record!(Secret, Api::namespaced(fixture.seed.clone(), SERVED_NAMESPACE));
     ensure!(left.is_empty(), "left behind: {}", left.join(", "));
     Ok(())
 }

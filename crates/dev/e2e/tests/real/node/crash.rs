@@ -7,7 +7,7 @@ use extension_config::desired_state::Phase;
 use extension_config::names::node as host;
 use testbed::wait_for;
 
-use super::lab::{Lab, SOON};
+use super::fixture::{NodeFixture, SOON};
 
 /// Every boundary between two steps is killed at in the agent's own tests; here it is systemd and the disk that are real.
 const ROUNDS: u32 = 3;
@@ -22,92 +22,93 @@ async fn some_time() {
     tokio::time::sleep(Duration::from_millis(u64::try_from(millis).unwrap_or(0))).await;
 }
 
-pub(super) async fn node_14_killed_at_any_time(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+pub(super) async fn node_14_killed_at_any_time(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
     for _ in 0..ROUNDS {
         for phase in [Phase::Install, Phase::Remove] {
-            lab.desire(phase, "").await?;
+            fixture.desire(phase, "").await?;
             for _ in 0..2 {
-                lab.start_agent().await?;
+                fixture.start_agent().await?;
                 some_time().await;
-                lab.kill_agent().await?;
+                fixture.kill_agent().await?;
             }
             match phase {
-                Phase::Install => drop(lab.be_installed().await?),
-                Phase::Remove => drop(lab.be_clean().await?),
+                Phase::Install => drop(fixture.be_installed().await?),
+                Phase::Remove => drop(fixture.be_clean().await?),
             }
-            lab.kill_agent().await?;
+            fixture.kill_agent().await?;
         }
     }
     Ok(())
 }
 
-pub(super) async fn node_15_rebooted_at_any_time(lab: &mut Lab<'_>) -> anyhow::Result<()> {
+pub(super) async fn node_15_rebooted_at_any_time(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
     for phase in [Phase::Install, Phase::Remove] {
-        lab.desire(phase, "").await?;
-        lab.start_agent().await?;
+        fixture.desire(phase, "").await?;
+        fixture.start_agent().await?;
         some_time().await;
-        lab.worker.reboot().await?;
+        fixture.worker.reboot().await?;
         // With no agent: whatever was half done, kubelet has a runtime.
-        lab.until_a_runtime_answers().await?;
+        fixture.until_a_runtime_answers().await?;
         match phase {
-            Phase::Install => drop(lab.be_installed().await?),
-            Phase::Remove => drop(lab.be_clean().await?),
+            Phase::Install => drop(fixture.be_installed().await?),
+            Phase::Remove => drop(fixture.be_clean().await?),
         }
-        lab.kill_agent().await?;
+        fixture.kill_agent().await?;
     }
     Ok(())
 }
 
-pub(super) async fn node_21_the_bus_restarts(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_clean().await?;
-    lab.desire(Phase::Install, "").await?;
-    lab.start_agent().await?;
-    until_overridden(lab).await?;
-    lab.shell("systemctl restart dbus.service").await?;
-    lab.until_installed().await?;
+pub(super) async fn node_21_the_bus_restarts(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_clean().await?;
+    fixture.desire(Phase::Install, "").await?;
+    fixture.start_agent().await?;
+    until_overridden(fixture).await?;
+    fixture.shell("systemctl restart dbus.service").await?;
+    fixture.until_installed().await?;
     // A new socket file, while the agent is idle.
-    lab.shell("systemctl stop dbus.service; systemctl restart dbus.socket; systemctl start dbus.service").await?;
-    lab.be_clean().await.map(drop)
+    fixture.shell("systemctl stop dbus.service; systemctl restart dbus.socket; systemctl start dbus.service").await?;
+    fixture.be_clean().await.map(drop)
 }
 
-pub(super) async fn node_23_others_restart_kubelet_too(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_clean().await?;
-    lab.desire(Phase::Install, "").await?;
-    lab.start_agent().await?;
-    until_overridden(lab).await?;
+pub(super) async fn node_23_others_restart_kubelet_too(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_clean().await?;
+    fixture.desire(Phase::Install, "").await?;
+    fixture.start_agent().await?;
+    until_overridden(fixture).await?;
     // Five at once with ours are more than systemd allows within ten seconds; what then stays down is brought back.
     for _ in 0..5 {
-        lab.shell("systemctl restart kubelet; true").await?;
+        fixture.shell("systemctl restart kubelet; true").await?;
     }
-    lab.until_installed().await?;
-    lab.be_clean().await.map(drop)
+    fixture.until_installed().await?;
+    fixture.be_clean().await.map(drop)
 }
 
-async fn until_overridden(lab: &Lab<'_>) -> anyhow::Result<()> {
-    wait_for("the override to be placed", SOON, || async { Ok(lab.exists(host::KUBELET_DROP_IN)?.then_some(())) }).await
+async fn until_overridden(fixture: &NodeFixture<'_>) -> anyhow::Result<()> {
+    wait_for("the override to be placed", SOON, || async { Ok(fixture.exists(host::KUBELET_DROP_IN)?.then_some(())) })
+        .await
 }
 
-pub(super) async fn node_29_two_agents_at_once(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_clean().await?;
-    let starts = lab.kubelet_starts().await?;
-    lab.desire(Phase::Install, "").await?;
-    let (one, other) = tokio::join!(lab.start_agent(), lab.start_another("lab-agent-2", 8898));
+pub(super) async fn node_29_two_agents_at_once(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_clean().await?;
+    let starts = fixture.kubelet_starts().await?;
+    fixture.desire(Phase::Install, "").await?;
+    let (one, other) = tokio::join!(fixture.start_agent(), fixture.start_another("fixture-agent-2", 8898));
     one?;
     other?;
-    lab.until_installed().await?;
-    let restarts = lab.kubelet_starts().await? - starts;
+    fixture.until_installed().await?;
+    let restarts = fixture.kubelet_starts().await? - starts;
     ensure!(restarts == 1, "{restarts} restarts of kubelet for one switch");
-    lab.shell("systemctl stop lab-agent-2").await?;
-    lab.be_clean().await.map(drop)
+    fixture.shell("systemctl stop fixture-agent-2").await?;
+    fixture.be_clean().await.map(drop)
 }
 
 /// Proxy and kubelet find the new containerd by themselves.
-pub(super) async fn node_30_containerd_restarts(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_installed().await?;
-    lab.kill_agent().await?;
-    lab.shell("systemctl restart containerd").await?;
-    lab.until_a_runtime_answers().await?;
-    lab.until_node_ready().await?;
-    lab.be_installed().await?;
-    lab.be_clean().await.map(drop)
+pub(super) async fn node_30_containerd_restarts(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_installed().await?;
+    fixture.kill_agent().await?;
+    fixture.shell("systemctl restart containerd").await?;
+    fixture.until_a_runtime_answers().await?;
+    fixture.until_node_ready().await?;
+    fixture.be_installed().await?;
+    fixture.be_clean().await.map(drop)
 }

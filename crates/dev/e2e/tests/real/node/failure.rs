@@ -8,30 +8,31 @@ use extension_config::names::node as host;
 
 use testbed::wait_for;
 
-use super::lab::{Lab, WORK};
+use super::fixture::{NodeFixture, WORK};
 
 /// On, off, a daemon that ends at once, and off again: kubelet is started for the first two, and for nothing else.
-pub(super) async fn node_41_each_start_of_kubelet_has_a_reason(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_clean().await?;
-    let starts = lab.kubelet_starts().await?;
+pub(super) async fn node_41_each_start_of_kubelet_has_a_reason(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_clean().await?;
+    let starts = fixture.kubelet_starts().await?;
     let mut counted = Vec::new();
     for daemon_works in [true, false] {
         if daemon_works {
-            lab.be_installed().await?;
+            fixture.be_installed().await?;
         } else {
-            lab.scripted_daemon("#!/bin/sh\nexit 1\n")?;
-            lab.desire(Phase::Install, "").await?;
-            lab.start_agent().await?;
-            lab.until_it_says("RolledBack").await?;
+            fixture.scripted_daemon("#!/bin/sh\nexit 1\n")?;
+            fixture.desire(Phase::Install, "").await?;
+            fixture.start_agent().await?;
+            fixture.until_it_says("RolledBack").await?;
         }
-        counted.push(lab.kubelet_starts().await? - starts);
-        lab.be_clean().await?;
-        counted.push(lab.kubelet_starts().await? - starts);
+        counted.push(fixture.kubelet_starts().await? - starts);
+        fixture.be_clean().await?;
+        counted.push(fixture.kubelet_starts().await? - starts);
     }
-    lab.good_daemon()?;
+    fixture.good_daemon()?;
     if counted != [1, 2, 2, 2] {
-        let told = lab.shell("journalctl --no-pager -o short-precise -u kubelet | grep -E 'systemd\\[1\\]'").await?;
-        anyhow::bail!("started {counted:?} times after each of the four:\n{told}");
+        let reported =
+            fixture.shell("journalctl --no-pager -o short-precise -u kubelet | grep -E 'systemd\\[1\\]'").await?;
+        anyhow::bail!("started {counted:?} times after each of the four:\n{reported}");
     }
     Ok(())
 }
@@ -86,106 +87,108 @@ while (accept(my $client, S)) {
 }
 ";
 
-pub(super) async fn node_09_a_daemon_that_ends_at_once(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    goes_back_without_a_restart(lab, "#!/bin/sh\nexit 1\n").await
+pub(super) async fn node_09_a_daemon_that_ends_at_once(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    goes_back_without_a_restart(fixture, "#!/bin/sh\nexit 1\n").await
 }
 
-pub(super) async fn node_10_a_daemon_that_never_answers(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    goes_back_without_a_restart(lab, SILENT).await
+pub(super) async fn node_10_a_daemon_that_never_answers(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    goes_back_without_a_restart(fixture, SILENT).await
 }
 
 /// kubelet is not touched for a daemon that never proved itself; only the journal stays, for the back-off.
-async fn goes_back_without_a_restart(lab: &Lab<'_>, daemon: &str) -> anyhow::Result<()> {
-    let before = lab.be_clean().await?;
-    lab.scripted_daemon(daemon)?;
-    lab.desire(Phase::Install, "").await?;
-    lab.start_agent().await?;
-    lab.until_it_says("RolledBack").await?;
-    lab.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
-    ensure!(lab.facts().await?.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
-    lab.be_clean().await?;
-    ensure!(lab.facts().await?.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
+async fn goes_back_without_a_restart(fixture: &NodeFixture<'_>, daemon: &str) -> anyhow::Result<()> {
+    let before = fixture.be_clean().await?;
+    fixture.scripted_daemon(daemon)?;
+    fixture.desire(Phase::Install, "").await?;
+    fixture.start_agent().await?;
+    fixture.until_it_says("RolledBack").await?;
+    fixture.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
+    ensure!(fixture.facts().await?.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
+    fixture.be_clean().await?;
+    ensure!(fixture.facts().await?.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
     Ok(())
 }
 
-pub(super) async fn node_11_a_daemon_that_kubelet_cannot_use(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_clean().await?;
-    lab.scripted_daemon(CHOOSY)?;
-    lab.desire(Phase::Install, "").await?;
-    lab.start_agent().await?;
-    lab.until_it_says("RolledBack").await?;
-    let back = lab.facts().await?;
+pub(super) async fn node_11_a_daemon_that_kubelet_cannot_use(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_clean().await?;
+    fixture.scripted_daemon(CHOOSY)?;
+    fixture.desire(Phase::Install, "").await?;
+    fixture.start_agent().await?;
+    fixture.until_it_says("RolledBack").await?;
+    let back = fixture.facts().await?;
     back.ensure_on_containerd()?;
-    lab.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
-    lab.until_node_ready().await?;
+    fixture.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
+    fixture.until_node_ready().await?;
     tokio::time::sleep(QUIET).await;
-    let later = lab.facts().await?;
+    let later = fixture.facts().await?;
     ensure!(later.kubelet_invocation == back.kubelet_invocation, "kubelet does not stay up, or was switched again");
-    lab.until_it_says("RolledBack").await?;
+    fixture.until_it_says("RolledBack").await?;
     // A daemon that works is other input: it may be tried at once.
-    lab.good_daemon()?;
-    lab.kill_agent().await?;
-    lab.start_agent().await?;
-    lab.until_installed().await?;
-    lab.be_clean().await.map(drop)
+    fixture.good_daemon()?;
+    fixture.kill_agent().await?;
+    fixture.start_agent().await?;
+    fixture.until_installed().await?;
+    fixture.be_clean().await.map(drop)
 }
 
-pub(super) async fn node_28_removal_while_the_proxy_is_dead(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_installed().await?;
-    lab.kill_agent().await?;
-    lab.shell("systemctl stop cri-resource-manager").await?;
-    lab.be_clean().await.map(drop)
+pub(super) async fn node_28_removal_while_the_proxy_is_dead(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_installed().await?;
+    fixture.kill_agent().await?;
+    fixture.shell("systemctl stop cri-resource-manager").await?;
+    fixture.be_clean().await.map(drop)
 }
 
 /// Field case N19. systemd gives it up ten times three, the agent starts it again twice; then the node is rolled back within the time that
 /// `docs/operations.md` names.
-pub(super) async fn node_37_a_daemon_that_dies_four_times_a_minute(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    let before = lab.be_clean().await?;
-    let program = lab.daemon_for_scripts()?;
-    lab.scripted_daemon(&format!("#!/bin/sh\n{program} \"$@\" &\nsleep 15\nkill -9 $!\nexit 1\n"))?;
-    lab.desire(Phase::Install, "").await?;
-    lab.start_agent().await?;
-    lab.until_installed().await?;
+pub(super) async fn node_37_a_daemon_that_dies_four_times_a_minute(
+    fixture: &mut NodeFixture<'_>,
+) -> anyhow::Result<()> {
+    let before = fixture.be_clean().await?;
+    let program = fixture.daemon_for_scripts()?;
+    fixture.scripted_daemon(&format!("#!/bin/sh\n{program} \"$@\" &\nsleep 15\nkill -9 $!\nexit 1\n"))?;
+    fixture.desire(Phase::Install, "").await?;
+    fixture.start_agent().await?;
+    fixture.until_installed().await?;
     let start = Instant::now();
     wait_for("the agent to give the daemon up", GIVEN_UP, || async {
-        let (ready, reason) = lab.says().await?;
+        let (ready, reason) = fixture.says().await?;
         ensure!(!ready && reason.contains("RolledBack"), "it says: {ready} {reason}");
         Ok(Some(()))
     })
     .await?;
     let took = start.elapsed();
-    lab.facts().await?.ensure_on_containerd()?;
-    lab.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
-    lab.until_node_ready().await?;
+    fixture.facts().await?.ensure_on_containerd()?;
+    fixture.ensure_as_before(&[host::STATE_DIR, host::RUN_DIR])?;
+    fixture.until_node_ready().await?;
     tokio::time::sleep(QUIET).await;
-    lab.until_it_says("RolledBack").await?;
-    eprintln!("given up after {took:.0?}; kubelet was started {} times", lab.kubelet_starts().await?);
-    lab.good_daemon()?;
-    lab.be_clean().await?;
-    ensure!(lab.facts().await?.kubelet_pid != before.kubelet_pid, "kubelet was never switched");
+    fixture.until_it_says("RolledBack").await?;
+    eprintln!("given up after {took:.0?}; kubelet was started {} times", fixture.kubelet_starts().await?);
+    fixture.good_daemon()?;
+    fixture.be_clean().await?;
+    ensure!(fixture.facts().await?.kubelet_pid != before.kubelet_pid, "kubelet was never switched");
     Ok(())
 }
 
 /// The version before comes back, and kubelet with it if the guard has led it away meanwhile.
-pub(super) async fn node_31_a_new_version_that_fails(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.good_daemon()?;
-    lab.be_installed().await?;
-    let good = lab.shell(&format!("sha256sum <{}", host::DAEMON)).await?;
-    lab.kill_agent().await?;
-    lab.scripted_daemon("#!/bin/sh\nexit 1\n")?;
-    lab.start_agent().await?;
-    lab.until_it_says("running the previous installation until then").await?;
+pub(super) async fn node_31_a_new_version_that_fails(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.good_daemon()?;
+    fixture.be_installed().await?;
+    let good = fixture.shell(&format!("sha256sum <{}", host::DAEMON)).await?;
+    fixture.kill_agent().await?;
+    fixture.scripted_daemon("#!/bin/sh\nexit 1\n")?;
+    fixture.start_agent().await?;
+    fixture.until_it_says("running the previous installation until then").await?;
     wait_for("the version before to run", WORK, || async {
-        lab.facts().await?.ensure_on_proxy(lab.worker).await?;
-        ensure!(lab.shell(&format!("sha256sum <{}", host::DAEMON)).await? == good, "another daemon is in place");
-        ensure!(!lab.exists(host::KEPT_DAEMON)?, "{} is still there", host::KEPT_DAEMON);
+        fixture.facts().await?.ensure_on_proxy(fixture.worker).await?;
+        ensure!(fixture.shell(&format!("sha256sum <{}", host::DAEMON)).await? == good, "another daemon is in place");
+        ensure!(!fixture.exists(host::KEPT_DAEMON)?, "{} is still there", host::KEPT_DAEMON);
         Ok(Some(()))
     })
     .await?;
     // A version that works ends the wait.
-    lab.kill_agent().await?;
-    lab.newer_good_daemon().await?;
-    lab.start_agent().await?;
-    lab.until_installed().await?;
-    lab.be_clean().await.map(drop)
+    fixture.kill_agent().await?;
+    fixture.newer_good_daemon().await?;
+    fixture.start_agent().await?;
+    fixture.until_installed().await?;
+    fixture.be_clean().await.map(drop)
 }

@@ -5,29 +5,29 @@ use extension_config::desired_state::Phase;
 use extension_config::names::node as host;
 use testbed::wait_for;
 
-use super::lab::{Lab, SOON, WORK};
+use super::fixture::{NodeFixture, SOON, WORK};
 
 const UNIT: &str = "etc/systemd/system/kubelet.service";
 const EXTRA_ARGS: &str = "/var/lib/kubelet/extra_args";
 
-pub(super) async fn node_01_the_last_endpoint_is_the_proxys(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    let before = lab.facts().await?;
-    let starts = lab.kubelet_starts().await?;
-    let after = lab.be_installed().await?;
+pub(super) async fn node_01_the_last_endpoint_is_the_proxys(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    let before = fixture.facts().await?;
+    let starts = fixture.kubelet_starts().await?;
+    let after = fixture.be_installed().await?;
     let expected = format!("{} {}", before.kubelet_command_line, host::KUBELET_ENDPOINT_ARGUMENT);
     ensure!(after.kubelet_command_line == expected, "{}", after.kubelet_command_line);
-    ensure!(lab.read(UNIT)? == lab.unit(), "kubelet.service was changed");
-    let restarts = lab.kubelet_starts().await? - starts;
+    ensure!(fixture.read(UNIT)? == fixture.unit(), "kubelet.service was changed");
+    let restarts = fixture.kubelet_starts().await? - starts;
     ensure!(restarts == 1, "{restarts} restarts of kubelet for one switch");
     Ok(())
 }
 
-pub(super) async fn node_04_a_new_agent_restarts_nothing(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    let before = lab.be_installed().await?;
+pub(super) async fn node_04_a_new_agent_restarts_nothing(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    let before = fixture.be_installed().await?;
     for round in 0..10 {
-        lab.kill_agent().await?;
-        lab.start_agent().await?;
-        let after = lab.until_installed().await?;
+        fixture.kill_agent().await?;
+        fixture.start_agent().await?;
+        let after = fixture.until_installed().await?;
         ensure!(after.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted in round {round}");
         ensure!(after.daemon_pid == before.daemon_pid, "the daemon was restarted in round {round}");
     }
@@ -35,168 +35,172 @@ pub(super) async fn node_04_a_new_agent_restarts_nothing(lab: &mut Lab<'_>) -> a
 }
 
 /// The shape that a provider's webhook makes: a quoted argument, an `ExecStartPre=`, and flags behind the variable.
-pub(super) async fn node_02_flags_after_the_variable(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_clean().await?;
-    let unit = lab
+pub(super) async fn node_02_flags_after_the_variable(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_clean().await?;
+    let unit = fixture
         .unit()
         .replace(
             "--v=2 $KUBELET_EXTRA_ARGS",
             "--node-labels=\"example.org/quoted=yes\" $KUBELET_EXTRA_ARGS --max-pods=77",
         )
         .replace("ExecStart=", "ExecStartPre=/bin/sh -c 'exit 0'\nExecStart=");
-    lab.restart_with_unit(&unit).await?;
-    let facts = lab.be_installed().await?;
+    fixture.restart_with_unit(&unit).await?;
+    let facts = fixture.be_installed().await?;
     let words: Vec<&str> = facts.kubelet_command_line.split(' ').collect();
     let tail = ["--node-labels=example.org/quoted=yes", host::KUBELET_ENDPOINT_ARGUMENT, "--max-pods=77"];
     ensure!(words.ends_with(&tail), "{}", facts.kubelet_command_line);
-    ensure!(lab.read(UNIT)? == unit, "kubelet.service was changed");
-    lab.restart_with_unit(lab.unit()).await
+    ensure!(fixture.read(UNIT)? == unit, "kubelet.service was changed");
+    fixture.restart_with_unit(fixture.unit()).await
 }
 
-pub(super) async fn node_03_arguments_of_others_are_merged(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_installed().await?;
+pub(super) async fn node_03_arguments_of_others_are_merged(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_installed().await?;
     for value in ["--fail-cgroupv1=false", "--fail-cgroupv1=false --v=3"] {
-        lab.worker.write(EXTRA_ARGS, &format!("KUBELET_EXTRA_ARGS={value}\n"), 0o644)?;
-        lab.restart_kubelet().await?;
-        let facts = lab.until_installed().await?;
+        fixture.worker.write(EXTRA_ARGS, &format!("KUBELET_EXTRA_ARGS={value}\n"), 0o644)?;
+        fixture.restart_kubelet().await?;
+        let facts = fixture.until_installed().await?;
         let tail = format!(" {value} {}", host::KUBELET_ENDPOINT_ARGUMENT);
         ensure!(facts.kubelet_command_line.ends_with(&tail), "{}", facts.kubelet_command_line);
     }
-    lab.shell(&format!("rm {EXTRA_ARGS}")).await?;
-    lab.restart_kubelet().await?;
-    lab.until_installed().await.map(drop)
+    fixture.shell(&format!("rm {EXTRA_ARGS}")).await?;
+    fixture.restart_kubelet().await?;
+    fixture.until_installed().await.map(drop)
 }
 
 /// Unit rewritten in place, the directory of its drop-ins deleted, enabled, reloaded, restarted.
-pub(super) async fn node_05_rewritten_as_gardener_node_agent_does(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_installed().await?;
-    let starts = lab.kubelet_starts().await?;
-    lab.write_unit(&lab.unit().replace("--v=2", "--v=3"))?;
+pub(super) async fn node_05_rewritten_as_gardener_node_agent_does(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_installed().await?;
+    let starts = fixture.kubelet_starts().await?;
+    fixture.write_unit(&fixture.unit().replace("--v=2", "--v=3"))?;
     let rewrite = "rm -rf /etc/systemd/system/kubelet.service.d; systemctl enable --force kubelet; systemctl daemon-reload; systemctl restart kubelet";
-    lab.shell(rewrite).await?;
-    settles_with(lab, "--v=3", starts).await?;
-    lab.restart_with_unit(lab.unit()).await
+    fixture.shell(rewrite).await?;
+    settles_with(fixture, "--v=3", starts).await?;
+    fixture.restart_with_unit(fixture.unit()).await
 }
 
 /// The same, with containerd restarted at the same time.
-pub(super) async fn node_06_rewritten_as_cloud_config_downloader_did(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_installed().await?;
-    let starts = lab.kubelet_starts().await?;
-    lab.write_unit(&lab.unit().replace("--v=2", "--v=4"))?;
-    lab.shell(
+pub(super) async fn node_06_rewritten_as_cloud_config_downloader_did(
+    fixture: &mut NodeFixture<'_>,
+) -> anyhow::Result<()> {
+    fixture.be_installed().await?;
+    let starts = fixture.kubelet_starts().await?;
+    fixture.write_unit(&fixture.unit().replace("--v=2", "--v=4"))?;
+    fixture.shell(
         "systemctl daemon-reload; systemctl enable kubelet containerd; systemctl restart --no-block kubelet containerd",
     )
     .await?;
-    settles_with(lab, "--v=4", starts).await?;
-    lab.restart_with_unit(lab.unit()).await?;
-    lab.until_installed().await.map(drop)
+    settles_with(fixture, "--v=4", starts).await?;
+    fixture.restart_with_unit(fixture.unit()).await?;
+    fixture.until_installed().await.map(drop)
 }
 
 /// On the proxy with the new flag, after the others' restart and at most one of ours.
-async fn settles_with(lab: &Lab<'_>, flag: &str, starts: usize) -> anyhow::Result<()> {
+async fn settles_with(fixture: &NodeFixture<'_>, flag: &str, starts: usize) -> anyhow::Result<()> {
     wait_for("kubelet to run on the proxy with the new flag", WORK, || async {
-        let facts = lab.until_installed().await?;
+        let facts = fixture.until_installed().await?;
         ensure!(facts.kubelet_command_line.contains(flag), "{}", facts.kubelet_command_line);
         Ok(Some(()))
     })
     .await?;
-    let restarts = lab.kubelet_starts().await? - starts;
+    let restarts = fixture.kubelet_starts().await? - starts;
     ensure!((1..=2).contains(&restarts), "{restarts} restarts of kubelet");
     Ok(())
 }
 
-pub(super) async fn node_18_a_new_version_while_the_old_one_runs(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    let before = lab.be_installed().await?;
-    lab.newer_daemon().await?;
-    lab.kill_agent().await?;
-    lab.start_agent().await?;
+pub(super) async fn node_18_a_new_version_while_the_old_one_runs(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    let before = fixture.be_installed().await?;
+    fixture.newer_daemon().await?;
+    fixture.kill_agent().await?;
+    fixture.start_agent().await?;
     let equal = format!(
-        "cmp -s /root/lab/payload{0} {0} && cmp -s {0} /proc/$(systemctl show --value -p MainPID cri-resource-manager)/exe",
+        "cmp -s /root/fixture/payload{0} {0} && cmp -s {0} /proc/$(systemctl show --value -p MainPID cri-resource-manager)/exe",
         host::DAEMON
     );
     wait_for("the new version to run", WORK, || async {
-        Ok(lab.worker.exec(&["/bin/sh", "-c", &equal]).await?.success.then_some(()))
+        Ok(fixture.worker.exec(&["/bin/sh", "-c", &equal]).await?.success.then_some(()))
     })
     .await?;
-    let after = lab.until_installed().await?;
+    let after = fixture.until_installed().await?;
     ensure!(after.daemon_pid != before.daemon_pid, "the daemon was not restarted");
     ensure!(after.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
     Ok(())
 }
 
 /// Not re-executed: systemd of the bed's machines does not survive that (`docs/development.md`).
-pub(super) async fn node_22_systemd_reloads(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    let before = lab.be_installed().await?;
+pub(super) async fn node_22_systemd_reloads(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    let before = fixture.be_installed().await?;
     for _ in 0..3 {
-        lab.shell("systemctl daemon-reload; systemctl daemon-reload").await?;
-        let after = lab.until_installed().await?;
+        fixture.shell("systemctl daemon-reload; systemctl daemon-reload").await?;
+        let after = fixture.until_installed().await?;
         ensure!(after.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
         ensure!(after.daemon_pid == before.daemon_pid, "the daemon was restarted");
     }
     // The agent still sees what happens.
-    lab.shell(&format!("rm {}", host::FALLBACK_CONFIG)).await?;
+    fixture.shell(&format!("rm {}", host::FALLBACK_CONFIG)).await?;
     wait_for("the deleted file to be put back", SOON, || async {
-        Ok(lab.exists(host::FALLBACK_CONFIG)?.then_some(()))
+        Ok(fixture.exists(host::FALLBACK_CONFIG)?.then_some(()))
     })
     .await?;
-    let after = lab.until_installed().await?;
+    let after = fixture.until_installed().await?;
     ensure!(after.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
     Ok(())
 }
 
 /// A second `ExecStart=` makes kubelet's unit invalid: it runs on, and would never start again.
-pub(super) async fn node_24_an_invalid_override_is_repaired(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    let before = lab.be_installed().await?;
+pub(super) async fn node_24_an_invalid_override_is_repaired(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    let before = fixture.be_installed().await?;
     let spoil =
         format!("printf '[Service]\\nExecStart=/bin/false\\n' >{}; systemctl daemon-reload", host::KUBELET_DROP_IN);
-    lab.shell(&spoil).await?;
+    fixture.shell(&spoil).await?;
     let loaded = || async {
-        let state = lab.shell("systemctl show --value -p LoadState kubelet").await?;
+        let state = fixture.shell("systemctl show --value -p LoadState kubelet").await?;
         ensure!(state.trim() == "loaded", "kubelet.service is {state}");
         Ok(Some(()))
     };
     wait_for("the override to be repaired", SOON, loaded).await?;
-    let after = lab.until_installed().await?;
+    let after = fixture.until_installed().await?;
     ensure!(after.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
 
-    lab.kill_agent().await?;
-    lab.shell(&spoil).await?;
-    lab.shell("kill -9 $(systemctl show --value -p MainPID kubelet)").await?;
+    fixture.kill_agent().await?;
+    fixture.shell(&spoil).await?;
+    fixture.shell("kill -9 $(systemctl show --value -p MainPID kubelet)").await?;
     wait_for("systemd to give kubelet up", SOON, || async {
-        Ok((lab.shell("systemctl show --value -p ActiveState kubelet").await?.trim() == "failed").then_some(()))
+        Ok((fixture.shell("systemctl show --value -p ActiveState kubelet").await?.trim() == "failed").then_some(()))
     })
     .await?;
-    lab.start_agent().await?;
-    lab.until_installed().await.map(drop)
+    fixture.start_agent().await?;
+    fixture.until_installed().await.map(drop)
 }
 
-pub(super) async fn node_25_removal_and_a_second_one(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_installed().await?;
-    let clean = lab.be_clean().await?;
-    let units = lab.shell("systemctl list-units --all --no-legend --plain 'cri-resource-manager*'").await?;
+pub(super) async fn node_25_removal_and_a_second_one(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
+    fixture.be_installed().await?;
+    let clean = fixture.be_clean().await?;
+    let units = fixture.shell("systemctl list-units --all --no-legend --plain 'cri-resource-manager*'").await?;
     ensure!(units.trim().is_empty(), "{units}");
-    let drop_ins = lab.shell("systemctl show --value -p DropInPaths kubelet").await?;
+    let drop_ins = fixture.shell("systemctl show --value -p DropInPaths kubelet").await?;
     ensure!(!drop_ins.contains("cri-resmgr"), "{drop_ins}");
-    let again = lab.be_clean().await?;
+    let again = fixture.be_clean().await?;
     ensure!(again.kubelet_invocation == clean.kubelet_invocation, "the second removal restarted kubelet");
     Ok(())
 }
 
-pub(super) async fn node_07_the_drop_in_of_the_operating_system_stays(lab: &mut Lab<'_>) -> anyhow::Result<()> {
-    lab.be_clean().await?;
+pub(super) async fn node_07_the_drop_in_of_the_operating_system_stays(
+    fixture: &mut NodeFixture<'_>,
+) -> anyhow::Result<()> {
+    fixture.be_clean().await?;
     let folder = "/etc/systemd/system/kubelet.service.d";
     let drop_in = "[Service]\nExecStartPre=/bin/sh -c 'echo started >>/root/os-drop-in'\n";
-    lab.worker.write(&format!("{folder}/10-configure-resolv-conf.conf"), drop_in, 0o644)?;
-    lab.restart_kubelet().await?;
-    lab.rebase()?;
-    let runs = || async { Ok::<_, anyhow::Error>(lab.read("/root/os-drop-in")?.lines().count()) };
+    fixture.worker.write(&format!("{folder}/10-configure-resolv-conf.conf"), drop_in, 0o644)?;
+    fixture.restart_kubelet().await?;
+    fixture.rebase()?;
+    let runs = || async { Ok::<_, anyhow::Error>(fixture.read("/root/os-drop-in")?.lines().count()) };
     ensure!(runs().await? == 1, "the drop-in did not run");
-    lab.desire(Phase::Install, "").await?;
-    lab.be_installed().await?;
+    fixture.desire(Phase::Install, "").await?;
+    fixture.be_installed().await?;
     ensure!(runs().await? == 2, "the drop-in did not run with ours");
-    lab.be_clean().await?;
+    fixture.be_clean().await?;
     ensure!(runs().await? == 3, "the drop-in did not run after ours");
-    lab.shell(&format!("rm -r {folder} /root/os-drop-in")).await?;
-    lab.restart_kubelet().await?;
-    lab.rebase()
+    fixture.shell(&format!("rm -r {folder} /root/os-drop-in")).await?;
+    fixture.restart_kubelet().await?;
+    fixture.rebase()
 }

@@ -5,12 +5,12 @@ use extension_config::names;
 use gardener_api::ManagedResource;
 use serde_json::json;
 
-use super::world::{Extension, Resource, World};
+use super::shoot_state::{Extension, Resource, ShootState};
 use crate::removal::nodes::{self, tally};
 use crate::removal::sleep::Sleep;
 use crate::removal::{AWAITED, CONFIRMATION, Proof, Situation, Step, found, next, proof, proof_by_nodes};
 
-impl World {
+impl ShootState {
     /// As the functions under test see it.
     pub(super) fn managed_resource(&self) -> Option<ManagedResource> {
         let resource = self.resource?;
@@ -108,9 +108,9 @@ impl World {
 
     fn says(&self, awaited: &str) {
         let sleep = self.sleep();
-        let told = sleep.explain(awaited.to_owned());
-        assert!(!told.contains("ERR_"), "{told}");
-        let of_sleep = told.starts_with("the shoot is hibernated, and this ends after it wakes up: ");
-        assert_eq!(of_sleep, self.wanted_asleep && self.hibernated && !self.deleting, "{told}");
+        let reported = sleep.explain(awaited.to_owned());
+        assert!(!reported.contains("ERR_"), "{reported}");
+        let of_sleep = reported.starts_with("the shoot is hibernated, and this ends after it wakes up: ");
+        assert_eq!(of_sleep, self.wanted_asleep && self.hibernated && !self.deleting, "{reported}");
     }
 }

@@ -16,8 +16,8 @@ struct Slow {
 }
 
 #[async_trait]
-impl Ask for Slow {
-    async fn ask(&self, target: &Target, client: Option<Client>) -> (Answer, Option<Client>) {
+impl QueryShoot for Slow {
+    async fn query(&self, target: &Target, client: Option<Client>) -> (CheckResult, Option<Client>) {
         struct Count(Arc<AtomicUsize>);
         impl Drop for Count {
             fn drop(&mut self) {
@@ -29,8 +29,8 @@ impl Ask for Slow {
         self.most.fetch_max(now, Ordering::Relaxed);
         tokio::time::sleep(SLOW).await;
         self.ended.fetch_add(1, Ordering::Relaxed);
-        // A client is given back, so that it is seen whether the next look has it.
-        (if client.is_some() { Err(Unasked::Late) } else { Ok(Tally::default()) }, Some(target.seed.clone()))
+        // A client is given back, so that it is seen whether the next check has it.
+        (if client.is_some() { Err(QueryError::Late) } else { Ok(Tally::default()) }, Some(target.seed.clone()))
     }
 }
 
@@ -45,42 +45,42 @@ fn target(name: &str) -> Target {
     }
 }
 
-fn is_under_way(look: &Look) -> bool {
-    matches!(look, Look::UnderWay(None))
+fn is_in_progress(check: &NodeCheck) -> bool {
+    matches!(check, NodeCheck::InProgress(None))
 }
 
-fn found(look: &Look) -> Option<bool> {
-    match look {
-        Look::Ended(answer) => Some(answer.is_ok()),
-        Look::UnderWay(_) => None,
+fn found(check: &NodeCheck) -> Option<bool> {
+    match check {
+        NodeCheck::Finished(answer) => Some(answer.is_ok()),
+        NodeCheck::InProgress(_) => None,
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_takes_no_time_of_who_asks_for_it_and_is_told_once() {
-    let (looks, mut ended) = Looks::new(Slow::default());
+async fn a_check_does_not_block_its_caller_and_is_returned_once() {
+    let (node_checks, mut ended) = NodeChecks::new(Slow::default());
     let target = target("a");
     let start = Instant::now();
     for _ in 0..3 {
-        assert!(is_under_way(&looks.look("a", &target, Some(1))));
+        assert!(is_in_progress(&node_checks.check("a", &target, Some(1))));
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(ended.recv().await, Some(target.waiting.clone()));
-    assert_eq!(start.elapsed(), SLOW, "one look for three calls");
-    assert_eq!(found(&looks.look("a", &target, Some(1))), Some(true));
-    // What was told is no news; the next look has the client of this one.
-    assert!(matches!(looks.look("a", &target, Some(1)), Look::UnderWay(Some(_))));
+    assert_eq!(start.elapsed(), SLOW, "one check for three calls");
+    assert_eq!(found(&node_checks.check("a", &target, Some(1))), Some(true));
+    // What was reported is no change; the next check has the client of this one.
+    assert!(matches!(node_checks.check("a", &target, Some(1)), NodeCheck::InProgress(Some(_))));
     ended.recv().await;
-    assert_eq!(found(&looks.look("a", &target, Some(1))), Some(false));
+    assert_eq!(found(&node_checks.check("a", &target, Some(1))), Some(false));
 }
 
 #[tokio::test(start_paused = true)]
-async fn twenty_slow_shoots_are_looked_at_and_never_more_than_the_limit_at_a_time() {
+async fn twenty_slow_shoots_are_checked_never_more_than_the_limit_at_a_time() {
     let slow = Slow::default();
-    let (looks, mut ended) = Looks::new(slow.clone());
+    let (node_checks, mut ended) = NodeChecks::new(slow.clone());
     let start = Instant::now();
     for number in 0..20 {
-        assert!(is_under_way(&looks.look(&number.to_string(), &target(&number.to_string()), Some(1))));
+        assert!(is_in_progress(&node_checks.check(&number.to_string(), &target(&number.to_string()), Some(1))));
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
     for _ in 0..20 {
@@ -92,30 +92,30 @@ async fn twenty_slow_shoots_are_looked_at_and_never_more_than_the_limit_at_a_tim
 
 /// Nodes that were clean before the removal was in the shoot may be so because nobody had been there yet.
 #[tokio::test(start_paused = true)]
-async fn a_look_from_before_the_removal_was_in_the_shoot_proves_nothing() {
-    let (looks, mut ended) = Looks::new(Slow::default());
+async fn a_check_from_before_the_removal_was_in_the_shoot_proves_nothing() {
+    let (node_checks, mut ended) = NodeChecks::new(Slow::default());
     let target = target("a");
-    assert!(is_under_way(&looks.look("a", &target, None)));
+    assert!(is_in_progress(&node_checks.check("a", &target, None)));
     ended.recv().await;
-    assert!(matches!(looks.look("a", &target, Some(2)), Look::UnderWay(Some(_))), "another one is begun");
+    assert!(matches!(node_checks.check("a", &target, Some(2)), NodeCheck::InProgress(Some(_))), "another one is begun");
     ended.recv().await;
     // That the shoot cannot be asked is so whenever it was found.
-    assert_eq!(found(&looks.look("a", &target, Some(3))), Some(false));
+    assert_eq!(found(&node_checks.check("a", &target, Some(3))), Some(false));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removal_that_has_ended_ends_its_look_and_so_does_the_end_of_all() {
+async fn a_check_is_cancelled_when_its_removal_ends_and_when_all_end() {
     let slow = Slow::default();
-    let (looks, mut ended) = Looks::new(slow.clone());
+    let (node_checks, mut ended) = NodeChecks::new(slow.clone());
     for name in ["a", "b", "c"] {
-        looks.look(name, &target(name), Some(1));
+        node_checks.check(name, &target(name), Some(1));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(slow.now.load(Ordering::Relaxed), 3);
-    looks.forget("a");
+    node_checks.forget("a");
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(slow.now.load(Ordering::Relaxed), 2);
-    drop(looks);
+    drop(node_checks);
     tokio::time::sleep(SLOW * 2).await;
     assert_eq!((slow.now.load(Ordering::Relaxed), slow.ended.load(Ordering::Relaxed)), (0, 0));
     assert_eq!(ended.recv().await, None);
@@ -123,10 +123,10 @@ async fn a_removal_that_has_ended_ends_its_look_and_so_does_the_end_of_all() {
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_asks_about_is_forgotten() {
-    let (looks, mut ended) = Looks::new(Slow::default());
-    looks.look("a", &target("a"), Some(1));
+    let (node_checks, mut ended) = NodeChecks::new(Slow::default());
+    node_checks.check("a", &target("a"), Some(1));
     ended.recv().await;
     tokio::time::sleep(ABANDONED).await;
-    looks.look("b", &target("b"), Some(1));
-    assert_eq!(looks.shared.lock().keys().collect::<Vec<_>>(), ["b"]);
+    node_checks.check("b", &target("b"), Some(1));
+    assert_eq!(node_checks.shared.lock().keys().collect::<Vec<_>>(), ["b"]);
 }

@@ -18,14 +18,14 @@ pub(super) const WORK: Duration = Duration::from_secs(420);
 /// Patience with something that takes moments.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 /// The agent's unit. Transient: it leaves nothing on the host.
-pub(super) const AGENT: &str = "lab-agent";
+pub(super) const AGENT: &str = "fixture-agent";
 /// Where the agent and what it needs lie in the machine, outside all that is compared.
-const DIR: &str = "/root/lab";
+const DIR: &str = "/root/fixture";
 const PORT: u16 = 8899;
 const UNIT: &str = "/etc/systemd/system/kubelet.service";
 
 /// See the module.
-pub(super) struct Lab<'w> {
+pub(super) struct NodeFixture<'w> {
     pub(super) worker: &'w mut Worker,
     daemon: PathBuf,
     address: String,
@@ -35,7 +35,7 @@ pub(super) struct Lab<'w> {
     unit: String,
 }
 
-impl<'w> Lab<'w> {
+impl<'w> NodeFixture<'w> {
     pub(super) async fn new(
         worker: &'w mut Worker,
         artifacts: &Artifacts,
@@ -45,7 +45,7 @@ impl<'w> Lab<'w> {
         let nodes: Api<Node> = Api::all(shoot.clone());
         let addresses = nodes.get(worker.name()).await?.status.and_then(|status| status.addresses).unwrap_or_default();
         let address = addresses.iter().find(|address| address.type_ == "InternalIP").context("no address")?;
-        let lab = Self {
+        let fixture = Self {
             before: worker.tree()?,
             unit: std::fs::read_to_string(worker.live_root()?.join(UNIT.trim_start_matches('/')))?,
             daemon: artifacts.daemon.clone(),
@@ -53,11 +53,11 @@ impl<'w> Lab<'w> {
             shoot: shoot.clone(),
             worker,
         };
-        lab.put(&artifacts.agent, "agent")?;
-        lab.put(&artifacts.gate, "gate")?;
-        lab.worker.write(&format!("{DIR}/kubeconfig"), kubeconfig, 0o600)?;
-        lab.good_daemon()?;
-        Ok(lab)
+        fixture.put(&artifacts.agent, "agent")?;
+        fixture.put(&artifacts.gate, "gate")?;
+        fixture.worker.write(&format!("{DIR}/kubeconfig"), kubeconfig, 0o600)?;
+        fixture.good_daemon()?;
+        Ok(fixture)
     }
 
     fn put(&self, from: &Path, name: &str) -> anyhow::Result<()> {
@@ -155,7 +155,7 @@ impl<'w> Lab<'w> {
              --node-name={} --listen=0.0.0.0:{port} --kubeconfig={DIR}/kubeconfig --log-format=text",
             self.worker.name()
         );
-        let words = ["systemd-run", "--quiet", "--collect", "--unit", unit, "/root/lab/agent", "run"];
+        let words = ["systemd-run", "--quiet", "--collect", "--unit", unit, "/root/fixture/agent", "run"];
         let words: Vec<&str> = words.into_iter().chain(options.split_whitespace()).collect();
         self.worker.run(&words).await.map(drop)
     }

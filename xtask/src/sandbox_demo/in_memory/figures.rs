@@ -18,7 +18,7 @@ impl Figures {
     }
 
     /// Prints everything.
-    pub(super) fn tell(&self, sandbox: &Sandbox, took: Duration, nodes: usize) -> anyhow::Result<()> {
+    pub(super) fn show(&self, sandbox: &Sandbox, took: Duration, nodes: usize) -> anyhow::Result<()> {
         say("\nwhat it took");
         for (what, time) in self.0.iter().chain([&("all", took)]) {
             say(&format!("  {what:<26} {:>7.1} s", time.as_secs_f64()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use extension_config::names;
 use node_agent::simulation::{MemoryNode, Simulation};
 
-use super::{Ground, OF_SHOOT, PATIENCE, Sandbox};
+use super::{ControlPlanes, OF_SHOOT, PATIENCE, Sandbox};
 use crate::binaries::Binaries;
 use crate::daemon_set::Runner;
 use crate::node::WORKER_POOL;
@@ -22,16 +22,16 @@ impl Sandbox {
     /// # Errors
     /// When something does not start.
     pub async fn simulated(repository: &Path, binaries: &Binaries, nodes: u16, speed: u32) -> anyhow::Result<Self> {
-        let ground = Ground::prepare().await?;
+        let control_planes = ControlPlanes::prepare().await?;
         let names: Vec<String> = (1..=nodes).map(|number| format!("node-{number:04}")).collect();
         for name in &names {
-            register(ground.shoot.store(), name, WORKER_POOL)?;
+            register(control_planes.shoot.store(), name, WORKER_POOL)?;
         }
-        let credentials = ground.dir.path().join(OF_SHOOT);
+        let credentials = control_planes.dir.path().join(OF_SHOOT);
         let simulation = Arc::new(Simulation::start(&credentials, names.clone(), speed).await?);
         let runner = |name| (name, Runner::Simulation(Arc::clone(&simulation)));
         let runners = names.into_iter().map(runner).collect();
-        let mut sandbox = ground.run(repository, binaries, runners)?;
+        let mut sandbox = control_planes.run(repository, binaries, runners)?;
         let all = simulation.nodes().cloned().collect();
         sandbox.tasks.spawn(kubelets::run(all, simulation.clock(), sandbox.shoot.store().clone()));
         sandbox.simulation = Some(simulation);
@@ -55,14 +55,14 @@ impl Sandbox {
         self.simulation.as_ref().map_or(Duration::ZERO, |simulation| simulation.clock().uptime())
     }
 
-    /// Calls `look` with every node's name and what its agent told last.
-    pub fn each_report(&self, mut look: impl FnMut(&str, super::NodeReport)) {
+    /// Calls `visit` with every node's name and what its agent reported last.
+    pub fn each_report(&self, mut visit: impl FnMut(&str, super::NodeReport)) {
         self.shoot.store().visit("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, |lease| {
             let name = lease["metadata"]["name"].as_str().unwrap_or_default();
-            let told = lease["metadata"]["annotations"][names::NODE_REPORT_ANNOTATION].as_str();
-            let report = told.and_then(|told| serde_json::from_str(told).ok());
+            let reported = lease["metadata"]["annotations"][names::NODE_REPORT_ANNOTATION].as_str();
+            let report = reported.and_then(|reported| serde_json::from_str(reported).ok());
             if let (Some(node), Some(report)) = (name.strip_prefix(names::NODE_REPORT_LEASE_PREFIX), report) {
-                look(node, report);
+                visit(node, report);
             }
         });
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use sandbox::{Image, MemoryNode, Sandbox};
 
-use super::story::{CHANGED, leases, provider_config, told};
+use super::story::{CHANGED, leases, provider_config, reported};
 use crate::terminal::say;
 use figures::Figures;
 use tally::Watch;
@@ -21,7 +21,7 @@ const ROLLBACK_LIMIT: usize = 2;
 const EVERYBODY_HAS_ASKED: Duration = Duration::from_secs(60);
 
 /// Shows everything on the sandbox's nodes in memory, so many of which have a daemon that does not answer at first.
-pub(super) async fn tell(sandbox: &Sandbox, root: &Path, failing: usize) -> anyhow::Result<()> {
+pub(super) async fn show(sandbox: &Sandbox, root: &Path, failing: usize) -> anyhow::Result<()> {
     let begin = Instant::now();
     let nodes: Vec<&MemoryNode> = sandbox.memory_nodes().collect();
     let before: Vec<Image> = nodes.iter().map(|node| node.image()).collect();
@@ -67,7 +67,7 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, failing: usize) -> anyh
     say(&format!("{switched} nodes switched, each with one restart of kubelet"));
     if stops {
         say(&format!("{failing} nodes are rolled back; their kubelets stayed on containerd and were not restarted"));
-        say(&format!("the Extension says: {}", told(sandbox).await?));
+        say(&format!("the Extension says: {}", reported(sandbox).await?));
         let step = Instant::now();
         ensure_stopped(sandbox, &nodes, &mut watch, switched).await?;
         figures.step("nothing more switches", step.elapsed());
@@ -113,7 +113,7 @@ pub(super) async fn tell(sandbox: &Sandbox, root: &Path, failing: usize) -> anyh
         slots(nodes.len())
     );
     say(&format!("never more than {} nodes held a slot at a time; {} may", watch.most_at_a_time(), slots(nodes.len())));
-    figures.tell(sandbox, begin.elapsed(), nodes.len())
+    figures.show(sandbox, begin.elapsed(), nodes.len())
 }
 
 fn mend(nodes: &[&MemoryNode], broken: &[usize]) {
@@ -166,11 +166,11 @@ async fn ensure_stopped(
     watch.until("a minute of the nodes' time", |_| sandbox.simulated_time() >= until).await?;
     let now = nodes.iter().filter(|node| node.is_on_proxy()).count();
     ensure!(now == switched, "{now} nodes run through the proxy, {switched} did when the roll-out had stopped");
-    let mut told = 0;
+    let mut reported = 0;
     sandbox.shoot.store().visit("events.k8s.io", "events", "", |event| {
-        told += usize::from(event["reason"] == "CriResmgrSwitchesStopped");
+        reported += usize::from(event["reason"] == "CriResmgrSwitchesStopped");
     });
-    ensure!(told == 1, "{told} Events tell that the roll-out has stopped");
+    ensure!(reported == 1, "{reported} Events say that the roll-out has stopped");
     Ok(())
 }
 
@@ -210,22 +210,22 @@ mod tests {
         assert_eq!(spread(10, 0), [0; 0]);
     }
 
-    async fn show(nodes: u16, percent: f64) -> anyhow::Result<()> {
+    async fn run_demo(nodes: u16, percent: f64) -> anyhow::Result<()> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let sandbox = Sandbox::simulated(&root, &Binaries::build(&root)?, nodes, speed(nodes)).await?;
-        let told = tell(&sandbox, &root, share(nodes, percent)).await;
-        let told = told.map_err(|error| error.context(sandbox.explain()));
+        let reported = show(&sandbox, &root, share(nodes, percent)).await;
+        let reported = reported.map_err(|error| error.context(sandbox.explain()));
         sandbox.down().await?;
-        told
+        reported
     }
 
     #[tokio::test]
     async fn a_roll_out_stops_after_two_roll_backs_and_goes_on() -> anyhow::Result<()> {
-        show(30, 10.0).await
+        run_demo(30, 10.0).await
     }
 
     #[tokio::test]
     async fn after_one_roll_back_the_others_switch_and_then_the_mended_node() -> anyhow::Result<()> {
-        show(12, 1.0).await
+        run_demo(12, 1.0).await
     }
 }

@@ -26,7 +26,7 @@ const PROBE: Duration = Duration::from_secs(180);
 
 /// One shoot, by the garden's API.
 #[derive(Clone)]
-pub struct Landscape {
+pub struct GardenerShoot {
     garden: Client,
     namespace: String,
     name: String,
@@ -34,13 +34,13 @@ pub struct Landscape {
     patience: Duration,
 }
 
-impl std::fmt::Debug for Landscape {
+impl std::fmt::Debug for GardenerShoot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Landscape({}/{})", self.namespace, self.name)
+        write!(f, "GardenerShoot({}/{})", self.namespace, self.name)
     }
 }
 
-impl Landscape {
+impl GardenerShoot {
     /// The shoot `name` in `namespace`. `probe_image` has a shell and `nsenter`; `patience` is for each step.
     #[must_use]
     pub fn new(garden: Client, namespace: &str, name: &str, probe_image: &str, patience: Duration) -> Self {

@@ -108,7 +108,7 @@ fn spawn(program: &Path, kubeconfig: &Path, namespace: &str, log: &Path) -> anyh
     command.env_clear();
     command.arg("--kubeconfig").arg(kubeconfig);
     command.args(["--namespace", namespace, "--leader-election-namespace", namespace]);
-    command.args(["--metrics-bind-address=127.0.0.1:0", "--health-bind-address=127.0.0.1:0", "--log-format=text"]);
+    command.args(["--metrics-bind-address=127.0.0.1:0", "--health-bind-address=127.0.0.1:0"]);
     // Away from our terminal's signals: it is us who end it.
     command.process_group(0).kill_on_drop(true).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn().with_context(|| format!("cannot run {}", program.display()))

@@ -13,55 +13,55 @@ use serde_json::{Value, json};
 use testbed::gardenlet::Gardenlet;
 use testbed::wait_for;
 
-use super::Ground;
+use super::Fixture;
 
 /// Patience with something that takes moments.
 pub(super) const SOON: Duration = Duration::from_secs(20);
 const NAME: &str = names::EXTENSION_TYPE;
 
 /// See the module.
-pub(super) struct Place {
+pub(super) struct NamespaceFixture {
     pub(super) gardenlet: Gardenlet,
     pub(super) namespace: String,
     client: kube::Client,
     shoot: Value,
 }
 
-impl Place {
+impl NamespaceFixture {
     /// A namespace of a shoot with its Cluster; the extension is enabled in the Shoot.
-    pub(super) async fn new(ground: &Ground, name: &str) -> anyhow::Result<Self> {
-        let place = Self::bare(ground, name, true).await?;
-        place.cluster(|_| ()).await?;
-        Ok(place)
+    pub(super) async fn new(fixture: &Fixture, name: &str) -> anyhow::Result<Self> {
+        let ns = Self::bare(fixture, name, true).await?;
+        ns.cluster(|_| ()).await?;
+        Ok(ns)
     }
 
     /// A namespace without Cluster.
-    pub(super) async fn bare(ground: &Ground, name: &str, of_shoot: bool) -> anyhow::Result<Self> {
+    pub(super) async fn bare(fixture: &Fixture, name: &str, of_shoot: bool) -> anyhow::Result<Self> {
         let namespace = format!("shoot--p--{name}");
         let labels = if of_shoot { json!({ "gardener.cloud/role": "shoot" }) } else { json!({}) };
         let object =
             json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace, "labels": labels } });
-        let api: Api<Namespace> = Api::all(ground.seed.clone());
+        let api: Api<Namespace> = Api::all(fixture.seed.clone());
         api.patch(&namespace, &PatchParams::apply("testbed"), &Patch::Apply(object)).await?;
-        Ok(Self::at(ground, &namespace))
+        Ok(Self::at(fixture, &namespace))
     }
 
     /// An existing namespace.
-    pub(super) fn at(ground: &Ground, namespace: &str) -> Self {
-        let mut shoot = ground.shoot.clone();
+    pub(super) fn at(fixture: &Fixture, namespace: &str) -> Self {
+        let mut shoot = fixture.shoot.clone();
         shoot["metadata"]["generation"] = json!(1);
         shoot["status"]["technicalID"] = json!(namespace);
         shoot["spec"]["extensions"] = json!([{ "type": NAME, "disabled": false }]);
-        let gardenlet = Gardenlet::new(ground.seed.clone(), namespace, NAME);
+        let gardenlet = Gardenlet::new(fixture.seed.clone(), namespace, NAME);
         Self {
             // The others have no shoot behind them, and so no kubeconfig for one.
             gardenlet: if namespace == super::SERVED_NAMESPACE {
-                gardenlet.with_generic_kubeconfig(ground.bed.shoot().generic_kubeconfig())
+                gardenlet.with_generic_kubeconfig(fixture.bed.shoot().generic_kubeconfig())
             } else {
                 gardenlet
             },
             namespace: namespace.to_owned(),
-            client: ground.seed.clone(),
+            client: fixture.seed.clone(),
             shoot,
         }
     }

@@ -3,14 +3,14 @@
 use gardener_api::constants::{OPERATION_ANNOTATION, TIMESTAMP_ANNOTATION};
 use serde_json::{Value, json};
 
-use super::{Act, FOREIGN, TYPE, World, finalizers};
+use super::{ExternalEvent, FOREIGN, FakeSeed, TYPE, finalizers};
 
-impl World {
+impl FakeSeed {
     /// Somebody else does something.
-    pub(in crate::lifecycle) fn act(&mut self, act: Act) {
+    pub(in crate::lifecycle) fn apply(&mut self, event: ExternalEvent) {
         let now = self.tick();
-        match act {
-            Act::Ask(operation) => {
+        match event {
+            ExternalEvent::Annotate(operation) => {
                 if self.extension.is_none() {
                     self.create();
                 }
@@ -23,27 +23,27 @@ impl World {
                 }
                 *annotation = json!(operation);
                 extension["metadata"]["annotations"][TIMESTAMP_ANNOTATION] = json!(timestamp);
-                self.asked = matches!(operation, "reconcile" | "restore" | "migrate").then_some(now);
+                self.requested_at = matches!(operation, "reconcile" | "restore" | "migrate").then_some(now);
                 self.bump();
             }
-            Act::Delete => {
+            ExternalEvent::Delete => {
                 let Some(extension) = &mut self.extension else { return };
                 if extension["metadata"]["deletionTimestamp"].is_null() {
                     extension["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-                    self.deletion_asked = true;
-                    self.asked = None;
+                    self.deletion_requested = true;
+                    self.requested_at = None;
                     self.bump();
                 }
                 self.end_if_free();
             }
-            Act::ChangeSpec => {
+            ExternalEvent::ChangeSpec => {
                 let Some(extension) = &mut self.extension else { return };
                 let generation = extension["metadata"]["generation"].as_i64().unwrap_or_default();
                 extension["metadata"]["generation"] = json!(generation + 1);
                 extension["spec"]["providerConfig"] = json!({ "change": now });
                 self.bump();
             }
-            Act::ForeignFinalizer(hold) => {
+            ExternalEvent::ForeignFinalizer(hold) => {
                 let Some(extension) = &mut self.extension else { return };
                 let mut all = finalizers(extension);
                 all.retain(|found| found != FOREIGN);
@@ -55,20 +55,20 @@ impl World {
                 self.bump();
                 self.end_if_free();
             }
-            Act::ShootFailed(failed) => {
+            ExternalEvent::ShootFailed(failed) => {
                 self.shoot_failed = failed;
                 self.failed_throughout &= failed;
                 self.cluster_changed = true;
             }
-            Act::ShootMigrating(migrating) => {
+            ExternalEvent::ShootMigrating(migrating) => {
                 self.shoot_migrating = migrating;
                 self.cluster_changed = true;
             }
-            Act::Force => {
+            ExternalEvent::Force => {
                 self.force = true;
                 self.cluster_changed = true;
             }
-            Act::Cluster(there) => {
+            ExternalEvent::Cluster(there) => {
                 self.cluster_missing = !there;
                 self.cluster_changed = true;
             }
@@ -77,7 +77,7 @@ impl World {
 
     fn create(&mut self) {
         self.uids += 1;
-        (self.done, self.deletion_asked, self.force) = (None, false, false);
+        (self.done, self.deletion_requested, self.force) = (None, false, false);
         self.provider_status = None;
         self.extension = Some(json!({
             "apiVersion": "extensions.gardener.cloud/v1alpha1", "kind": "Extension",

@@ -1,7 +1,7 @@
 //! What is seen of a sandbox, and waiting for it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Context as _;
@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use super::{CONTROLLER_LOG, OF_SHOOT, PATIENCE, PAYLOAD, SHOOT_NAMESPACE, Sandbox};
 use crate::node::Node;
+use crate::runtime::journal;
 use fake_kube_api::text;
 
 /// So many pods explain a failure.
@@ -36,7 +37,7 @@ pub struct NodeReport {
 }
 
 impl Sandbox {
-    /// Waits until a node runs through the proxy, and its agent tells that this is so for the desired state of now.
+    /// Waits until a node runs through the proxy, and its agent says that this is so for the desired state of now.
     ///
     /// # Errors
     /// Where it stands when the time is over.
@@ -54,7 +55,7 @@ impl Sandbox {
         .await
     }
 
-    /// Waits until a policy runs on a node, and its agent tells that this is so for the desired state of now and that all containers are where the policy
+    /// Waits until a policy runs on a node, and its agent says that this is so for the desired state of now and that all containers are where the policy
     /// has them.
     ///
     /// # Errors
@@ -76,7 +77,7 @@ impl Sandbox {
         .await
     }
 
-    /// Waits until a node's agent tells, for the desired state of now, that nothing of the extension is on it.
+    /// Waits until a node's agent says, for the desired state of now, that nothing of the extension is on it.
     ///
     /// # Errors
     /// Where it stands when the time is over.
@@ -94,7 +95,7 @@ impl Sandbox {
         .await
     }
 
-    /// Waits until a node has gone back to containerd after a failure, and gives what its agent tells.
+    /// Waits until a node has gone back to containerd after a failure, and gives what its agent says.
     ///
     /// # Errors
     /// Where it stands when the time is over.
@@ -188,13 +189,13 @@ impl Sandbox {
         all.map(|one| (member(one, "/type"), member(one, "/status"), member(one, "/message"))).collect()
     }
 
-    /// What the agent of a node told last.
+    /// What the agent of a node reported last.
     #[must_use]
     pub fn report(&self, node: &str) -> Option<NodeReport> {
         let lease =
             self.shoot.store().get("coordination.k8s.io", "leases", names::SHOOT_NAMESPACE, &lease_name(node))?;
-        let told = lease["metadata"]["annotations"].get(names::NODE_REPORT_ANNOTATION)?.as_str()?;
-        serde_json::from_str(told).ok()
+        let reported = lease["metadata"]["annotations"].get(names::NODE_REPORT_ANNOTATION)?.as_str()?;
+        serde_json::from_str(reported).ok()
     }
 
     /// Why the agent's pod on a node is not ready, as its probe says; `None` when it is, or when there is no pod.
@@ -221,11 +222,35 @@ impl Sandbox {
         std::fs::read_to_string(self.dir.path().join(CONTROLLER_LOG)).context("no log of the controller")
     }
 
+    /// Logs of the programs that write them as JSON: the controller, and the agents that are processes.
+    fn json_logs(&self) -> Vec<PathBuf> {
+        let agents = self.nodes.iter().map(|node| self.dir.path().join("pods").join(format!("{}.log", node.name())));
+        std::iter::once(self.dir.path().join(CONTROLLER_LOG)).chain(agents).collect()
+    }
+
+    /// Everything that controller and agents have logged, by the name of the file.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn logs(&self) -> anyhow::Result<Vec<(String, String)>> {
+        self.json_logs().iter().map(|path| read(path)).collect()
+    }
+
+    /// Everything that the real programs of the nodes' units have said on standard error, which is text, by the name of the file.
+    ///
+    /// # Errors
+    /// When a journal cannot be read.
+    pub fn journals(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let journals = self.nodes.iter().map(|node| journal(node.root()));
+        // Without a word there is no file.
+        journals.filter(|path| path.exists()).map(|path| read(&path)).collect()
+    }
+
     /// What explains a failure: the ends of all logs.
     #[must_use]
     pub fn explain(&self) -> String {
-        let mut logs = vec![self.dir.path().join(CONTROLLER_LOG)];
-        logs.extend(self.nodes.iter().map(|node| self.dir.path().join("pods").join(format!("{}.log", node.name()))));
+        let mut logs = self.json_logs();
+        logs.extend(self.nodes.iter().map(|node| journal(node.root())).filter(|path| path.exists()));
         let end = |log: &PathBuf| {
             let whole = std::fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<&str> = whole.lines().collect();
@@ -237,4 +262,10 @@ impl Sandbox {
             pods.iter().take(SHOWN).map(|pod| format!("--- {}: {}\n", text(pod, "/metadata/name"), pod["status"]));
         pods.chain(logs.iter().map(end)).collect()
     }
+}
+
+/// Name and content of a file.
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text))
 }

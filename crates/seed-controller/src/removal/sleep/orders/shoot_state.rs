@@ -35,14 +35,14 @@ pub(super) struct Node {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
-pub(super) struct World {
+pub(super) struct ShootState {
     pub(super) wanted_on: bool,
     pub(super) wanted_asleep: bool,
     pub(super) hibernated: bool,
     pub(super) deleting: bool,
     /// API server and resource manager run.
     pub(super) control_plane: bool,
-    /// The resource manager has looked at the ManagedResource since it was started.
+    /// The resource manager has seen the ManagedResource since it was started.
     pub(super) caught_up: bool,
     pub(super) extension: Extension,
     pub(super) resource: Option<Resource>,
@@ -55,7 +55,7 @@ pub(super) struct World {
     pub(super) off_in_sleep: bool,
 }
 
-pub(super) const AWAKE: World = World {
+pub(super) const AWAKE: ShootState = ShootState {
     wanted_on: false,
     wanted_asleep: false,
     hibernated: false,
@@ -70,7 +70,7 @@ pub(super) const AWAKE: World = World {
     off_in_sleep: false,
 };
 
-impl World {
+impl ShootState {
     pub(super) fn sleep(&self) -> Sleep {
         let deletion = self.deleting.then_some("2026-01-01T00:00:00Z");
         let shoot: Shoot = serde_json::from_value(json!({
@@ -82,29 +82,29 @@ impl World {
     }
 
     /// What may happen next.
-    pub(super) fn steps(&self) -> Vec<World> {
-        let actors: [fn(&mut World); 12] = [
-            World::gardenlet_extension,
-            World::gardenlet_shoot,
-            World::resource_manager,
-            World::health,
-            World::agent,
-            World::controller,
+    pub(super) fn steps(&self) -> Vec<ShootState> {
+        let actors: [fn(&mut ShootState); 12] = [
+            ShootState::gardenlet_extension,
+            ShootState::gardenlet_shoot,
+            ShootState::resource_manager,
+            ShootState::health,
+            ShootState::agent,
+            ShootState::controller,
             // The controller is started anew.
-            |world| world.proven = false,
+            |state| state.proven = false,
             // The owner.
-            |world| world.wanted_asleep = true,
-            |world| world.wanted_asleep = false,
-            |world| world.wanted_on = true,
-            |world| world.wanted_on = false,
-            |world| world.deleting = true,
+            |state| state.wanted_asleep = true,
+            |state| state.wanted_asleep = false,
+            |state| state.wanted_on = true,
+            |state| state.wanted_on = false,
+            |state| state.deleting = true,
         ];
-        let steps = actors.into_iter().map(|act| {
-            let mut world = *self;
-            act(&mut world);
-            world
+        let steps = actors.into_iter().map(|step| {
+            let mut state = *self;
+            step(&mut state);
+            state
         });
-        steps.filter(|world| world != self).collect()
+        steps.filter(|state| state != self).collect()
     }
 
     fn gardenlet_extension(&mut self) {
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Everybody acts in turn, the owner not at all, until nothing changes.
-    pub(super) fn settle(mut self) -> World {
+    pub(super) fn run_to_completion(mut self) -> ShootState {
         for _ in 0..100 {
             let before = self;
             self.gardenlet_extension();

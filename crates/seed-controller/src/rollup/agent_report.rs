@@ -8,7 +8,7 @@ use super::limits::{NAME, REASON, WORD};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct AgentReport {
     pub(crate) stage: Stage,
     /// As the agent has it, if it is a time.
     pub(crate) since: Option<Timestamp>,
@@ -24,7 +24,7 @@ pub(crate) struct Told {
     pub(crate) desired: Option<String>,
 }
 
-impl Told {
+impl AgentReport {
     /// Of a report's text, which is not longer than any report; `None`: it is none.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let report: NodeReport = serde_json::from_str(text).ok()?;

@@ -27,7 +27,7 @@ const CONTROLLER_END: Duration = Duration::from_secs(30);
 
 /// What to set up.
 #[derive(Debug, Clone)]
-pub struct StageOptions {
+pub struct TestEnvironmentOptions {
     /// Name of the bed.
     pub name: String,
     /// The repository.
@@ -57,7 +57,7 @@ pub struct Release {
 
 /// The bed and the extension in it.
 #[derive(Debug)]
-pub struct Stage {
+pub struct TestEnvironment {
     /// The bed.
     pub bed: Bed,
     /// gardenlet's part.
@@ -69,12 +69,12 @@ pub struct Stage {
     release: Release,
 }
 
-impl Stage {
+impl TestEnvironment {
     /// Brings everything up, with the extension not yet switched on in the shoot.
     ///
     /// # Errors
     /// When something does not come up.
-    pub async fn up(options: StageOptions) -> anyhow::Result<Self> {
+    pub async fn up(options: TestEnvironmentOptions) -> anyhow::Result<Self> {
         let release = Release::under_test(&options.root, &options.artifacts);
         Self::up_with(options, &release).await
     }
@@ -83,7 +83,7 @@ impl Stage {
     ///
     /// # Errors
     /// When something does not come up.
-    pub async fn up_with(options: StageOptions, release: &Release) -> anyhow::Result<Self> {
+    pub async fn up_with(options: TestEnvironmentOptions, release: &Release) -> anyhow::Result<Self> {
         let (root, progress) = (options.root, options.progress);
         let bed = Bed::up(Options {
             name: options.name,

@@ -1,7 +1,7 @@
 //! A seed, a shoot and its nodes, with the real controller running in it.
 
 mod controller;
-mod look;
+mod observe;
 mod simulated;
 
 use std::path::Path;
@@ -26,7 +26,7 @@ use fake_kube_api::{ApiServer, Writer};
 use faults::Faults;
 
 use controller::Controller;
-pub use look::NodeReport;
+pub use observe::NodeReport;
 
 /// The seed namespace of the shoot.
 pub const SHOOT_NAMESPACE: &str = "shoot--local--local";
@@ -56,19 +56,19 @@ pub struct Sandbox {
     binaries: Binaries,
     controller: Controller,
     tasks: JoinSet<()>,
-    faults: BedFaults,
+    faults: SandboxFaults,
     // Last: what runs in it ends before it is removed.
     dir: TempDir,
 }
 
 /// The two APIs in a folder, before anything runs on them.
-struct Ground {
+struct ControlPlanes {
     dir: TempDir,
     seed: ApiServer,
     shoot: ApiServer,
 }
 
-impl Ground {
+impl ControlPlanes {
     async fn prepare() -> anyhow::Result<Self> {
         // Paths of sockets have about a hundred characters at most.
         let dir = tempfile::Builder::new().prefix("cri-resmgr-").tempdir().context("no temporary folder")?;
@@ -87,7 +87,7 @@ impl Ground {
     /// Starts what makes it a seed and a shoot, whose pods run so on the nodes with these names.
     fn run(self, repository: &Path, binaries: &Binaries, runners: Vec<(String, Runner)>) -> anyhow::Result<Sandbox> {
         let Self { dir, seed, shoot } = self;
-        let faults = BedFaults::default();
+        let faults = SandboxFaults::default();
         let host = |(node, runner)| PodHost { node, runner, faults: faults.pods.clone() };
         let hosts = runners.into_iter().map(host).collect();
         let mut tasks = JoinSet::new();
@@ -119,7 +119,7 @@ impl Ground {
 
 /// What goes wrong with the parts that are neither an API nor a node.
 #[derive(Debug, Clone, Default)]
-pub struct BedFaults {
+pub struct SandboxFaults {
     /// gardener-resource-manager: `reconcile NAME` of a ManagedResource; a refusal is a text.
     pub resource_manager: Faults<String>,
     /// The agents' pods: `start NODE` is refused whatever the fault; at `probe NODE` the process is killed, or probed later.
@@ -146,8 +146,8 @@ impl Sandbox {
         binaries: &Binaries,
         nodes: Vec<(String, Option<WithContainers>)>,
     ) -> anyhow::Result<Self> {
-        let ground = Ground::prepare().await?;
-        let dir = ground.dir.path();
+        let control_planes = ControlPlanes::prepare().await?;
+        let dir = control_planes.dir.path();
         let payload = dir.join(PAYLOAD);
         let daemon = payload.join(names::node::DAEMON.trim_start_matches('/'));
         std::fs::create_dir_all(daemon.parent().unwrap_or(&payload))?;
@@ -169,9 +169,9 @@ impl Sandbox {
                 kubeconfig: dir.join(OF_SHOOT),
             };
             runners.push((name.clone(), Runner::Process(runner)));
-            all.push(Node::boot_with(&pool, &name, root, ground.shoot.store(), with).await?);
+            all.push(Node::boot_with(&pool, &name, root, control_planes.shoot.store(), with).await?);
         }
-        let mut sandbox = ground.run(repository, binaries, runners)?;
+        let mut sandbox = control_planes.run(repository, binaries, runners)?;
         sandbox.nodes = all;
         Ok(sandbox)
     }
@@ -200,7 +200,7 @@ impl Sandbox {
 
     /// What goes wrong with the rest.
     #[must_use]
-    pub fn faults(&self) -> &BedFaults {
+    pub fn faults(&self) -> &SandboxFaults {
         &self.faults
     }
 
@@ -255,7 +255,7 @@ impl Sandbox {
     /// The most memory that the controller and this process have had so far, in bytes.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system does not say.
     pub fn peak_memory(&self) -> anyhow::Result<(u64, u64)> {
         Ok((self.controller.peak_memory()?, crate::memory::peak("self")?))
     }

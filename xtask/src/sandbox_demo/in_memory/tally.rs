@@ -9,19 +9,19 @@ use sandbox::{NodeReport, Sandbox};
 
 use crate::terminal::say;
 
-/// Between two looks: the shorter, the more of the processor goes into looking.
-const LOOK: Duration = Duration::from_millis(500);
+/// Between two checks: the shorter, the more of the processor goes into looking.
+const INTERVAL: Duration = Duration::from_millis(500);
 /// Between two lines.
 const LINE: Duration = Duration::from_secs(2);
-/// After so long without any news nothing more will come.
+/// After so long without any last_change nothing more will come.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// What the agents told last, by node.
+/// What the agents reported last, by node.
 #[derive(Debug, Default)]
 pub(super) struct Reports(BTreeMap<String, NodeReport>);
 
 impl Reports {
-    /// A node's stage; empty before its agent told anything.
+    /// A node's stage; empty before its agent reported anything.
     pub(super) fn stage(&self, node: &str) -> &str {
         self.0.get(node).map_or("", |report| report.stage.as_str())
     }
@@ -63,36 +63,36 @@ impl<'a> Watch<'a> {
         &self.desired
     }
 
-    /// Tells how many nodes are where until something is so; gives the nodes' stages then. Ends with an error when nothing happens any more.
+    /// Prints how many nodes are where until something is so; gives the nodes' stages then. Ends with an error when nothing happens any more.
     pub(super) async fn until(
         &mut self,
         what: &str,
         is_so: impl Fn(&Reports) -> bool,
     ) -> anyhow::Result<BTreeMap<String, String>> {
-        let mut told = String::new();
-        let (mut at, mut news) = (None::<Instant>, Instant::now());
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut reported = String::new();
+        let (mut at, mut last_change) = (None::<Instant>, Instant::now());
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
-            let reports = self.look();
+            ticks.tick().await;
+            let reports = self.read_reports();
             let is_done = is_so(&reports);
             let counts = line(&reports);
-            if counts != told && (is_done || at.is_none_or(|at| at.elapsed() >= LINE)) {
+            if counts != reported && (is_done || at.is_none_or(|at| at.elapsed() >= LINE)) {
                 say(&format!("[{:>6.1}s] {counts}", self.start.elapsed().as_secs_f64()));
-                told = counts;
-                (at, news) = (Some(Instant::now()), Instant::now());
+                reported = counts;
+                (at, last_change) = (Some(Instant::now()), Instant::now());
             }
             if is_done {
                 return Ok(reports.0.into_iter().map(|(node, report)| (node, report.stage)).collect());
             }
-            if news.elapsed() > SILENCE {
+            if last_change.elapsed() > SILENCE {
                 bail!("timed out waiting for {what}: {}", line(&reports));
             }
         }
     }
 
-    fn look(&mut self) -> Reports {
+    fn read_reports(&mut self) -> Reports {
         let holders = self.holders();
         self.most_at_a_time = self.most_at_a_time.max(holders);
         let mut reports = Reports::default();
@@ -118,5 +118,5 @@ impl<'a> Watch<'a> {
 
 fn line(reports: &Reports) -> String {
     let counts: Vec<String> = reports.counts().iter().map(|(stage, count)| format!("{count} {stage}")).collect();
-    if counts.is_empty() { "no agent has told anything yet".to_owned() } else { counts.join(", ") }
+    if counts.is_empty() { "no agent has reported anything yet".to_owned() } else { counts.join(", ") }
 }

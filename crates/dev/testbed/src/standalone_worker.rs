@@ -14,7 +14,7 @@ use crate::{Generation, Progress, Worker, prerequisites};
 ///
 /// # Errors
 /// When the machine lacks something, or the worker does not boot; what was started is then taken down.
-pub async fn lone_worker(
+pub async fn standalone_worker(
     bed: &str,
     generation: Generation,
     root: &Path,
