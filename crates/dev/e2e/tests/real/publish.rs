@@ -312,7 +312,7 @@ impl Shelf {
         let (config, out) = (self.text("docker/config.json"), self.text("chart"));
         std::fs::create_dir(&out)?;
         for folder in CHARTS {
-            let chart = Chart::pack(&root.join("charts").join(folder))?;
+            let chart = Chart::pack_for(&root.join("charts").join(folder), TAG)?;
             let reference = format!("oci://{}/charts/{}", self.repository(), chart.name);
             let options =
                 ["--version", &chart.version, "--plain-http", "--registry-config", &config, "--destination", &out];

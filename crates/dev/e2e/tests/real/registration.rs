@@ -74,6 +74,13 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
         ensure!(resource["lifecycle"] == lifecycle, "{words}: {resource}");
         let enabled = resource["autoEnable"] == json!(["shoot"]);
         ensure!(enabled == arguments.contains(&"--enable-for-all"), "{words}: {resource}");
+        if arguments.contains(&"oci-repository") {
+            let chart = &stored[0]["helm"]["ociRepository"]["ref"];
+            ensure!(
+                chart.as_str().is_some_and(|chart| chart.ends_with(":1.2.3")),
+                "the chart is {chart}, the tag 1.2.3"
+            );
+        }
         progress.step(&format!("gardener-apiserver has taken what {words} writes"));
     }
 
