@@ -119,7 +119,7 @@ impl Garden {
         let profile = json!({ "apiVersion": "core.gardener.cloud/v1beta1", "kind": "CloudProfile", "metadata": { "name": "local" },
             "spec": {
                 "type": "local",
-                "kubernetes": { "versions": [{ "version": "1.34.1" }] },
+                "kubernetes": { "versions": [{ "version": "1.34.0" }, { "version": "1.34.1" }] },
                 "machineImages": [{ "name": "local", "versions": [
                     { "version": "1.0.0", "cri": [{ "name": "containerd" }], "architectures": ["amd64"] }] }],
                 "machineTypes": [{ "name": "local", "cpu": "2", "gpu": "0", "memory": "4Gi", "architecture": "amd64" }],
