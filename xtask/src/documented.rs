@@ -1,5 +1,6 @@
 //! Every command that the documentation tells people to type is one that there is.
 
+mod messages;
 mod names;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 /// Where people are told what to type.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 23] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/README.md",
@@ -17,6 +18,7 @@ const TEXTS: [&str; 22] = [
     "docs/alternatives.md",
     "docs/configuration.md",
     "docs/development.md",
+    "docs/faq.md",
     "docs/finding-your-way.md",
     "docs/halt.md",
     "docs/installation.md",
@@ -50,16 +52,20 @@ struct Told {
     whole: bool,
 }
 
-/// Lines of the fenced blocks for a shell, with continued lines joined; and what stands in single back-ticks elsewhere.
+/// Lines of the fenced blocks for a shell, with continued lines joined; those after a prompt; and what stands in single back-ticks elsewhere.
 fn commands(text: &str) -> Vec<Told> {
     let mut found = Vec::new();
     let mut add = |command: &str, whole| found.push(Told { words: words(command), whole });
-    let mut block: Option<bool> = None;
+    // The language of the block that the line is in.
+    let mut block: Option<&str> = None;
     let mut continued = String::new();
     for line in text.lines() {
         if let Some(language) = line.trim_start().strip_prefix("```") {
-            block = if block.is_some() { None } else { Some(language == "sh") };
-        } else if block == Some(true) {
+            block = if block.is_some() { None } else { Some(language) };
+        } else if block == Some("console") {
+            // What stands below was printed.
+            line.strip_prefix("$ ").into_iter().for_each(|command| add(command, true));
+        } else if block == Some("sh") {
             match line.split(" #").next().unwrap_or_default().trim_end().strip_suffix('\\') {
                 Some(part) => continued.push_str(part),
                 None => add(&format!("{}{line}", std::mem::take(&mut continued)), true),
@@ -200,7 +206,14 @@ fn exists(file: &str) -> bool {
 
 #[test]
 fn commands_are_found_in_blocks_and_in_sentences() {
-    let text = "Say `cargo xtask a` or\n\n```sh\n# a comment\nX=1 cargo xtask b \\   # why\n    --c … # d\n```\n```yaml\ncargo: e\n```\n";
+    let text = "Say `cargo xtask a` or\n\n```sh\n# a comment\nX=1 cargo xtask b \\   # why\n    --c … # d\n```\n```yaml\ncargo: e\n```\n```console\n$ cargo xtask f | g\nf\n```\n";
     let found: Vec<_> = commands(text).into_iter().map(|told| (told.words.join(" "), told.whole)).collect();
-    assert_eq!(found, [("cargo xtask a".to_owned(), false), ("cargo xtask b --c".to_owned(), true)]);
+    assert_eq!(
+        found,
+        [
+            ("cargo xtask a".to_owned(), false),
+            ("cargo xtask b --c".to_owned(), true),
+            ("cargo xtask f".to_owned(), true)
+        ]
+    );
 }

@@ -7,6 +7,7 @@ pub mod kernel;
 mod landscape;
 mod node;
 mod policy;
+pub mod printed;
 pub mod rbac;
 mod stage;
 mod traffic;
