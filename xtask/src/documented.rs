@@ -123,6 +123,34 @@ fn every_documented_xtask_command_parses() {
     assert!(parsed > 30, "only {parsed} commands were found");
 }
 
+/// Pages on which each `kubectl` of a block is followed by what it printed on a bed (`e2e::printed`).
+const SHOWING: [&str; 3] = ["docs/kubectl-resmgr.md", "docs/placement.md", "docs/troubleshooting.md"];
+/// What prints nothing that a reader would look for.
+const SILENT: [&str; 1] = ["kubectl resmgr --help"];
+
+#[test]
+fn usage_and_troubleshooting_show_what_commands_print() {
+    let mut shown = 0;
+    for page in SHOWING {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        for block in e2e::printed::blocks(&text).unwrap() {
+            for (asked, printed) in block.shown {
+                assert!(
+                    !printed.trim().is_empty(),
+                    "{page}: nothing stands below ({asked}): `cargo xtask docs --renew`"
+                );
+                shown += 1;
+            }
+        }
+        for block in text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let silent = |line: &&str| line.starts_with("kubectl ") && !SILENT.contains(line);
+            let found: Vec<&str> = block.lines().filter(silent).collect();
+            assert!(found.is_empty(), "{page}: nothing stands below {found:?}");
+        }
+    }
+    assert!(shown > 12, "only {shown} commands show what they print");
+}
+
 #[test]
 fn every_documented_command_of_the_plugin_parses() {
     let mut parsed = 0;

@@ -111,10 +111,10 @@ async fn corpus(stage: &Stage, garden: &Garden, progress: &Progress) -> anyhow::
 fn patches() -> anyhow::Result<Vec<(String, Value)>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(crate::root().join("examples/provider-config"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            let patch = serde_saphyr::from_str(&std::fs::read_to_string(&path)?).with_context(|| name(&path))?;
-            all.push((name(&path), patch));
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "yaml") {
+            let patch = serde_saphyr::from_str(&std::fs::read_to_string(&file)?).with_context(|| name(&file))?;
+            all.push((name(&file), patch));
         }
     }
     all.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -107,6 +107,8 @@ impl Garden {
         let kinds = ["Infrastructure", "ControlPlane", "Worker", "Network", "OperatingSystemConfig", "DNSRecord"];
         let mut resources: Vec<Value> =
             kinds.map(|kind| json!({ "kind": kind, "type": "local", "primary": true })).to_vec();
+        // That of `examples/shoot.yaml`.
+        resources.push(json!({ "kind": "Network", "type": "calico", "primary": true }));
         let registrations = [
             ("local", std::mem::take(&mut resources)),
             (EXTENSION_TYPE, vec![json!({ "kind": "Extension", "type": EXTENSION_TYPE })]),
