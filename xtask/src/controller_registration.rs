@@ -59,7 +59,7 @@ pub(crate) struct ControllerRegistrationArgs {
     /// Registry of both images, with a path where it has one.
     #[arg(long, env = "REGISTRY")]
     registry: Option<String>,
-    /// Tag of both images; a version, never `latest`.
+    /// Tag of both images; a version, never `latest`. The chart has the same version.
     #[arg(long)]
     tag: Option<String>,
     /// The digests that `cargo xtask images` wrote: images, and a chart in a registry, are then named by content, and a tag that
@@ -132,8 +132,8 @@ pub(crate) fn run(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Res
 }
 
 fn write(args: &ControllerRegistrationArgs, root: &Path) -> anyhow::Result<()> {
-    let charts = Charts::pack(root)?;
     let pins = args.digests.as_ref().map(|path| Pins::read(&root.join(path))).transpose()?;
+    let charts = Charts::pack(root, tag(args, pins.as_ref())?)?;
     let own = Own {
         controller: values::read(root, &args.values, &root.join(CHART))?.unwrap_or_default(),
         admission: values::read(root, &args.webhook.admission_values, &root.join(ADMISSION_RUNTIME_CHART))?
@@ -168,8 +168,9 @@ struct Charts {
 }
 
 impl Charts {
-    fn pack(root: &Path) -> Result<Self, image_builder::Error> {
-        let pack = |folder: &str| Chart::pack(&root.join(folder));
+    /// With the version that belongs to images of this tag.
+    fn pack(root: &Path, tag: &str) -> Result<Self, image_builder::Error> {
+        let pack = |folder: &str| Chart::pack_for(&root.join(folder), tag);
         let (runtime, application) = (pack(ADMISSION_RUNTIME_CHART)?, pack(ADMISSION_APPLICATION_CHART)?);
         Ok(Self { controller: pack(CHART)?, runtime, application })
     }
@@ -243,6 +244,15 @@ fn manifest(
         values: Values { images, own: own.controller }.checked()?,
         admission,
     })
+}
+
+/// The tag of the images: chart and images have one version, however they are named.
+fn tag<'a>(args: &'a ControllerRegistrationArgs, pins: Option<&'a Pins>) -> anyhow::Result<&'a str> {
+    match (&args.tag, pins) {
+        (Some(tag), _) => Ok(tag),
+        (None, Some(pins)) => Ok(pins.image(CONTROLLER_NAME)?.reference.tag()),
+        (None, None) => Ok(env!("CARGO_PKG_VERSION")),
+    }
 }
 
 /// Both images, where they are others than the chart's own.
@@ -393,6 +403,27 @@ mod tests {
             "r.example.com/c:1",
             "the chart is somebody's own"
         );
+    }
+
+    #[test]
+    fn the_chart_moves_with_the_tag() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let new = ["x", "--gardener", "new", "--deployment", "oci-repository", "--registry", TEAM];
+        for (words, pins, version) in [
+            (&["--tag", "v9.8.7"][..], None, "9.8.7"),
+            (&[], None, env!("CARGO_PKG_VERSION")),
+            (&[], Some(pins(&format!("{TEAM}/"), true)), concat!(env!("CARGO_PKG_VERSION"), "-tag-1-10")),
+        ] {
+            let args = Line::try_parse_from([&new[..], words].concat()).unwrap().args;
+            let charts = Charts::pack(root, tag(&args, pins.as_ref()).unwrap()).unwrap();
+            for chart in [&charts.controller, &charts.runtime, &charts.application] {
+                assert_eq!(chart.version, version, "{words:?}: {}", chart.name);
+            }
+            if pins.is_none() {
+                let text = manifest(&args, &charts, None, Own::default()).unwrap().to_string();
+                assert!(text.contains(&format!("{TEAM}/charts/{CONTROLLER_NAME}:{version}\n")), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod contents;
 mod html;
+mod renew;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -19,6 +20,11 @@ use contents::Contents;
 const MDBOOK: (&str, &str) = ("0.5.4", "search");
 /// The table of contents.
 pub(crate) const INDEX: &str = "docs/README.md";
+/// What a command printed is read to its end, without a scroll bar.
+const STYLE: (&str, &str) = (
+    "site.css",
+    "pre > code.language-console, pre > code.language-sh { white-space: pre-wrap; overflow-wrap: anywhere; }\n",
+);
 /// Where links to what is no page lead.
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
@@ -28,10 +34,16 @@ pub(crate) struct DocsArgs {
     /// Where to: `html/index.html` is the first page.
     #[arg(long, default_value = "dist/docs", value_name = "FOLDER")]
     output: PathBuf,
+    /// Instead brings a bed up, gives the commands whose output pages show, and writes into the pages what has changed. Needs root and Go.
+    #[arg(long, conflicts_with = "output")]
+    renew: bool,
 }
 
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &DocsArgs, root: &Path) -> anyhow::Result<()> {
+    if args.renew {
+        return renew::run(root);
+    }
     ensure_mdbook(root)?;
     let folder = root.join(&args.output);
     if folder.exists() {
@@ -51,6 +63,7 @@ pub(crate) fn run(args: &DocsArgs, root: &Path) -> anyhow::Result<()> {
     }
     write(&folder.join("src/SUMMARY.md"), &contents.summary())?;
     write(&folder.join("book.toml"), &book())?;
+    write(&folder.join(STYLE.0), STYLE.1)?;
     let output = Command::new("mdbook").arg("build").arg(&folder).output().context("cannot start mdbook")?;
     let printed = String::from_utf8_lossy(&output.stderr);
     ensure!(
@@ -97,7 +110,8 @@ pub(crate) fn ensure_mdbook(root: &Path) -> anyhow::Result<()> {
 fn book() -> String {
     format!(
         "[book]\ntitle = \"gardener-extension-cri-resmgr\"\nlanguage = \"en\"\nsrc = \"src\"\n\n[build]\nbuild-dir = \"html\"\ncreate-missing = false\n\n\
-         [output.html]\ngit-repository-url = \"{REPOSITORY}\"\nno-section-label = true\n\n[output.html.fold]\nenable = true\nlevel = 1\n"
+         [output.html]\ngit-repository-url = \"{REPOSITORY}\"\nno-section-label = true\nadditional-css = [\"{}\"]\n\n[output.html.fold]\nenable = true\nlevel = 1\n",
+        STYLE.0
     )
 }
 

@@ -1,5 +1,6 @@
 //! Every command that the documentation has people type is one that there is.
 
+mod messages;
 mod names;
 
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 /// Where people read what to type.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 23] = [
     "CONTRIBUTING.md",
     "README.md",
     "docs/README.md",
@@ -17,6 +18,7 @@ const TEXTS: [&str; 22] = [
     "docs/alternatives.md",
     "docs/configuration.md",
     "docs/development.md",
+    "docs/faq.md",
     "docs/finding-your-way.md",
     "docs/halt.md",
     "docs/installation.md",
@@ -50,16 +52,20 @@ struct TypedCommand {
     whole: bool,
 }
 
-/// Lines of the fenced blocks for a shell, with continued lines joined; and what stands in single back-ticks elsewhere.
+/// Lines of the fenced blocks for a shell, with continued lines joined; those after a prompt; and what stands in single back-ticks elsewhere.
 fn commands(text: &str) -> Vec<TypedCommand> {
     let mut found = Vec::new();
     let mut add = |command: &str, whole| found.push(TypedCommand { words: words(command), whole });
-    let mut block: Option<bool> = None;
+    // The language of the block that the line is in.
+    let mut block: Option<&str> = None;
     let mut continued = String::new();
     for line in text.lines() {
         if let Some(language) = line.trim_start().strip_prefix("```") {
-            block = if block.is_some() { None } else { Some(language == "sh") };
-        } else if block == Some(true) {
+            block = if block.is_some() { None } else { Some(language) };
+        } else if block == Some("console") {
+            // What stands below was printed.
+            line.strip_prefix("$ ").into_iter().for_each(|command| add(command, true));
+        } else if block == Some("sh") {
             match line.split(" #").next().unwrap_or_default().trim_end().strip_suffix('\\') {
                 Some(part) => continued.push_str(part),
                 None => add(&format!("{}{line}", std::mem::take(&mut continued)), true),
@@ -115,6 +121,34 @@ fn every_documented_xtask_command_parses() {
         parsed += 1;
     }
     assert!(parsed > 30, "only {parsed} commands were found");
+}
+
+/// Pages on which each `kubectl` of a block is followed by what it printed on a bed (`e2e::printed`).
+const SHOWING: [&str; 3] = ["docs/kubectl-resmgr.md", "docs/placement.md", "docs/troubleshooting.md"];
+/// What prints nothing that a reader would look for.
+const SILENT: [&str; 1] = ["kubectl resmgr --help"];
+
+#[test]
+fn usage_and_troubleshooting_show_what_commands_print() {
+    let mut shown = 0;
+    for page in SHOWING {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        for block in e2e::printed::blocks(&text).unwrap() {
+            for (asked, printed) in block.shown {
+                assert!(
+                    !printed.trim().is_empty(),
+                    "{page}: nothing stands below ({asked}): `cargo xtask docs --renew`"
+                );
+                shown += 1;
+            }
+        }
+        for block in text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let silent = |line: &&str| line.starts_with("kubectl ") && !SILENT.contains(line);
+            let found: Vec<&str> = block.lines().filter(silent).collect();
+            assert!(found.is_empty(), "{page}: nothing stands below {found:?}");
+        }
+    }
+    assert!(shown > 12, "only {shown} commands show what they print");
 }
 
 #[test]
@@ -200,7 +234,14 @@ fn exists(file: &str) -> bool {
 
 #[test]
 fn commands_are_found_in_blocks_and_in_sentences() {
-    let text = "Say `cargo xtask a` or\n\n```sh\n# a comment\nX=1 cargo xtask b \\   # why\n    --c … # d\n```\n```yaml\ncargo: e\n```\n";
+    let text = "Say `cargo xtask a` or\n\n```sh\n# a comment\nX=1 cargo xtask b \\   # why\n    --c … # d\n```\n```yaml\ncargo: e\n```\n```console\n$ cargo xtask f | g\nf\n```\n";
     let found: Vec<_> = commands(text).into_iter().map(|command| (command.words.join(" "), command.whole)).collect();
-    assert_eq!(found, [("cargo xtask a".to_owned(), false), ("cargo xtask b --c".to_owned(), true)]);
+    assert_eq!(
+        found,
+        [
+            ("cargo xtask a".to_owned(), false),
+            ("cargo xtask b --c".to_owned(), true),
+            ("cargo xtask f".to_owned(), true)
+        ]
+    );
 }

@@ -116,7 +116,8 @@ struct BuildContext {
 /// Runs the command in the repository at `root`.
 pub(crate) fn run(args: &ImagesArgs, root: &Path) -> anyhow::Result<()> {
     let definitions = ImageDefinition::read_all(&root.join("deploy/images"))?;
-    let charts = CHARTS.iter().map(|chart| Chart::pack(&root.join(chart))).collect::<Result<Vec<_>, _>>()?;
+    let charts =
+        CHARTS.iter().map(|chart| Chart::pack_for(&root.join(chart), &args.tag)).collect::<Result<Vec<_>, _>>()?;
     let platforms: BTreeSet<Platform> = args.platforms.iter().copied().collect();
     check(args, &definitions, &charts, &platforms)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

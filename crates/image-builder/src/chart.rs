@@ -8,9 +8,9 @@ use serde::Deserialize;
 use crate::tree::{Node, Tree};
 use crate::{Error, gzip};
 
-/// What of a chart's folder belongs into its archive; test values and the like do not.
-const PARTS: [&str; 8] =
-    ["Chart.yaml", "Chart.lock", "values.yaml", "values.schema.json", "README.md", "templates", "crds", "charts"];
+/// What of a chart's folder belongs into its archive, beside `Chart.yaml`; test values and the like do not.
+const PARTS: [&str; 7] =
+    ["Chart.lock", "values.yaml", "values.schema.json", "README.md", "templates", "crds", "charts"];
 /// Mode of every file in it: a checkout's umask must not show.
 const FILE_MODE: u32 = 0o644;
 
@@ -21,7 +21,7 @@ pub struct Chart {
     pub name: String,
     /// Its own version.
     pub version: String,
-    /// `Chart.yaml` as it is.
+    /// `Chart.yaml` as it is in the archive.
     pub metadata: String,
     /// The gzipped tar.
     pub archive: Vec<u8>,
@@ -40,11 +40,34 @@ impl Chart {
     /// # Errors
     /// [`Error::Chart`] when `Chart.yaml` has no name or version or the folder holds something that is no plain file.
     pub fn pack(folder: &Path) -> Result<Self, Error> {
+        Self::pack_with(folder, None)
+    }
+
+    /// The same for images of this tag, whose version takes the place of both in `Chart.yaml`, as by `helm package --version … --app-version …`:
+    /// the tag itself where it is a version, with or without `v` before it, else the chart's own version with the tag behind it.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
+    pub fn pack_for(folder: &Path, tag: &str) -> Result<Self, Error> {
+        Self::pack_with(folder, Some(tag))
+    }
+
+    fn pack_with(folder: &Path, tag: Option<&str>) -> Result<Self, Error> {
         let wrong = |reason: String| Error::Chart { path: folder.to_path_buf(), reason };
         let path = folder.join("Chart.yaml");
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let Metadata { name, version } =
-            serde_saphyr::from_str(&text).map_err(|error| wrong(format!("Chart.yaml: {error}")))?;
+        let mut text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let read = |text: &str| -> Result<Metadata, Error> {
+            serde_saphyr::from_str(text).map_err(|error| wrong(format!("Chart.yaml: {error}")))
+        };
+        let Metadata { name, mut version } = read(&text)?;
+        if let Some(tag) = tag {
+            let wanted = version_for(&version, tag);
+            text = with_version(&text, &wanted);
+            version = read(&text)?.version;
+            if version != wanted {
+                return Err(wrong("Chart.yaml has its version in another form than `version: …`".to_owned()));
+            }
+        }
         let mut tree = Tree::new();
         for part in PARTS {
             let path = folder.join(part);
@@ -52,6 +75,8 @@ impl Chart {
                 add(&mut tree, &format!("{name}/{part}"), &path)?;
             }
         }
+        let file = Node::File { mode: FILE_MODE, content: text.clone().into_bytes() };
+        tree.insert(&format!("{name}/Chart.yaml"), file)?;
         let archive = gzip::compress(&tree.to_tar()?)?;
         Ok(Self { name, version, metadata: text, archive })
     }
@@ -61,6 +86,40 @@ impl Chart {
     pub fn file_name(&self) -> String {
         format!("{}-{}.tgz", self.name, self.version)
     }
+}
+
+/// The version of a chart for images of this tag; a chart must have a semantic one.
+fn version_for(own: &str, tag: &str) -> String {
+    let version = tag.strip_prefix('v').unwrap_or(tag);
+    if is_version(version) {
+        return version.to_owned();
+    }
+    // One identifier that is no number, so that zeros may lead it.
+    format!("{own}-tag-{}", tag.replace(['.', '_'], "-"))
+}
+
+/// `1.2.3` or `1.2.3-rc.1`; what tags cannot hold is not looked for.
+fn is_version(text: &str) -> bool {
+    let (numbers, rest) = text.split_once('-').map_or((text, None), |(numbers, rest)| (numbers, Some(rest)));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let leads_zeros = |part: &str| part.len() > 1 && part.starts_with('0');
+    let identifier = |part: &str| {
+        let allowed = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        !part.is_empty() && allowed && !(digits(part) && leads_zeros(part))
+    };
+    let numbers: Vec<&str> = numbers.split('.').collect();
+    numbers.len() == 3
+        && numbers.iter().all(|part| digits(part) && !leads_zeros(part))
+        && rest.is_none_or(|rest| rest.split('.').all(identifier))
+}
+
+/// `Chart.yaml` with this as version of the chart and of its application.
+fn with_version(text: &str, version: &str) -> String {
+    let line = |line: &str| match line.split_once(':') {
+        Some((key @ ("version" | "appVersion"), _)) => format!("{key}: {version}\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 fn add(tree: &mut Tree, name: &str, path: &Path) -> Result<(), Error> {
@@ -106,6 +165,34 @@ mod tests {
         let tree = Tree::from_tar(&gzip::decompress(&packed.archive, "chart").unwrap(), "chart").unwrap();
         assert_eq!(tree.file("some/templates/a.yaml"), Some(&b"a"[..]));
         assert!(tree.get("some/ci").is_none());
+    }
+
+    #[test]
+    fn a_chart_has_the_version_of_its_images() {
+        let folder = tempfile::tempdir().unwrap();
+        chart(folder.path());
+        let path = folder.path().join("Chart.yaml");
+        fs::write(&path, "# version: of what\nname: some\nversion: 1.2.3\nappVersion: 1.2.2\n").unwrap();
+        for (tag, version) in [
+            ("2.0.0", "2.0.0"),
+            ("v2.0.0-rc.1", "2.0.0-rc.1"),
+            ("1.2.3", "1.2.3"),
+            ("1.10", "1.2.3-tag-1-10"),
+            ("01.2.3", "1.2.3-tag-01-2-3"),
+            ("1.2.3-01", "1.2.3-tag-1-2-3-01"),
+            ("7f9c2ba_dirty", "1.2.3-tag-7f9c2ba-dirty"),
+        ] {
+            assert!(is_version(version), "{version}");
+            let packed = Chart::pack_for(folder.path(), tag).unwrap();
+            assert_eq!(packed.file_name(), format!("some-{version}.tgz"));
+            let tree = Tree::from_tar(&gzip::decompress(&packed.archive, "chart").unwrap(), "chart").unwrap();
+            let inside = format!("# version: of what\nname: some\nversion: {version}\nappVersion: {version}\n");
+            assert_eq!(tree.file("some/Chart.yaml"), Some(inside.as_bytes()), "{tag}");
+            assert_eq!(packed.metadata, inside);
+        }
+        fs::write(&path, "name: some\n\"version\": 1.2.3\n").unwrap();
+        assert!(Chart::pack(folder.path()).is_ok());
+        assert!(Chart::pack_for(folder.path(), "2.0.0").is_err(), "it would say 1.2.3");
     }
 
     #[test]

@@ -54,9 +54,10 @@ impl Contents {
         own.into_iter().chain(listed)
     }
 
-    /// mdBook's table of contents. A page stands in it once: where the index lists it first.
+    /// mdBook's table of contents. A page stands in it once: where the index lists it first. The index itself comes last, because mdBook takes the first page for the
+    /// site's start page, which is the README.
     pub(super) fn summary(&self) -> String {
-        let mut out = format!("# Summary\n\n[All pages]({})\n", place(Path::new(INDEX)).display());
+        let mut out = "# Summary\n".to_owned();
         for (title, entries) in &self.parts {
             out.extend(["\n# ", title.as_str(), "\n\n"]);
             for Entry { title, page, depth } in entries {
@@ -64,7 +65,7 @@ impl Contents {
                 out.extend(["  ".repeat(*depth).as_str(), "- [", title.as_str(), "](", to.as_str(), ")\n"]);
             }
         }
-        out
+        out + &format!("\n[All pages]({})\n", place(Path::new(INDEX)).display())
     }
 }
 
@@ -82,7 +83,7 @@ mod tests {
         assert_eq!(pages, [INDEX, "README.md", "docs/b/c.md", "docs/d.md"]);
         assert_eq!(
             contents.summary(),
-            "# Summary\n\n[All pages](docs/index.md)\n\n# One\n\n- [A](index.md)\n  - [B](docs/b/c.md)\n\n# Two\n\n- [D](docs/d.md)\n"
+            "# Summary\n\n# One\n\n- [A](index.md)\n  - [B](docs/b/c.md)\n\n# Two\n\n- [D](docs/d.md)\n\n[All pages](docs/index.md)\n"
         );
     }
 

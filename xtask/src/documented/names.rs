@@ -43,7 +43,7 @@ fn read(name: &str) -> String {
 }
 
 /// Pages for owners and operators, with their text.
-fn pages() -> Vec<(String, String)> {
+pub(super) fn pages() -> Vec<(String, String)> {
     let mut names = vec!["README.md".to_owned()];
     for folder in ["docs", "docs/runbooks"] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {

@@ -7,6 +7,7 @@ mod gardener_shoot;
 pub mod kernel;
 mod node;
 mod policy;
+pub mod printed;
 pub mod rbac;
 mod test_environment;
 mod traffic;

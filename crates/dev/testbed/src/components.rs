@@ -84,6 +84,14 @@ pub const PROMETHEUS_CONFIGURATION: Component = Component {
     versioned_by: "github.com/prometheus-operator/prometheus-operator",
     recipe: Recipe::Plain,
 };
+/// kubectl, whose words pages show: a few lines of ours around its module, because its main program's module is all of Kubernetes.
+pub const KUBECTL: Component = Component {
+    name: "kubectl",
+    family: "kubectl",
+    package: ".",
+    versioned_by: "k8s.io/kubectl",
+    recipe: Recipe::Plain,
+};
 /// Helm itself, which renders the extension's chart as gardenlet does.
 pub const HELM: Component = component("helm", "helm", "helm.sh/helm/v3/cmd/helm");
 /// kind itself, which loads image archives into the nodes of its clusters.

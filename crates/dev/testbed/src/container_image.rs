@@ -13,7 +13,7 @@ use image_builder::tree::{Node, Tree};
 pub const BUSYBOX_IMAGE: &str = "testbed.local/busybox:1.35.0";
 
 /// Applets that get a name of their own below `/bin`.
-const APPLETS: &[&str] = &["cat", "httpd", "ls", "nc", "sh", "sleep", "wget"];
+const APPLETS: &[&str] = &["cat", "grep", "httpd", "ls", "nc", "sh", "sleep", "wget"];
 
 /// Writes the image into `dir` as a docker archive.
 ///

@@ -71,6 +71,7 @@ async fn judge(
     // The replicas read the new token within a minute; the rotation below needs it.
     replicas::replace_garden_account(environment).await?;
     corpus(environment, garden, progress).await?;
+    examples(garden, progress).await?;
     ratchet(garden).await?;
     progress.step("what was in effect passes unchanged, and nothing else does");
     garden.ensure_others_pass().await?;
@@ -84,7 +85,7 @@ fn with_fallback(text: &str) -> Value {
     json!({ "configs": { "fallback": text } })
 }
 
-/// Each configuration that is kept for tests: the webhook's verdict and that of the real controller, which has no base configuration here.
+/// Each configuration that is kept for tests, and each example: the webhook's verdict and that of the real controller, which has no base configuration here.
 async fn corpus(environment: &TestEnvironment, garden: &Garden, progress: &Progress) -> anyhow::Result<()> {
     let configurations = configurations()?;
     let judged: Vec<(bool, String)> = futures::stream::iter(configurations.iter().enumerate())
@@ -108,6 +109,36 @@ async fn corpus(environment: &TestEnvironment, garden: &Garden, progress: &Progr
         "{} configurations, {valid} of them valid: each verdict is that of the controller's reconcile",
         judged.len()
     ));
+    Ok(())
+}
+
+/// The patches of a Shoot in `examples/provider-config/`, by name.
+fn patches() -> anyhow::Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(crate::root().join("examples/provider-config"))? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "yaml") {
+            let patch = serde_saphyr::from_str(&std::fs::read_to_string(&file)?).with_context(|| name(&file))?;
+            all.push((name(&file), patch));
+        }
+    }
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    ensure!(!all.is_empty(), "no example of a configuration");
+    Ok(all)
+}
+
+/// Each example of a Shoot and of a configuration as its README says: the Shoot created, and patched with one configuration after the other.
+async fn examples(garden: &Garden, progress: &Progress) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(crate::root().join("examples/shoot.yaml"))?;
+    let shoot: Value = serde_saphyr::from_str(&text)?;
+    garden.create(&shoot).await.context("examples/shoot.yaml")?;
+    let name = shoot["metadata"]["name"].as_str().context("a Shoot without a name")?;
+    let patches = patches()?;
+    for (file, patch) in &patches {
+        garden.change(name, patch).await.with_context(|| file.clone())?;
+    }
+    garden.delete(name).await?;
+    progress.step(&format!("gardener-apiserver has taken examples/shoot.yaml and {} patches of it", patches.len()));
     Ok(())
 }
 
@@ -135,6 +166,12 @@ fn configurations() -> anyhow::Result<Vec<(String, Value)>> {
                 "backend": "nri-plugins", "nri": { "policies": { "default": policy } } }),
             ));
         }
+    }
+    for (name, patch) in patches()? {
+        all.push((
+            format!("examples/provider-config/{name}"),
+            patch["spec"]["extensions"][0]["providerConfig"].clone(),
+        ));
     }
     Ok(all)
 }

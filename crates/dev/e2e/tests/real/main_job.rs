@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use e2e::{NodeFacts, Readiness, Traffic, Workload};
+use e2e::{Artifacts, NodeFacts, Readiness, Traffic, Workload, printed};
 use extension_config::names::node::KUBELET_UNIT;
 
 use crate::in_environment;
@@ -62,9 +62,10 @@ fn on_and_off_four_times_with_a_pod_running_throughout() {
     });
 }
 
-/// A reconcile with nothing new, a new agent pod and a restarted controller restart neither kubelet nor the daemon.
+/// A reconcile with nothing new, a new agent pod and a restarted controller restart neither kubelet nor the daemon. Then, on the same bed, pages
+/// show what their commands print.
 #[test]
-fn nothing_new_restarts_nothing() {
+fn nothing_new_restarts_nothing_and_pages_show_what_is_printed() {
     in_environment("no-op", 1, async |environment, progress| {
         environment.switch_on(None).await?;
         let worker = &environment.bed.workers()[0];
@@ -77,6 +78,12 @@ fn nothing_new_restarts_nothing() {
         let after = NodeFacts::observe(worker).await?;
         ensure!(before.kubelet_invocation == after.kubelet_invocation, "kubelet was restarted");
         ensure!(before.daemon_pid == after.daemon_pid, "the daemon was restarted");
+
+        let pages = printed::pages(&crate::root())?;
+        let xtask = Artifacts::from_env()?.xtask;
+        let printed = printed::print(environment, &crate::root(), &pages, &xtask, progress).await?;
+        let stale = printed::stale(&pages, &printed)?;
+        ensure!(stale.is_empty(), "`cargo xtask docs --renew` writes pages anew:\n{}", stale.join("\n"));
         Ok(())
     });
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use e2e::Artifacts;
 use extension_config::names::{CONTROLLER_NAME, EXTENSION_TYPE};
@@ -74,8 +74,18 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
         ensure!(resource["lifecycle"] == lifecycle, "{words}: {resource}");
         let enabled = resource["autoEnable"] == json!(["shoot"]);
         ensure!(enabled == arguments.contains(&"--enable-for-all"), "{words}: {resource}");
+        if arguments.contains(&"oci-repository") {
+            let chart = &stored[0]["helm"]["ociRepository"]["ref"];
+            ensure!(
+                chart.as_str().is_some_and(|chart| chart.ends_with(":1.2.3")),
+                "the chart is {chart}, the tag 1.2.3"
+            );
+        }
         progress.step(&format!("gardener-apiserver has taken what {words} writes"));
     }
+
+    upgrade_and_back(&garden, &xtask, bed.dir()).await.context("upgrade and back, as the page tells it")?;
+    progress.step("upgraded and gone back with values of the operator's own");
 
     // gardener-operator's own kind is a CRD in the runtime cluster.
     bed.main_seed().apply_crds(&["example/operator/10-crd-operator.gardener.cloud_extensions.yaml"]).await?;
@@ -98,6 +108,44 @@ async fn check(bed: &Bed, progress: &Progress) -> anyhow::Result<()> {
     let error = garden.register(Path::new(&file)).await.err().context("globallyEnabled was taken")?;
     ensure!(format!("{error:#}").contains("globallyEnabled"), "{error:#}");
     check_old(&for_all_versions, Path::new(&file), progress).await
+}
+
+/// The steps of `docs/installation.md`: the same values with another tag, applied; then the file of before again.
+async fn upgrade_and_back(garden: &Garden, xtask: &str, dir: &Path) -> anyhow::Result<()> {
+    let own = json!({ "imagePullSecrets": [{ "name": "ours" }], "configs": { "fallback": { "policy": { "Active": "none" } } } });
+    let values = dir.join("our-values.yaml").display().to_string();
+    std::fs::write(&values, own.to_string())?;
+    let mut files = Vec::new();
+    for tag in ["0.1.0", "0.2.0"] {
+        let file = dir.join(format!("registration-{tag}.yaml"));
+        let name = file.display().to_string();
+        let words = ["controller-registration", "--registry", "registry.example.com/team", "--tag", tag];
+        run(xtask, &[&words[..], &["--values", &values, "--output", &name]].concat()).await?;
+        files.push((tag, file));
+    }
+    let [former, new] = &files[..] else { bail!("two files") };
+    let mut first: Option<Value> = None;
+    for (tag, file) in [former, new, former] {
+        let stored = garden.apply(file).await.with_context(|| file.display().to_string())?;
+        let config = &stored["providerConfig"];
+        let values = &config["values"];
+        let kept = own.as_object().into_iter().flatten().all(|(key, value)| values[key] == *value);
+        ensure!(kept && values["image"]["tag"] == *tag, "{tag}: {values}");
+        let vector = values["imageVectorOverwrite"].as_str().unwrap_or_default();
+        ensure!(vector.contains(&format!("tag: \"{tag}\"")), "{tag}: {vector}");
+        let metadata = String::from_utf8(file_of_chart(&stored, "Chart.yaml")?)?;
+        ensure!(metadata.contains(&format!("\nversion: {tag}\n")), "{tag}: {metadata}");
+        if *tag == "0.1.0" {
+            ensure!(first.get_or_insert_with(|| config.clone()) == config, "going back leads elsewhere");
+        }
+    }
+    garden.forget(&former.1).await
+}
+
+/// A file of the chart in a ControllerDeployment.
+fn file_of_chart(deployment: &Value, name: &str) -> anyhow::Result<Vec<u8>> {
+    let path = format!("{CONTROLLER_NAME}/{name}");
+    Ok(chart_inside(deployment)?.file(&path).with_context(|| format!("no {path} in the chart"))?.to_vec())
 }
 
 /// The same before the types of an old Gardener: what is for all versions, and what is for old ones alone.
@@ -140,6 +188,30 @@ impl Garden {
         outcome.map(|()| stored)
     }
 
+    /// As `kubectl apply --server-side`; gives the first object as it is stored.
+    async fn apply(&self, file: &Path) -> anyhow::Result<Value> {
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(file)?)?;
+        let mut stored = Vec::new();
+        for object in &objects {
+            let url = format!("{}?{QUERY}&fieldManager=kubectl", path(object, Some(EXTENSION_TYPE))?);
+            let request = http::Request::builder()
+                .method(http::Method::PATCH)
+                .uri(url)
+                .header("Content-Type", "application/apply-patch+yaml");
+            stored.push(self.client.request(request.body(object.to_string().into_bytes())?).await?);
+        }
+        stored.into_iter().next().context("a file without objects")
+    }
+
+    /// Deletes the objects of a file, the last first.
+    async fn forget(&self, file: &Path) -> anyhow::Result<()> {
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(file)?)?;
+        for object in objects.iter().rev() {
+            self.request(http::Method::DELETE, &path(object, Some(EXTENSION_TYPE))?, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
     async fn create(&self, object: &Value) -> anyhow::Result<Value> {
         let kind = &object["kind"];
         let url = format!("{}?{QUERY}", path(object, None)?);
@@ -161,11 +233,15 @@ fn path(object: &Value, name: Option<&str>) -> anyhow::Result<String> {
     Ok(format!("/apis/{version}/{plural}{}", name.map(|name| format!("/{name}")).unwrap_or_default()))
 }
 
-/// The chart in a ControllerDeployment, unpacked, is the chart's folder file by file.
-fn ensure_chart_inside(deployment: &Value) -> anyhow::Result<()> {
+fn chart_inside(deployment: &Value) -> anyhow::Result<Tree> {
     let chart = deployment["providerConfig"]["chart"].as_str().context("no chart")?;
     let archive = base64::engine::general_purpose::STANDARD.decode(chart)?;
-    let inside = Tree::from_tar(&gzip::decompress(&archive, "chart")?, "chart")?;
+    Ok(Tree::from_tar(&gzip::decompress(&archive, "chart")?, "chart")?)
+}
+
+/// The chart in a ControllerDeployment, unpacked, is the chart's folder file by file.
+fn ensure_chart_inside(deployment: &Value) -> anyhow::Result<()> {
+    let inside = chart_inside(deployment)?;
     let folder = crate::root().join("charts").join(CONTROLLER_NAME);
     let Chart { name, .. } = Chart::pack(&folder)?;
     let mut files = 0;

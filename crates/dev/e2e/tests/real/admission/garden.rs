@@ -107,6 +107,8 @@ impl Garden {
         let kinds = ["Infrastructure", "ControlPlane", "Worker", "Network", "OperatingSystemConfig", "DNSRecord"];
         let mut resources: Vec<Value> =
             kinds.map(|kind| json!({ "kind": kind, "type": "local", "primary": true })).to_vec();
+        // That of `examples/shoot.yaml`.
+        resources.push(json!({ "kind": "Network", "type": "calico", "primary": true }));
         let registrations = [
             ("local", std::mem::take(&mut resources)),
             (EXTENSION_TYPE, vec![json!({ "kind": "Extension", "type": EXTENSION_TYPE })]),
@@ -119,7 +121,7 @@ impl Garden {
         let profile = json!({ "apiVersion": "core.gardener.cloud/v1beta1", "kind": "CloudProfile", "metadata": { "name": "local" },
             "spec": {
                 "type": "local",
-                "kubernetes": { "versions": [{ "version": "1.34.1" }] },
+                "kubernetes": { "versions": [{ "version": "1.34.0" }, { "version": "1.34.1" }] },
                 "machineImages": [{ "name": "local", "versions": [
                     { "version": "1.0.0", "cri": [{ "name": "containerd" }], "architectures": ["amd64"] }] }],
                 "machineTypes": [{ "name": "local", "cpu": "2", "gpu": "0", "memory": "4Gi", "architecture": "amd64" }],
