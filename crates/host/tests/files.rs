@@ -39,19 +39,19 @@ fn write_atomic_sets_content_and_mode_and_leaves_no_temporary() {
 fn ensure_file_does_not_touch_an_equal_file() {
     let (directory, root) = root();
     let path = directory.path().join("etc/a");
-    let look = || {
+    let snapshot = || {
         let metadata = fs::metadata(&path).expect("metadata");
         (metadata.ino(), metadata.mtime_nsec(), metadata.ctime_nsec())
     };
     assert_eq!(root.ensure_file("/etc/a", b"1", PLAIN).expect("new"), Change::Content);
-    let first = look();
+    let first = snapshot();
     assert_eq!(root.ensure_file("/etc/a", b"1", PLAIN).expect("same"), Change::Unchanged);
-    assert_eq!(look(), first);
+    assert_eq!(snapshot(), first);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
     assert_eq!(root.ensure_file("/etc/a", b"1", PLAIN).expect("mode"), Change::Attributes);
-    assert_eq!(look().0, first.0, "the file itself stays");
+    assert_eq!(snapshot().0, first.0, "the file itself stays");
     assert_eq!(root.ensure_file("/etc/a", b"2", PLAIN).expect("content"), Change::Content);
-    assert_ne!(look().0, first.0, "never written in place");
+    assert_ne!(snapshot().0, first.0, "never written in place");
     // Same length, other content.
     assert_eq!(root.ensure_file("/etc/a", b"3", PLAIN).expect("content"), Change::Content);
 }

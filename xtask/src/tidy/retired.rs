@@ -71,6 +71,7 @@ const RETIRED: &[Retired] = retired! {
     }
     &["crates/dev/testbed/"] => { "Launch": "Spawn", "Verdict": "Assessment" }
     &["crates/dev/fake-nri-runtime/"] => { "Ground": "Fixture", "ground": "fixture", "tell": "notify" }
+    &["crates/dev/fake-kube-api/"] => { "announce": "broadcast_change" }
     &["crates/dev/fake-systemd/"] => { "tell": "emit", "play": "start" }
     &["crates/dev/e2e/src/", "xtask/src/e2e.rs"] => { "Landscape": "GardenerShoot", "landscape": "gardener_shoot" }
     &["crates/dev/sandbox/src/"] => { "Ground": "ControlPlanes", "BedFaults": "SandboxFaults", "look": "observe", "tell": "report" }

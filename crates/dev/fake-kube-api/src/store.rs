@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Sends the watches what was done under the lock.
-    pub(super) fn announce(&self, state: MutexGuard<'_, State>) {
+    pub(super) fn broadcast_change(&self, state: MutexGuard<'_, State>) {
         let revision = state.revision;
         drop(state);
         self.0.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);

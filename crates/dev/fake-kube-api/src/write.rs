@@ -53,7 +53,7 @@ impl Store {
         let resource = Resource::by_plural(group, plural)?;
         let mut state = self.lock();
         let created = create(&mut state, resource, namespace, object, writer)?;
-        self.announce(state);
+        self.broadcast_change(state);
         Ok(created)
     }
 
@@ -123,7 +123,7 @@ impl Store {
                 return Err(Failure::not_found(resource, name));
             }
             let created = create_applied(&mut state, resource, &key, object, writer)?;
-            self.announce(state);
+            self.broadcast_change(state);
             return Ok((created, true));
         };
         let old = Value::clone(&stored.object);
@@ -163,7 +163,7 @@ impl Store {
             apply::updated(&old, &new, &mut managers, writer);
         }
         let answer = finish_write(&mut state, &key, &old, new, managers);
-        self.announce(state);
+        self.broadcast_change(state);
         Ok((answer, false))
     }
 
@@ -189,7 +189,7 @@ impl Store {
         }
         if finalizers(&object).is_empty() {
             state.remove(&key);
-            self.announce(state);
+            self.broadcast_change(state);
             return Ok(Deleted::Gone(object));
         }
         if !is_deleting(&object) {
@@ -197,7 +197,7 @@ impl Store {
             metadata(&mut object).insert("deletionGracePeriodSeconds".to_owned(), json!(0));
             bump_generation(&mut object);
             object = Value::clone(&state.put(key, object, stored.managers));
-            self.announce(state);
+            self.broadcast_change(state);
         }
         Ok(Deleted::Pending(object))
     }

@@ -149,9 +149,9 @@ pub(super) async fn node_22_systemd_reloads(fixture: &mut NodeFixture<'_>) -> an
 /// A second `ExecStart=` makes kubelet's unit invalid: it runs on, and would never start again.
 pub(super) async fn node_24_an_invalid_override_is_repaired(fixture: &mut NodeFixture<'_>) -> anyhow::Result<()> {
     let before = fixture.be_installed().await?;
-    let spoil =
+    let corrupt =
         format!("printf '[Service]\\nExecStart=/bin/false\\n' >{}; systemctl daemon-reload", host::KUBELET_DROP_IN);
-    fixture.shell(&spoil).await?;
+    fixture.shell(&corrupt).await?;
     let loaded = || async {
         let state = fixture.shell("systemctl show --value -p LoadState kubelet").await?;
         ensure!(state.trim() == "loaded", "kubelet.service is {state}");
@@ -162,7 +162,7 @@ pub(super) async fn node_24_an_invalid_override_is_repaired(fixture: &mut NodeFi
     ensure!(after.kubelet_invocation == before.kubelet_invocation, "kubelet was restarted");
 
     fixture.kill_agent().await?;
-    fixture.shell(&spoil).await?;
+    fixture.shell(&corrupt).await?;
     fixture.shell("kill -9 $(systemctl show --value -p MainPID kubelet)").await?;
     wait_for("systemd to give kubelet up", SOON, || async {
         Ok((fixture.shell("systemctl show --value -p ActiveState kubelet").await?.trim() == "failed").then_some(()))
