@@ -84,7 +84,7 @@ async fn connect(connection: &Connection) -> anyhow::Result<Shoot> {
 async fn seed_of(connection: &Connection) -> anyhow::Result<Option<DynamicObject>> {
     let Some(kubeconfig) = &connection.seed_kubeconfig else { return Ok(None) };
     let (context, namespace) = (connection.seed_context.as_deref(), connection.seed_namespace.as_deref());
-    seed::look(kubeconfig, context, namespace).await.map(Some)
+    seed::extension(kubeconfig, context, namespace).await.map(Some)
 }
 
 async fn status(shoot: &Shoot, connection: &Connection, args: &StatusArgs, screen: Screen) -> anyhow::Result<Exit> {

@@ -163,7 +163,7 @@ mod tests {
         let answer = serde_json::json!({ "stage": "Clean", "files": files, "desired": "x".repeat(1 << 20),
           "containers": vec![container; 3], "taken": vec![taken; 1000] });
         let status = parse(answer.to_string().as_bytes()).unwrap();
-        let told = text(&status, 0, Style::Plain);
-        assert!(told.len() < 40_000, "{}", told.len());
+        let shown = text(&status, 0, Style::Plain);
+        assert!(shown.len() < 40_000, "{}", shown.len());
     }
 }

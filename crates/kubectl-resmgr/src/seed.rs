@@ -50,7 +50,7 @@ pub(crate) struct Condition {
 }
 
 /// The Extension in this namespace; without one, that of the only shoot that has one.
-pub(crate) async fn look(
+pub(crate) async fn extension(
     kubeconfig: &Path,
     context: Option<&str>,
     namespace: Option<&str>,

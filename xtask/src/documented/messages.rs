@@ -16,7 +16,7 @@ const SOURCES: [&str; 2] = ["crates", "charts"];
 const NOT_SHIPPED: &str = "crates/dev";
 
 /// Texts of the sources, each without its placeholders and in pieces.
-fn told() -> Vec<String> {
+fn texts() -> Vec<String> {
     let mut pieces = Vec::new();
     let mut folders: Vec<_> = SOURCES.map(|folder| root().join(folder)).into();
     while let Some(folder) = folders.pop() {
@@ -110,23 +110,23 @@ fn quotes(page: &str) -> Vec<String> {
 }
 
 /// Pieces of a quote that nothing tells.
-fn invented<'a>(quote: &'a str, told: &[String]) -> Vec<&'a str> {
+fn invented<'a>(quote: &'a str, texts: &[String]) -> Vec<&'a str> {
     let pieces =
         quote.split('…').map(|piece| piece.trim_matches([' ', ':', ';', '.', ','])).filter(|piece| !piece.is_empty());
-    pieces.filter(|piece| !told.iter().any(|text| text.contains(piece))).collect()
+    pieces.filter(|piece| !texts.iter().any(|text| text.contains(piece))).collect()
 }
 
 #[test]
-fn every_quoted_message_can_be_told() {
-    let mut told = told();
-    assert!(told.len() > 1000, "only {} texts were found in the sources", told.len());
-    told.extend(FOREIGN.map(str::to_owned));
+fn every_quoted_message_can_be_printed() {
+    let mut texts = texts();
+    assert!(texts.len() > 1000, "only {} texts were found in the sources", texts.len());
+    texts.extend(FOREIGN.map(str::to_owned));
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for (page, text) in pages() {
         for quote in quotes(&text) {
             seen += 1;
             wrong.extend(
-                invented(&quote, &told).into_iter().map(|piece| format!("{page}: *{quote}*: nothing says {piece:?}")),
+                invented(&quote, &texts).into_iter().map(|piece| format!("{page}: *{quote}*: nothing says {piece:?}")),
             );
         }
     }
@@ -137,10 +137,10 @@ fn every_quoted_message_can_be_told() {
 #[test]
 fn a_quote_that_nothing_tells_is_found() {
     let source = "// a \"comment\"\nlet c = '\"'; f(\"waiting for a slot ({slots} {nodes} at \\\n     a time)\"); g(\"a \\\"b\\\" {{c}}\")";
-    let told: Vec<String> = literals(source).iter().flat_map(|literal| fixed(literal)).collect();
-    assert_eq!(told, ["waiting for a slot (", " ", " at a time)", "a \"b\" {c}"]);
-    assert!(invented("waiting for a slot (… at a time): …", &told).is_empty());
-    assert_eq!(invented("waiting for the slot (… at a time)", &told), ["waiting for the slot ("]);
+    let texts: Vec<String> = literals(source).iter().flat_map(|literal| fixed(literal)).collect();
+    assert_eq!(texts, ["waiting for a slot (", " ", " at a time)", "a \"b\" {c}"]);
+    assert!(invented("waiting for a slot (… at a time): …", &texts).is_empty());
+    assert_eq!(invented("waiting for the slot (… at a time)", &texts), ["waiting for the slot ("]);
     let page = "*one two* and *one two\nthree* or **bold text here** `*a b c*`\n| *x y z* | b |\n```\n*d e f*\n```\n";
     assert_eq!(quotes(page), ["one two three", "x y z"]);
     assert!(Path::new(&root().join(NOT_SHIPPED)).is_dir());

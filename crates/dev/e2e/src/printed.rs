@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-pub use blocks::{Asked, Block, Place, Printed, Scene, blocks};
+pub use blocks::{Asked, Block, Location, Printed, Scene, blocks};
 pub use scenes::print;
 
 /// A page with blocks of this kind.

@@ -25,7 +25,7 @@ pub enum Scene {
 
 /// Where it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum Location {
     /// With the shoot's kubeconfig.
     Shoot,
     /// With the seed's.
@@ -40,7 +40,7 @@ pub struct Asked {
     /// When.
     pub scene: Scene,
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// The line after the prompt.
     pub command: String,
 }
@@ -69,7 +69,7 @@ impl Scene {
     }
 }
 
-impl Place {
+impl Location {
     const ALL: [Self; 3] = [Self::Shoot, Self::Seed, Self::Node];
 
     const fn word(self) -> &'static str {
@@ -107,7 +107,8 @@ fn block(lines: &[&str], fence: usize, mark: &str) -> anyhow::Result<Block> {
     let (scene, place) =
         mark.strip_suffix(MARK_END).and_then(|mark| mark.split_once(", ")).context("no `SCENE, PLACE -->`")?;
     let scene = Scene::ALL.into_iter().find(|one| one.word() == scene).with_context(|| format!("no scene {scene}"))?;
-    let place = Place::ALL.into_iter().find(|one| one.word() == place).with_context(|| format!("no place {place}"))?;
+    let place =
+        Location::ALL.into_iter().find(|one| one.word() == place).with_context(|| format!("no place {place}"))?;
     ensure!(lines.get(fence) == Some(&LANGUAGE), "the next line is not {LANGUAGE}");
     let first = fence + 1;
     let length = lines[first..].iter().position(|line| *line == FENCE).context("the block has no end")?;
@@ -181,15 +182,15 @@ mod tests {
 
     const PAGE: &str = "# Page\n\n<!-- printed on the bed: as desired, shoot -->\n```console\n$ a b\nx 5s\n$ c\n```\n\nMore\n<!-- printed on the bed: rolled back, node -->\n```console\n$ a b\ny\n```\n";
 
-    fn asked(scene: Scene, place: Place, command: &str) -> Asked {
+    fn asked(scene: Scene, place: Location, command: &str) -> Asked {
         Asked { scene, place, command: command.to_owned() }
     }
 
     fn printed(texts: [&str; 3]) -> Printed {
         let asked = [
-            asked(Scene::AsDesired, Place::Shoot, "a b"),
-            asked(Scene::AsDesired, Place::Shoot, "c"),
-            asked(Scene::RolledBack, Place::Node, "a b"),
+            asked(Scene::AsDesired, Location::Shoot, "a b"),
+            asked(Scene::AsDesired, Location::Shoot, "c"),
+            asked(Scene::RolledBack, Location::Node, "a b"),
         ];
         asked.into_iter().zip(texts.map(str::to_owned)).collect()
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use testbed::components::KUBECTL;
 use testbed::{BUSYBOX_IMAGE, Progress, patient, wait_for};
 
-use super::{Asked, Page, Place, Printed, Scene, blocks, blocks::is_other};
+use super::{Asked, Location, Page, Printed, Scene, blocks, blocks::is_other};
 use crate::{NodeFacts, TestEnvironment};
 
 /// Has the configuration and the pod of the first scene.
@@ -62,9 +62,9 @@ pub async fn print(
             Scene::AsDesired => {
                 configure(environment, &placed).await?;
                 run_the_pod(environment, &yaml_of(root, PLACEMENT, "kind: Pod")?).await?;
-                let asked = Asked { scene, place: Place::Shoot, command: ADJUSTMENT.to_owned() };
-                let told = give(environment, root, programs.path(), &asked).await?;
-                ensure!(told.starts_with("adjustment.criresmgr.intel.com/quiet-db "), "{ADJUSTMENT}: {told}");
+                let asked = Asked { scene, place: Location::Shoot, command: ADJUSTMENT.to_owned() };
+                let reported = give(environment, root, programs.path(), &asked).await?;
+                ensure!(reported.starts_with("adjustment.criresmgr.intel.com/quiet-db "), "{ADJUSTMENT}: {reported}");
             }
             Scene::RolledBack => {
                 configure(environment, &failing).await?;
@@ -176,12 +176,12 @@ async fn settled(
 async fn give(environment: &TestEnvironment, root: &Path, programs: &Path, asked: &Asked) -> anyhow::Result<String> {
     let both = format!("{{ {}\n}} 2>&1", asked.command);
     let kubeconfig = match asked.place {
-        Place::Node => {
+        Location::Node => {
             let worker = environment.bed.workers().first().context("a bed without workers")?;
             return Ok(worker.exec(&["/bin/sh", "-c", &both]).await?.stdout);
         }
-        Place::Shoot => environment.bed.shoot().admin_kubeconfig(),
-        Place::Seed => environment.bed.seed().admin_kubeconfig(),
+        Location::Shoot => environment.bed.shoot().admin_kubeconfig(),
+        Location::Seed => environment.bed.seed().admin_kubeconfig(),
     };
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = tokio::process::Command::new("/bin/sh");
