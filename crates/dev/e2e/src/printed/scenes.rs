@@ -70,7 +70,7 @@ pub async fn print(
                 configure(environment, &failing).await?;
                 wait_for("the node to be rolled back", CHANGE, || async {
                     let report = report(environment).await?;
-                    ensure!(report["environment"] == "RolledBack", "{report}");
+                    ensure!(report["stage"] == "RolledBack", "{report}");
                     Ok(Some(()))
                 })
                 .await?;
