@@ -197,7 +197,7 @@ mod tests {
             (libc::SYS_renameat, [6, 2, 3, 1], Some("Rename /etc/a.cfg")),
             (libc::SYS_symlinkat, [0, 3, 1, 0], Some("MakeLink /etc/a.cfg")),
             (libc::SYS_fsync, [3, 0, 0, 0], Some("Sync /etc")),
-            (libc::SYS_sendmsg, [5, 100, 0, 0], Some("Order Reload bc")),
+            (libc::SYS_sendmsg, [5, 100, 0, 0], Some("Command Reload bc")),
             (libc::SYS_sendmsg, [4, 100, 0, 0], None),
             (libc::SYS_read, [4, 0, 0, 0], None),
         ] {
