@@ -25,8 +25,8 @@ pub(crate) async fn print(options: &HostLogOptions) -> anyhow::Result<()> {
     let root = HostRoot::open(&options.host_root).context("open the host root")?;
     let JournalLines { ended, text } = Bus::of(&root).journal(&query(options.lines)).await?;
     match ended {
-        // There was more than it may write.
         Ended::Exit(0) => {}
+        // There was more than it may write.
         Ended::Otherwise(how) if how == "signal" && !text.is_empty() => {}
         Ended::Exit(code) => bail!("journalctl on the node ended with exit status {code}"),
         Ended::TimeOver => bail!("journalctl on the node did not end within {} s", LIMIT.as_secs()),
