@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use extension_config::names;
-use kube::api::{DynamicObject, ListParams};
+use kube::Resource as _;
+use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::{Api, Client};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -57,19 +57,19 @@ pub(crate) async fn extension(
 ) -> anyhow::Result<DynamicObject> {
     let client = shoot::client(Some(kubeconfig), context).await.context("the seed")?;
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("extensions.gardener.cloud", "v1alpha1", "Extension"));
-    let parameters = ListParams::default().limit(limits::PAGE);
-    let api = |client: Client| match namespace {
-        Some(namespace) => Api::<DynamicObject>::namespaced_with(client, namespace, &kind),
-        None => Api::all_with(client, &kind),
-    };
-    let list = shoot::within(api(client).list(&parameters)).await.context("list the Extensions of the seed")?;
-    let is_cut = list.metadata.continue_.as_deref().is_some_and(|token| !token.is_empty());
-    let mut ours: Vec<DynamicObject> =
-        list.items.into_iter().filter(|found| found.data["spec"]["type"] == names::EXTENSION_TYPE).collect();
-    match (ours.len(), is_cut && namespace.is_none()) {
-        (1, false) => Ok(ours.remove(0)),
-        (0, false) => bail!("the seed has no Extension of type {} there", names::EXTENSION_TYPE),
-        (_, _) => bail!("the seed has Extensions of more than one shoot: --seed-namespace says which"),
+    let mut ours: Vec<DynamicObject> = Vec::new();
+    let url = DynamicObject::url_path(&kind, namespace);
+    let found = shoot::each(&client, &url, |extension: DynamicObject| {
+        // A second one is enough to know that there are several.
+        if ours.len() < 2 && extension.data["spec"]["type"] == names::EXTENSION_TYPE {
+            ours.push(extension);
+        }
+    });
+    found.await.context("list the Extensions of the seed")?;
+    match (ours.pop(), ours.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (None, _) => bail!("the seed has no Extension of type {} there", names::EXTENSION_TYPE),
+        (Some(_), false) => bail!("the seed has Extensions of more than one shoot: --seed-namespace says which"),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::facts::{self, Facts};
 use crate::failure::why;
 use crate::limits;
 use pages::Meta;
+use serde::de::DeserializeOwned;
 
 /// Names us in the API server's audit log.
 const USER_AGENT: &str = concat!("kubectl-resmgr/", env!("CARGO_PKG_VERSION"));
@@ -245,7 +246,16 @@ pub(crate) async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> 
     Client::try_from(config).context("make a client for the API server")
 }
 
+/// Each object of a list, whole, within the limits of all lists.
+pub(crate) async fn each<T: DeserializeOwned>(
+    client: &Client,
+    url: &str,
+    mut take: impl FnMut(T),
+) -> anyhow::Result<()> {
+    pages::each(client, url, &ListParams::default(), pages::Form::Whole, &mut take).await
+}
+
 /// A call under its deadline.
-pub(crate) async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
+async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
     Ok(tokio::time::timeout(limits::CALL, call).await.context("the API server did not answer in time")??)
 }

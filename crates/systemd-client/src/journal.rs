@@ -86,9 +86,7 @@ impl JournalQuery {
 /// The newest come first, so that it is the oldest that a limit cuts. A line that the limit has cut is left out.
 fn oldest_first(newest_first: &str) -> String {
     let whole = newest_first.rsplit_once('\n').map_or("", |(whole, _cut)| whole);
-    let mut text: String = whole.lines().rev().flat_map(|line| [line, "\n"]).collect();
-    text.shrink_to_fit();
-    text
+    whole.lines().rev().flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]

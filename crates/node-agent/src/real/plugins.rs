@@ -180,11 +180,12 @@ impl OnHost<'_> {
         let mut placed = Placed { left_out: running.len().saturating_sub(LISTED), containers: Vec::new() };
         for info in running.into_iter().take(LISTED) {
             let Some(record) = record(&client, &info.id).await? else { continue };
-            match self.cgroup(record.cgroups_path.as_deref().unwrap_or_default())? {
-                Some(Cgroup { cpus, mems, .. }) => {
+            // One that goes while it is read hides none of the others.
+            match self.cgroup(record.cgroups_path.as_deref().unwrap_or_default()) {
+                Ok(Some(Cgroup { cpus, mems, .. })) => {
                     placed.containers.push(ContainerStatus { name: info.name, cpus, mems });
                 }
-                None => placed.left_out += 1,
+                Ok(None) | Err(_) => placed.left_out += 1,
             }
         }
         Ok(placed)
